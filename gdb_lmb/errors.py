@@ -1,0 +1,51 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The errors of gdb-lmb, one tree under `LmbError`.
+
+An error is for what stops the tool: bad input, unreadable memory, a missing program. What is wrong
+*in the guest* is never an exception but a `region.Finding`. Every message is one line that says what
+is wrong and what to do about it.
+"""
+
+from __future__ import annotations
+
+
+class LmbError(Exception):
+    """Stop with one clear line; the base of every error this package raises on purpose."""
+
+
+class UsageError(LmbError):
+    """Refuse what the user gave: an option, a file, a symbol."""
+
+
+class InputError(UsageError):
+    """Refuse a damaged or unsuitable input file, naming the place in it."""
+
+
+class InfrastructureError(LmbError):
+    """Report that QEMU, gdb or the system failed; this says nothing about the guest."""
+
+
+class GuestError(LmbError):
+    """Report that the guest never reached the place where it was to be looked at."""
+
+
+class LayoutError(LmbError):
+    """Report that the program holds no allocator we know, or no debug information of it."""
+
+
+class NotReadyError(LmbError):
+    """Report that the allocator is not there yet at this stop: not initialised, or not mapped."""
+
+
+class ReadError(LmbError):
+    """Report guest memory that cannot be read.
+
+    `address` is the first address of the failed request, `size` its length in bytes.
+    """
+
+    def __init__(self, address: int, size: int, why: str = "") -> None:
+        """Name the failed request: `address`, `size` in bytes and what the transport said."""
+        self.address = address
+        self.size = size
+        text = f"cannot read {size} bytes of guest memory at {address:#x}"
+        super().__init__(f"{text}: {why}" if why else text)
