@@ -1,0 +1,313 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The values every room speaks of: `Snapshot` in columns, `Finding`, and interval arithmetic.
+
+Mirrors `struct lmb`, `struct lmb_type`, `struct lmb_region` and `struct lmb_block` of the list-based
+LMB. A snapshot of 100,000 regions is a handful of arrays, not 100,000 objects: `Region`, `Entry` and
+`Block` are views made on demand. Addresses are physical unless named `_va`; sizes are bytes; ranges
+are half-open.
+
+An entry is known by its *index*: entries of block 0 first, then block 1, and so on; `Snapshot.entry`
+turns an index into (block, slot).
+"""
+
+from __future__ import annotations
+
+from array import array
+from bisect import bisect_right
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+
+LMB_HOTPLUG = 1
+LMB_MIRROR = 2
+LMB_NOMAP = 4
+FLAG_NAMES = {LMB_HOTPLUG: "HOTPLUG", LMB_MIRROR: "MIRROR", LMB_NOMAP: "NOMAP"}
+
+FIRMWARE_RAM = 1
+FIRMWARE_TYPES = {1: "RAM", 2: "reserved", 3: "ACPI tables", 4: "ACPI NVS", 5: "unusable"}
+
+FINDING = "finding"
+NOTE = "note"
+
+Range = tuple[int, int]
+"""A half-open physical range: base and end."""
+
+
+@dataclass(frozen=True)
+class Region:
+    """One region of a list: `phys_addr_t base, size` in bytes, `unsigned int flags`."""
+
+    base: int
+    size: int
+    flags: int = 0
+
+    @property
+    def end(self) -> int:
+        """Return the first address past the region."""
+        return self.base + self.size
+
+
+@dataclass(frozen=True)
+class Entry:
+    """Where a region is stored: the number of the block and the slot in it."""
+
+    block: int
+    slot: int
+
+
+@dataclass(frozen=True)
+class Block:
+    """One `struct lmb_block`: a run of `nr` entries that lies together in memory.
+
+    `base` is its physical address (0 for a static block 0), `size` its memory in bytes (0 when static),
+    `header_va` and `entries_va` are virtual (0 where nobody walked memory), `nr_stored` is what the
+    header says where that is not believable, and `readable` tells whether the entries could be read.
+    """
+
+    base: int
+    nr: int
+    static: bool
+    size: int = 0
+    header_va: int = 0
+    entries_va: int = 0
+    nr_stored: int = -1
+    readable: bool = True
+
+
+@dataclass(frozen=True)
+class Walk:
+    """What following a list's links showed.
+
+    `head_va` is the head's address, `head_next` and `head_prev` its links. `complete` tells that every
+    member between the head's two links is known: reached from one side or the other.
+    """
+
+    head_va: int
+    head_next: int
+    head_prev: int
+    complete: bool
+
+
+@dataclass(frozen=True)
+class RegionList:
+    """One `struct lmb_type` in columns, in list order; `walk` is None where no links exist (a model)."""
+
+    name: str
+    cnt: int
+    total_size: int
+    base: Sequence[int]
+    size: Sequence[int]
+    flags: Sequence[int]
+    entry: Sequence[int]
+    walk: Walk | None = None
+
+    def __len__(self) -> int:
+        """Return the number of regions that the list really has."""
+        return len(self.base)
+
+    def __getitem__(self, position: int) -> Region:
+        """Return the region at `position` as a view."""
+        return Region(self.base[position], self.size[position], self.flags[position])
+
+    def regions(self) -> Iterator[Region]:
+        """Yield the regions in list order."""
+        return map(Region, self.base, self.size, self.flags)
+
+    def ranges(self, *, without_flags: int = 0) -> Iterator[Range]:
+        """Yield (base, end) of the regions that have none of the flags `without_flags`."""
+        for base, size, flags in zip(self.base, self.size, self.flags, strict=True):
+            if not flags & without_flags:
+                yield base, base + size
+
+
+@dataclass(frozen=True)
+class Links:
+    """The raw `struct list_head link` of every entry, by entry index, and the entry's own address."""
+
+    va: Sequence[int]
+    next_va: Sequence[int]
+    prev_va: Sequence[int]
+
+
+@dataclass(frozen=True)
+class FirmwareMap:
+    """What the firmware said about memory, in columns: base, size in bytes, type as in e820."""
+
+    base: Sequence[int] = ()
+    size: Sequence[int] = ()
+    type: Sequence[int] = ()
+
+    def ram(self) -> list[Range]:
+        """Return the RAM as sorted, merged ranges."""
+        rows = zip(self.base, self.size, self.type, strict=True)
+        return union((base, base + size) for base, size, kind in rows if kind == FIRMWARE_RAM)
+
+
+@dataclass(frozen=True)
+class OperationLog:
+    """The guest's ring of operations, decoded, oldest first; `nr` counts the records ever written.
+
+    `op` holds the names of `trace` operations ("init", "reserve", …; "?17" for what is none).
+    """
+
+    nr: int
+    capacity: int
+    op: Sequence[str] = ()
+    flags: Sequence[int] = ()
+    error: Sequence[int] = ()
+    base: Sequence[int] = ()
+    size: Sequence[int] = ()
+    align: Sequence[int] = ()
+    min: Sequence[int] = ()
+    max: Sequence[int] = ()
+    result: Sequence[int] = ()
+    caller: Sequence[int] = ()
+
+    @property
+    def wrapped(self) -> bool:
+        """Tell whether the ring has lost its beginning."""
+        return self.nr > self.capacity
+
+
+@dataclass(frozen=True)
+class Defect:
+    """Something the decoder met that no column can hold, for `checks` to put into words.
+
+    `what` is one sentence; `addresses` are virtual or physical as the sentence says.
+    """
+
+    what: str
+    addresses: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True)
+class Stop:
+    """Where the guest stands: `pc` and its symbol (None where unknown)."""
+
+    pc: int
+    symbol: str | None = None
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """The whole state of a list-based LMB at one moment, of a guest or of a model.
+
+    `bits` is the width of `phys_addr_t`, `page_size` and `block_size` are bytes. `handover` is None before
+    `lmb_free_all()`, else the ranges given; `handover_nr` counts them even past the table's capacity.
+    `links` is None where no memory was walked. `torn` names the LMB function the stop is in.
+    """
+
+    memory: RegionList
+    reserved: RegionList
+    free: Sequence[int]
+    nr_free: int
+    blocks: tuple[Block, ...]
+    nr_blocks: int
+    block_size: int
+    bits: int
+    page_size: int
+    current_limit: int
+    bottom_up: bool
+    may_grow: bool
+    closed: bool
+    layout: str = "lmb-list"
+    arch: str = "model"
+    byte_order: str = "little"
+    torn: str | None = None
+    stop: Stop | None = None
+    firmware: FirmwareMap | None = None
+    handover: tuple[Range, ...] | None = None
+    handover_nr: int = 0
+    log: OperationLog | None = None
+    links: Links | None = None
+    free_walk: Walk | None = None
+    defects: tuple[Defect, ...] = ()
+    first: tuple[int, ...] = field(default=(), compare=False)
+
+    def __post_init__(self) -> None:
+        """Number the entries: `first[i]` is the index of block i's first entry."""
+        first, total = [], 0
+        for block in self.blocks:
+            first.append(total)
+            total += block.nr
+        object.__setattr__(self, "first", tuple(first))
+
+    @property
+    def phys_addr_max(self) -> int:
+        """Return `PHYS_ADDR_MAX`, 2^W - 1."""
+        return (1 << self.bits) - 1
+
+    @property
+    def nr_entries(self) -> int:
+        """Return how many entries all blocks have together."""
+        return self.first[-1] + self.blocks[-1].nr if self.blocks else 0
+
+    def entry(self, index: int) -> Entry:
+        """Return where entry `index` lies."""
+        block = bisect_right(self.first, index) - 1
+        # Blocks without entries (a damaged header) share their first index with their successor.
+        return Entry(block, index - self.first[block])
+
+    def entry_va(self, index: int) -> int:
+        """Return the virtual address of entry `index`; 0 where no memory was walked."""
+        return self.links.va[index] if self.links else 0
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that is wrong (`finding`) or worth knowing (`note`) about the guest.
+
+    `code` is stable, `message` one sentence, `addresses` what it is about.
+    """
+
+    code: str
+    severity: str
+    message: str
+    addresses: tuple[int, ...] = ()
+
+
+def column(values: Iterable[int]) -> array[int]:
+    """Return `values` (each below 2^64) as one array."""
+    return array("Q", values)
+
+
+def union(ranges: Iterable[Range]) -> list[Range]:
+    """Return sorted ranges covering the same bytes, touching ones joined; empty ones vanish."""
+    out: list[Range] = []
+    for base, end in sorted(ranges):
+        if base >= end:
+            continue
+        if out and base <= out[-1][1]:
+            if end > out[-1][1]:
+                out[-1] = (out[-1][0], end)
+        else:
+            out.append((base, end))
+    return out
+
+
+def subtract(ranges: Sequence[Range], holes: Sequence[Range]) -> list[Range]:
+    """Return what of `ranges` is not in `holes`; both sorted and disjoint, so is the result."""
+    out: list[Range] = []
+    position = 0
+    for base, end in ranges:
+        while position < len(holes) and holes[position][1] <= base:
+            position += 1
+        scan = position
+        while scan < len(holes) and holes[scan][0] < end:
+            if holes[scan][0] > base:
+                out.append((base, holes[scan][0]))
+            base = max(base, holes[scan][1])
+            scan += 1
+        if base < end:
+            out.append((base, end))
+    return out
+
+
+def whole_pages(ranges: Iterable[Range], page_size: int) -> list[Range]:
+    """Return the whole pages inside each of `ranges`, page 0 left out."""
+    out = []
+    for base, end in ranges:
+        first = max(-(-base // page_size), 1) * page_size
+        last = end // page_size * page_size
+        if first < last:
+            out.append((first, last))
+    return out
