@@ -1,0 +1,433 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The reference model of the list-based LMB: same results, same entries in the same places.
+
+Written from the design's ten rules alone (the numbers below are theirs). The state is a sorted table
+for each list, with the index of the entry that stores each region, and the freelist as a deque; so a
+linked list's order, an entry's place and the freelist's order can all be compared with a guest's.
+
+Results follow the C interface: 0 or a negative errno; `alloc` returns the base, `free_all` the pages.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left, bisect_right
+from collections import deque
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+from gdb_lmb.region import (
+    LMB_NOMAP,
+    Block,
+    Range,
+    RegionList,
+    Snapshot,
+    column,
+    subtract,
+    union,
+    whole_pages,
+)
+
+EINVAL = -22
+EBUSY = -16
+ENOMEM = -12
+
+
+@dataclass(frozen=True)
+class LmbConfig:
+    """What is fixed when `lmb_init()` runs; sizes in bytes.
+
+    `static` is the number of entries in the initial array; with `klimit` (a physical base, page
+    aligned) the initial storage is the page there instead and `static` is not looked at.
+    """
+
+    static: int = 64
+    klimit: int | None = None
+    block_size: int = 4096
+    entry_size: int = 40
+    header_size: int = 40
+    bits: int = 64
+    page_size: int = 4096
+
+    @property
+    def block_entries(self) -> int:
+        """Return the entries of a grown block (rule 1)."""
+        return (self.block_size - self.header_size) // self.entry_size
+
+    @property
+    def first_entries(self) -> int:
+        """Return the entries of block 0 (rule 1)."""
+        if self.klimit is None:
+            return self.static
+        return (self.page_size - self.header_size) // self.entry_size
+
+    def refusal(self) -> str | None:
+        """Return why `lmb_init()` gives -EINVAL, or None where it does not (rule 1)."""
+        if self.block_size <= 0 or self.block_size & (self.block_size - 1):
+            return f"block size {self.block_size} is no power of two"
+        if self.block_size < self.header_size + 2 * self.entry_size:
+            return (
+                f"block size {self.block_size} holds no header of {self.header_size} and two entries of "
+                f"{self.entry_size} bytes"
+            )
+        if self.first_entries < 2:
+            return f"the initial storage of {self.first_entries} entries is less than 2"
+        return None
+
+
+@dataclass
+class _Table:
+    """One sorted list: parallel columns, `entry` the index of the entry that stores each region."""
+
+    base: list[int]
+    end: list[int]
+    flags: list[int]
+    entry: list[int]
+
+    def touching(self, base: int, end: int) -> tuple[int, int]:
+        """Return the slice [i, j) of regions that overlap or touch [base, end)."""
+        return bisect_left(self.end, base), bisect_right(self.base, end)
+
+    def overlapping(self, base: int, end: int) -> tuple[int, int]:
+        """Return the slice [i, j) of regions that share a byte with [base, end)."""
+        return bisect_right(self.end, base), bisect_left(self.base, end)
+
+
+# base, end, flags and the position (in its table) of the region whose entry it keeps, or None.
+_Piece = tuple[int, int, int, "int | None"]
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """What an operation will do to a table: put `pieces` where the slice [i, j) is."""
+
+    table: _Table
+    i: int
+    j: int
+    pieces: list[_Piece]
+
+    @property
+    def need(self) -> int:
+        """Return the entries needed from the freelist (rule 5: the net growth)."""
+        return max(0, len(self.pieces) - (self.j - self.i))
+
+
+_PlanMaker = Callable[[], _Plan]
+
+
+class LmbModel:
+    """A list-based LMB after a successful `lmb_init()`.
+
+    Raises: `ValueError` where `lmb_init()` would refuse `config`.
+    """
+
+    def __init__(self, config: LmbConfig) -> None:
+        """Do `lmb_init()`: queue block 0's entries, reserve a klimit page (rule 1)."""
+        why = config.refusal()
+        if why:
+            raise ValueError(why)
+        self.config = config
+        self.memory = _Table([], [], [], [])
+        self.reserved = _Table([], [], [], [])
+        self.phys_addr_max = (1 << config.bits) - 1
+        self.current_limit = self.phys_addr_max
+        self.bottom_up = False
+        self.may_grow = False
+        self.handover: tuple[Range, ...] | None = None
+        # (base, size in bytes, number of entries); base 0 and size 0: static.
+        self.blocks: list[tuple[int, int, int]] = []
+        self.free_entries: deque[int] = deque()
+        self._nr_entries = 0
+        if config.klimit is None:
+            self._queue_block(0, 0, config.static)
+        else:
+            self._queue_block(config.klimit, config.page_size, config.first_entries)
+            self._commit(self._plan_add(self.reserved, config.klimit, config.klimit + config.page_size, 0))
+
+    # -- operations (rule 3) --------------------------------------------------------------------------
+
+    def add(self, base: int, size: int, flags: int = 0) -> int:
+        """Do `lmb_add()`: put the uncovered pieces of [base, base + size) on the memory list."""
+        return self._refuse(base, size) or self._change(lambda: self._plan_add(self.memory, base, base + size, flags))
+
+    def reserve(self, base: int, size: int, flags: int = 0) -> int:
+        """Do `lmb_reserve()`: put the uncovered pieces of [base, base + size) on the reserved list."""
+        return self._refuse(base, size) or self._change(
+            lambda: self._plan_add(self.reserved, base, base + size, flags), avoid=(base, base + size)
+        )
+
+    def remove(self, base: int, size: int) -> int:
+        """Do `lmb_remove()`: take [base, base + size) out of the memory list."""
+        return (
+            self._refuse(base, size)
+            or self._refuse_blocks(base, base + size)
+            or self._change(lambda: self._plan_remove(self.memory, base, base + size), avoid=(base, base + size))
+        )
+
+    def free(self, base: int, size: int) -> int:
+        """Do `lmb_free()`: take [base, base + size) out of the reserved list."""
+        return (
+            self._refuse(base, size)
+            or self._refuse_blocks(base, base + size)
+            or self._change(lambda: self._plan_remove(self.reserved, base, base + size))
+        )
+
+    def alloc(self, size: int, align: int = 0, min: int = 0, max: int = 0, flags: int = 0) -> int:
+        """Do `lmb_alloc()`: find a range, reserve it with `flags`, return its base (rules 3, 4, 6)."""
+        align = align or 1
+        refusal = self._refuse(0, size) or (EINVAL if align & (align - 1) else 0)
+        if refusal:
+            return refusal
+        while True:
+            base = self._find(size, align, min, max)
+            if base is None:
+                return ENOMEM
+            plan = self._plan_add(self.reserved, base, base + size, flags)
+            if self._enough(plan):
+                self._commit(plan)
+                return base
+            if not self._grow(None):
+                return ENOMEM
+
+    def allow_growth(self) -> int:
+        """Do `lmb_allow_growth()` (rule 6)."""
+        if self.closed:
+            return EBUSY
+        self.may_grow = True
+        return 0
+
+    def set_current_limit(self, limit: int) -> int:
+        """Do `lmb_set_current_limit()`: no search goes past `limit`, a physical address."""
+        if self.closed:
+            return EBUSY
+        self.current_limit = limit
+        return 0
+
+    def set_bottom_up(self, enable: bool) -> int:
+        """Do `lmb_set_bottom_up()`: search upwards from now on, or downwards again."""
+        if self.closed:
+            return EBUSY
+        self.bottom_up = enable
+        return 0
+
+    def free_all(self) -> int:
+        """Do `lmb_free_all()`: give every free whole page away, close, return their number (rule 9)."""
+        if self.closed:
+            return EBUSY
+        memory = union(
+            (base, end)
+            for base, end, flags in zip(self.memory.base, self.memory.end, self.memory.flags, strict=True)
+            if not flags & LMB_NOMAP
+        )
+        # A page counts only if all of it lies in memory and none of it is reserved; pages are cut from
+        # the free bytes, so a page that a reservation touches anywhere falls away.
+        reserved = list(zip(self.reserved.base, self.reserved.end, strict=True))
+        page = self.config.page_size
+        self.handover = tuple(whole_pages(subtract(memory, union(reserved)), page))
+        return sum(end - base for base, end in self.handover) // page
+
+    @property
+    def closed(self) -> bool:
+        """Tell whether `lmb_free_all()` has run."""
+        return self.handover is not None
+
+    # -- refusals -------------------------------------------------------------------------------------
+
+    def _refuse(self, base: int, size: int) -> int:
+        if self.closed:
+            return EBUSY
+        return EINVAL if size == 0 or base + size > self.phys_addr_max else 0
+
+    def _refuse_blocks(self, base: int, end: int) -> int:
+        """Refuse to take away the memory of any block but a static block 0 (rule 8)."""
+        taken = any(b < end and base < b + size for b, size, _ in self.blocks if size)
+        return EBUSY if taken else 0
+
+    # -- search (rule 4) ------------------------------------------------------------------------------
+
+    def _find(self, size: int, align: int, min: int, max: int, avoid: Range | None = None) -> int | None:
+        low = min if min > self.config.page_size else self.config.page_size
+        high = self.current_limit
+        if max and max < high:
+            high = max
+        holes = self._holes_up(low, high) if self.bottom_up else self._holes_down(low, high)
+        for hole in holes:
+            for base, end in self._around(hole, avoid):
+                if self.bottom_up:
+                    at = (base + align - 1) & -align
+                    if at + size <= end:
+                        return at
+                elif end - base >= size:
+                    at = (end - size) & -align
+                    if at >= base:
+                        return at
+        return None
+
+    def _around(self, hole: Range, avoid: Range | None) -> list[Range]:
+        """Return the parts of `hole` outside `avoid`, in the order of the search."""
+        base, end = hole
+        if avoid is None or avoid[1] <= base or end <= avoid[0]:
+            return [hole]
+        parts = [part for part in ((base, avoid[0]), (avoid[1], end)) if part[0] < part[1]]
+        return parts if self.bottom_up else parts[::-1]
+
+    def _holes_down(self, low: int, high: int) -> Iterator[Range]:
+        """Yield what is free in [low, high) of each memory region without NOMAP, highest first."""
+        memory, reserved = self.memory, self.reserved
+        for m in range(bisect_left(memory.base, high) - 1, -1, -1):
+            if memory.end[m] <= low:
+                return
+            if memory.flags[m] & LMB_NOMAP:
+                continue
+            base = memory.base[m] if memory.base[m] > low else low
+            end = memory.end[m] if memory.end[m] < high else high
+            r = bisect_left(reserved.base, end) - 1
+            while base < end:
+                if r < 0 or reserved.end[r] <= base:
+                    yield base, end
+                    break
+                if reserved.end[r] < end:
+                    yield reserved.end[r], end
+                end = reserved.base[r]
+                r -= 1
+
+    def _holes_up(self, low: int, high: int) -> Iterator[Range]:
+        """Yield the same, lowest first."""
+        memory, reserved = self.memory, self.reserved
+        for m in range(bisect_right(memory.end, low), len(memory.base)):
+            if memory.base[m] >= high:
+                return
+            if memory.flags[m] & LMB_NOMAP:
+                continue
+            base = memory.base[m] if memory.base[m] > low else low
+            end = memory.end[m] if memory.end[m] < high else high
+            r = bisect_right(reserved.end, base)
+            while base < end:
+                if r == len(reserved.base) or reserved.base[r] >= end:
+                    yield base, end
+                    break
+                if base < reserved.base[r]:
+                    yield base, reserved.base[r]
+                base = reserved.end[r]
+                r += 1
+
+    # -- plans (rules 2, 3, 5) ------------------------------------------------------------------------
+
+    @staticmethod
+    def _plan_add(table: _Table, base: int, end: int, flags: int) -> _Plan:
+        """Plan to add the uncovered pieces of [base, end) and to merge what then touches."""
+        i, j = table.touching(base, end)
+        raw: list[_Piece] = []
+        at = base
+        for k in range(i, j):
+            if at < table.base[k] and at < end:
+                raw.append((at, min(table.base[k], end), flags, None))
+            raw.append((table.base[k], table.end[k], table.flags[k], k))
+            at = max(at, table.end[k])
+        if at < end:
+            raw.append((at, end, flags, None))
+        # Nothing on the list touched with equal flags before, so every join here has a new piece in it.
+        pieces: list[_Piece] = []
+        for piece in raw:
+            if pieces and pieces[-1][1] == piece[0] and pieces[-1][2] == piece[2]:
+                last = pieces[-1]
+                pieces[-1] = (last[0], piece[1], last[2], piece[3] if last[3] is None else last[3])
+            else:
+                pieces.append(piece)
+        return _Plan(table, i, j, pieces)
+
+    @staticmethod
+    def _plan_remove(table: _Table, base: int, end: int) -> _Plan:
+        """Plan to trim, split or drop what overlaps [base, end)."""
+        i, j = table.overlapping(base, end)
+        pieces: list[_Piece] = []
+        for k in range(i, j):
+            keeper: int | None = k
+            if table.base[k] < base:
+                pieces.append((table.base[k], base, table.flags[k], keeper))
+                keeper = None
+            if end < table.end[k]:
+                pieces.append((end, table.end[k], table.flags[k], keeper))
+        return _Plan(table, i, j, pieces)
+
+    def _commit(self, plan: _Plan) -> None:
+        """Carry a plan out: hand entries on as rule 5 says."""
+        table, i, j = plan.table, plan.i, plan.j
+        kept = {keeper for _, _, _, keeper in plan.pieces if keeper is not None}
+        dropped = deque(table.entry[k] for k in range(i, j) if k not in kept)
+        entries = []
+        for _, _, _, keeper in plan.pieces:
+            if keeper is not None:
+                entries.append(table.entry[keeper])
+            else:
+                entries.append(dropped.popleft() if dropped else self.free_entries.popleft())
+        self.free_entries.extendleft(dropped)
+        table.base[i:j] = [piece[0] for piece in plan.pieces]
+        table.end[i:j] = [piece[1] for piece in plan.pieces]
+        table.flags[i:j] = [piece[2] for piece in plan.pieces]
+        table.entry[i:j] = entries
+
+    # -- growth (rules 6, 7) --------------------------------------------------------------------------
+
+    def _enough(self, plan: _Plan) -> bool:
+        """Tell whether the plan leaves the last free entry alone."""
+        return len(self.free_entries) - plan.need >= 1
+
+    def _change(self, make_plan: _PlanMaker, avoid: Range | None = None) -> int:
+        """Plan, grow as often as needed, plan again each time, and carry out."""
+        plan = make_plan()
+        while not self._enough(plan):
+            if not self._grow(avoid):
+                return ENOMEM
+            plan = make_plan()
+        self._commit(plan)
+        return 0
+
+    def _grow(self, avoid: Range | None) -> bool:
+        """Gain one block outside `avoid`; tell whether there was memory for it."""
+        size = self.config.block_size
+        base = self._find(size, size, 0, 0, avoid) if self.may_grow else None
+        if base is None:
+            return False
+        self._commit(self._plan_add(self.reserved, base, base + size, 0))
+        self._queue_block(base, size, self.config.block_entries)
+        return True
+
+    def _queue_block(self, base: int, size: int, nr: int) -> None:
+        self.blocks.append((base, size, nr))
+        self.free_entries.extend(range(self._nr_entries, self._nr_entries + nr))
+        self._nr_entries += nr
+
+    # -- view -----------------------------------------------------------------------------------------
+
+    def snapshot(self) -> Snapshot:
+        """Return the whole state as a `Snapshot` (no links, no firmware map, no log)."""
+        return Snapshot(
+            memory=_view("memory", self.memory),
+            reserved=_view("reserved", self.reserved),
+            free=column(self.free_entries),
+            nr_free=len(self.free_entries),
+            blocks=tuple(Block(base, nr, static=size == 0, size=size) for base, size, nr in self.blocks),
+            nr_blocks=len(self.blocks),
+            block_size=self.config.block_size,
+            bits=self.config.bits,
+            page_size=self.config.page_size,
+            current_limit=self.current_limit,
+            bottom_up=self.bottom_up,
+            may_grow=self.may_grow,
+            closed=self.closed,
+            handover=self.handover,
+            handover_nr=len(self.handover or ()),
+        )
+
+
+def _view(name: str, table: _Table) -> RegionList:
+    sizes = [end - base for base, end in zip(table.base, table.end, strict=True)]
+    return RegionList(
+        name=name,
+        cnt=len(sizes),
+        total_size=sum(sizes),
+        base=column(table.base),
+        size=column(sizes),
+        flags=column(table.flags),
+        entry=column(table.entry),
+    )
