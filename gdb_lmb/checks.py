@@ -1,0 +1,415 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The table of invariants: a `Snapshot` in, every `Finding` out, in a fixed order.
+
+Each row of `CHECKS` is one rule of what always holds between two operations; its function yields what
+breaks it. A check that cannot apply (no links in a model's snapshot, no firmware map) yields nothing.
+This room never imports `model`: one mistake must not hide in both.
+
+The order of the table is the order of the report: damaged structure first, then wrong contents, then
+what the rest of the system makes of it. `log-divergence`, the last code, comes from `trace`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import islice, pairwise
+from operator import add, lt
+
+from gdb_lmb.region import (
+    FINDING,
+    LMB_NOMAP,
+    NOTE,
+    Finding,
+    Range,
+    RegionList,
+    Snapshot,
+    Walk,
+    subtract,
+    union,
+    whole_pages,
+)
+
+MAX_PER_CODE = 100
+"""Findings of one code that are listed; the rest is counted in one more of the same code."""
+
+LOG_DIVERGENCE = "log-divergence"
+
+
+@dataclass(frozen=True)
+class Fault:
+    """One breach of an invariant: a sentence and the addresses concerned."""
+
+    message: str
+    addresses: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True)
+class Check:
+    """One row of the table: a stable code, `finding` or `note`, and what yields the faults."""
+
+    code: str
+    severity: str
+    run: Callable[[Facts], Iterator[Fault]]
+
+
+def check(snapshot: Snapshot) -> list[Finding]:
+    """Return every finding and note about `snapshot`, in the table's order."""
+    findings: list[Finding] = []
+    facts = Facts(snapshot)
+    for row in CHECKS:
+        faults = row.run(facts)
+        listed = [Finding(row.code, row.severity, f.message, f.addresses) for f in islice(faults, MAX_PER_CODE)]
+        findings += listed
+        more = sum(1 for _ in faults)
+        if more:
+            findings.append(Finding(row.code, row.severity, f"{more} more of this kind, not listed"))
+    return findings
+
+
+class Facts:
+    """A snapshot, and what more than one check wants to know of it, worked out once."""
+
+    def __init__(self, snapshot: Snapshot) -> None:
+        self.snapshot = snapshot
+
+    @cached_property
+    def members(self) -> tuple[_Member, ...]:
+        """Return all three lists alike: name, entry indexes, walk."""
+        snapshot = self.snapshot
+        return (
+            _Member("memory", snapshot.memory.entry, snapshot.memory.walk),
+            _Member("reserved", snapshot.reserved.entry, snapshot.reserved.walk),
+            _Member("free", snapshot.free, snapshot.free_walk),
+        )
+
+    @cached_property
+    def owners(self) -> bytearray:
+        """Return on how many lists each entry is."""
+        count = bytearray(self.snapshot.nr_entries)
+        for member in self.members:
+            for index in member.order:
+                count[index] += 1
+        return count
+
+    @cached_property
+    def shared(self) -> dict[int, list[str]]:
+        """Return the entries that are on more than one list, with the lists' names."""
+        names: dict[int, list[str]] = {}
+        if max(self.owners, default=0) > 1:
+            for member in self.members:
+                for index in member.order:
+                    if self.owners[index] > 1:
+                        names.setdefault(index, []).append(member.name)
+        return names
+
+    @cached_property
+    def bad_links(self) -> list[tuple[str, Fault]]:
+        """Return each link that does not lead to its neighbour, under the one code that names it best."""
+        return list(_bad_links(self))
+
+    @cached_property
+    def colliding(self) -> list[tuple[RegionList, list[tuple[int, int, int, int]]]]:
+        """Return the lists whose neighbours touch, overlap or are odd, with their sound regions by base."""
+        limit = self.snapshot.phys_addr_max
+        lists = (self.snapshot.memory, self.snapshot.reserved)
+        return [(regions, _sound_sorted(regions, limit)) for regions in lists if _collides(regions, limit)]
+
+
+# -- links ------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class _Member:
+    """A list's name, its members' entry indexes, and its walk."""
+
+    name: str
+    order: Sequence[int]
+    walk: Walk | None
+
+
+def _bad_links(facts: Facts) -> Iterator[tuple[str, Fault]]:
+    links = facts.snapshot.links
+    if links is None:
+        return
+    suspects = []
+    for member in facts.members:
+        if member.walk is None:
+            continue
+        head = member.walk.head_va
+        vas = list(map(links.va.__getitem__, member.order))
+        should_next, should_prev = [*vas, head], [head, *vas]
+        is_next = [member.walk.head_next, *map(links.next_va.__getitem__, member.order)]
+        is_prev = [*map(links.prev_va.__getitem__, member.order), member.walk.head_prev]
+        if is_next == should_next and is_prev == should_prev:
+            continue
+        suspects.append((member, vas, should_next, should_prev, is_next, is_prev))
+    if not suspects:
+        return
+    index_of = {va: index for index, va in enumerate(links.va)}
+    shared = facts.shared
+    for member, vas, should_next, should_prev, is_next, is_prev in suspects:
+        assert member.walk is not None
+        owners = [member.walk.head_va, *vas]
+        place = {va: at for at, va in enumerate(owners)}
+        for at, (want, got) in enumerate(zip(should_next, is_next, strict=True)):
+            # An entry on two lists has but one pair of links: entry-shared already says all there is.
+            if want != got and not (at and member.order[at - 1] in shared):
+                where = f"{member.name} list: next of {_who(member, at)}"
+                if got in place and 0 < place[got] <= at:
+                    yield (
+                        "list-cycle",
+                        Fault(f"{where} leads back to {_who(member, place[got])}", (owners[at], got)),
+                    )
+                else:
+                    yield _link_fault(where, owners[at], got, index_of, member.walk)
+        owners = [*vas, member.walk.head_va]
+        for at, (want, got) in enumerate(zip(should_prev, is_prev, strict=True)):
+            if want != got and not (at < len(vas) and member.order[at] in shared):
+                who = _who(member, at + 1 if at < len(vas) else 0)
+                yield _link_fault(f"{member.name} list: prev of {who}", owners[at], got, index_of, member.walk)
+
+
+def _who(member: _Member, at: int) -> str:
+    """Name the list's head (0) or its member number at - 1."""
+    return f"member {at - 1}" if at else "the head"
+
+
+def _link_fault(where: str, owner: int, got: int, index_of: dict[int, int], walk: Walk) -> tuple[str, Fault]:
+    if got in index_of or got == walk.head_va:
+        return "link-broken", Fault(f"{where} leads to {got:#x}, which does not lead back", (owner, got))
+    return "link-wild", Fault(f"{where} leads to {got:#x}, which is no entry of any block", (owner, got))
+
+
+def _links_with(code: str) -> Callable[[Facts], Iterator[Fault]]:
+    def run(facts: Facts) -> Iterator[Fault]:
+        return (fault for kind, fault in facts.bad_links if kind == code)
+
+    return run
+
+
+# -- entries and counts -----------------------------------------------------------------------------
+
+
+def _entry_shared(facts: Facts) -> Iterator[Fault]:
+    snapshot = facts.snapshot
+    for index, names in sorted(facts.shared.items()):
+        where = snapshot.entry(index)
+        yield Fault(
+            f"entry {where.block}:{where.slot} is on {len(names)} lists: {', '.join(names)}",
+            (snapshot.entry_va(index),),
+        )
+
+
+def _entry_lost(facts: Facts) -> Iterator[Fault]:
+    snapshot = facts.snapshot
+    at = facts.owners.find(0)
+    while at >= 0:
+        where = snapshot.entry(at)
+        yield Fault(f"entry {where.block}:{where.slot} is on no list", (snapshot.entry_va(at),))
+        at = facts.owners.find(0, at + 1)
+
+
+def _known(walk: Walk | None, counted: int, stored: int) -> bool:
+    """Tell whether a counter can be judged: every member is known, or already too many are."""
+    return walk is None or walk.complete or counted > stored
+
+
+def _count_mismatch(facts: Facts) -> Iterator[Fault]:
+    snapshot = facts.snapshot
+    for regions in (snapshot.memory, snapshot.reserved):
+        if regions.cnt != len(regions) and _known(regions.walk, len(regions), regions.cnt):
+            yield Fault(f"{regions.name}.cnt is {regions.cnt}, but the list has {len(regions)} regions")
+
+
+def _size_mismatch(facts: Facts) -> Iterator[Fault]:
+    snapshot = facts.snapshot
+    for regions in (snapshot.memory, snapshot.reserved):
+        total = sum(regions.size) & snapshot.phys_addr_max
+        if regions.total_size != total and (regions.walk is None or regions.walk.complete):
+            yield Fault(f"{regions.name}.total_size is {regions.total_size:#x}, but its regions sum to {total:#x}")
+
+
+def _free_count_mismatch(facts: Facts) -> Iterator[Fault]:
+    snapshot = facts.snapshot
+    if snapshot.nr_free != len(snapshot.free) and _known(snapshot.free_walk, len(snapshot.free), snapshot.nr_free):
+        yield Fault(f"nr_free is {snapshot.nr_free}, but the freelist has {len(snapshot.free)} entries")
+
+
+# -- regions ----------------------------------------------------------------------------------------
+
+
+def _unsorted(facts: Facts) -> Iterator[Fault]:
+    snapshot = facts.snapshot
+    for regions in (snapshot.memory, snapshot.reserved):
+        base = regions.base
+        if all(map(lt, base, islice(base, 1, None))):
+            continue
+        for at, (low, high) in enumerate(pairwise(base)):
+            if high < low:
+                yield Fault(f"{regions.name}[{at + 1}] starts below {regions.name}[{at}]", (low, high))
+
+
+def _sound_sorted(regions: RegionList, limit: int) -> list[tuple[int, int, int, int]]:
+    """Return (base, end, flags, position) of the regions that are neither empty nor wrap, by base."""
+    ends = map(add, regions.base, regions.size)
+    rows = zip(regions.base, ends, regions.flags, range(len(regions)), strict=True)
+    return sorted(row for row in rows if row[0] < row[1] <= limit)
+
+
+def _collides(regions: RegionList, limit: int) -> bool:
+    """Tell quickly whether any two neighbours touch or overlap, or the list is odd in another way."""
+    ends = list(map(add, regions.base, regions.size))
+    if not all(map(lt, ends, islice(regions.base, 1, None))):
+        return True
+    return not all(map(lt, regions.base, ends)) or (bool(ends) and max(ends) > limit)
+
+
+def _overlap(facts: Facts) -> Iterator[Fault]:
+    for regions, rows in facts.colliding:
+        reach = (0, -1)
+        for base, end, _, at in rows:
+            if base < reach[0]:
+                yield Fault(f"{regions.name}[{at}] overlaps {regions.name}[{reach[1]}]", (base, reach[0]))
+            reach = max(reach, (end, at))
+
+
+def _unmerged(facts: Facts) -> Iterator[Fault]:
+    for regions, rows in facts.colliding:
+        for low, high in pairwise(rows):
+            if low[1] == high[0] and low[2] == high[2]:
+                yield Fault(
+                    f"{regions.name}[{low[3]}] and {regions.name}[{high[3]}] touch, have equal flags, "
+                    "and are not one region",
+                    (low[0], high[0]),
+                )
+
+
+def _empty_region(facts: Facts) -> Iterator[Fault]:
+    snapshot = facts.snapshot
+    for regions in (snapshot.memory, snapshot.reserved):
+        if all(regions.size):
+            continue
+        for at, (base, size) in enumerate(zip(regions.base, regions.size, strict=True)):
+            if not size:
+                yield Fault(f"{regions.name}[{at}] is empty", (base,))
+
+
+def _region_wraps(facts: Facts) -> Iterator[Fault]:
+    snapshot = facts.snapshot
+    for regions in (snapshot.memory, snapshot.reserved):
+        for at, end in enumerate(map(add, regions.base, regions.size)):
+            if end > snapshot.phys_addr_max:
+                yield Fault(
+                    f"{regions.name}[{at}] goes past the end of the {snapshot.bits}-bit address space",
+                    (regions.base[at], end),
+                )
+
+
+# -- storage ----------------------------------------------------------------------------------------
+
+
+def _storage_corrupt(facts: Facts) -> Iterator[Fault]:
+    snapshot = facts.snapshot
+    for defect in snapshot.defects:
+        yield Fault(defect.what, defect.addresses)
+    spans = []
+    for number, block in enumerate(snapshot.blocks):
+        if block.static:
+            continue
+        spans.append((block.base, block.base + block.size, number))
+        if block.size and block.base % block.size:
+            yield Fault(f"block {number} is not aligned to its size {block.size:#x}", (block.base,))
+    for low, high in pairwise(sorted(spans)):
+        if high[0] < low[1]:
+            yield Fault(f"blocks {low[2]} and {high[2]} lie in the same memory", (low[0], high[0]))
+
+
+def _block_unreserved(facts: Facts) -> Iterator[Fault]:
+    snapshot = facts.snapshot
+    reserved = union(snapshot.reserved.ranges())
+    for number, block in enumerate(snapshot.blocks):
+        if block.size and subtract([(block.base, block.base + block.size)], reserved):
+            yield Fault(
+                f"block {number} at {block.base:#x} (size {block.size:#x}) is not reserved: "
+                "an allocation may overwrite the entries in it",
+                (block.base,),
+            )
+
+
+def _freelist_exhausted(facts: Facts) -> Iterator[Fault]:
+    snapshot = facts.snapshot
+    if not len(snapshot.free) and (snapshot.free_walk is None or snapshot.free_walk.complete):
+        yield Fault("the freelist is empty: the last entry must be kept to gain the next block")
+
+
+# -- the rest of the system -------------------------------------------------------------------------
+
+
+def _outside(ranges: Iterable[Range], inside: list[Range]) -> list[Range]:
+    return subtract(union(ranges), inside)
+
+
+def _outside_firmware(facts: Facts) -> Iterator[Fault]:
+    snapshot = facts.snapshot
+    if snapshot.firmware is None:
+        return
+    for base, end in _outside(_bounded(snapshot, snapshot.memory), snapshot.firmware.ram()):
+        yield Fault(f"memory [{base:#x}, {end:#x}) is not RAM in the firmware map", (base, end))
+
+
+def _bounded(snapshot: Snapshot, regions: RegionList, without_flags: int = 0) -> Iterator[Range]:
+    """Yield ranges cut at the end of the address space; region-wraps tells of the cut."""
+    limit = snapshot.phys_addr_max
+    for base, end in regions.ranges(without_flags=without_flags):
+        yield base, min(end, limit)
+
+
+def _handover_mismatch(facts: Facts) -> Iterator[Fault]:
+    snapshot = facts.snapshot
+    given = snapshot.handover
+    if given is None:
+        return
+    memory = union(_bounded(snapshot, snapshot.memory, LMB_NOMAP))
+    free = subtract(memory, union(_bounded(snapshot, snapshot.reserved)))
+    should = whole_pages(free, snapshot.page_size)
+    # A full table holds the lowest ranges: compare those.
+    if snapshot.handover_nr != len(should):
+        yield Fault(f"{snapshot.handover_nr} ranges were handed over, not {len(should)}")
+    if snapshot.handover_nr > len(given):
+        should = should[: len(given)]
+    got = union(given)
+    for base, end in subtract(got, should):
+        yield Fault(f"[{base:#x}, {end:#x}) was handed over, but is reserved or no memory", (base, end))
+    for base, end in subtract(should, got):
+        yield Fault(f"[{base:#x}, {end:#x}) is free memory, but was not handed over", (base, end))
+
+
+def _reserved_outside_memory(facts: Facts) -> Iterator[Fault]:
+    snapshot = facts.snapshot
+    for base, end in _outside(_bounded(snapshot, snapshot.reserved), union(_bounded(snapshot, snapshot.memory))):
+        yield Fault(f"reserved [{base:#x}, {end:#x}) is outside memory", (base, end))
+
+
+CHECKS: tuple[Check, ...] = (
+    Check("link-broken", FINDING, _links_with("link-broken")),
+    Check("link-wild", FINDING, _links_with("link-wild")),
+    Check("list-cycle", FINDING, _links_with("list-cycle")),
+    Check("entry-shared", FINDING, _entry_shared),
+    Check("entry-lost", FINDING, _entry_lost),
+    Check("count-mismatch", FINDING, _count_mismatch),
+    Check("size-mismatch", FINDING, _size_mismatch),
+    Check("free-count-mismatch", FINDING, _free_count_mismatch),
+    Check("unsorted", FINDING, _unsorted),
+    Check("overlap", FINDING, _overlap),
+    Check("unmerged", FINDING, _unmerged),
+    Check("empty-region", FINDING, _empty_region),
+    Check("region-wraps", FINDING, _region_wraps),
+    Check("block-unreserved", FINDING, _block_unreserved),
+    Check("storage-corrupt", FINDING, _storage_corrupt),
+    Check("freelist-exhausted", FINDING, _freelist_exhausted),
+    Check("outside-firmware", FINDING, _outside_firmware),
+    Check("handover-mismatch", FINDING, _handover_mismatch),
+    Check("reserved-outside-memory", NOTE, _reserved_outside_memory),
+)
