@@ -1,0 +1,220 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""JSON both ways: `gdb-lmb/snapshot/1`, `gdb-lmb/check/1`, `gdb-lmb/verdict/1`.
+
+Addresses and sizes are "0x…" strings, so that no reader loses bits to floating point; counts and flags
+are numbers. One writer serves guest and model. The schemas are documented in the README.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+from gdb_lmb.errors import InputError
+from gdb_lmb.region import (
+    Block,
+    Entry,
+    Finding,
+    FirmwareMap,
+    RegionList,
+    Snapshot,
+    Stop,
+    column,
+)
+from gdb_lmb.report.words import safe
+from gdb_lmb.trace import LogVerdict
+
+SNAPSHOT_SCHEMA = "gdb-lmb/snapshot/1"
+CHECK_SCHEMA = "gdb-lmb/check/1"
+VERDICT_SCHEMA = "gdb-lmb/verdict/1"
+
+Json = dict[str, Any]
+
+
+def _entry(snapshot: Snapshot, index: int) -> list[int]:
+    where = snapshot.entry(index)
+    return [where.block, where.slot]
+
+
+def _regions(snapshot: Snapshot, regions: RegionList) -> Json:
+    rows = zip(regions.base, regions.size, regions.flags, regions.entry, strict=True)
+    return {
+        "cnt": regions.cnt,
+        "total_size": hex(regions.total_size),
+        "regions": [
+            {"base": hex(base), "size": hex(size), "flags": flags, "entry": _entry(snapshot, entry)}
+            for base, size, flags, entry in rows
+        ],
+    }
+
+
+def finding_json(finding: Finding) -> Json:
+    """Return one finding as JSON values."""
+    return {
+        "code": finding.code,
+        "severity": finding.severity,
+        "message": safe(finding.message, 1000),
+        "addresses": [hex(value) for value in finding.addresses],
+    }
+
+
+def _stop(snapshot: Snapshot) -> Json | None:
+    if snapshot.stop is None:
+        return None
+    symbol = snapshot.stop.symbol
+    return {"pc": hex(snapshot.stop.pc), "symbol": None if symbol is None else safe(symbol)}
+
+
+def snapshot_json(snapshot: Snapshot, findings: Sequence[Finding] = ()) -> Json:
+    """Return `snapshot` as JSON values of schema `gdb-lmb/snapshot/1`."""
+    firmware = snapshot.firmware or FirmwareMap()
+    return {
+        "schema": SNAPSHOT_SCHEMA,
+        "layout": snapshot.layout,
+        "arch": snapshot.arch,
+        "byte_order": snapshot.byte_order,
+        "bits": snapshot.bits,
+        "page_size": hex(snapshot.page_size),
+        "torn": snapshot.torn is not None,
+        "stop": _stop(snapshot),
+        "memory": _regions(snapshot, snapshot.memory),
+        "reserved": _regions(snapshot, snapshot.reserved),
+        "free": [_entry(snapshot, index) for index in snapshot.free],
+        "nr_free": snapshot.nr_free,
+        "blocks": [{"base": hex(block.base), "entries": block.nr, "static": block.static} for block in snapshot.blocks],
+        "nr_blocks": snapshot.nr_blocks,
+        "block_size": hex(snapshot.block_size),
+        "current_limit": hex(snapshot.current_limit),
+        "bottom_up": snapshot.bottom_up,
+        "may_grow": snapshot.may_grow,
+        "closed": snapshot.closed,
+        "handover": None
+        if snapshot.handover is None
+        else [{"base": hex(base), "size": hex(end - base)} for base, end in snapshot.handover],
+        "firmware": [
+            {"base": hex(base), "size": hex(size), "type": kind}
+            for base, size, kind in zip(firmware.base, firmware.size, firmware.type, strict=True)
+        ],
+        "findings": [finding_json(finding) for finding in findings],
+    }
+
+
+def check_json(snapshot: Snapshot, findings: Sequence[Finding], log: LogVerdict | None) -> Json:
+    """Return a check's outcome as JSON values of schema `gdb-lmb/check/1`; `log` None: not asked for."""
+    return {
+        "schema": CHECK_SCHEMA,
+        "layout": snapshot.layout,
+        "arch": snapshot.arch,
+        "torn": snapshot.torn is not None,
+        "stop": _stop(snapshot),
+        "checked": {
+            "entries": snapshot.nr_entries,
+            "regions": len(snapshot.memory) + len(snapshot.reserved),
+            "blocks": len(snapshot.blocks),
+            "operations": None if log is None or log.not_verified else log.replayed,
+        },
+        "not_verified": not_verified(snapshot, log),
+        "findings": [finding_json(finding) for finding in findings],
+    }
+
+
+def not_verified(snapshot: Snapshot, log: LogVerdict | None) -> list[str]:
+    """Return the codes of what keeps a check from meaning anything: "torn", "log-wrapped".
+
+    A kernel built without a log was never promised a replay, so that is no reason.
+    """
+    reasons = ["torn"] if snapshot.torn else []
+    if log is not None and log.reason not in (None, "torn", "no-log"):
+        reasons.append(str(log.reason))
+    return reasons
+
+
+def dumps(value: Json) -> str:
+    """Write JSON on one line, ASCII only."""
+    return json.dumps(value)
+
+
+# -- reading ----------------------------------------------------------------------------------------
+
+
+def snapshot_from_json(text: str | bytes) -> Snapshot:
+    """Read a snapshot of schema `gdb-lmb/snapshot/1` back. Raises: `InputError`.
+
+    What only live memory holds (links, the log) is not in the JSON and not in the result.
+    """
+    try:
+        data = json.loads(text)
+        if data["schema"] != SNAPSHOT_SCHEMA:
+            raise InputError(f"this is {safe(str(data['schema']))!r}, not a snapshot of schema {SNAPSHOT_SCHEMA}")
+        return _snapshot(data)
+    except (ValueError, KeyError, TypeError, IndexError, OverflowError, RecursionError) as error:
+        raise InputError(f"this is no snapshot of schema {SNAPSHOT_SCHEMA}: {type(error).__name__}: {error}") from None
+
+
+def _hex(value: Any) -> int:
+    if not isinstance(value, str) or not value.startswith("0x"):
+        raise ValueError(f'{value!r} is no "0x…" string')
+    return int(value, 16)
+
+
+def _snapshot(data: Json) -> Snapshot:
+    blocks = tuple(Block(_hex(row["base"]), int(row["entries"]), bool(row["static"])) for row in data["blocks"])
+    first = [sum(block.nr for block in blocks[:number]) for number in range(len(blocks))]
+
+    def index(pair: Any) -> int:
+        where = Entry(*map(int, pair))
+        if not 0 <= where.slot < blocks[where.block].nr:
+            raise ValueError(f"there is no entry {where.block}:{where.slot}")
+        return first[where.block] + where.slot
+
+    def regions(name: str) -> RegionList:
+        rows = data[name]["regions"]
+        return RegionList(
+            name=name,
+            cnt=int(data[name]["cnt"]),
+            total_size=_hex(data[name]["total_size"]),
+            base=column(_hex(row["base"]) for row in rows),
+            size=column(_hex(row["size"]) for row in rows),
+            flags=column(int(row["flags"]) for row in rows),
+            entry=column(index(row["entry"]) for row in rows),
+        )
+
+    page_size, block_size = _hex(data["page_size"]), _hex(data["block_size"])
+    sized = tuple(
+        Block(block.base, block.nr, block.static, 0 if block.static else page_size if not at else block_size)
+        for at, block in enumerate(blocks)
+    )
+    stop, handover = data["stop"], data["handover"]
+    return Snapshot(
+        memory=regions("memory"),
+        reserved=regions("reserved"),
+        free=column(index(pair) for pair in data["free"]),
+        nr_free=int(data["nr_free"]),
+        blocks=sized,
+        nr_blocks=int(data["nr_blocks"]),
+        block_size=block_size,
+        bits=int(data["bits"]),
+        page_size=page_size,
+        current_limit=_hex(data["current_limit"]),
+        bottom_up=bool(data["bottom_up"]),
+        may_grow=bool(data["may_grow"]),
+        closed=bool(data["closed"]),
+        layout=str(data["layout"]),
+        arch=str(data["arch"]),
+        byte_order=str(data["byte_order"]),
+        torn="an LMB function" if data["torn"] else None,
+        stop=None if stop is None else Stop(_hex(stop["pc"]), stop["symbol"]),
+        # A writer without a firmware map (the model) writes an empty one.
+        firmware=None
+        if not data["firmware"]
+        else FirmwareMap(
+            column(_hex(row["base"]) for row in data["firmware"]),
+            column(_hex(row["size"]) for row in data["firmware"]),
+            column(int(row["type"]) for row in data["firmware"]),
+        ),
+        handover=None
+        if handover is None
+        else tuple((_hex(row["base"]), _hex(row["base"]) + _hex(row["size"])) for row in handover),
+        handover_nr=0 if handover is None else len(handover),
+    )

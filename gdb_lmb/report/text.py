@@ -1,0 +1,161 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Tables and sentences for people: what `lmb-dump` and `lmb-check` print in a terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from gdb_lmb.errors import LmbError
+from gdb_lmb.region import FINDING, FIRMWARE_TYPES, Finding, RegionList, Snapshot
+from gdb_lmb.report.words import address, flag_names, human_size, plural, safe
+from gdb_lmb.trace import LogVerdict
+
+PARTS = ("memory", "reserved", "free", "blocks", "firmware", "all")
+
+
+def _table(rows: Sequence[Sequence[Any]], headers: Sequence[str], right: Sequence[str]) -> list[str]:
+    try:
+        from tabulate import tabulate  # not at the top: gdb starts faster, and JSON works without it
+    except ImportError:
+        raise LmbError(
+            "the Python package tabulate is not found: start gdb with `gdb-lmb gdb`, use the lines that "
+            "`gdb-lmb gdbinit` prints, or ask for --json"
+        ) from None
+    align = ["right" if header in right else "left" for header in headers]
+    text = tabulate(rows, headers=headers, tablefmt="simple", colalign=align, disable_numparse=True)
+    return [f"  {line}".rstrip() for line in text.splitlines()]
+
+
+def _region_lines(snapshot: Snapshot, regions: RegionList, entries: bool) -> list[str]:
+    total = f"{human_size(regions.total_size)} ({regions.total_size:,} bytes)"
+    lines = [f"{regions.name}: {plural(regions.cnt, 'region')}, {total}"]
+    if not len(regions):
+        return lines
+    bits = snapshot.bits
+    rows = []
+    for at, region in enumerate(regions.regions()):
+        row = [at, address(region.base, bits), address(region.end, bits), human_size(region.size),
+               f"{region.size:,}", flag_names(region.flags)]  # fmt: skip
+        if entries:
+            where = snapshot.entry(regions.entry[at])
+            row += [f"{where.block}:{where.slot}", f"{snapshot.entry_va(regions.entry[at]):#x}"]
+        rows.append(row)
+    headers = ["#", "base", "end", "size", "bytes", "flags"] + (["entry", "entry address"] if entries else [])
+    return lines + _table(rows, headers, right=("#", "size", "bytes"))
+
+
+def _free_lines(snapshot: Snapshot, listed: bool) -> list[str]:
+    lines = [f"free: {plural(snapshot.nr_free, 'entry')} on the freelist, of {snapshot.nr_entries:,} in all"]
+    if not listed or not len(snapshot.free):
+        return lines
+    rows = []
+    for at, index in enumerate(snapshot.free):
+        where = snapshot.entry(index)
+        rows.append([at, f"{where.block}:{where.slot}", f"{snapshot.entry_va(index):#x}"])
+    return lines + _table(rows, ["#", "entry", "entry address"], right=("#",))
+
+
+def _block_lines(snapshot: Snapshot) -> list[str]:
+    size = human_size(snapshot.block_size)
+    growth = f"grows by {size}" if snapshot.may_grow else f"may not grow yet (block size {size})"
+    lines = [f"blocks: {plural(snapshot.nr_blocks, 'block')} of entries, {growth}"]
+    rows = []
+    for number, block in enumerate(snapshot.blocks):
+        kind = "static array" if block.static else "klimit page" if number == 0 else "grown"
+        base = "-" if block.static else address(block.base, snapshot.bits)
+        rows.append([number, kind, base, human_size(block.size) if block.size else "-", block.nr,
+                     f"{block.entries_va:#x}"])  # fmt: skip
+    headers = ["#", "storage", "base", "size", "entries", "first entry address"]
+    return lines + _table(rows, headers, right=("#", "size", "entries"))
+
+
+def _firmware_lines(snapshot: Snapshot) -> list[str]:
+    if snapshot.firmware is None:
+        return ["firmware: this program keeps no map"]
+    firmware = snapshot.firmware
+    rows = [
+        [
+            at,
+            address(base, 64),
+            address(base + size, 64),
+            human_size(size),
+            FIRMWARE_TYPES.get(kind, f"type {kind}"),
+        ]
+        for at, (base, size, kind) in enumerate(zip(firmware.base, firmware.size, firmware.type, strict=True))
+    ]
+    lines = [f"firmware: {plural(len(rows), 'range')}"]
+    return lines + (_table(rows, ["#", "base", "end", "size", "type"], right=("#", "size")) if rows else [])
+
+
+def _where(snapshot: Snapshot) -> str:
+    if snapshot.stop is None:
+        return f"LMB of {snapshot.arch}"
+    symbol = f"{safe(snapshot.stop.symbol)} ({snapshot.stop.pc:#x})" if snapshot.stop.symbol else hex(snapshot.stop.pc)
+    state = "handed over" if snapshot.closed else "in use"
+    direction = "bottom-up" if snapshot.bottom_up else "top-down"
+    limit = "none" if snapshot.current_limit == snapshot.phys_addr_max else hex(snapshot.current_limit)
+    return f"LMB of {snapshot.arch} at {symbol}: {state}, {direction}, limit {limit}"
+
+
+def torn_line(snapshot: Snapshot) -> str:
+    """Return the warning that belongs over everything a torn snapshot shows."""
+    return f"torn: the stop is inside {safe(snapshot.torn or '')}: the lists may be between two states"
+
+
+def dump_text(snapshot: Snapshot, part: str = "all", entries: bool = False) -> str:
+    """Return the tables of `lmb-dump`; `part` is one of `PARTS`, `entries` adds where each is stored."""
+    lines = [_where(snapshot)]
+    if snapshot.torn:
+        lines.append(torn_line(snapshot))
+    sections = []
+    if part in ("memory", "all"):
+        sections.append(_region_lines(snapshot, snapshot.memory, entries))
+    if part in ("reserved", "all"):
+        sections.append(_region_lines(snapshot, snapshot.reserved, entries))
+    if part in ("free", "all"):
+        sections.append(_free_lines(snapshot, listed=part == "free"))
+    if part in ("blocks", "all"):
+        sections.append(_block_lines(snapshot))
+    if part == "firmware":
+        sections.append(_firmware_lines(snapshot))
+    for section in sections:
+        lines += ["", *section]
+    return "\n".join(lines)
+
+
+def finding_lines(findings: Sequence[Finding]) -> list[str]:
+    """Return one line for each finding and note, in their order."""
+    return [f"{f.severity}: {f.code}: {safe(f.message, 1000)}" for f in findings]
+
+
+def summary(findings: Sequence[Finding]) -> str:
+    """Return "2 findings, 1 note" in words."""
+    faults = sum(f.severity == FINDING for f in findings)
+    notes = len(findings) - faults
+    return plural(faults, "finding") + (f", {plural(notes, 'note')}" if notes else "")
+
+
+def check_text(snapshot: Snapshot, findings: Sequence[Finding], log: LogVerdict | None) -> str:
+    """Return what `lmb-check` prints: findings, then one line that says what was verified."""
+    lines = [torn_line(snapshot)] if snapshot.torn else []
+    lines += finding_lines(findings)
+    regions = len(snapshot.memory) + len(snapshot.reserved)
+    seen = (
+        f"{plural(snapshot.nr_entries, 'entry')}, {plural(regions, 'region')}, {plural(len(snapshot.blocks), 'block')}"
+    )
+    if log is None:
+        replayed = "log not asked for"
+    elif log.not_verified:
+        replayed = f"history NOT verified: {log.not_verified}"
+    else:
+        replayed = f"{plural(log.replayed, 'operation')} replayed on the model"
+    faults = any(f.severity == FINDING for f in findings)
+    if snapshot.torn:
+        verdict = f"NOT verified, {summary(findings)} seen"
+    elif faults:
+        verdict = f"{summary(findings)} in"
+    else:
+        verdict = "clean" + (f" ({summary(findings)[len('0 findings, ') :]})" if findings else "") + ", verified"
+    lines.append(f"lmb-check: {verdict}: {seen}; {replayed}")
+    return "\n".join(lines)
