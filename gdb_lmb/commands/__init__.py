@@ -1,0 +1,25 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The `lmb-*` commands: parse, call, write. Loaded into gdb by `load.py`.
+
+Loading needs no target and no symbols, and may be repeated. A command whose module cannot be imported
+is left out with one line; the others work.
+"""
+
+from __future__ import annotations
+
+import importlib
+
+MODULES = ("dump", "check", "verdict")
+
+
+def register() -> None:
+    """Make gdb know every command."""
+    import gdb
+
+    for name in MODULES:
+        try:
+            module = importlib.import_module(f"gdb_lmb.commands.{name}")
+        except ImportError as error:
+            gdb.write(f"gdb-lmb: lmb-{name} is not available: {error}\n", gdb.STDERR)
+        else:
+            module.register()

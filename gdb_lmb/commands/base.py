@@ -1,0 +1,89 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""What all commands share: arguments, completion, errors, and taking a snapshot of the guest."""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any, NoReturn
+
+import gdb
+
+from gdb_lmb.errors import LmbError, UsageError
+from gdb_lmb.layout.lmb import decode
+from gdb_lmb.memory import BoundedMemory
+from gdb_lmb.region import Snapshot
+from gdb_lmb.target.program import find_lmb
+from gdb_lmb.target.reader import GdbMemory
+from gdb_lmb.target.stop import current_stop, require_stopped, torn_in
+
+
+class _Parser(argparse.ArgumentParser):
+    """Raises instead of ending gdb."""
+
+    def error(self, message: str) -> NoReturn:
+        raise UsageError(f"{message} (see: help {self.prog})")
+
+
+class LmbCommand(gdb.Command):
+    """One `lmb-*` command: subclasses set `name`, fill `arguments()` and do the work in `run()`.
+
+    gdb's help is the subclass's docstring.
+    """
+
+    name = ""
+
+    def __init__(self) -> None:
+        """Register the command with gdb."""
+        super().__init__(self.name, gdb.COMMAND_DATA)
+        self.parser = _Parser(prog=self.name, add_help=False, allow_abbrev=False)
+        self.arguments(self.parser)
+
+    def arguments(self, parser: argparse.ArgumentParser) -> None:
+        """Add what the command takes to `parser`."""
+
+    def run(self, options: argparse.Namespace) -> None:
+        """Do the command's work. Raises: `LmbError`."""
+        raise NotImplementedError
+
+    def invoke(self, argument: str, from_tty: bool) -> None:
+        """Parse and run; one clean line for everything that is not our own bug."""
+        self.dont_repeat()
+        try:
+            self.run(self.parser.parse_args(gdb.string_to_argv(argument)))
+        except LmbError as error:
+            raise gdb.GdbError(f"{self.name}: {error}") from None
+
+    def complete(self, text: str, word: str) -> list[str]:
+        """Offer the words and options that fit and are not there yet."""
+        given = text.split()
+        typed = given.pop() if given and not text.endswith(" ") else ""
+        # gdb breaks words at "-" too, and wants only what follows the break.
+        cut = len(typed) - len(word)
+        return [c[cut:] for c in self._candidates(given) if c.startswith(typed)]
+
+    def _candidates(self, given: list[str]) -> list[str]:
+        out: list[str] = []
+        for action in self.parser._actions:
+            if action.option_strings:
+                out += [name for name in action.option_strings if name not in given]
+            elif action.choices and not any(word in action.choices for word in given):
+                out += list(action.choices)
+        return out
+
+
+def take_snapshot(*, with_log: bool = False) -> Snapshot:
+    """Read the stopped guest's whole allocator. Raises: `LmbError`."""
+    require_stopped()
+    program = find_lmb()
+    memory = BoundedMemory(GdbMemory())
+    return decode(program, memory, with_log=with_log, torn=torn_in(), stop=current_stop())
+
+
+def write(text: str) -> None:
+    """Write a command's output to gdb's standard output."""
+    gdb.write(text if text.endswith("\n") else text + "\n")
+
+
+def set_variable(name: str, value: Any) -> None:
+    """Set the convenience variable `$name`."""
+    gdb.set_convenience_variable(name, value)

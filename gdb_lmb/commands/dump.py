@@ -1,0 +1,69 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""`lmb-dump`: show the allocator's lists."""
+
+from __future__ import annotations
+
+import argparse
+
+from gdb_lmb.checks import check
+from gdb_lmb.commands.base import LmbCommand, take_snapshot, write
+from gdb_lmb.commands.session import SESSION
+from gdb_lmb.region import FINDING
+from gdb_lmb.report.jsonio import dumps, not_verified, snapshot_json
+from gdb_lmb.report.kernel import kernel_text
+from gdb_lmb.report.text import PARTS, dump_text
+from gdb_lmb.report.words import plural
+
+
+class LmbDump(LmbCommand):
+    """Show the early-boot allocator's (LMB) lists of the stopped guest.
+
+    Usage: lmb-dump [memory|reserved|free|blocks|firmware|all] [--entries] [--json] [--kernel]
+
+      memory     the RAM that exists
+      reserved   what is taken
+      free       the entries that store nothing now, in freelist order
+      blocks     the blocks of memory that the entries lie in
+      firmware   what the firmware said about memory
+      all        memory, reserved, the freelist's length and blocks (the default)
+      --entries  also show which entry stores each region, and its virtual address
+      --json     the whole state as JSON, schema gdb-lmb/snapshot/1
+      --kernel   byte for byte what the guest's lmb_dump_all() prints
+
+    Addresses are physical, "end" is the first address past a region, sizes are
+    bytes. The lists are checked on the way: a last line tells of findings, which
+    lmb-check lists. $lmb_status is 0 clean, 1 findings, 5 not verified.
+
+    Example: lmb-dump reserved --entries
+    """
+
+    name = "lmb-dump"
+
+    def arguments(self, parser: argparse.ArgumentParser) -> None:
+        """Take the part and the form of the output."""
+        parser.add_argument("part", nargs="?", choices=PARTS, default="all")
+        parser.add_argument("--entries", action="store_true")
+        form = parser.add_mutually_exclusive_group()
+        form.add_argument("--json", action="store_true")
+        form.add_argument("--kernel", action="store_true")
+
+    def run(self, options: argparse.Namespace) -> None:
+        """Take a snapshot, check it, write it."""
+        snapshot = take_snapshot()
+        findings = check(snapshot)
+        SESSION.record(self.name, findings, not_verified(snapshot, None))
+        if options.json:
+            write(dumps(snapshot_json(snapshot, findings)))
+            return
+        if options.kernel:
+            write(kernel_text(snapshot))
+            return
+        write(dump_text(snapshot, options.part, options.entries))
+        faults = sum(finding.severity == FINDING for finding in findings)
+        if faults:
+            write(f"\nwarning: {plural(faults, 'finding')}; lmb-check lists them")
+
+
+def register() -> None:
+    """Make gdb know `lmb-dump`."""
+    LmbDump()

@@ -1,0 +1,108 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Where the program in gdb keeps its LMB: the symbols and types that `layout.lmb` decodes by."""
+
+from __future__ import annotations
+
+import gdb
+
+from gdb_lmb.errors import LayoutError
+from gdb_lmb.layout.fields import Struct
+from gdb_lmb.layout.lmb import LmbProgram, Table
+from gdb_lmb.target.types import byte_order, element_type, enum_names, member_type, struct_of
+
+DEFAULT_PAGE_SIZE = 4096
+"""`PAGE_SIZE` where the program does not tell (it is a macro, and debug information has none)."""
+
+_ARCHS = {
+    "i386:x86-64": "x86_64",
+    "powerpc:common": "ppc",
+    "powerpc:common64": "ppc64",
+    "riscv:rv64": "riscv64",
+    "s390:64-bit": "s390x",
+}
+
+
+def arch() -> str:
+    """Return the target's architecture in the kernel's words ("x86_64", "ppc64", "aarch64")."""
+    name = gdb.selected_inferior().architecture().name()
+    return _ARCHS.get(name, name)
+
+
+def lookup(name: str) -> gdb.Symbol | None:
+    """Return the variable `name` with debug information, global or static, or None."""
+    symbol = gdb.lookup_global_symbol(name, gdb.SYMBOL_VAR_DOMAIN)
+    return symbol or gdb.lookup_static_symbol(name, gdb.SYMBOL_VAR_DOMAIN)
+
+
+def _address(symbol: gdb.Symbol) -> int:
+    return int(symbol.value().address)
+
+
+def find_lmb() -> LmbProgram:
+    """Return the program's LMB. Raises: `LayoutError` where it has none that can be decoded."""
+    if not any(objfile.is_valid() and objfile.filename for objfile in gdb.objfiles()):
+        raise LayoutError("gdb has no symbols: load the kernel's with `file VMLINUX`")
+    symbol = lookup("lmb")
+    if symbol is None:
+        raise LayoutError(_why_missing())
+    kind = symbol.type.strip_typedefs()
+    lmb = struct_of(kind, "lmb")
+    region = struct_of(_struct_type("lmb_region"), "lmb_region")
+    block = struct_of(_struct_type("lmb_block"), "lmb_block")
+    static = lookup("lmb_static_entries")
+    log, ops = _log()
+    return LmbProgram(
+        arch=arch(),
+        byte_order=byte_order(),
+        lmb_va=_address(symbol),
+        lmb=lmb,
+        region=region,
+        block=block,
+        page_size=_page_size(),
+        static_entries=None if static is None else (_address(static), static.type.sizeof // region.size),
+        log=log,
+        ops=ops,
+        handover=_table("lmb_handover", "nr", "ranges"),
+        firmware=_table("firmware_map", "nr", "ranges"),
+    )
+
+
+def _why_missing() -> str:
+    program = gdb.current_progspace().filename or "the program"
+    try:
+        gdb.parse_and_eval("&lmb")
+    except gdb.error:
+        return f"{program} has no LMB (no variable `lmb`): is this the kernel that runs?"
+    return f"{program} has an LMB but no debug information of it: build it with -g, or load its debug file"
+
+
+def _struct_type(name: str) -> gdb.Type:
+    try:
+        return gdb.lookup_type(f"struct {name}")
+    except gdb.error:
+        raise LayoutError(f"the debug information does not describe struct {name}: build it with -g") from None
+
+
+def _page_size() -> int:
+    symbol = lookup("lmb_page_size")
+    try:
+        return DEFAULT_PAGE_SIZE if symbol is None else int(symbol.value())
+    except gdb.error:
+        return DEFAULT_PAGE_SIZE
+
+
+def _table(name: str, count: str, items: str) -> Table | None:
+    symbol = lookup(name)
+    if symbol is None:
+        return None
+    struct = struct_of(symbol.type, name)
+    record: Struct = struct_of(element_type(symbol.type, items), f"{name}.{items}[]")
+    return Table(_address(symbol), struct, record, count, items)
+
+
+def _log() -> tuple[Table | None, dict[int, str] | None]:
+    symbol = lookup("lmb_log")
+    if symbol is None:
+        return None, None
+    ops = enum_names(member_type(element_type(symbol.type, "ring"), "op"), "LMB_OP_")
+    return _table("lmb_log", "nr", "ring"), ops

@@ -1,0 +1,79 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Where the guest stands: is there one, is it stopped, at which symbol, inside which LMB function."""
+
+from __future__ import annotations
+
+from pathlib import PurePath
+
+import gdb
+
+from gdb_lmb.errors import NotReadyError
+from gdb_lmb.region import Stop
+from gdb_lmb.target.program import lookup
+
+MAX_FRAMES = 64
+"""Frames looked at for an LMB function: a guest's stack can be endless when damaged."""
+
+
+def require_stopped() -> None:
+    """Check that there is a guest and that it is stopped. Raises: `NotReadyError`."""
+    thread = gdb.selected_thread()
+    if thread is None or not thread.is_valid():
+        if gdb.selected_inferior().threads():
+            raise NotReadyError("no thread is selected: choose a CPU with `thread 1`")
+        raise NotReadyError("there is no guest: connect with `target remote ...`, or use `gdb-lmb run`")
+    if thread.is_running():
+        raise NotReadyError("the guest is running: stop it first (Ctrl-C or `interrupt`)")
+
+
+def symbol_at(pc: int) -> str | None:
+    """Return "function+0x12" for an address in the program, or None."""
+    block = gdb.block_for_pc(pc)
+    while block is not None and block.function is None:
+        block = block.superblock
+    if block is not None:
+        offset = pc - block.start
+        return f"{block.function.name}+{offset:#x}" if offset else str(block.function.name)
+    # Assembly has no blocks; gdb's own <symbol+offset> is what is left.
+    text = gdb.format_address(pc) if hasattr(gdb, "format_address") else ""
+    _, bracket, rest = text.partition("<")
+    return rest.rstrip(">") if bracket else None
+
+
+def current_stop() -> Stop:
+    """Return the program counter of the innermost frame and its symbol."""
+    pc = gdb.newest_frame().pc()
+    return Stop(pc, symbol_at(pc))
+
+
+def function_at(pc: int) -> str:
+    """Return a caller's name for a message: "reserve_initrd+0x2f", else the bare address."""
+    return symbol_at(pc) or hex(pc)
+
+
+def torn_in() -> str | None:
+    """Return the LMB function that a frame of the selected CPU's stack is in, or None.
+
+    An LMB function is one defined in the source file that defines `lmb`, or in one beside it whose
+    name begins with that file's ("lmb.c": also "lmb_find.c").
+    """
+    symbol = lookup("lmb")
+    if symbol is None or symbol.symtab is None:
+        return None
+    home = PurePath(symbol.symtab.filename)
+    try:
+        frame = gdb.newest_frame()
+        for _ in range(MAX_FRAMES):
+            if frame is None or not frame.is_valid():
+                break
+            function = frame.function()
+            if function is not None and function.symtab is not None:
+                source = PurePath(function.symtab.filename)
+                beside = source.parent == home.parent and source.name.startswith(f"{home.stem}_")
+                if source == home or (beside and source.suffix == home.suffix):
+                    return str(function.name)
+            frame = frame.older()
+    except gdb.error:
+        # A stack that cannot be unwound further ends here; what it showed so far stands.
+        pass
+    return None
