@@ -1,0 +1,48 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""What several test files need: the fixture kernels, built once.
+
+Nothing here skips: a missing compiler, gdb or QEMU is a failure that names the tool.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+FIXTURES = ROOT / "vmlinux-fixtures"
+
+
+@pytest.fixture(scope="session")
+def fixture_build() -> Path:
+    """Build kernels and host libraries (seconds, incremental); return the output folder."""
+    out = FIXTURES / "build"
+    out.mkdir(exist_ok=True)
+    # Several test processes may start together; make itself does not lock.
+    with (out / ".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        done = subprocess.run(
+            ["make", "-C", str(FIXTURES), f"-j{os.cpu_count() or 1}", "all"],
+            capture_output=True,
+            text=True,
+            timeout=300,
+            check=False,
+        )
+    assert done.returncode == 0, f"make -C vmlinux-fixtures failed:\n{done.stdout[-2000:]}{done.stderr[-4000:]}"
+    return out
+
+
+@pytest.fixture(scope="session")
+def fixture_kernel(fixture_build: Path) -> Path:
+    """The x86-64 fixture kernel with a static array of 64 entries."""
+    return fixture_build / "x86_64" / "vmlinux"
+
+
+@pytest.fixture(scope="session")
+def klimit_kernel(fixture_build: Path) -> Path:
+    """The x86-64 fixture kernel whose first block is the page after the BSS."""
+    return fixture_build / "x86_64" / "vmlinux-klimit"
