@@ -11,7 +11,7 @@ def _load() -> None:
     import os
     import sys
 
-    if sys.version_info < (3, 10):
+    if sys.version_info < (3, 10):  # noqa: UP036
         print("gdb-lmb: gdb's Python is %d.%d, but 3.10 or newer is needed" % sys.version_info[:2])  # noqa: UP031
         return
     own = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))  # noqa: PTH100, PTH120
