@@ -1,0 +1,60 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * The direct map of all RAM. Its tables come from the allocator, as in Linux:
+ * they must lie in what the early tables map, until the new ones are in use.
+ */
+#include "asm.h"
+
+#define PMD_SIZE	0x200000UL
+#define PUD_SIZE	0x40000000UL
+#define PML4_SIZE	(512 * PUD_SIZE)
+
+static noinline __init u64 *alloc_page_table(void)
+{
+	phys_addr_t base;
+
+	must(lmb_alloc, PAGE_SIZE, PAGE_SIZE, 0, 0, 0, &base);
+	return memset(__va(base), 0, PAGE_SIZE);
+}
+
+/* Map the 2 MiB page at @address in the tables below @pud. */
+static __init void map_huge_page(u64 *pud, phys_addr_t address)
+{
+	u64 *entry = &pud[address / PUD_SIZE];
+	u64 *pmd;
+
+	if (!*entry)
+		*entry = __pa(alloc_page_table()) | PTE_TABLE;
+	pmd = __va(*entry & ~(u64)(PAGE_SIZE - 1));
+	pmd[address / PMD_SIZE % 512] = address | PTE_PAGE_2M;
+}
+
+/* Map [base, end), rounded outward to 2 MiB. */
+static __init void map_range(u64 *pud, phys_addr_t base, phys_addr_t end)
+{
+	if (end > PML4_SIZE)
+		panic("%s: RAM at 0x%llx", __func__, end);
+	for (base &= ~(PMD_SIZE - 1); base < end; base += PMD_SIZE)
+		map_huge_page(pud, base);
+}
+
+/**
+ * init_mem_mapping - map all memory, and let the allocator use all of it
+ *
+ * Afterwards the direct map holds what is memory and nothing else, but for
+ * rounding to 2 MiB, and the allocator's limit is the end of memory.
+ */
+noinline __init void init_mem_mapping(void)
+{
+	const struct lmb_region *region;
+	u64 *pud = alloc_page_table();
+	phys_addr_t end = 0;
+
+	list_for_each_entry(region, &lmb.memory.regions, link) {
+		end = region->base + region->size;
+		map_range(pud, region->base, end);
+	}
+	early_pml4[DIRECT_MAP_PML4] = __pa(pud) | PTE_TABLE;
+	load_page_tables();
+	must(lmb_set_current_limit, end);
+}

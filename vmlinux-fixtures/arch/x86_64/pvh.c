@@ -1,0 +1,108 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * What a PVH boot loader hands over: Xen's public/arch-x86/hvm/start_info.h.
+ * QEMU puts all of it low in RAM, where the allocator would take it for free:
+ * each table's place is noted, to be reserved.
+ */
+#include "../../firmware.h"
+#include "asm.h"
+
+#define HVM_START_MAGIC	0x336ec578
+
+struct hvm_start_info {
+	u32 magic, version, flags, nr_modules;
+	u64 modlist_paddr, cmdline_paddr, rsdp_paddr;
+	/* since version 1 */
+	u64 memmap_paddr;
+	u32 memmap_entries, reserved;
+};
+
+struct hvm_modlist_entry {
+	u64 paddr, size, cmdline_paddr, reserved;
+};
+
+struct hvm_memmap_entry {
+	u64 addr, size;
+	u32 type, reserved;
+};
+
+/* Note that [base, base + size) is taken, in whole pages; returns where it is mapped. */
+static __init void *pvh_data(u64 base, u64 size)
+{
+	u64 first = base & ~(u64)(PAGE_SIZE - 1);
+	u64 end = (base + size + PAGE_SIZE - 1) & ~(u64)(PAGE_SIZE - 1);
+
+	if (end > EARLY_MAP_SIZE)
+		panic("PVH data at 0x%llx is not mapped yet", base);
+	if (boot_info.nr_boot_data == ARRAY_SIZE(boot_info.boot_data))
+		panic("too much PVH data");
+	boot_info.boot_data[boot_info.nr_boot_data++] =
+		(struct lmb_range){ first, end - first };
+	return __va(base);
+}
+
+static __init void pvh_memmap(const struct hvm_start_info *info)
+{
+	const struct hvm_memmap_entry *entries;
+	u32 i;
+
+	if (info->version < 1 || !info->memmap_entries)
+		panic("the boot loader gave no memory map");
+	if (info->memmap_entries > ARRAY_SIZE(firmware_map.ranges))
+		panic("a memory map of %u ranges", info->memmap_entries);
+	entries = pvh_data(info->memmap_paddr,
+			   info->memmap_entries * sizeof(*entries));
+	for (i = 0; i < info->memmap_entries; i++)
+		firmware_map.ranges[i] = (struct firmware_range){
+			entries[i].addr, entries[i].size, entries[i].type };
+	firmware_map.nr = info->memmap_entries;
+}
+
+/* The first module is the initrd; it is reserved in whole pages. */
+static __init void pvh_modules(const struct hvm_start_info *info)
+{
+	const struct hvm_modlist_entry *modules;
+	u64 first, end;
+
+	if (!info->nr_modules)
+		return;
+	modules = pvh_data(info->modlist_paddr, info->nr_modules * sizeof(*modules));
+	if (!modules[0].size)
+		return;
+	first = modules[0].paddr & ~(u64)(PAGE_SIZE - 1);
+	end = (modules[0].paddr + modules[0].size + PAGE_SIZE - 1) &
+	      ~(u64)(PAGE_SIZE - 1);
+	boot_info.initrd = (struct lmb_range){ first, end - first };
+}
+
+static __init void pvh_cmdline(const struct hvm_start_info *info)
+{
+	const char *cmdline = __va(info->cmdline_paddr);
+	size_t len;
+
+	if (!info->cmdline_paddr)
+		return;
+	if (info->cmdline_paddr + COMMAND_LINE_SIZE > EARLY_MAP_SIZE)
+		panic("PVH data at 0x%llx is not mapped yet", info->cmdline_paddr);
+	for (len = 0; cmdline[len]; len++) {
+		if (len == COMMAND_LINE_SIZE - 1)
+			panic("the command line is too long");
+		boot_command_line[len] = cmdline[len];
+	}
+	pvh_data(info->cmdline_paddr, len + 1);
+}
+
+/**
+ * pvh_parse - fill boot_info, firmware_map and boot_command_line
+ * @start_info: where the boot loader says that its tables begin
+ */
+__init void pvh_parse(phys_addr_t start_info)
+{
+	const struct hvm_start_info *info = pvh_data(start_info, sizeof(*info));
+
+	if (info->magic != HVM_START_MAGIC)
+		panic("no PVH start info at 0x%llx", start_info);
+	pvh_memmap(info);
+	pvh_modules(info);
+	pvh_cmdline(info);
+}

@@ -1,0 +1,8 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#ifndef FIXTURE_FUZZ_H
+#define FIXTURE_FUZZ_H
+
+/* Run @rounds random histories against the byte map; returns failures. */
+int fuzz(unsigned long rounds);
+
+#endif

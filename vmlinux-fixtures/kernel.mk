@@ -1,0 +1,45 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+# The fixture kernels: one for each kind of initial storage.
+
+KERNEL_VARIANTS := static klimit
+KERNEL_SRC := main.c scenario.c cmdline.c printk.c string.c $(EXTRA_SRC)
+KERNEL_CFLAGS := -std=gnu11 -O2 -g $(WARN) -ffreestanding -nostdinc \
+	-isystem $(shell $(CC) -print-file-name=include) \
+	-fno-pic -fno-pie -fno-stack-protector -fno-asynchronous-unwind-tables \
+	-fno-optimize-sibling-calls -fno-tree-loop-distribute-patterns \
+	-fno-common $(ARCH_CFLAGS) $(CONFIG) -DCONFIG_ARCH='"$(ARCH)"' -I.
+KERNEL_LDFLAGS := -nostdlib -static -no-pie $(ARCH_LDFLAGS) \
+	-Wl,--build-id=sha1 -Wl,-z,noexecstack -Wl,--no-warn-rwx-segments \
+	-Wl,--orphan-handling=error -Wl,--fatal-warnings
+kernel_name = vmlinux$(if $(filter klimit,$(1)),-klimit)
+object_names = $(addsuffix .o,$(basename $(notdir $(1))))
+
+# $(call kernel_variant,storage)
+define kernel_variant
+kernel-dir-$(1) := $(O)/$(ARCH)/obj-$(1)
+kernel-objs-$(1) := $(addprefix $(O)/$(ARCH)/obj-$(1)/,$(call object_names,$(LMB_SRC) $(KERNEL_SRC) $(ARCH_SRC)))
+$(call command_file,$(O)/$(ARCH)/obj-$(1)/command,$(CC) $(KERNEL_CFLAGS) $(KERNEL_LDFLAGS) $(CONFIG_$(1)) $(LMB_DIR) $(EXTRA_SRC))
+
+$(O)/$(ARCH)/obj-$(1)/%.o: $(LMB_DIR)/%.c $(O)/$(ARCH)/obj-$(1)/command
+	@echo '  CC      $$@'
+	$(Q)$(CC) $(KERNEL_CFLAGS) $(CONFIG_$(1)) -MMD -MP -c -o $$@ $$<
+$(O)/$(ARCH)/obj-$(1)/%.o: %.c $(O)/$(ARCH)/obj-$(1)/command
+	@echo '  CC      $$@'
+	$(Q)$(CC) $(KERNEL_CFLAGS) $(CONFIG_$(1)) -MMD -MP -c -o $$@ $$<
+$(O)/$(ARCH)/obj-$(1)/%.o: arch/$(ARCH)/%.c $(O)/$(ARCH)/obj-$(1)/command
+	@echo '  CC      $$@'
+	$(Q)$(CC) $(KERNEL_CFLAGS) $(CONFIG_$(1)) -MMD -MP -c -o $$@ $$<
+$(O)/$(ARCH)/obj-$(1)/%.o: arch/$(ARCH)/%.S $(O)/$(ARCH)/obj-$(1)/command
+	@echo '  AS      $$@'
+	$(Q)$(CC) $(KERNEL_CFLAGS) $(CONFIG_$(1)) -MMD -MP -c -o $$@ $$<
+$(O)/$(ARCH)/obj-$(1)/kernel.lds: arch/$(ARCH)/kernel.lds.S $(O)/$(ARCH)/obj-$(1)/command
+	@echo '  LDS     $$@'
+	$(Q)$(CC) -E -P $(CONFIG_$(1)) -D__ASSEMBLER__ -MMD -MP -MT $$@ -MF $$@.d -x assembler-with-cpp -o $$@ $$<
+
+$(O)/$(ARCH)/$(call kernel_name,$(1)): $$(kernel-objs-$(1)) $(O)/$(ARCH)/obj-$(1)/kernel.lds
+	@echo '  LD      $$@'
+	$(Q)$(CC) $(KERNEL_LDFLAGS) -T $(O)/$(ARCH)/obj-$(1)/kernel.lds -o $$@ $$(kernel-objs-$(1))
+endef
+$(foreach variant,$(KERNEL_VARIANTS),$(eval $(call kernel_variant,$(variant))))
+
+kernels: $(foreach variant,$(KERNEL_VARIANTS),$(O)/$(ARCH)/$(call kernel_name,$(variant)))

@@ -1,0 +1,215 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * The boot of a small kernel, as far as its early allocator goes. Each step is
+ * a function of its own, so that whoever asks "who reserved this?" gets a name.
+ */
+#include "firmware.h"
+#include "kernel.h"
+
+#define STRING_(x)	#x
+#define STRING(x)	STRING_(x)
+
+const char lmb_banner[] = "gdb-lmb fixture kernel, " CONFIG_ARCH
+#ifdef CONFIG_LMB_KLIMIT
+	", klimit storage"
+#else
+	", " STRING(CONFIG_LMB_STATIC_ENTRIES) " static entries"
+#endif
+	", log of " STRING(CONFIG_LMB_LOG)
+	", hand-over table of " STRING(CONFIG_LMB_HANDOVER_RANGES);
+
+#define NR_CPUS			4
+#define PER_CPU_SIZE		(8 * PAGE_SIZE)
+#define PAGE_STRUCT_SIZE	64
+#define LOG_BUF_SIZE		(16 * PAGE_SIZE)
+
+struct firmware_map firmware_map;
+struct boot_info boot_info;
+
+/* Where the steps below put what they allocated; a page allocator would read it. */
+char *per_cpu_areas[NR_CPUS];
+void *mem_map;
+
+void lmb_ready(void);
+void lmb_scenario_done(void);
+
+static struct options options = {
+	.scenario = SCENARIO_BOOT,
+	.seed = 1,
+	.nr_static = CONFIG_LMB_STATIC_ENTRIES,
+	.block_size = 4096,
+};
+
+static noinline __init void init_allocator(void)
+{
+	must(lmb_init, options.nr_static, options.block_size);
+	if (options.bottom_up)
+		must(lmb_set_bottom_up, true);
+}
+
+static noinline __init void reserve_kernel_image(void)
+{
+	must(lmb_reserve, boot_info.image.base, boot_info.image.size, 0);
+}
+
+static noinline __init void reserve_early_page_tables(void)
+{
+	must(lmb_reserve, boot_info.early_page_tables.base,
+	     boot_info.early_page_tables.size, 0);
+}
+
+static noinline __init void reserve_boot_data(void)
+{
+	unsigned int i;
+
+	for (i = 0; i < boot_info.nr_boot_data; i++)
+		must(lmb_reserve, boot_info.boot_data[i].base,
+		     boot_info.boot_data[i].size, 0);
+}
+
+static noinline __init void reserve_initrd(void)
+{
+	if (boot_info.initrd.size)
+		must(lmb_reserve, boot_info.initrd.base, boot_info.initrd.size, 0);
+}
+
+/* RAM in whole pages: a page that is RAM in part only cannot be used. */
+static noinline __init void add_firmware_memory(void)
+{
+	unsigned int i;
+
+	for (i = 0; i < firmware_map.nr; i++) {
+		const struct firmware_range *range = &firmware_map.ranges[i];
+		u64 base = (range->base + PAGE_SIZE - 1) & ~(u64)(PAGE_SIZE - 1);
+		u64 end = (range->base + range->size) & ~(u64)(PAGE_SIZE - 1);
+
+		if (range->type == FIRMWARE_RAM && base < end)
+			must(lmb_add, base, end - base, 0);
+	}
+}
+
+/* All that must not be overwritten is reserved now; what is mapped may be used. */
+static noinline __init void allow_growth(void)
+{
+	must(lmb_set_current_limit, boot_info.early_limit);
+	must(lmb_allow_growth);
+}
+
+static noinline __init void setup_per_cpu_areas(void)
+{
+	phys_addr_t base;
+	unsigned int cpu;
+
+	for (cpu = 0; cpu < NR_CPUS; cpu++) {
+		must(lmb_alloc, PER_CPU_SIZE, PAGE_SIZE, 0, 0, 0, &base);
+		per_cpu_areas[cpu] = arch_va(base);
+		memset(per_cpu_areas[cpu], 0, PER_CPU_SIZE);
+	}
+}
+
+/* One struct page for each page of RAM; not written, as nothing reads it. */
+static noinline __init void alloc_mem_map(void)
+{
+	phys_addr_t base;
+
+	must(lmb_alloc, (lmb.memory.total_size >> PAGE_SHIFT) * PAGE_STRUCT_SIZE,
+	     PAGE_SIZE, 0, 0, 0, &base);
+	mem_map = arch_va(base);
+}
+
+static noinline __init void alloc_log_buf(void)
+{
+	phys_addr_t base;
+
+	must(lmb_alloc, LOG_BUF_SIZE, PAGE_SIZE, 0, 0, 0, &base);
+	memset(arch_va(base), 0, LOG_BUF_SIZE);
+	printk_move(arch_va(base), LOG_BUF_SIZE);
+}
+
+/* Poisoned, so that a late use fails at once and not some day. */
+static noinline void free_init_memory(void)
+{
+	memset(arch_va(boot_info.init.base), 0xcc, boot_info.init.size);
+	must(lmb_free, boot_info.init.base, boot_info.init.size);
+}
+
+static noinline void print_counts(void)
+{
+	printk("lmb: memory.cnt %lu reserved.cnt %lu nr_free %lu nr_blocks %lu\n",
+	       lmb.memory.cnt, lmb.reserved.cnt, lmb.nr_free, lmb.nr_blocks);
+}
+
+static noinline void run_scenario(void)
+{
+	switch (options.scenario) {
+	case SCENARIO_BOOT:
+		break;
+	case SCENARIO_RANDOM:
+		scenario_random(options.ops ? options.ops : 5000, options.seed);
+		break;
+	case SCENARIO_FILL:
+		scenario_fill(options.ops ? options.ops : 1000, options.seed);
+		break;
+	}
+	/* so many lines would take longer than all the rest */
+	if (options.scenario != SCENARIO_FILL)
+		lmb_dump_all();
+	print_counts();
+}
+
+/* A place to stop a debugger at: the lists are as the scenario left them. */
+noinline void lmb_ready(void)
+{
+	__asm__ __volatile__("" : : : "memory");
+}
+
+static noinline void hand_over(void)
+{
+	long pages = lmb_free_all();
+
+	if (pages < 0)
+		panic("%s: lmb_free_all failed: %ld", __func__, pages);
+	printk("lmb: gave %ld pages in %lu ranges to the page allocator\n",
+	       pages, lmb_handover.nr);
+}
+
+/* A place to stop a debugger at: the allocator is closed. */
+noinline void lmb_scenario_done(void)
+{
+	__asm__ __volatile__("" : : : "memory");
+}
+
+/* Everything until the init memory goes; the order is that of a real boot. */
+static noinline __init void setup_memory(void)
+{
+	parse_options(boot_command_line, &options);
+	init_allocator();
+	reserve_kernel_image();
+	reserve_early_page_tables();
+	reserve_boot_data();
+	reserve_initrd();
+	add_firmware_memory();
+	allow_growth();
+	init_mem_mapping();
+	setup_per_cpu_areas();
+	alloc_mem_map();
+	alloc_log_buf();
+}
+
+/**
+ * start_kernel - the boot, once the architecture has filled boot_info,
+ * firmware_map and boot_command_line
+ */
+void start_kernel(void)
+{
+	printk("%s\n", lmb_banner);
+	printk("Command line: %s\n", boot_command_line);
+	setup_memory();
+	free_init_memory();
+	run_scenario();
+	lmb_ready();
+	hand_over();
+	lmb_scenario_done();
+	printk("lmb: scenario done\n");
+	arch_halt();
+}
