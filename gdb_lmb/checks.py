@@ -31,8 +31,8 @@ from gdb_lmb.region import (
     whole_pages,
 )
 
-MAX_PER_CODE = 100
-"""Findings of one code that are listed; the rest is counted in one more of the same code."""
+MAX_LISTED = {FINDING: 100, NOTE: 8}
+"""How many of one code are listed; the rest is counted in one more of the same code."""
 
 LOG_DIVERGENCE = "log-divergence"
 
@@ -60,7 +60,9 @@ def check(snapshot: Snapshot) -> list[Finding]:
     facts = Facts(snapshot)
     for row in CHECKS:
         faults = row.run(facts)
-        listed = [Finding(row.code, row.severity, f.message, f.addresses) for f in islice(faults, MAX_PER_CODE)]
+        listed = [
+            Finding(row.code, row.severity, f.message, f.addresses) for f in islice(faults, MAX_LISTED[row.severity])
+        ]
         findings += listed
         more = sum(1 for _ in faults)
         if more:
@@ -327,10 +329,14 @@ def _storage_corrupt(facts: Facts) -> Iterator[Fault]:
 
 
 def _block_unreserved(facts: Facts) -> Iterator[Fault]:
-    snapshot = facts.snapshot
-    reserved = union(snapshot.reserved.ranges())
-    for number, block in enumerate(snapshot.blocks):
-        if block.size and subtract([(block.base, block.base + block.size)], reserved):
+    blocks = facts.snapshot.blocks
+    spans = ((block.base, block.base + block.size) for block in blocks)
+    bare = subtract(union(spans), union(facts.snapshot.reserved.ranges()))
+    if not bare:
+        return
+    for number, block in enumerate(blocks):
+        end = block.base + block.size
+        if any(base < end and block.base < stop for base, stop in bare):
             yield Fault(
                 f"block {number} at {block.base:#x} (size {block.size:#x}) is not reserved: "
                 "an allocation may overwrite the entries in it",

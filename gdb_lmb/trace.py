@@ -211,10 +211,20 @@ def log_operations(log: OperationLog) -> Iterator[Operation | None]:
         yield Operation(op, *arguments) if op in _APPLY else None
 
 
+@dataclass(frozen=True)
+class _Done:
+    """One operation of a log: its number, itself, who called it, what it returned."""
+
+    number: int
+    operation: Operation
+    caller: int
+    result: int
+
+
 def _replay(snapshot: Snapshot, log: OperationLog, model: LmbModel, symbol: Callable[[int], str]) -> LogVerdict:
     operations = log_operations(log)
     next(operations)  # the init record
-    touched: list[tuple[int, Operation, int]] = []
+    touched: list[_Done] = []
     for number, operation in enumerate(operations, 1):
         if operation is None:
             message = f"record {number} of the operation log is damaged: {log.op[number]!r} is no operation"
@@ -228,81 +238,110 @@ def _replay(snapshot: Snapshot, log: OperationLog, model: LmbModel, symbol: Call
         if len(model.blocks) > len(snapshot.blocks):
             message = f"{name} needs block {len(model.blocks) - 1}, which the guest never gained"
             return LogVerdict(number, divergence=_diverged(message, log.caller[number]))
-        touched.append((number, operation, log.caller[number]))
+        touched.append(_Done(number, operation, log.caller[number], got))
     difference = compare(model.snapshot(), snapshot)
     if difference is None:
         return LogVerdict(len(touched))
     message = f"after replaying all {len(touched)} operations {difference.message}"
-    last = _last_touching(touched, difference.addresses)
+    last = _last_touching(touched, difference)
     if last is not None:
-        number, operation, caller = last
-        message += f"; the last operation there was {number}, {operation}, called from {symbol(caller)}"
-    return LogVerdict(len(touched), divergence=_diverged(message, *difference.addresses))
+        message += f"; the last operation there was {last.number}, {last.operation}, called from {symbol(last.caller)}"
+    addresses = () if difference.address is None else (difference.address,)
+    return LogVerdict(len(touched), divergence=_diverged(message, *addresses))
 
 
 def _result(value: int) -> str:
     return str(value) if value < 4096 else hex(value)
 
 
-def _last_touching(
-    operations: Sequence[tuple[int, Operation, int]], addresses: tuple[int, ...]
-) -> tuple[int, Operation, int] | None:
-    """Return the last operation whose range holds or touches the first of `addresses`."""
-    if not addresses:
+_CHANGES = {"memory": ("add", "remove"), "reserved": ("reserve", "free", "alloc")}
+
+
+def _last_touching(operations: Sequence[_Done], difference: Difference) -> _Done | None:
+    """Return the last operation on the differing list whose range holds or touches the place."""
+    if difference.address is None:
         return None
-    for row in reversed(operations):
-        operation = row[1]
-        if operation.op in ("add", "remove", "reserve", "free"):
-            low, high = operation.base, operation.base + operation.size
-            if low <= addresses[0] <= high:
-                return row
+    for done in reversed(operations):
+        operation = done.operation
+        if operation.op in _CHANGES.get(difference.where, ()):
+            base = done.result if operation.op == "alloc" else operation.base
+            if base <= difference.address <= base + operation.size:
+                return done
     return None
 
 
-def compare(expected: Snapshot, found: Snapshot) -> Finding | None:
+@dataclass(frozen=True)
+class Difference:
+    """The first thing in which two states differ: in words, on which list, at which physical address."""
+
+    message: str
+    where: str = ""
+    address: int | None = None
+
+
+def compare(expected: Snapshot, found: Snapshot) -> Difference | None:
     """Return the first difference between two states, entry for entry; None where there is none."""
-    for want, got in ((expected.memory, found.memory), (expected.reserved, found.reserved)):
-        difference = _compare_lists(expected, want, got)
-        if difference:
-            return difference
-    for name, want_order, got_order in (("the freelist", expected.free, found.free),):
-        for at, (want_index, got_index) in enumerate(zip(want_order, got_order, strict=False)):
-            if want_index != got_index:
-                return _diverged(
-                    f"{name} has {_slot(found, got_index)} at place {at}, but {_slot(expected, want_index)} is expected"
-                )
-        if len(want_order) != len(got_order):
-            return _diverged(f"{name} has {len(got_order)} entries, but {len(want_order)} are expected")
-    for number, (want_block, got_block) in enumerate(zip(expected.blocks, found.blocks, strict=False)):
-        if (want_block.base, want_block.nr) != (got_block.base, got_block.nr):
-            return _diverged(
-                f"block {number} lies at {got_block.base:#x} with {got_block.nr} entries, but "
-                f"{want_block.base:#x} with {want_block.nr} is expected",
-                got_block.base,
-            )
-    if len(expected.blocks) != len(found.blocks):
-        return _diverged(f"there are {len(found.blocks)} blocks, but {len(expected.blocks)} are expected")
-    for name in ("current_limit", "bottom_up", "may_grow", "closed"):
-        if getattr(expected, name) != getattr(found, name):
-            return _diverged(f"{name} is {getattr(found, name)}, but {getattr(expected, name)} is expected")
-    return None
+    return (
+        _compare_lists(expected.memory, found.memory)
+        or _compare_lists(expected.reserved, found.reserved)
+        or _compare_freelists(expected, found)
+        or _compare_blocks(expected, found)
+        or _compare_switches(expected, found)
+    )
 
 
-def _compare_lists(expected: Snapshot, want: RegionList, got: RegionList) -> Finding | None:
+def _compare_lists(want: RegionList, got: RegionList) -> Difference | None:
+    name = got.name
     rows = zip(want.base, want.size, want.flags, want.entry, got.base, got.size, got.flags, got.entry, strict=False)
     for at, (wb, ws, wf, we, gb, gs, gf, ge) in enumerate(rows):
         if (wb, ws, wf) != (gb, gs, gf):
-            return _diverged(
-                f"{got.name}[{at}] is [{gb:#x}, {gb + gs:#x}) flags {gf:#x}, but [{wb:#x}, {wb + ws:#x}) "
+            return Difference(
+                f"{name}[{at}] is [{gb:#x}, {gb + gs:#x}) flags {gf:#x}, but [{wb:#x}, {wb + ws:#x}) "
                 f"flags {wf:#x} is expected",
+                name,
                 min(wb, gb) if wb != gb else min(wb + ws, gb + gs),
             )
         if we != ge:
-            return _diverged(
-                f"{got.name}[{at}] at {gb:#x} is stored in another entry than expected (index {ge}, not {we})", gb
+            return Difference(
+                f"{name}[{at}] at {gb:#x} is stored in another entry than expected (index {ge}, not {we})", name, gb
             )
     if len(want) != len(got):
-        return _diverged(f"the {got.name} list has {len(got)} regions, but {len(want)} are expected")
+        longer = want if len(want) > len(got) else got
+        return Difference(
+            f"the {name} list has {len(got)} regions, but {len(want)} are expected",
+            name,
+            longer.base[min(len(want), len(got))],
+        )
+    return None
+
+
+def _compare_freelists(expected: Snapshot, found: Snapshot) -> Difference | None:
+    for at, (want, got) in enumerate(zip(expected.free, found.free, strict=False)):
+        if want != got:
+            return Difference(
+                f"the freelist has {_slot(found, got)} at place {at}, but {_slot(expected, want)} is expected"
+            )
+    if len(expected.free) != len(found.free):
+        return Difference(f"the freelist has {len(found.free)} entries, but {len(expected.free)} are expected")
+    return None
+
+
+def _compare_blocks(expected: Snapshot, found: Snapshot) -> Difference | None:
+    for number, (want, got) in enumerate(zip(expected.blocks, found.blocks, strict=False)):
+        if (want.base, want.nr) != (got.base, got.nr):
+            return Difference(
+                f"block {number} lies at {got.base:#x} with {got.nr} entries, but {want.base:#x} with {want.nr} "
+                "is expected"
+            )
+    if len(expected.blocks) != len(found.blocks):
+        return Difference(f"there are {len(found.blocks)} blocks, but {len(expected.blocks)} are expected")
+    return None
+
+
+def _compare_switches(expected: Snapshot, found: Snapshot) -> Difference | None:
+    for name in ("current_limit", "bottom_up", "may_grow", "closed"):
+        if getattr(expected, name) != getattr(found, name):
+            return Difference(f"{name} is {getattr(found, name)}, but {getattr(expected, name)} is expected")
     return None
 
 

@@ -11,7 +11,7 @@ from gdb_lmb.report.jsonio import dumps
 
 
 class LmbVerdict(LmbCommand):
-    """Print what the LMB commands of this gdb found so far, as one line of JSON.
+    """Print what the LMB commands found so far, as one line of JSON.
 
     Usage: lmb-verdict [--reset]
 
