@@ -46,3 +46,10 @@ def fixture_kernel(fixture_build: Path) -> Path:
 def klimit_kernel(fixture_build: Path) -> Path:
     """The x86-64 fixture kernel whose first block is the page after the BSS."""
     return fixture_build / "x86_64" / "vmlinux-klimit"
+
+
+def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
+    """Fail a CI run in which a test was skipped: it proved nothing."""
+    reporter = session.config.pluginmanager.get_plugin("terminalreporter")
+    if os.environ.get("CI") and reporter is not None and reporter.stats.get("skipped"):
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
