@@ -26,6 +26,9 @@ from gdb_lmb.region import (
     RegionList,
     Snapshot,
     Walk,
+    column,
+    covers,
+    lie_in,
     subtract,
     union,
     whole_pages,
@@ -112,11 +115,40 @@ class Facts:
         return list(_bad_links(self))
 
     @cached_property
-    def colliding(self) -> list[tuple[RegionList, list[tuple[int, int, int, int]]]]:
-        """Return the lists whose neighbours touch, overlap or are odd, with their sound regions by base."""
+    def columns(self) -> tuple[_Columns, _Columns]:
+        """Return the memory and the reserved list with the ends of their regions."""
         limit = self.snapshot.phys_addr_max
-        lists = (self.snapshot.memory, self.snapshot.reserved)
-        return [(regions, _sound_sorted(regions, limit)) for regions in lists if _collides(regions, limit)]
+        return _Columns(self.snapshot.memory, limit), _Columns(self.snapshot.reserved, limit)
+
+
+class _Columns:
+    """A list's regions with their ends, and whether its neighbours collide."""
+
+    def __init__(self, regions: RegionList, limit: int) -> None:
+        self.regions = regions
+        self.name = regions.name
+        self.limit = limit
+        self.ends: Sequence[int]
+        try:
+            self.ends = column(map(add, regions.base, regions.size))
+        except OverflowError:  # a region past 2^64, of which region-wraps tells
+            self.ends = list(map(add, regions.base, regions.size))
+        apart = all(map(lt, self.ends, islice(regions.base, 1, None)))
+        self.collides = not apart or not all(regions.size) or max(self.ends, default=0) > limit
+
+    @cached_property
+    def sound_sorted(self) -> list[tuple[int, int, int, int]]:
+        """Return (base, end, flags, position) of the regions that are neither empty nor wrap, by base."""
+        rows = zip(self.regions.base, self.ends, self.regions.flags, range(len(self.regions)), strict=True)
+        return sorted(row for row in rows if row[0] < row[1] <= self.limit)
+
+    def covered(self, without_flags: int = 0) -> Iterable[Range]:
+        """Yield the bytes covered by regions without the flags, sorted and merged, within the address space."""
+        regions = self.regions
+        if self.collides or without_flags:
+            rows = zip(regions.base, self.ends, regions.flags, strict=True)
+            return union((base, min(end, self.limit)) for base, end, flags in rows if not flags & without_flags)
+        return zip(regions.base, self.ends, strict=True)
 
 
 # -- links ------------------------------------------------------------------------------------------
@@ -137,13 +169,13 @@ def _bad_links(facts: Facts) -> Iterator[tuple[str, Fault]]:
         return
     suspects = []
     for member in facts.members:
-        if member.walk is None:
+        if member.walk is None or member.walk.mutual:
             continue
         head = member.walk.head_va
-        vas = list(map(links.va.__getitem__, member.order))
-        should_next, should_prev = [*vas, head], [head, *vas]
-        is_next = [member.walk.head_next, *map(links.next_va.__getitem__, member.order)]
-        is_prev = [*map(links.prev_va.__getitem__, member.order), member.walk.head_prev]
+        vas = column(map(links.va.__getitem__, member.order))
+        should_next, should_prev = vas + column([head]), column([head]) + vas
+        is_next = column([member.walk.head_next]) + column(map(links.next_va.__getitem__, member.order))
+        is_prev = column(map(links.prev_va.__getitem__, member.order)) + column([member.walk.head_prev])
         if is_next == should_next and is_prev == should_prev:
             continue
         suspects.append((member, vas, should_next, should_prev, is_next, is_prev))
@@ -253,36 +285,21 @@ def _unsorted(facts: Facts) -> Iterator[Fault]:
                 yield Fault(f"{regions.name}[{at + 1}] starts below {regions.name}[{at}]", (low, high))
 
 
-def _sound_sorted(regions: RegionList, limit: int) -> list[tuple[int, int, int, int]]:
-    """Return (base, end, flags, position) of the regions that are neither empty nor wrap, by base."""
-    ends = map(add, regions.base, regions.size)
-    rows = zip(regions.base, ends, regions.flags, range(len(regions)), strict=True)
-    return sorted(row for row in rows if row[0] < row[1] <= limit)
-
-
-def _collides(regions: RegionList, limit: int) -> bool:
-    """Tell quickly whether any two neighbours touch or overlap, or the list is odd in another way."""
-    ends = list(map(add, regions.base, regions.size))
-    if not all(map(lt, ends, islice(regions.base, 1, None))):
-        return True
-    return not all(map(lt, regions.base, ends)) or (bool(ends) and max(ends) > limit)
-
-
 def _overlap(facts: Facts) -> Iterator[Fault]:
-    for regions, rows in facts.colliding:
+    for columns in facts.columns:
         reach = (0, -1)
-        for base, end, _, at in rows:
+        for base, end, _, at in columns.sound_sorted if columns.collides else ():
             if base < reach[0]:
-                yield Fault(f"{regions.name}[{at}] overlaps {regions.name}[{reach[1]}]", (base, reach[0]))
+                yield Fault(f"{columns.name}[{at}] overlaps {columns.name}[{reach[1]}]", (base, reach[0]))
             reach = max(reach, (end, at))
 
 
 def _unmerged(facts: Facts) -> Iterator[Fault]:
-    for regions, rows in facts.colliding:
-        for low, high in pairwise(rows):
+    for columns in facts.columns:
+        for low, high in pairwise(columns.sound_sorted if columns.collides else ()):
             if low[1] == high[0] and low[2] == high[2]:
                 yield Fault(
-                    f"{regions.name}[{low[3]}] and {regions.name}[{high[3]}] touch, have equal flags, "
+                    f"{columns.name}[{low[3]}] and {columns.name}[{high[3]}] touch, have equal flags, "
                     "and are not one region",
                     (low[0], high[0]),
                 )
@@ -299,13 +316,14 @@ def _empty_region(facts: Facts) -> Iterator[Fault]:
 
 
 def _region_wraps(facts: Facts) -> Iterator[Fault]:
-    snapshot = facts.snapshot
-    for regions in (snapshot.memory, snapshot.reserved):
-        for at, end in enumerate(map(add, regions.base, regions.size)):
-            if end > snapshot.phys_addr_max:
+    for columns in facts.columns:
+        if max(columns.ends, default=0) <= columns.limit:
+            continue
+        for at, end in enumerate(columns.ends):
+            if end > columns.limit:
                 yield Fault(
-                    f"{regions.name}[{at}] goes past the end of the {snapshot.bits}-bit address space",
-                    (regions.base[at], end),
+                    f"{columns.name}[{at}] goes past the end of the {facts.snapshot.bits}-bit address space",
+                    (columns.regions.base[at], end),
                 )
 
 
@@ -331,9 +349,11 @@ def _storage_corrupt(facts: Facts) -> Iterator[Fault]:
 def _block_unreserved(facts: Facts) -> Iterator[Fault]:
     blocks = facts.snapshot.blocks
     spans = ((block.base, block.base + block.size) for block in blocks)
-    bare = subtract(union(spans), union(facts.snapshot.reserved.ranges()))
-    if not bare:
+    reserved = facts.columns[1]
+    taken = union(spans)
+    if not reserved.collides and covers(reserved.regions.base, reserved.ends, taken):
         return
+    bare = subtract(taken, reserved.covered())
     for number, block in enumerate(blocks):
         end = block.base + block.size
         if any(base < end and block.base < stop for base, stop in bare):
@@ -353,36 +373,26 @@ def _freelist_exhausted(facts: Facts) -> Iterator[Fault]:
 # -- the rest of the system -------------------------------------------------------------------------
 
 
-def _outside(ranges: Iterable[Range], inside: list[Range]) -> list[Range]:
-    return subtract(union(ranges), inside)
-
-
 def _outside_firmware(facts: Facts) -> Iterator[Fault]:
-    snapshot = facts.snapshot
-    if snapshot.firmware is None:
+    firmware = facts.snapshot.firmware
+    if firmware is None:
         return
-    for base, end in _outside(_bounded(snapshot, snapshot.memory), snapshot.firmware.ram()):
+    memory, ram = facts.columns[0], firmware.ram()
+    if not memory.collides and lie_in(memory.regions.base, memory.ends, ram):
+        return
+    for base, end in subtract(memory.covered(), ram):
         yield Fault(f"memory [{base:#x}, {end:#x}) is not RAM in the firmware map", (base, end))
 
 
-def _bounded(snapshot: Snapshot, regions: RegionList, without_flags: int = 0) -> Iterator[Range]:
-    """Yield ranges cut at the end of the address space; region-wraps tells of the cut."""
-    limit = snapshot.phys_addr_max
-    for base, end in regions.ranges(without_flags=without_flags):
-        yield base, min(end, limit)
-
-
 def _handover_mismatch(facts: Facts) -> Iterator[Fault]:
-    snapshot = facts.snapshot
-    given = snapshot.handover
+    snapshot, given = facts.snapshot, facts.snapshot.handover
     if given is None:
         return
-    memory = union(_bounded(snapshot, snapshot.memory, LMB_NOMAP))
-    free = subtract(memory, union(_bounded(snapshot, snapshot.reserved)))
-    should = whole_pages(free, snapshot.page_size)
-    # A full table holds the lowest ranges: compare those.
+    memory, reserved = facts.columns
+    should = whole_pages(subtract(memory.covered(LMB_NOMAP), reserved.covered()), snapshot.page_size)
     if snapshot.handover_nr != len(should):
         yield Fault(f"{snapshot.handover_nr} ranges were handed over, not {len(should)}")
+    # A full table holds the lowest ranges: compare those.
     if snapshot.handover_nr > len(given):
         should = should[: len(given)]
     got = union(given)
@@ -393,8 +403,8 @@ def _handover_mismatch(facts: Facts) -> Iterator[Fault]:
 
 
 def _reserved_outside_memory(facts: Facts) -> Iterator[Fault]:
-    snapshot = facts.snapshot
-    for base, end in _outside(_bounded(snapshot, snapshot.reserved), union(_bounded(snapshot, snapshot.memory))):
+    memory, reserved = facts.columns
+    for base, end in subtract(reserved.covered(), memory.covered()):
         yield Fault(f"reserved [{base:#x}, {end:#x}) is outside memory", (base, end))
 
 

@@ -13,7 +13,7 @@ turns an index into (block, slot).
 from __future__ import annotations
 
 from array import array
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
@@ -78,13 +78,15 @@ class Walk:
     """What following a list's links showed.
 
     `head_va` is the head's address, `head_next` and `head_prev` its links. `complete` tells that every
-    member between the head's two links is known: reached from one side or the other.
+    member between the head's two links is known: reached from one side or the other. `mutual` tells that
+    the walk went round once and every link on the way, the head's too, agreed with its neighbour's.
     """
 
     head_va: int
     head_next: int
     head_prev: int
     complete: bool
+    mutual: bool = False
 
 
 @dataclass(frozen=True)
@@ -265,6 +267,10 @@ class Finding:
     addresses: tuple[int, ...] = ()
 
 
+_NO_HOLE: Range = (1 << 128, 1 << 128)
+"""A hole past every address: what follows the last one."""
+
+
 def column(values: Iterable[int]) -> array[int]:
     """Return `values` (each below 2^64) as one array."""
     return array("Q", values)
@@ -284,22 +290,45 @@ def union(ranges: Iterable[Range]) -> list[Range]:
     return out
 
 
-def subtract(ranges: Sequence[Range], holes: Sequence[Range]) -> list[Range]:
-    """Return what of `ranges` is not in `holes`; both sorted and disjoint, so is the result."""
+def subtract(ranges: Iterable[Range], holes: Iterable[Range]) -> list[Range]:
+    """Return what of `ranges` is not in `holes`; both sorted and disjoint, so is the result.
+
+    Both are read once and nothing of them is kept: columns can be passed as `zip(base, end)`.
+    """
     out: list[Range] = []
-    position = 0
+    rest = iter(holes)
+    hole_base, hole_end = next(rest, _NO_HOLE)
     for base, end in ranges:
-        while position < len(holes) and holes[position][1] <= base:
-            position += 1
-        scan = position
-        while scan < len(holes) and holes[scan][0] < end:
-            if holes[scan][0] > base:
-                out.append((base, holes[scan][0]))
-            base = max(base, holes[scan][1])
-            scan += 1
+        while hole_end <= base:
+            hole_base, hole_end = next(rest, _NO_HOLE)
+        while hole_base < end:
+            if hole_base > base:
+                out.append((base, hole_base))
+            base = hole_end
+            if base >= end:
+                break
+            hole_base, hole_end = next(rest, _NO_HOLE)
         if base < end:
             out.append((base, end))
     return out
+
+
+def covers(base: Sequence[int], end: Sequence[int], ranges: Iterable[Range]) -> bool:
+    """Tell whether each of a few ranges lies in one region of sorted, disjoint columns."""
+    for low, high in ranges:
+        at = bisect_right(base, low) - 1
+        if at < 0 or end[at] < high:
+            return False
+    return True
+
+
+def lie_in(base: Sequence[int], end: Sequence[int], ranges: Iterable[Range]) -> bool:
+    """Tell whether every region of sorted, disjoint columns lies in one of a few disjoint ranges."""
+    inside = 0
+    for low, high in ranges:
+        first, last = bisect_left(base, low), bisect_right(end, high)
+        inside += max(0, last - first)
+    return inside == len(base)
 
 
 def whole_pages(ranges: Iterable[Range], page_size: int) -> list[Range]:

@@ -11,7 +11,7 @@ import sys
 from array import array
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from gdb_lmb.errors import LayoutError
 
@@ -61,27 +61,34 @@ class Struct:
         return int.from_bytes(raw[start : start + field.size], order, signed=field.signed)
 
     def columns(self, raw: bytes | bytearray, names: tuple[str, ...], order: ByteOrder) -> list[array[int]]:
-        """Return each named member of all structures in `raw` as one array.
-
-        `raw` holds whole structures back to back. Aligned members are taken by strided slices of the
-        whole, which costs nanoseconds an element; packed ones one by one.
-        """
-        count = len(raw) // self.size
-        words: dict[tuple[int, bool], array[int]] = {}
-        out = []
-        for name in names:
-            field = self.fields[name]
-            kind = (field.size, field.signed)
-            if kind in _CODES and self.size % field.size == 0 and field.offset % field.size == 0:
-                if kind not in words:
-                    words[kind] = array(_CODES[kind], bytes(raw[: count * self.size]))
-                column = words[kind][field.offset // field.size :: self.size // field.size]
-                if order != sys.byteorder:
-                    column.byteswap()
-            else:
-                column = array(
-                    "q" if field.signed else "Q",
-                    (self.value(raw, name, order, at) for at in range(0, count * self.size, self.size)),
-                )
-            out.append(column)
+        """Return each named member of all structures in `raw`, which lie back to back, as one array."""
+        out = [self.empty_column(name) for name in names]
+        self.extend_columns(out, raw, names, order)
         return out
+
+    def empty_column(self, name: str) -> array[int]:
+        """Return an array for values of member `name`."""
+        field = self.fields[name]
+        return array(_CODES.get((field.size, field.signed), "q" if field.signed else "Q"))
+
+    def extend_columns(
+        self, columns: list[array[int]], raw: bytes | bytearray, names: tuple[str, ...], order: ByteOrder
+    ) -> None:
+        """Append each named member of all structures in `raw` to its array.
+
+        Aligned members are copied by strided slices, which costs nanoseconds an element and nothing but
+        the column's own memory; packed ones are taken one by one.
+        """
+        whole = len(raw) // self.size * self.size
+        for column, name in zip(columns, names, strict=True):
+            field = self.fields[name]
+            if field.size == column.itemsize and self.size % field.size == 0 and field.offset % field.size == 0:
+                code: Any = column.typecode
+                words = memoryview(raw)[:whole].cast(code)
+                part: array[int] = array(code)
+                part.frombytes(words[field.offset // field.size :: self.size // field.size].tobytes())
+                if order != sys.byteorder:
+                    part.byteswap()
+                column.extend(part)
+            else:
+                column.extend(self.value(raw, name, order, at) for at in range(0, whole, self.size))

@@ -9,6 +9,7 @@ step claims an entry that nobody had, or ends the walk: the work is bounded by t
 
 from __future__ import annotations
 
+from array import array
 from bisect import bisect_right
 from collections import deque
 from collections.abc import Sequence
@@ -43,6 +44,33 @@ class NodeTable:
         slot, rest = divmod(va - self._starts[row], self._entry_size)
         return -1 if rest else self._first[row] + slot
 
+    def follow(
+        self, head_va: int, start_va: int, ahead: Sequence[int], behind: Sequence[int]
+    ) -> tuple[array[int], bool]:
+        """Follow `ahead` from the head while `behind` agrees; tell whether that led back to the head.
+
+        No visited set is needed: a node's one `behind` link cannot agree with two predecessors. The body
+        is `index()` once more, because a call for each entry would double the cost of the walk.
+        """
+        order = array("Q")
+        append, starts, ends, first = order.append, self._starts, self._ends, self._first
+        entry_size, link = self._entry_size, self._link
+        find = bisect_right
+        came_from, va = head_va, start_va
+        while va != head_va:
+            start = va - link
+            row = find(starts, start) - 1
+            if row < 0 or start >= ends[row]:
+                return order, False
+            offset = start - starts[row]
+            slot = offset // entry_size
+            i = first[row] + slot
+            if slot * entry_size != offset or behind[i] != came_from:
+                return order, False
+            append(i)
+            came_from, va = va, ahead[i]
+        return order, True
+
 
 @dataclass(frozen=True)
 class Head:
@@ -57,7 +85,7 @@ class Head:
 class WalkedList:
     """The members in list order, and how the walk went."""
 
-    order: list[int]
+    order: array[int]
     walk: Walk
 
 
@@ -70,12 +98,12 @@ def walk_lists(heads: Sequence[Head], nodes: NodeTable, links: Links) -> list[Wa
     owned = bytearray(len(links.va))
     strict = []
     for head in heads:
-        forward, returned = _strict(head.va, head.next_va, nodes, links.next_va, links.prev_va)
+        forward, returned = nodes.follow(head.va, head.next_va, links.next_va, links.prev_va)
         backward: list[int] = []
         if not returned:
-            backward, _ = _strict(head.va, head.prev_va, nodes, links.prev_va, links.next_va)
+            found, _ = nodes.follow(head.va, head.prev_va, links.prev_va, links.next_va)
             known = set(forward)
-            backward = [i for i in reversed(backward) if i not in known]
+            backward = [i for i in reversed(found) if i not in known]
         for i in forward:
             owned[i] = 1
         for i in backward:
@@ -87,28 +115,9 @@ def walk_lists(heads: Sequence[Head], nodes: NodeTable, links: Links) -> list[Wa
     ]
 
 
-def _strict(
-    head_va: int, start_va: int, nodes: NodeTable, ahead: Sequence[int], behind: Sequence[int]
-) -> tuple[list[int], bool]:
-    """Follow `ahead` from the head while `behind` agrees; tell whether that led back to the head.
-
-    No visited set is needed: a node's one `behind` link cannot agree with two predecessors.
-    """
-    order: list[int] = []
-    append, index = order.append, nodes.index
-    came_from, va = head_va, start_va
-    while va != head_va:
-        i = index(va)
-        if i < 0 or behind[i] != came_from:
-            return order, False
-        append(i)
-        came_from, va = va, ahead[i]
-    return order, True
-
-
 def _join(
     head: Head,
-    forward: list[int],
+    forward: array[int],
     tail: list[int],
     returned: bool,
     nodes: NodeTable,
@@ -118,7 +127,7 @@ def _join(
     """Put both sides together, with what can be found between them."""
     backward = deque(tail)
 
-    def next_of(order: list[int]) -> int:
+    def next_of(order: array[int]) -> int:
         return links.next_va[order[-1]] if order else head.next_va
 
     def prev_of(order: deque[int]) -> int:
@@ -151,4 +160,8 @@ def _join(
         owned[i] = 1
         backward.appendleft(i)
         complete = joined()
-    return WalkedList([*forward, *backward], Walk(head.va, head.next_va, head.prev_va, complete))
+    order = forward + array("Q", backward)
+    last = links.va[order[-1]] if order else head.va
+    return WalkedList(
+        order, Walk(head.va, head.next_va, head.prev_va, complete, mutual=returned and head.prev_va == last)
+    )

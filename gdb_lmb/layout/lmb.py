@@ -8,6 +8,7 @@ itself becomes a `Defect`, and the decoder goes on with the most believable valu
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -30,6 +31,9 @@ from gdb_lmb.region import (
 
 MAX_BLOCKS = 1 << 17
 """More blocks than any machine needs (13 million regions in 4 KiB blocks): the block chain's bound."""
+
+CHUNK_BYTES = 64 << 10
+"""Entries are turned into columns in pieces of about this size: their bytes need not all be held at once."""
 
 MAX_BLOCK_BYTES = 64 << 20
 MAX_STATIC_ENTRIES = 1 << 16
@@ -129,7 +133,7 @@ def decode(
     storage.check_count(lmb["nr_blocks"])
 
     region, link = program.region, program.region.fields["link.next"].offset
-    next_va, prev_va, base, size, flags = region.columns(storage.entries, _REGION_FIELDS, program.byte_order)
+    next_va, prev_va, base, size, flags = storage.columns()
     blocks = tuple(storage.blocks)
     node_va = column(())
     for block in blocks:
@@ -153,7 +157,7 @@ def decode(
             base=column(map(base.__getitem__, walked.order)),
             size=column(map(size.__getitem__, walked.order)),
             flags=column(map(flags.__getitem__, walked.order)),
-            entry=column(walked.order),
+            entry=walked.order,
             walk=walked.walk,
         )
 
@@ -161,7 +165,7 @@ def decode(
     return Snapshot(
         memory=region_list("memory", on_memory),
         reserved=region_list("reserved", on_reserved),
-        free=column(on_free.order),
+        free=on_free.order,
         nr_free=lmb["nr_free"],
         blocks=blocks,
         nr_blocks=lmb["nr_blocks"],
@@ -193,7 +197,8 @@ class _Storage:
         self.program = program
         self.memory = memory
         self.blocks: list[Block] = []
-        self.entries = bytearray()
+        self._raw = bytearray()
+        self._columns = [program.region.empty_column(name) for name in _REGION_FIELDS]
         self.defects: list[Defect] = []
         smallest = program.header_size + 2 * program.region.size
         self.sane = smallest <= block_size <= MAX_BLOCK_BYTES and not block_size & (block_size - 1)
@@ -220,6 +225,12 @@ class _Storage:
             self._take(number, node_va, raw, first_entries)
         if returned and head.prev_va != before:
             self.defect("the block list's head does not lead back to the last block", head.va)
+
+    def columns(self) -> list[array[int]]:
+        """Return the columns of `_REGION_FIELDS` over the entries of all blocks taken so far."""
+        self.program.region.extend_columns(self._columns, self._raw, _REGION_FIELDS, self.program.byte_order)
+        self._raw.clear()
+        return self._columns
 
     def check_count(self, nr_blocks: int) -> None:
         """Compare `nr_blocks` with the blocks found."""
@@ -321,7 +332,9 @@ class _Storage:
             except ReadError as error:
                 self.defect(f"the entries of block {number} cannot be read", error.address)
                 should_nr, data, readable = 0, b"", False
-        self.entries += data
+        self._raw += data
+        if len(self._raw) > CHUNK_BYTES:
+            self.columns()
         self.blocks.append(Block(base, should_nr, static, size, header_va, should_va, nr, readable))
 
 
