@@ -12,6 +12,7 @@ from gdb_lmb.errors import LmbError, UsageError
 from gdb_lmb.layout.lmb import decode
 from gdb_lmb.memory import BoundedMemory
 from gdb_lmb.region import Snapshot
+from gdb_lmb.target.identity import require_same_build
 from gdb_lmb.target.program import find_lmb
 from gdb_lmb.target.reader import GdbMemory
 from gdb_lmb.target.stop import current_stop, require_stopped, torn_in
@@ -76,6 +77,7 @@ def take_snapshot(*, with_log: bool = False) -> Snapshot:
     require_stopped()
     program = find_lmb()
     memory = BoundedMemory(GdbMemory())
+    require_same_build(memory)
     return decode(program, memory, with_log=with_log, torn=torn_in(), stop=current_stop())
 
 
