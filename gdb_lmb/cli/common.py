@@ -1,0 +1,103 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""What several commands of the command line share: options, output, and the way to the verdict."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from typing import Any, TextIO
+
+from gdb_lmb.runner.base import DEFAULT_TIMEOUT_S, Session
+from gdb_lmb.runner.text import printable
+from gdb_lmb.runner.verdict import ExitStatus
+
+DEFAULT_COMMANDS = ("lmb-dump", "lmb-check")
+_MESSAGE_CHARACTERS = 2000
+
+# What add_subparsers returns; argparse keeps its name private.
+Subparsers = Any
+
+STATUSES = """\
+exit status:
+  0  clean (notes allowed)
+  1  findings
+  2  usage error, or one of your gdb commands failed
+  3  the guest never reached the symbol (its console's end is shown)
+  4  infrastructure: QEMU or gdb missing or died, socket trouble, a deadline
+  5  not verified: the stop tore an operation in two, or the guest's log has wrapped
+  130, 143, …  ended by a signal (128 and its number)
+Where several hold, 4 comes before 3, 2, 5 (torn), 1, 5 (otherwise), 0.
+"""
+
+
+class SplitParser(argparse.ArgumentParser):
+    """A parser that keeps the words after the first `--` out of argparse's hands.
+
+    argparse drops a `--` here and there, and which one depends on its version.
+    """
+
+    def parse_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """Parse `args`; what follows `--` is `gdb_commands`, or None where there is no `--`."""
+        words = list(args or [])
+        cut = words.index("--") if "--" in words and words[:1] in (["run"], ["attach"]) else len(words)
+        found = super().parse_args(words[:cut], namespace)
+        found.gdb_commands = words[cut + 1 :] if cut < len(words) else None
+        return found
+
+
+def add_gdb_options(parser: argparse.ArgumentParser) -> None:
+    """Add what `run` and `attach` have in common."""
+    parser.add_argument("--gdb", metavar="BIN", help="the gdb to use (default: gdb or gdb-multiarch, by the ELF)")
+    parser.add_argument(
+        "--timeout", metavar="SECONDS", type=float, default=DEFAULT_TIMEOUT_S,
+        help="the longest the way to the symbol, and each command, may take (default: %(default)g)",
+    )
+
+
+def commands_of(arguments: argparse.Namespace) -> Sequence[str]:
+    """Return the gdb commands to run."""
+    return DEFAULT_COMMANDS if arguments.gdb_commands is None else arguments.gdb_commands
+
+
+def say(message: str, prefix: str = "gdb-lmb: ") -> None:
+    """Write one line of our own to stderr."""
+    try:
+        sys.stderr.write(f"{prefix}{printable(message, _MESSAGE_CHARACTERS)}\n")
+        sys.stderr.flush()
+    except OSError:  # nobody to tell; the exit status still does
+        discard(sys.stderr)
+
+
+def discard(stream: TextIO) -> None:
+    """Let what is still buffered in a broken `stream` go nowhere, lest its last flush fail again."""
+    null = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(null, stream.fileno())
+    os.close(null)
+
+
+def progress(message: str) -> None:
+    """Write a line for a person who watches."""
+    if sys.stderr.isatty():
+        say(message)
+
+
+def show(text: str) -> None:
+    """Write output of gdb's to stdout, now."""
+    try:
+        sys.stdout.write(text)
+    except UnicodeEncodeError:  # a terminal or locale that cannot show it
+        sys.stdout.write(text.encode(sys.stdout.encoding, "backslashreplace").decode(sys.stdout.encoding))
+    sys.stdout.flush()
+
+
+def run_commands(session: Session, commands: Sequence[str]) -> ExitStatus:
+    """Execute gdb `commands` in order, show their output, and return the verdict's status."""
+    for command in commands:
+        progress(printable(command, 80))
+        session.command(command, show)
+    verdict = session.verdict()
+    if verdict.exit_status is not ExitStatus.CLEAN or not verdict.checks:
+        say(verdict.in_words())
+    return verdict.exit_status

@@ -1,0 +1,69 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""From words to a command, and from how it ended to the exit status."""
+
+from __future__ import annotations
+
+import argparse
+import signal
+import sys
+from collections.abc import Sequence
+
+from gdb_lmb import __version__
+from gdb_lmb.cli import attach, interactive, replay, run
+from gdb_lmb.cli.common import STATUSES, SplitParser, discard, say
+from gdb_lmb.errors import GuestError, LmbError, UsageError
+from gdb_lmb.runner.base import NotReachedError
+from gdb_lmb.runner.text import tail
+from gdb_lmb.runner.verdict import ExitStatus
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Return the parser of all commands."""
+    parser = SplitParser(
+        prog="gdb-lmb", epilog=STATUSES, formatter_class=argparse.RawDescriptionHelpFormatter,
+        description="See and prove the early-boot memory allocator (LMB) of a kernel, on live memory.",
+    )
+    parser.add_argument("--version", action="version", version=f"gdb-lmb {__version__}")
+    commands = parser.add_subparsers(title="commands", dest="command_name", metavar="COMMAND", required=True)
+    for room in (run, attach, interactive, replay):
+        room.add_parser(commands)
+    return parser
+
+
+def dispatch(words: Sequence[str]) -> int:
+    """Run one command line and return its exit status, having said on stderr why it is not 0."""
+    try:
+        arguments = build_parser().parse_args(words)
+    except SystemExit as end:  # argparse has said why; --help and --version end with 0
+        return end.code if isinstance(end.code, int) else int(ExitStatus.USAGE)
+    try:
+        status = int(arguments.run(arguments))
+        sys.stdout.flush()
+        return status
+    except BrokenPipeError:  # whoever read our output has left
+        discard(sys.stdout)
+        return 128 + signal.SIGPIPE
+    except LmbError as error:
+        say(str(error))
+        if isinstance(error, NotReachedError):
+            _show_console(error.console)
+        return int(_status_of(error))
+    except OSError as error:
+        say(f"{error.filename or 'output'}: {error.strerror or error}")
+        discard(sys.stdout)
+        return int(ExitStatus.INFRASTRUCTURE)
+
+
+def _status_of(error: LmbError) -> ExitStatus:
+    """Return the exit status that belongs to an error."""
+    if isinstance(error, UsageError):
+        return ExitStatus.USAGE
+    return ExitStatus.NOT_REACHED if isinstance(error, GuestError) else ExitStatus.INFRASTRUCTURE
+
+
+def _show_console(console: bytes) -> None:
+    """Show how the guest's console ends."""
+    lines = tail(console)
+    say("the guest's console is empty" if not lines else "the guest's console ends with:")
+    for line in lines:
+        say(line, "  | ")

@@ -1,0 +1,99 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""`gdb-lmb run`: boot a kernel, stop it, look, and say the verdict."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from gdb_lmb.cli.common import (
+    DEFAULT_COMMANDS,
+    STATUSES,
+    Subparsers,
+    add_gdb_options,
+    commands_of,
+    progress,
+    run_commands,
+    say,
+)
+from gdb_lmb.errors import InfrastructureError, UsageError
+from gdb_lmb.runner.qemu import DEFAULT_MEMORY, QemuOptions
+from gdb_lmb.runner.session import DEFAULT_SYMBOL, GuestSession
+from gdb_lmb.runner.verdict import ExitStatus
+
+_DESCRIPTION = f"""\
+Boot KERNEL (an ELF with symbols) in QEMU, stop it at a symbol, and run gdb commands there.
+Each word after -- is one gdb command (default: {', '.join(DEFAULT_COMMANDS)}). Nothing of the run is left behind.
+"""
+_EXAMPLES = """\
+examples:
+  gdb-lmb run vmlinux
+  gdb-lmb run vmlinux --append 'lmb.scenario=random lmb.ops=5000' --until lmb_scenario_done
+  gdb-lmb run vmlinux --memory 1G --qemu-arg=-cpu --qemu-arg=max -- 'lmb-dump reserved' 'info registers'
+"""
+
+
+def add_parser(commands: Subparsers) -> None:
+    """Add this command to the command line."""
+    parser = commands.add_parser(
+        "run", help="boot a kernel in QEMU, stop it at a symbol, and check its allocator",
+        description=_DESCRIPTION, epilog=f"{_EXAMPLES}\n{STATUSES}",
+        usage="gdb-lmb run KERNEL [options] [-- GDB-COMMAND ...]",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("kernel", metavar="KERNEL", type=Path, help="the kernel, an unstripped ELF (vmlinux)")
+    parser.add_argument(
+        "--until", metavar="SYMBOL",
+        help=f"where to stop: a symbol, FILE:LINE or *ADDRESS (default: {DEFAULT_SYMBOL}, where there is one)",
+    )
+    parser.add_argument("--append", metavar="ARGS", help="the kernel's command line")
+    parser.add_argument("--initrd", metavar="FILE", type=Path, help="an initial RAM disk")
+    parser.add_argument("--memory", metavar="SIZE", default=DEFAULT_MEMORY, help="RAM (default: %(default)s)")
+    parser.add_argument("--smp", metavar="N", type=int, default=1, help="number of CPUs (default: 1)")
+    parser.add_argument("--machine", metavar="M", help="QEMU's machine (default: by the ELF)")
+    parser.add_argument("--qemu", metavar="BIN", help="the QEMU to use (default: by the ELF)")
+    parser.add_argument(
+        "--qemu-arg", metavar="ARG", action="append", default=[], help="one more word for QEMU; may be repeated"
+    )
+    parser.add_argument("--kvm", action="store_true", help="use KVM, with hardware breakpoints (default: TCG)")
+    parser.add_argument("--console", metavar="FILE", type=Path, help="save the guest's serial console in FILE")
+    add_gdb_options(parser)
+    parser.set_defaults(run=_run)
+
+
+def _run(arguments: argparse.Namespace) -> ExitStatus:
+    """Boot, look, and return the status."""
+    options = QemuOptions(
+        append=arguments.append, initrd=arguments.initrd, memory=arguments.memory, smp=arguments.smp,
+        machine=arguments.machine, binary=arguments.qemu, arguments=tuple(arguments.qemu_arg), kvm=arguments.kvm,
+    )
+    console: Path | None = arguments.console
+    if console is not None:
+        _prepare(console)
+    with GuestSession(
+        arguments.kernel, options, gdb=arguments.gdb, timeout_s=arguments.timeout, notice=say
+    ) as guest:
+        try:
+            progress(f"booting {arguments.kernel} to {arguments.until or DEFAULT_SYMBOL}")
+            guest.run_until(arguments.until)
+            return run_commands(guest, commands_of(arguments))
+        finally:
+            # Also after a failure: that is when it is wanted most.
+            if console is not None:
+                _save(console, guest.console())
+
+
+def _prepare(console: Path) -> None:
+    """See that the console's file can be written, before the boot and not after it."""
+    try:
+        console.write_bytes(b"")
+    except OSError as error:
+        raise UsageError(f"cannot write {console}: {error.strerror}") from error
+
+
+def _save(console: Path, content: bytes) -> None:
+    """Write the console out."""
+    try:
+        console.write_bytes(content)
+    except OSError as error:
+        raise InfrastructureError(f"cannot write {console}: {error.strerror}") from error

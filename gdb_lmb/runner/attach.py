@@ -1,0 +1,156 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""A visit to a QEMU that already runs: look, and leave it as it was, running or stopped.
+
+The reaper holds the same promise, should this process be killed in the middle.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import re
+from collections.abc import Callable
+from pathlib import Path
+from types import TracebackType
+from typing import Literal
+
+from gdb_lmb.errors import InfrastructureError, UsageError
+from gdb_lmb.runner import rsp
+from gdb_lmb.runner.base import DEFAULT_TIMEOUT_S, STEP_S, Session
+from gdb_lmb.runner.elf import read_elf
+from gdb_lmb.runner.machines import find_gdb, machine_of
+from gdb_lmb.runner.rsp import Endpoint
+from gdb_lmb.runner.text import printable
+
+Leave = Literal["running", "paused"]
+
+_PROBE_S = 10.0
+_ABANDON_S = 2.0
+_SOCKETS = Path("/proc/net/unix")
+_CONNECTED = "03"
+
+
+def parse_endpoint(text: str) -> Endpoint:
+    """Read `unix:PATH`, `tcp:HOST:PORT` or `tcp:[IPV6]:PORT`.
+
+    Raises: UsageError.
+    """
+    kind, _, rest = text.partition(":")
+    if kind == "unix" and rest and "\0" not in rest:
+        return Endpoint(str(Path(rest).absolute()))
+    match = re.fullmatch(r"(?:\[([0-9A-Fa-f:.%a-z]+)\]|([^\s:\[\]]+)):([0-9]{1,5})", rest)
+    if kind == "tcp" and match is not None and 0 < int(match[3]) < 65536:
+        return Endpoint(None, match[1] or match[2], int(match[3]))
+    raise UsageError(f"{printable(text, 100)!r} is no gdbstub: give unix:PATH or tcp:HOST:PORT")
+
+
+class AttachedSession(Session):
+    """gdb on a QEMU of somebody else's."""
+
+    def __init__(
+        self, endpoint: Endpoint, program: Path, *, gdb: str | None = None, timeout_s: float = DEFAULT_TIMEOUT_S,
+        leave: Leave | None = None, notice: Callable[[str], None] | None = None,
+    ) -> None:
+        """Attach; `leave` overrides what was found out about the machine, `timeout_s` is for each step.
+
+        Raises: UsageError for an unsuitable program; InfrastructureError if the stub cannot be reached.
+        """
+        gdb_path = find_gdb(machine_of(read_elf(program)), gdb)
+        super().__init__(timeout_s, notice)
+        self._endpoint = endpoint
+        self._promised = False
+        self.leave_running = leave == "running"
+        with contextlib.ExitStack() as undo:
+            undo.callback(self.close)
+            # gdb must get a plain, short name: it takes one with a colon for a host.
+            self._link = self.folder / "stub"
+            if endpoint.path is not None:
+                self._link.symlink_to(endpoint.path)
+                self._near = Endpoint(str(self._link))
+            else:
+                self._near = endpoint
+            self._open(program, gdb_path)
+            self._find_out(leave)
+            self._connect()
+            undo.pop_all()
+
+    def __enter__(self) -> AttachedSession:
+        """Return self."""
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Leave the machine as it was, and close."""
+        self.close()
+
+    def close(self) -> None:
+        """Leave the machine as it was and end gdb; a second call does nothing."""
+        try:
+            if self._promised:
+                self._depart()
+                self._promised = False
+                self._folder.forget_promise()
+        finally:
+            super().close()
+
+    def _find_out(self, leave: Leave | None) -> None:
+        """Learn what the machine does, which stops it, and promise to restore that."""
+        if self._taken():
+            raise InfrastructureError(f"another debugger is connected to {self._endpoint}")
+        try:
+            before = rsp.probe(self._near, min(self.timeout_s, _PROBE_S))
+        except TimeoutError as error:
+            raise InfrastructureError(
+                f"no answer from {self._endpoint}: not a gdbstub, or another debugger is connected to it"
+            ) from error
+        except OSError as error:
+            raise InfrastructureError(f"cannot connect to {self._endpoint}: {error.strerror or error}") from error
+        if leave is None:
+            self.leave_running = before.running
+        self._promised = True
+        self._folder.promise(self._near, self.leave_running)
+        if not before.certain and leave is None:
+            self._notice("this QEMU does not say whether the guest was running; it is assumed (see --leave)")
+
+    def _connect(self) -> None:
+        """Connect gdb."""
+        name = self._near.path or str(self._near)
+        reply = self.mi.execute(f"-target-select remote {name}", min(self.timeout_s, STEP_S))
+        if reply.kind != "connected":
+            raise InfrastructureError(f"gdb cannot connect to {self._endpoint}: {reply.error}")
+
+    def _depart(self) -> None:
+        """Restore the machine: through gdb, which removes what it inserted, or else without it."""
+        gracefully = False
+        try:
+            # Signals may have cut any command short, and gdb may wait for a program it started.
+            free = self.mi.gdb.alive() and self.mi.abandon(_ABANDON_S) and self.mi.interrupt()
+            if free and self.mi.connected:
+                reply = self.mi.console("detach" if self.leave_running else "disconnect", STEP_S)
+                gracefully = reply.kind == "done"
+        except InfrastructureError as error:
+            self._notice(str(error))
+        if gracefully:
+            return
+        self.mi.gdb.end()  # so that the stub is free for us
+        try:
+            rsp.leave(self._near, self.leave_running, _PROBE_S)
+        except OSError as error:
+            state = "running" if self.leave_running else "paused"
+            self._notice(f"{self._endpoint} may not be {state} as it was: {error.strerror or error}")
+
+    def _taken(self) -> bool:
+        """Tell whether another client holds the unix socket.
+
+        Our own connection would wait its turn even after we gave up, and stop the machine when it comes.
+        """
+        if self._endpoint.path is None:
+            return False
+        try:
+            lines = _SOCKETS.read_text(errors="replace").splitlines()
+        except OSError:
+            return False
+        # Num RefCount Protocol Flags Type St Inode Path; accepted connections carry the listener's path.
+        fields = [line.split(None, 7) for line in lines]
+        names = (self._endpoint.path, str(Path(self._endpoint.path).resolve()))
+        return any(len(f) == 8 and f[5] == _CONNECTED and f[7] in names for f in fields)

@@ -1,0 +1,147 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""What every session can do once gdb is there: run commands, judge how they went, ask for the verdict."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from gdb_lmb.errors import GuestError, InfrastructureError, UsageError
+from gdb_lmb.runner.gdb_process import load_extension, open_program, start_gdb
+from gdb_lmb.runner.mi import Mi, OverdueError, Sink
+from gdb_lmb.runner.mi_records import Reply
+from gdb_lmb.runner.process import RunFolder
+from gdb_lmb.runner.text import printable
+from gdb_lmb.runner.verdict import Verdict, parse_verdict
+
+DEFAULT_TIMEOUT_S = 60.0
+# gdb's own small steps: settings, symbols, breakpoints.
+STEP_S = 30.0
+_LONGEST_S = 1e6
+_TRACEBACK = "Traceback (most recent call last):"
+_COMMAND_BYTES = 16384
+
+
+class CommandError(UsageError):
+    """Report that a gdb command of the user's failed: `command` and gdb's `message`, one line each."""
+
+    def __init__(self, command: str, message: str) -> None:
+        """Name both."""
+        self.command = printable(command, 200)
+        self.message = message
+        super().__init__(f"{self.command!r} failed: {message}")
+
+
+class NotReachedError(GuestError):
+    """Report a guest that never reached the symbol; `console` is all it printed."""
+
+    def __init__(self, message: str, console: bytes) -> None:
+        """Hold both."""
+        self.console = console
+        super().__init__(message)
+
+
+class Session:
+    """What both kinds of session can do once gdb is there."""
+
+    def __init__(self, timeout_s: float, notice: Callable[[str], None] | None) -> None:
+        """Take the deadline of each step and a receiver of messages for people."""
+        if not 0 < timeout_s <= _LONGEST_S:
+            raise UsageError(f"timeout {timeout_s:g} s: give a positive number of seconds")
+        self.timeout_s = timeout_s
+        self._notice = notice or ignore
+        self._folder = RunFolder()
+        self._mi: Mi | None = None
+
+    @property
+    def folder(self) -> Path:
+        """The temporary folder of this session, gone when it is closed."""
+        return self._folder.path
+
+    @property
+    def mi(self) -> Mi:
+        """The conversation with gdb."""
+        assert self._mi is not None
+        return self._mi
+
+    def close(self) -> None:
+        """End everything that was started; a second call does nothing."""
+        self._folder.close()
+
+    def command(self, text: str, sink: Sink | None = None, timeout_s: float | None = None) -> str:
+        """Execute one gdb command and return its output, or give it to `sink` as it comes.
+
+        A command that sets the guest running is over when the guest stops.
+        Raises: CommandError if it fails; InfrastructureError if gdb, QEMU or the connection died under it.
+        """
+        if "\n" in text or len(text.encode(errors="replace")) > _COMMAND_BYTES:
+            raise UsageError("a gdb command is one line; put longer ones in a file and give 'source FILE'")
+        limit_s = timeout_s or self.timeout_s
+        heard: list[str] = []
+        take = sink or heard.append
+        was_connected = self.mi.connected
+        stop_before = self.mi.last_stop
+        try:
+            reply = self.mi.console(text, limit_s, take)
+        except OverdueError as error:
+            raise OverdueError(f"{printable(text, 200)!r} did not end within {limit_s:g} s (see --timeout)") from error
+        stopped = self.mi.wait_stopped(limit_s, take)
+        if not stopped and not self.mi.interrupt(take, background=text.rstrip().endswith("&")):
+            raise OverdueError(f"after {printable(text, 200)!r} the guest cannot be interrupted")
+        self._judge(text, reply, was_connected)
+        if not stopped:
+            raise CommandError(text, f"the guest did not stop within {limit_s:g} s and was interrupted")
+        stop = self.mi.last_stop
+        if stop is not None and stop is not stop_before and stop.signal == "SIGQUIT":
+            self._notice(f"the guest shut down or reset during {printable(text, 200)!r}")
+        return "".join(heard)
+
+    def verdict(self) -> Verdict:
+        """Ask for the verdict on all lmb commands executed so far.
+
+        Raises: InfrastructureError if there is none: then nothing is known, least of all that all is well.
+        """
+        reply = self.mi.console("lmb-verdict", self.timeout_s)
+        self._check_alive()
+        if reply.kind != "done" or _TRACEBACK in reply.log:
+            raise InfrastructureError(f"no verdict from gdb: {reply.error or printable(reply.log)}")
+        return parse_verdict(reply.console)
+
+    def _judge(self, text: str, reply: Reply, was_connected: bool) -> None:
+        """Raise if the command failed or lost the guest; pass its warnings on."""
+        self._check_alive()
+        failed, message = _failure(reply)
+        if not failed and self.mi.late_error:
+            failed, message = True, self.mi.late_error
+        # A guest that is not there any more may also be what the user asked for, as with `detach`.
+        lost = was_connected and not self.mi.connected
+        if lost and (failed or reply.kind == "running" or text.lstrip().startswith("lmb")):
+            raise InfrastructureError(f"the connection to QEMU was lost during {printable(text, 200)!r}")
+        if failed:
+            raise CommandError(text, message)
+        for line in reply.log.splitlines():
+            self._notice(printable(line))
+
+    def _check_alive(self) -> None:
+        """Raise InfrastructureError if a QEMU of ours has died, which a failing command may just show."""
+
+    def _open(self, program: Path, gdb: str) -> None:
+        """Start `gdb` on `program` with the lmb commands."""
+        self._mi = start_gdb(self._folder, gdb)
+        open_program(self.mi, program, self._folder.path, STEP_S)
+        load_extension(self.mi, STEP_S)
+
+
+def _failure(reply: Reply) -> tuple[bool, str]:
+    """Tell whether a command failed, and gdb's message: `source` of a failing script is "done" to gdb."""
+    if reply.asked_for_more:
+        return True, "it needs more lines; put them in a file and give 'source FILE'"
+    if reply.kind == "error":
+        return True, reply.error
+    if _TRACEBACK in reply.log:
+        return True, printable(reply.log.strip().splitlines()[-1])
+    return False, ""
+
+
+def ignore(_text: str) -> None:
+    """Drop output."""

@@ -1,0 +1,85 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""How gdb is started: what it must not read, what it must find, and the lmb commands in it."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import re
+from pathlib import Path
+
+import gdb_lmb
+from gdb_lmb.errors import InfrastructureError, UsageError
+from gdb_lmb.runner.mi import Mi
+from gdb_lmb.runner.mi_records import Reply
+from gdb_lmb.runner.process import RunFolder
+
+PATH_VARIABLE = "GDB_LMB_PATH"
+_PLAIN = re.compile(r"/[A-Za-z0-9._/+@=,:-]+")
+_SETTINGS = (
+    "confirm off", "pagination off", "height 0", "width 0", "style enabled off", "breakpoint pending off",
+    "debuginfod enabled off", "history save off",
+)
+
+
+def extension() -> Path:
+    """Return the file that gdb sources to get the lmb commands."""
+    return Path(gdb_lmb.__file__).resolve().parent / "commands" / "load.py"
+
+
+def python_path() -> str:
+    """Return the folders that gdb's Python has to add to find this package and tabulate."""
+    folders = [Path(gdb_lmb.__file__).resolve().parent.parent]
+    found = importlib.util.find_spec("tabulate")
+    if found is not None and found.origin is not None:
+        origin = Path(found.origin).resolve()
+        folders.append(origin.parent.parent if origin.name == "__init__.py" else origin.parent)
+    return os.pathsep.join(dict.fromkeys(str(folder) for folder in folders))
+
+
+def start_gdb(folder: RunFolder, gdb: str) -> Mi:
+    """Start the program `gdb`, with nobody's start-up files, in English, without the network.
+
+    Raises: InfrastructureError if it cannot be started.
+    """
+    environment = dict(os.environ)
+    # Variables for this Python, or for a shell's, would break gdb's; and its messages are looked at.
+    for name in ("PYTHONHOME", "PYTHONPATH", "PYTHONSTARTUP", "DEBUGINFOD_URLS", "LANGUAGE"):
+        environment.pop(name, None)
+    environment |= {PATH_VARIABLE: python_path(), "LC_ALL": "C.UTF-8", "TERM": "dumb"}
+    quiet = ["-nx", "-q", "--interpreter=mi3", "-iex", "set auto-load no", "-iex", "set debuginfod enabled off"]
+    mi = Mi(folder.spawn("gdb", [gdb, *quiet], pipes=True, environment=environment))
+    for setting in _SETTINGS:
+        mi.execute(f"-gdb-set {setting}", 30)  # an older gdb may lack one
+    return mi
+
+
+def open_program(mi: Mi, program: Path, folder: Path, timeout_s: float) -> None:
+    """Have gdb read `program` and take its architecture from it.
+
+    Raises: UsageError if gdb cannot.
+    """
+    name = str(program.absolute())
+    if not _PLAIN.fullmatch(name):
+        # gdb takes this command's argument apart in a way of its own, which loses quotes and bytes.
+        link = folder / "program"
+        link.symlink_to(name)
+        name = str(link)
+    reply = mi.execute(f"-file-exec-and-symbols {name}", timeout_s)
+    if reply.kind != "done":
+        raise UsageError(f"gdb cannot read {program}: {reply.error}")
+
+
+def load_extension(mi: Mi, timeout_s: float) -> None:
+    """Load the lmb commands.
+
+    Raises: InfrastructureError with what gdb said: without them there can be no verdict.
+    """
+    reply = mi.console(f"source {extension()}", timeout_s)
+    if reply.kind != "done" or "Traceback" in reply.log:
+        raise InfrastructureError(f"gdb cannot load the lmb commands: {reply.error or _last_line(reply)}")
+
+
+def _last_line(reply: Reply) -> str:
+    """Return what gdb complained of last."""
+    return (reply.log.strip().splitlines() or ["for no reason it gave"])[-1]

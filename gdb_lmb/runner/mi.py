@@ -1,0 +1,230 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""gdb's machine interface: commands in, records out, each wait under a deadline.
+
+pygdbmi parses and buffers; its own `write` is not used to wait, for it returns after a quiet spell, not at
+the result. A command is over at the record with its own token, and, if it set the guest running, at the
+stop that follows.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import time
+from collections.abc import Callable
+from typing import IO, cast
+
+from pygdbmi.IoManager import IoManager
+
+from gdb_lmb.errors import InfrastructureError
+from gdb_lmb.runner.mi_records import Record, Reply, Stop, WholeLines, quote, read_stop, unglue
+from gdb_lmb.runner.process import Child
+from gdb_lmb.runner.text import printable
+
+Sink = Callable[[str], None]
+
+# Short enough that the death of QEMU or gdb is seen at once, without handles to wait on.
+_SLICE_S = 0.1
+# After QEMU's death gdb still has its say for this long.
+_AFTERMATH_S = 1.0
+# A console record that is just ">" with nothing after it is gdb asking for more lines.
+_PROMPT_S = 1.0
+_INTERRUPT_S = 3.0
+_FIRST_TOKEN = 10_000_000
+
+
+class OverdueError(InfrastructureError):
+    """Report that gdb did not answer in time."""
+
+
+class Mi:
+    """A conversation with one gdb, and what its notifications say of the guest."""
+
+    def __init__(self, gdb: Child, peer: Child | None = None) -> None:
+        """Talk to `gdb` by its pipes; `peer` is a QEMU of ours, whose death ends every wait."""
+        assert gdb.process.stdin is not None and gdb.process.stdout is not None
+        self.gdb = gdb
+        self.peer = peer
+        self.running = False
+        self.connected = False
+        self.last_stop: Stop | None = None
+        # What went wrong after the guest had been set running: such a command has two results.
+        self.late_error = ""
+        self._pending: int | None = None
+        # Called about every tenth of a second of waiting, for progress messages.
+        self.on_wait: Callable[[], None] | None = None
+        self._io = IoManager(gdb.process.stdin, cast(IO[bytes], WholeLines(gdb.process.stdout)), None, 0)
+        self._poll = select.poll()
+        self._poll.register(gdb.process.stdout, select.POLLIN)
+        self._token = _FIRST_TOKEN
+        self._peer_died_at: float | None = None
+
+    def execute(self, command: str, timeout_s: float, sink: Sink | None = None) -> Reply:
+        """Send one MI command and wait for its result, not for a stop that may follow.
+
+        Console output goes to `sink` as it comes, or else into the reply.
+        Raises: OverdueError after `timeout_s` seconds; InfrastructureError if gdb or its QEMU died.
+        """
+        self._token += 1
+        token = self._token
+        console: list[str] = []
+        log: list[str] = []
+        take = sink or console.append
+        self.late_error = ""
+        self._write(f"{token}{command}")
+        self._pending = token
+        deadline = time.monotonic() + timeout_s
+        asked = gave_end = False
+        while True:
+            quiet_until = time.monotonic() + _PROMPT_S
+            records = self._receive(min(deadline, quiet_until) if asked else deadline)
+            if not records:
+                if time.monotonic() >= deadline:
+                    raise OverdueError(f"gdb did not answer within {timeout_s:g} s")
+                self._write("end")  # gdb waits for the lines of a `define`, `python`, …
+                asked, gave_end = False, True
+                continue
+            result: Record | None = None
+            for record in (part for whole in records for part in unglue(whole, token)):
+                if asked:
+                    take(">")  # it was output after all
+                asked = record["type"] == "console" and record["payload"] == ">"
+                if asked:
+                    continue
+                if record["type"] == "result" and record["token"] == token:
+                    result = record
+                elif record["type"] == "log":
+                    log.append(record["payload"])
+                else:
+                    self._take(record, take)
+            if result is not None:
+                self._pending = None
+                kind = str(result["message"])
+                return Reply(kind, result["payload"] or {}, "".join(console), "".join(log), gave_end)
+
+    def console(self, command: str, timeout_s: float, sink: Sink | None = None) -> Reply:
+        """Execute one command of gdb's command line, as `execute` does."""
+        return self.execute(f"-interpreter-exec console {quote(command)}", timeout_s, sink)
+
+    def wait_stopped(self, timeout_s: float, sink: Sink | None = None) -> bool:
+        """Wait until the guest does not run; tell whether that came within `timeout_s` seconds."""
+        deadline = time.monotonic() + timeout_s
+        while self.running:
+            records = self._receive(deadline)
+            if not records and time.monotonic() >= deadline:
+                return False
+            for record in records:
+                self._take(record, sink or _ignore)
+        return True
+
+    def interrupt(self, sink: Sink | None = None, background: bool = False) -> bool:
+        """Stop the running guest and tell whether it stopped."""
+        if not self.running:
+            return True
+        # While gdb waits in the foreground only a signal reaches it; after `continue &` only a command does.
+        if not background:
+            self._signal(signal.SIGINT)
+            if self.wait_stopped(_INTERRUPT_S, sink):
+                return True
+        self.execute("-exec-interrupt --all", _INTERRUPT_S, sink)
+        return self.wait_stopped(_INTERRUPT_S, sink)
+
+    def abandon(self, timeout_s: float) -> bool:
+        """Have gdb give up a command that was not waited for to its end; tell whether gdb is free."""
+        deadline = time.monotonic() + timeout_s
+        if self._pending is not None:
+            self._signal(signal.SIGINT)
+        while self._pending is not None and time.monotonic() < deadline:
+            for record in self._receive(deadline):
+                if record["type"] == "result" and record["token"] == self._pending:
+                    self._pending = None
+                    break
+        return self._pending is None
+
+    def _signal(self, number: signal.Signals) -> None:
+        """Send gdb itself, not its group, a signal."""
+        if self.gdb.alive():
+            os.kill(self.gdb.process.pid, number)
+
+    def _write(self, line: str) -> None:
+        """Send one line."""
+        try:
+            self._io.write(line, timeout_sec=_INTERRUPT_S, read_response=False)
+        except (BrokenPipeError, ConnectionError) as error:
+            self.gdb.ended(_AFTERMATH_S)
+            raise InfrastructureError(self.gdb.last_words()) from error
+
+    def _receive(self, deadline: float) -> list[Record]:
+        """Return the next records, or none at the deadline.
+
+        Raises: InfrastructureError if gdb or its QEMU died.
+        """
+        while True:
+            left = deadline - time.monotonic()
+            events = self._poll.poll(max(0.0, min(left, _SLICE_S)) * 1000)
+            # Anything but POLLIN is the end of file: with data left both are set.
+            if events and events[0][1] & select.POLLIN:
+                records = self._parse()
+                for record in records:
+                    self._note(record)
+                if records:
+                    return records
+                continue
+            if events or not self.gdb.alive():
+                self.gdb.ended(_AFTERMATH_S)
+                self._blame_peer()
+                raise InfrastructureError(self.gdb.last_words())
+            if self.peer is not None and not self.peer.alive():
+                if self._peer_died_at is None:
+                    self._peer_died_at = time.monotonic()
+                if time.monotonic() >= self._peer_died_at + _AFTERMATH_S:
+                    self._blame_peer()
+            if self.on_wait is not None:
+                self.on_wait()
+            if left <= 0:
+                return []
+
+    def _blame_peer(self) -> None:
+        """Report QEMU's death, if it is dead: gdb's troubles follow from it."""
+        if self.peer is not None and self.peer.ended(0):
+            raise InfrastructureError(self.peer.last_words())
+
+    def _parse(self) -> list[Record]:
+        """Read what there is."""
+        try:
+            return self._io.get_gdb_response(timeout_sec=0, raise_error_on_timeout=False)
+        except ValueError as error:  # an escape that MI does not have
+            raise InfrastructureError(f"gdb said what is not MI: {printable(str(error), 200)}") from error
+
+    def _note(self, record: Record) -> None:
+        """Keep track of the guest's state."""
+        kind, message = record["type"], record["message"]
+        if kind == "result" and message == "running":
+            self.running = True
+        elif kind == "result" and message == "error" and self.running:
+            self.running = False
+            self.late_error = printable(str((record["payload"] or {}).get("msg", "")))
+        elif kind == "notify":
+            if message == "running":
+                self.running = True
+            elif message == "stopped":
+                self.running = False
+                self.last_stop = read_stop(record["payload"] or {})
+            elif message == "thread-group-started":
+                self.connected = True
+            elif message == "thread-group-exited":
+                self.running = self.connected = False
+
+    def _take(self, record: Record, sink: Sink) -> None:
+        """Pass on what a person is to see."""
+        if record["type"] == "console":
+            sink(record["payload"])
+        elif record["type"] == "target":  # what QEMU's monitor printed
+            sink(record["payload"].replace("\r\n", "\n"))
+        elif record["type"] == "output":  # what a program started by `shell` printed
+            sink(record["payload"] + "\n")
+
+
+def _ignore(_text: str) -> None:
+    """Drop output."""

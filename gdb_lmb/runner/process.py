@@ -1,0 +1,220 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The children of a run and its folder, and their certain end.
+
+Three nets, each for what the one before cannot catch: `close` ends children and removes the folder; the
+kernel kills QEMU and gdb when their parent dies (`leash`); the `reaper` finds what is left after SIGKILL,
+such as programs that gdb's `shell` started, and the folder.
+
+Start runs from the main thread: the kernel takes the end of the *thread* that forked for the parent's death.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import secrets
+import select
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from types import TracebackType
+
+import gdb_lmb
+from gdb_lmb.errors import InfrastructureError
+from gdb_lmb.runner import reaper
+from gdb_lmb.runner.leash import CANNOT_START
+from gdb_lmb.runner.rsp import Endpoint
+from gdb_lmb.runner.text import tail
+
+_REAPER_START_S = 20.0
+_REAPER_END_S = 15.0
+_KILL_S = 5.0
+_POLL_S = 0.01
+
+
+class Child:
+    """A program in a session and process group of its own, on the leash; its stderr is in a file."""
+
+    def __init__(self, name: str, process: subprocess.Popen[bytes], log: Path) -> None:
+        """Hold `process`; `log` is the file that takes its stderr."""
+        self.name = name
+        self.process = process
+        self.log = log
+        # What `end` lets it have between SIGTERM and SIGKILL.
+        self.grace_s = 0.0
+
+    def alive(self) -> bool:
+        """Tell whether it still runs."""
+        return self.process.poll() is None
+
+    def ended(self, within_s: float) -> bool:
+        """Wait at most `within_s` seconds for its end and tell whether it has ended."""
+        deadline = time.monotonic() + within_s
+        while self.alive():
+            if time.monotonic() >= deadline:
+                return False
+            time.sleep(_POLL_S)
+        return True
+
+    def last_words(self) -> str:
+        """Say how it ended and what it said last on stderr, in one line."""
+        status = self.process.poll()
+        if status is None:
+            how = "still runs"
+        elif status < 0:
+            how = f"was killed by {_signal_name(-status)}"
+        elif status == CANNOT_START:
+            how = "could not be started"
+        else:
+            how = f"ended with status {status}"
+        try:
+            said = tail(self.log.read_bytes(), lines=3)
+        except OSError:
+            said = []
+        return f"{self.name} {how}" + (f": {' / '.join(said)}" if said else "")
+
+    def end(self) -> None:
+        """End it and its process group: SIGTERM first if it has `grace_s` seconds, then SIGKILL."""
+        if self.grace_s > 0 and self.alive():
+            self._signal_group(signal.SIGTERM)
+            self.ended(self.grace_s)
+        # While the leader is not waited for, its id, and so the group's, cannot be another's.
+        if self.process.returncode is None:
+            self._signal_group(signal.SIGKILL)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self.process.wait(_KILL_S)
+        for stream in (self.process.stdin, self.process.stdout):
+            if stream is not None:
+                with contextlib.suppress(BrokenPipeError):
+                    stream.close()
+
+    def _signal_group(self, number: signal.Signals) -> None:
+        """Send a signal to the whole group."""
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self.process.pid, number)
+
+
+class RunFolder:
+    """The temporary folder of one run, its children, and the reaper that outlives them."""
+
+    def __init__(self) -> None:
+        """Start the reaper, which makes the folder.
+
+        Raises: InfrastructureError if there can be no folder.
+        """
+        self.children: list[Child] = []
+        self._token = secrets.token_hex(16)
+        self._reaper = subprocess.Popen(
+            _bare_python("gdb_lmb.runner.reaper", self._token),
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True, cwd="/",
+        )
+        with contextlib.ExitStack() as undo:
+            undo.callback(self._end_reaper)
+            self.path = Path(self._first_line())
+            undo.pop_all()
+
+    def __enter__(self) -> RunFolder:
+        """Return self."""
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Close."""
+        self.close()
+
+    def spawn(
+        self, name: str, arguments: Sequence[str], *, pipes: bool = False,
+        environment: Mapping[str, str] | None = None, pass_fds: Sequence[int] = (),
+    ) -> Child:
+        """Start a program by its full path; with `pipes` its stdin and stdout are ours, else they are void.
+
+        Raises: InfrastructureError if the system cannot.
+        """
+        log = self.path / f"{name}.log"
+        variables = {**(os.environ if environment is None else environment), reaper.TOKEN_VARIABLE: self._token}
+        try:
+            with log.open("wb") as errors:
+                process = subprocess.Popen(
+                    [*_bare_python("gdb_lmb.runner.leash", str(os.getpid())), *arguments],
+                    stdin=subprocess.PIPE if pipes else subprocess.DEVNULL,
+                    stdout=subprocess.PIPE if pipes else errors, stderr=errors, bufsize=0,
+                    env=variables, start_new_session=True, pass_fds=pass_fds,
+                )
+        except OSError as error:
+            raise InfrastructureError(f"cannot start {name}: {error}") from error
+        child = Child(name, process, log)
+        self.children.append(child)
+        return child
+
+    def promise(self, endpoint: Endpoint, running: bool) -> None:
+        """Have the reaper leave the machine behind `endpoint` running or stopped if we cannot.
+
+        Raises: InfrastructureError if the reaper is gone.
+        """
+        self._tell({**asdict(endpoint), "running": running})
+
+    def forget_promise(self) -> None:
+        """Tell the reaper that the machine has been left as it should be."""
+        self._tell(None)
+
+    def close(self) -> None:
+        """End all children, remove the folder, and see the reaper off; a second call does nothing."""
+        for child in reversed(self.children):
+            child.end()
+        shutil.rmtree(self.path, ignore_errors=True)
+        self._end_reaper()
+
+    def _tell(self, message: object) -> None:
+        """Send the reaper one line."""
+        assert self._reaper.stdin is not None
+        try:
+            self._reaper.stdin.write(json.dumps(message).encode() + b"\n")
+            self._reaper.stdin.flush()
+        except OSError as error:
+            raise InfrastructureError(f"the clean-up process is gone: {error.strerror}") from error
+
+    def _first_line(self) -> str:
+        """Receive the folder's name."""
+        assert self._reaper.stdout is not None and self._reaper.stderr is not None
+        ready, _, _ = select.select([self._reaper.stdout], [], [], _REAPER_START_S)
+        line = self._reaper.stdout.readline() if ready else b""
+        if not line.endswith(b"\n"):
+            self._reaper.kill()
+            said = tail(self._reaper.stderr.read(), lines=1)
+            raise InfrastructureError(said[0] if said else "the clean-up process did not start")
+        return line[:-1].decode()
+
+    def _end_reaper(self) -> None:
+        """Close the pipe the reaper waits on, and wait for it."""
+        for stream in (self._reaper.stdin, self._reaper.stdout, self._reaper.stderr):
+            if stream is not None:
+                with contextlib.suppress(BrokenPipeError):
+                    stream.close()
+        try:
+            self._reaper.wait(_REAPER_END_S)
+        except subprocess.TimeoutExpired:
+            self._reaper.kill()
+            self._reaper.wait()
+
+
+def _bare_python(module: str, *arguments: str) -> list[str]:
+    """Return the command that runs `main` of one of our light modules in a bare interpreter."""
+    root = Path(gdb_lmb.__file__).resolve().parent.parent
+    # Appended, for the folder may be a site-packages full of names that shadow the standard library's.
+    code = f"import sys; sys.path.append({str(root)!r}); from {module} import main; main()"
+    return [sys.executable, "-I", "-S", "-c", code, *arguments]
+
+
+def _signal_name(number: int) -> str:
+    """Return the name of a signal, or its number."""
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"

@@ -1,0 +1,99 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""QEMU with a kernel, a gdbstub on a unix socket, and the serial console in a file; usable without gdb."""
+
+from __future__ import annotations
+
+import os
+import re
+import socket
+from dataclasses import dataclass
+from pathlib import Path
+
+from gdb_lmb.errors import InfrastructureError, UsageError
+from gdb_lmb.runner.elf import ElfFile
+from gdb_lmb.runner.machines import find_qemu, machine_of
+from gdb_lmb.runner.process import Child, RunFolder
+from gdb_lmb.runner.rsp import Endpoint
+
+DEFAULT_MEMORY = "256M"
+_MEMORY = re.compile(r"[1-9][0-9]*[KMGTkmgt]?")
+_GRACE_S = 1.0
+
+
+@dataclass(frozen=True)
+class QemuOptions:
+    """How to boot: `memory` as QEMU's `-m` (no suffix: MiB), `arguments` go to QEMU as they are, last."""
+
+    append: str | None = None
+    initrd: Path | None = None
+    memory: str = DEFAULT_MEMORY
+    smp: int = 1
+    machine: str | None = None
+    binary: str | None = None
+    arguments: tuple[str, ...] = ()
+    kvm: bool = False
+    paused: bool = True
+
+    def __post_init__(self) -> None:
+        """Refuse what QEMU would only refuse later, and less clearly.
+
+        Raises: UsageError.
+        """
+        if not _MEMORY.fullmatch(self.memory):
+            raise UsageError(f"memory size {self.memory!r}: give a number with K, M, G or T, such as 256M")
+        if self.smp < 1:
+            raise UsageError(f"{self.smp} CPUs: give at least 1")
+        if self.initrd is not None and not (self.initrd.is_file() and os.access(self.initrd, os.R_OK)):
+            raise UsageError(f"cannot read initrd {self.initrd}: no such file, or no permission")
+
+
+class Qemu:
+    """One running QEMU: `endpoint` is its gdbstub, from the first moment on."""
+
+    def __init__(self, folder: RunFolder, elf: ElfFile, options: QemuOptions) -> None:
+        """Start it in `folder`; with `options.paused` the guest waits at reset for a debugger.
+
+        Raises: UsageError for an architecture not known; InfrastructureError if there is no QEMU.
+        """
+        machine = machine_of(elf)
+        binary = find_qemu(machine, options.binary)
+        stub = folder.path / "gdb.sock"
+        self.endpoint = Endpoint(str(stub))
+        self._console = folder.path / "console"
+        # Bound and listening before QEMU is: whoever connects need not wait for it, and cannot come early.
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as listener:
+            try:
+                listener.bind(str(stub))
+                listener.listen(1)
+            except OSError as error:
+                raise InfrastructureError(f"cannot make the socket {stub}: {error.strerror}") from error
+            arguments = [binary, "-nodefaults", "-display", "none", "-monitor", "none"]
+            machine_name = options.machine or machine.machine
+            if machine_name is not None:
+                arguments += ["-machine", machine_name]
+            arguments += machine.arguments
+            arguments += ["-accel", "kvm" if options.kvm else "tcg"]
+            arguments += ["-m", options.memory, "-smp", str(options.smp)]
+            # A guest that resets (triple fault) or powers off stays to be looked at, and gdb sees a stop.
+            arguments += ["-action", "reboot=shutdown,shutdown=pause"]
+            arguments += ["-chardev", f"file,id=lmb-console,path={self._console}"]
+            arguments += ["-serial", "chardev:lmb-console"]
+            arguments += ["-chardev", f"socket,id=lmb-gdb,fd={listener.fileno()},server=on,wait=off"]
+            arguments += ["-gdb", "chardev:lmb-gdb"] + (["-S"] if options.paused else [])
+            arguments += ["-kernel", str(elf.path.absolute())]
+            if options.initrd is not None:
+                arguments += ["-initrd", str(options.initrd.absolute())]
+            if options.append is not None:
+                arguments += ["-append", options.append]
+            arguments += options.arguments
+            self.child: Child = folder.spawn("qemu", arguments, pass_fds=(listener.fileno(),))
+        self.child.name = Path(binary).name
+        # It may have to write out disk images that the user's arguments opened.
+        self.child.grace_s = _GRACE_S
+
+    def console(self) -> bytes:
+        """Return what the guest has written on its serial console so far."""
+        try:
+            return self._console.read_bytes()
+        except FileNotFoundError:  # QEMU has not got so far
+            return b""

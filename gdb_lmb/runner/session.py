@@ -1,0 +1,196 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""A kernel booted in QEMU, and one gdb with the lmb commands on it.
+
+    with GuestSession(Path("vmlinux"), QemuOptions(append="lmb.ops=100")) as guest:
+        guest.run_until("lmb_ready")
+        text = guest.command("lmb-check --json")
+        status = guest.verdict().exit_status
+
+Every step has `timeout_s` seconds. Leaving the block ends everything that was started.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Callable
+from pathlib import Path
+from types import TracebackType
+
+from gdb_lmb.errors import InfrastructureError, UsageError
+from gdb_lmb.runner.base import DEFAULT_TIMEOUT_S, STEP_S, CommandError, NotReachedError, Session, ignore
+from gdb_lmb.runner.elf import read_elf
+from gdb_lmb.runner.machines import find_gdb, machine_of
+from gdb_lmb.runner.mi import Sink
+from gdb_lmb.runner.mi_records import Reply, Stop, quote
+from gdb_lmb.runner.qemu import Qemu, QemuOptions
+from gdb_lmb.runner.text import printable
+
+__all__ = ["DEFAULT_SYMBOL", "CommandError", "GuestSession", "NotReachedError"]
+
+DEFAULT_SYMBOL = "lmb_ready"
+# How long a guest that called panic() may go on printing.
+_PANIC_PRINTS_S = 1.0
+
+
+class GuestSession(Session):
+    """A kernel booted in a QEMU of its own."""
+
+    def __init__(
+        self, kernel: Path, options: QemuOptions | None = None, *, gdb: str | None = None,
+        timeout_s: float = DEFAULT_TIMEOUT_S, notice: Callable[[str], None] | None = None,
+    ) -> None:
+        """Start QEMU, stopped at reset, and gdb; `timeout_s` is for each step to come.
+
+        Raises: UsageError for an unsuitable kernel; InfrastructureError if QEMU or gdb cannot be had.
+        """
+        elf = read_elf(kernel)
+        gdb_path = find_gdb(machine_of(elf), gdb)
+        self._options = options or QemuOptions()
+        super().__init__(timeout_s, notice)
+        with contextlib.ExitStack() as undo:
+            undo.callback(self.close)
+            self.qemu = Qemu(self._folder, elf, self._options)
+            self._open(kernel, gdb_path)
+            self.mi.peer = self.qemu.child
+            undo.pop_all()
+
+    def __enter__(self) -> GuestSession:
+        """Return self."""
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Close."""
+        self.close()
+
+    def console(self) -> bytes:
+        """Return what the guest has printed on its serial console."""
+        return self.qemu.console()
+
+    def command(self, text: str, sink: Sink | None = None, timeout_s: float | None = None) -> str:
+        """Execute one gdb command, connected to QEMU's stub; see `Session.command`."""
+        self._connect()
+        return super().command(text, sink, timeout_s)
+
+    def run_until(self, where: str | None = None, timeout_s: float | None = None) -> Stop:
+        """Run the guest until `where` (a symbol, FILE:LINE or *ADDRESS; `lmb_ready` if None).
+
+        Raises: UsageError if there is no such place; NotReachedError if the guest panics, resets, powers off
+        or takes longer than `timeout_s` seconds.
+        """
+        limit_s = timeout_s or self.timeout_s
+        place = DEFAULT_SYMBOL if where is None else where
+        target = self._insert_breakpoint(place, by_default=where is None)
+        # `panic_halt` comes after the message is out; a plain panic() has still to print it.
+        panics = {}
+        for name in ("panic_halt", "panic"):
+            number = self._try_breakpoint(name)
+            if number is not None:
+                panics[number] = name
+                break
+        self._connect()
+        what = printable(place, 80)
+        self._announce(what, limit_s)
+        reply = self.mi.execute("-exec-continue", STEP_S, ignore)
+        if reply.kind != "running":
+            self._check_alive()
+            raise InfrastructureError(f"gdb cannot run the guest: {reply.error}")
+        reached = self.mi.wait_stopped(limit_s)
+        self.mi.on_wait = None
+        if not reached and not self.mi.interrupt():
+            self._check_alive()
+            raise InfrastructureError(f"no {what} within {limit_s:g} s, and QEMU does not answer")
+        self._check_alive()
+        stop = self.mi.last_stop
+        if stop is None or not self.mi.connected:
+            raise InfrastructureError("QEMU closed the connection")
+        self._delete_breakpoints([target, *panics])
+        if stop.breakpoint == target:
+            return stop
+        raise NotReachedError(self._why_not(what, stop, panics, reached, limit_s), self.console())
+
+    def _why_not(self, what: str, stop: Stop, panics: dict[str, str], stopped: bool, limit_s: float) -> str:
+        """Say in one line why the guest is where it is and not at `what`."""
+        if stop.breakpoint in panics:
+            if panics[stop.breakpoint] == "panic":
+                self.mi.execute("-exec-continue", STEP_S, ignore)
+                self.mi.wait_stopped(_PANIC_PRINTS_S)
+                self.mi.interrupt()
+            return f"the guest panicked before it reached {what}"
+        if stop.signal == "SIGQUIT":
+            return f"the guest reset (triple fault?) or powered off before it reached {what}, in {stop.place()}"
+        if stopped:
+            why = printable(stop.signal or stop.reason, 40)
+            return f"the guest stopped ({why}) in {stop.place()}, not at {what}"
+        return f"the guest did not reach {what} within {limit_s:g} s; it was in {stop.place()}"
+
+    def _insert_breakpoint(self, where: str, by_default: bool) -> str:
+        """Insert the breakpoint that ends the run and return its number."""
+        if not where.strip() or "\n" in where:
+            raise UsageError("the place to run until is empty or has several lines")
+        reply = self._break(where)
+        number = _breakpoint_number(reply)
+        if number is None:
+            advice = "; say where to stop with --until SYMBOL" if by_default else ""
+            why = reply.error.rstrip(".") or "no such place"
+            raise UsageError(f"cannot stop at {printable(where, 80)}: {why}{advice}")
+        return number
+
+    def _try_breakpoint(self, name: str) -> str | None:
+        """Insert a breakpoint at a function that not every kernel has."""
+        return _breakpoint_number(self._break(name))
+
+    def _break(self, where: str) -> Reply:
+        """Insert a temporary breakpoint: a hardware one under KVM, where loading overwrites the others."""
+        reply = self.mi.execute(f"-break-insert -t {quote(where)}", STEP_S)
+        number = _breakpoint_number(reply)
+        if number is None or not self._options.kvm:
+            return reply
+        # The place was looked up without the guest, whose memory may not be mapped yet; the hardware needs it.
+        self._delete_breakpoints([number])
+        self._connect()
+        address = str(reply.payload["bkpt"].get("addr", "")) if isinstance(reply.payload["bkpt"], dict) else ""
+        place = f"*{address}" if address.startswith("0x") else where
+        return self.mi.execute(f"-break-insert -t -h {quote(place)}", STEP_S)
+
+    def _delete_breakpoints(self, numbers: list[str]) -> None:
+        """Delete what has not been hit; gdb deleted the one that was."""
+        for number in numbers:
+            self.mi.execute(f"-break-delete {number}", STEP_S)
+
+    def _connect(self) -> None:
+        """Connect gdb to the stub, once."""
+        if not self.mi.connected and self.mi.last_stop is None:
+            reply = self.mi.execute(f"-target-select remote {self.qemu.endpoint.path}", STEP_S)
+            if reply.kind != "connected":
+                self.qemu.child.ended(1.0)
+                self._check_alive()
+                raise InfrastructureError(f"gdb cannot connect to QEMU: {reply.error}")
+
+    def _check_alive(self) -> None:
+        """Raise InfrastructureError if QEMU has died."""
+        # A closed connection is seen a moment before the process is gone.
+        within_s = 0.0 if self.mi.connected or self.mi.last_stop is None else 0.5
+        if self.qemu.child.ended(within_s):
+            raise InfrastructureError(self.qemu.child.last_words())
+
+    def _announce(self, what: str, limit_s: float) -> None:
+        """Tell a person, once, that a boot takes its time."""
+        start = time.monotonic()
+
+        def waiting() -> None:
+            if time.monotonic() - start > 5:
+                self._notice(f"still running to {what} (at most {limit_s:g} s)")
+                self.mi.on_wait = None
+
+        self.mi.on_wait = waiting
+
+
+def _breakpoint_number(reply: Reply) -> str | None:
+    """Return the number of the breakpoint that was inserted, if one was."""
+    described = reply.payload.get("bkpt") if reply.kind == "done" else None
+    if isinstance(described, list):  # one with several locations lists them after itself
+        described = described[0]
+    return str(described["number"]) if isinstance(described, dict) and "number" in described else None

@@ -1,0 +1,106 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The verdict: what `lmb-verdict` says in gdb, read strictly, and the exit status that follows from it.
+
+Nothing else is a verdict: gdb exits with 0 after failures. What is missing or damaged is never clean.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from enum import IntEnum
+
+from gdb_lmb.errors import InfrastructureError
+from gdb_lmb.runner.text import printable
+
+SCHEMA = "gdb-lmb/verdict/1"
+TORN = "torn"
+
+
+class ExitStatus(IntEnum):
+    """The exit statuses of gdb-lmb; a signal's is 128 and its number."""
+
+    CLEAN = 0
+    FINDINGS = 1
+    USAGE = 2
+    NOT_REACHED = 3
+    INFRASTRUCTURE = 4
+    NOT_VERIFIED = 5
+
+
+@dataclass(frozen=True)
+class Check:
+    """What one lmb command found: counts, and what it could not verify."""
+
+    command: str
+    findings: int
+    notes: int
+    not_verified: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What all lmb commands of a run found together."""
+
+    checks: tuple[Check, ...]
+
+    @property
+    def findings(self) -> int:
+        """Count the findings."""
+        return sum(check.findings for check in self.checks)
+
+    @property
+    def not_verified(self) -> tuple[str, ...]:
+        """List what was not verified, each once, in order."""
+        return tuple(dict.fromkeys(what for check in self.checks for what in check.not_verified))
+
+    @property
+    def exit_status(self) -> ExitStatus:
+        """Return the status: torn lists may show false findings, so that comes before findings."""
+        if TORN in self.not_verified:
+            return ExitStatus.NOT_VERIFIED
+        if self.findings:
+            return ExitStatus.FINDINGS
+        return ExitStatus.NOT_VERIFIED if self.not_verified else ExitStatus.CLEAN
+
+    def in_words(self) -> str:
+        """Say in one line what the exit status alone does not."""
+        words = []
+        if self.findings:
+            words.append(f"{self.findings} finding{'s' if self.findings > 1 else ''}")
+        if self.not_verified:
+            words.append("not verified: " + ", ".join(printable(what, 80) for what in self.not_verified))
+        if not self.checks:
+            words.append("no lmb command ran: nothing was verified")
+        return "; ".join(words) or "clean"
+
+
+def parse_verdict(output: str) -> Verdict:
+    """Read the one line of JSON in `output`.
+
+    Raises: InfrastructureError if it is not there exactly once, or is not as the schema has it.
+    """
+    lines = [line for line in output.splitlines() if line.startswith("{")]
+    if len(lines) != 1:
+        raise InfrastructureError(f"no verdict from gdb (lmb-verdict said {printable(output, 200)!r})")
+    try:
+        data = json.loads(lines[0])
+    except ValueError as error:
+        raise InfrastructureError(f"the verdict from gdb is damaged: {error}") from error
+    if not isinstance(data, dict) or data.get("schema") != SCHEMA or not isinstance(data.get("checks"), list):
+        raise InfrastructureError(f"the verdict from gdb is not {SCHEMA}: {printable(lines[0], 200)}")
+    return Verdict(tuple(_check(entry) for entry in data["checks"]))
+
+
+def _check(entry: object) -> Check:
+    """Read one element of `checks`."""
+    if isinstance(entry, dict):
+        command, not_verified = entry.get("command"), entry.get("not_verified")
+        findings, notes = entry.get("findings"), entry.get("notes")
+        if (
+            isinstance(command, str) and isinstance(not_verified, list)
+            and all(isinstance(what, str) for what in not_verified)
+            and type(findings) is int and type(notes) is int and findings >= 0 and notes >= 0
+        ):
+            return Check(command, findings, notes, tuple(not_verified))
+    raise InfrastructureError(f"the verdict from gdb has a damaged check: {printable(repr(entry), 200)}")

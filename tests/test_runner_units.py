@@ -1,0 +1,217 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The runner's parts that need neither gdb nor QEMU: verdict, ELF header, escapes, endpoints."""
+
+from __future__ import annotations
+
+import ast
+import json
+import os
+import struct
+import sys
+from pathlib import Path
+
+import pytest
+
+import gdb_lmb
+from gdb_lmb.errors import InfrastructureError, UsageError
+from gdb_lmb.runner import reaper, rsp
+from gdb_lmb.runner.attach import parse_endpoint
+from gdb_lmb.runner.elf import read_elf
+from gdb_lmb.runner.gdb_process import python_path
+from gdb_lmb.runner.machines import MACHINES, machine_of
+from gdb_lmb.runner.mi_records import WholeLines, quote, unglue
+from gdb_lmb.runner.text import printable, tail
+from gdb_lmb.runner.verdict import SCHEMA, parse_verdict
+
+
+def verdict_text(*checks: tuple[int, int, list[str]]) -> str:
+    listed = [{"command": "lmb-check", "findings": f, "notes": n, "not_verified": v} for f, n, v in checks]
+    return json.dumps({"schema": SCHEMA, "checks": listed}) + "\n"
+
+
+@pytest.mark.parametrize(
+    ("checks", "status"),
+    [
+        ([], 0),
+        ([(0, 0, [])], 0),
+        ([(0, 7, [])], 0),
+        ([(1, 0, [])], 1),
+        ([(0, 0, []), (2, 0, []), (0, 0, [])], 1),
+        ([(0, 0, ["log-wrapped"])], 5),
+        ([(1, 0, ["log-wrapped"])], 1),
+        ([(0, 0, ["torn"])], 5),
+        ([(3, 0, ["torn"])], 5),
+        ([(3, 0, []), (0, 0, ["log-wrapped", "torn"])], 5),
+    ],
+)
+def test_exit_status(checks: list[tuple[int, int, list[str]]], status: int) -> None:
+    assert parse_verdict(verdict_text(*checks)).exit_status == status
+
+
+def test_verdict_in_words() -> None:
+    assert parse_verdict(verdict_text()).in_words() == "no lmb command ran: nothing was verified"
+    assert parse_verdict(verdict_text((0, 2, []))).in_words() == "clean"
+    both = parse_verdict(verdict_text((1, 0, ["log-wrapped"]), (1, 0, ["log-wrapped", "\033[2J"])))
+    assert both.in_words() == "2 findings; not verified: log-wrapped, \\x1b[2J"
+
+
+@pytest.mark.parametrize(
+    "output",
+    [
+        "",
+        "clean\n",
+        "{",
+        "[]",
+        "{}",
+        '{"schema": "gdb-lmb/verdict/2", "checks": []}',
+        '{"schema": "gdb-lmb/verdict/1"}',
+        '{"schema": "gdb-lmb/verdict/1", "checks": {}}',
+        '{"schema": "gdb-lmb/verdict/1", "checks": [1]}',
+        '{"schema": "gdb-lmb/verdict/1", "checks": [{}]}',
+        verdict_text((0, 0, [])) * 2,
+        verdict_text((0, 0, [])).replace('"findings": 0', '"findings": true'),
+        verdict_text((0, 0, [])).replace('"findings": 0', '"findings": -1'),
+        verdict_text((0, 0, [])).replace('"findings": 0', '"findings": "0"'),
+        verdict_text((0, 0, [])).replace('"not_verified": []', '"not_verified": "torn"'),
+        verdict_text((0, 0, [])).replace('"not_verified": []', '"not_verified": [0]'),
+    ],
+)
+def test_a_damaged_verdict_is_never_clean(output: str) -> None:
+    with pytest.raises(InfrastructureError):
+        parse_verdict(output)
+
+
+def elf(machine: int, bits: int, order: str, symbols: bool = True) -> bytes:
+    """Return a small ELF of any kind: a header and one section header."""
+    mark, address = "<" if order == "little" else ">", "I" if bits == 32 else "Q"
+    header = struct.Struct(f"{mark}HHI{address}{address}{address}IHHHHHH")
+    section = struct.Struct(f"{mark}II" + address * 4)
+    ident = b"\x7fELF" + bytes([bits // 32, 1 if order == "little" else 2, 1]) + bytes(9)
+    offset = len(ident) + header.size
+    return (
+        ident
+        + header.pack(2, machine, 1, 0, 0, offset, 0, 0, 0, 0, section.size, 1, 0)
+        + section.pack(0, 2 if symbols else 3, 0, 0, 0, 24)
+    )
+
+
+@pytest.mark.parametrize("row", MACHINES, ids=lambda row: row.name)
+def test_every_machine_is_found_by_its_elf(tmp_path: Path, row: object) -> None:
+    machine = next(candidate for candidate in MACHINES if candidate is row)
+    kernel = tmp_path / "vmlinux"
+    kernel.write_bytes(elf(machine.e_machine, machine.bits, machine.byte_order))
+    found = read_elf(kernel)
+    assert (found.bits, found.byte_order, found.e_machine) == (machine.bits, machine.byte_order, machine.e_machine)
+    assert machine_of(found) is machine
+
+
+def test_a_cut_elf_is_refused_at_every_length(tmp_path: Path) -> None:
+    for bits, order in ((64, "little"), (32, "big")):
+        whole = elf(62, bits, order)
+        for length in range(len(whole)):
+            kernel = tmp_path / "vmlinux"
+            kernel.write_bytes(whole[:length])
+            with pytest.raises(UsageError):
+                read_elf(kernel)
+        kernel.write_bytes(elf(62, bits, order, symbols=False))
+        with pytest.raises(UsageError, match="no symbol table"):
+            read_elf(kernel)
+
+
+def test_printable() -> None:
+    assert printable("a\tb\nc\r\n") == "a b c"
+    assert printable("\x00\x1b[31m\x7f\x9b\u202e\U000e0001") == "\\x00\\x1b[31m\\x7f\\x9b\\u202e\\U000e0001"
+    assert printable("fünf 測") == "fünf 測"
+    assert printable("x" * 1000, 10) == "xxxxxxxxxx …"
+
+
+def test_tail_is_bounded_and_escaped() -> None:
+    assert tail(b"") == tail(b"\n \n") == []
+    assert tail(b"one\r\n\xfftwo\r\n\x1b[2J\n") == ["one", "\\xfftwo", "\\x1b[2J"]
+    assert tail(b"a\nb\nc\n", lines=2) == ["b", "c"]
+    assert sum(map(len, tail(b"x" * 100_000))) < 5000
+    assert len(tail(b"\n".join([b"\0" * 50] * 10_000))) == 20
+
+
+def test_quote() -> None:
+    assert quote('a "b" \\ \n') == '"a \\042b\\042 \\134 \\012"'
+    assert quote("ü\udcff") == '"\\303\\274\\377"'
+
+
+def test_pieces_become_whole_lines() -> None:
+    reader, writer = os.pipe()
+    os.set_blocking(reader, False)
+    with os.fdopen(reader, "rb", 0) as pipe:
+        lines = WholeLines(pipe)
+        got = [lines.read()]
+        for piece in (b"~\"a", b"b", b"c\"\n^do", b"ne\n", b"x\ny\nz"):
+            os.write(writer, piece)
+            got.append(lines.read())
+        os.close(writer)
+        got.append(lines.read())
+    assert got == [b"", b"", b"", b'~"abc"\n', b"^done\n", b"x\ny\n", b""]
+
+
+def test_a_result_after_an_unfinished_line_of_a_program() -> None:
+    glued = {"type": "output", "message": None, "payload": 'abc12^error,msg="no"'}
+    before, result = unglue(glued, 12)
+    assert (before["type"], before["payload"]) == ("console", "abc")
+    assert (result["type"], result["message"], result["payload"]) == ("result", "error", {"msg": "no"})
+    assert unglue(glued, 13) == [glued]
+
+
+@pytest.mark.parametrize("text", ["unix:/tmp/s", "tcp:host:1", "tcp:[::1]:65535", "tcp:[fe80::1%eth0]:1"])
+def test_endpoints(text: str) -> None:
+    assert str(parse_endpoint(text)) == text
+
+
+@pytest.mark.parametrize("text", ["", "unix", "unix:", "tcp::1", "tcp:h:65536", "tcp:h:-1", "tcp:::1:1", "udp:h:1"])
+def test_bad_endpoints(text: str) -> None:
+    with pytest.raises(UsageError):
+        parse_endpoint(text)
+
+
+@pytest.mark.parametrize(
+    ("stops", "status", "version", "running", "certain"),
+    [
+        ([True], "VM status: paused", "7.2.0", True, True),
+        ([False], "VM status: paused", "7.2.0", False, True),
+        ([False], "VM status: paused", "8.0.9", False, True),
+        ([False], "VM status: paused", "8.1.0", True, False),
+        ([False], "VM status: paused", "10.0.2", True, False),
+        ([False], "VM status: paused (prelaunch)", "10.0.2", False, True),
+        ([False], "VM status: paused (debug)", "7.2.0", False, True),
+        ([False], "", "", True, False),
+    ],
+)
+def test_what_the_machine_did_before(
+    stops: list[bool], status: str, version: str, running: bool, certain: bool
+) -> None:
+    before = rsp.judge(stops, status, version)
+    assert (before.running, before.certain) == (running, certain)
+
+
+@pytest.mark.parametrize("base", ["/tmp/a:b", "/tmp/a,b", "/tmp/a b", "/tmp/" + "x" * 80, "/tmp/\udcff"])
+def test_unusable_temporary_folders(base: str) -> None:
+    assert reaper.folder_base(base) == "/tmp"
+    assert reaper.folder_base("/var/tmp") == "/var/tmp"
+
+
+def test_gdbs_python_gets_a_folder_with_tabulate() -> None:
+    folders = [Path(folder) for folder in python_path().split(":")]
+    assert folders[0] == Path(gdb_lmb.__file__).resolve().parent.parent
+    assert any((folder / "tabulate.py").exists() or (folder / "tabulate").is_dir() for folder in folders)
+
+
+@pytest.mark.parametrize("name", ["__init__", "leash", "rsp", "reaper"])
+def test_the_bare_programs_need_only_the_standard_library(name: str) -> None:
+    """They run with -S, where pygdbmi is not found."""
+    source = (Path(gdb_lmb.__file__).parent / "runner" / f"{name}.py").read_text()
+    for node in ast.walk(ast.parse(source)):
+        names = [a.name for a in node.names] if isinstance(node, ast.Import) else []
+        if isinstance(node, ast.ImportFrom):
+            if node.module == "gdb_lmb.runner":
+                assert [a.name for a in node.names] == ["rsp"]
+                continue
+            names = [str(node.module)]
+        assert all(n.split(".")[0] in sys.stdlib_module_names for n in names)
