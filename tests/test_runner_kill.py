@@ -40,7 +40,7 @@ def test_killed_at_a_random_moment(guest: Path, number: int) -> None:
     tool.process.send_signal(which)
     status, _, err = tool.finish(30)
     # Before our handlers are in place the signal itself ends the interpreter.
-    assert status in (-which, 128 + which)
+    assert status in (-which, 128 + which), err
     assert tool.left_behind() == []
     # Only Python's own start-up, before it has read a line of ours, may show a Ctrl-C with a traceback.
     assert "Traceback" not in err or (which == signal.SIGINT and "dispatch" not in err)

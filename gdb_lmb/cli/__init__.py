@@ -8,74 +8,48 @@ holds what must be in place before the rest is even imported: signals, and an ex
 from __future__ import annotations
 
 import os
-import signal
 import sys
-import threading
 from collections.abc import Callable, Sequence
-from types import FrameType, TracebackType
+from types import TracebackType
 
-_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+from gdb_lmb.cli.signals import Signalled, Signals
+
 _INFRASTRUCTURE = 4
 
 
-class Signalled(KeyboardInterrupt):
-    """Unwind, as Ctrl-C does, because of signal `number`."""
-
-    def __init__(self, number: int) -> None:
-        """Hold the number."""
-        self.number = number
-        super().__init__()
-
-
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command line `argv` (without the program's name) and return the exit status."""
+    """Run the command line `argv` (without the program's name) and return the exit status.
+
+    With None it takes the process's own arguments, and takes the process to end with it.
+    """
+    signals = Signals()
     if argv is None:
-        sys.excepthook = _crash
-    restore = _catch_signals()
+        sys.excepthook = _crash_hook(signals)
     try:
-        # Only here: importing takes a tenth of a second, in which a Ctrl-C would show a traceback.
+        # Only here: importing takes a tenth of a second, in which a Ctrl-C would show a traceback. And not
+        # yet armed: what Python calls while it makes a class may turn an exception into another.
         from gdb_lmb.cli.dispatch import dispatch
 
+        signals.arm()
         return dispatch(sys.argv[1:] if argv is None else argv)
     except Signalled as end:
-        if argv is None:
-            restore = _leave_ignored  # the process ends now: an impatient second Ctrl-C must not change how
         return 128 + end.number
     finally:
-        restore()
+        # A process of our own has nothing left to do but to end, and a late Ctrl-C must not change how.
+        if argv is not None:
+            signals.restore()
 
 
-def _crash(kind: type[BaseException], value: BaseException, trace: TracebackType | None) -> None:
-    """Report a bug of ours loudly, but not as Python does with status 1: that one means findings."""
-    if isinstance(value, KeyboardInterrupt):  # in the moments around `main`
-        os._exit(128 + (value.number if isinstance(value, Signalled) else signal.SIGINT))
-    sys.__excepthook__(kind, value, trace)
-    os._exit(_INFRASTRUCTURE)
+def _crash_hook(signals: Signals) -> Callable[[type[BaseException], BaseException, TracebackType | None], None]:
+    """Return what ends this process on an exception that nobody caught.
 
+    Python would end with status 1, which here means findings.
+    """
 
-def _leave_ignored() -> None:
-    """Undo nothing."""
+    def crash(kind: type[BaseException], value: BaseException, trace: TracebackType | None) -> None:
+        if signals.received is not None:  # whatever it has been turned into on its way
+            os._exit(128 + signals.received)
+        sys.__excepthook__(kind, value, trace)
+        os._exit(_INFRASTRUCTURE)
 
-
-def _catch_signals() -> Callable[[], None]:
-    """Turn the signals that end a program into an exception; return how to undo that."""
-    if threading.current_thread() is not threading.main_thread():
-        return lambda: None
-
-    def unwind(number: int, _frame: FrameType | None) -> None:
-        # Cleaning up takes moments and has deadlines: a second signal must not cut it short.
-        for each in before:
-            signal.signal(each, signal.SIG_IGN)
-        raise Signalled(number)
-
-    # One that is ignored (nohup) stays so.
-    before = {number: signal.getsignal(number) for number in _SIGNALS}
-    before = {number: handler for number, handler in before.items() if handler is not signal.SIG_IGN}
-    for number in before:
-        signal.signal(number, unwind)
-
-    def restore() -> None:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-
-    return restore
+    return crash

@@ -35,9 +35,9 @@ def read_elf(path: Path) -> ElfFile:
     Raises: UsageError, in one line, if there is no such file, it is no ELF, or it holds no symbols.
     """
     try:
+        if path.exists() and not path.is_file():  # opening a FIFO would block
+            raise UsageError(f"{path}: not a regular file")
         with path.open("rb") as file:
-            if not os.path.isfile(path):  # noqa: PTH113 - a FIFO or device would block or never end
-                raise UsageError(f"{path}: not a regular file")
             return _read(path, file)
     except OSError as error:
         raise UsageError(f"cannot read {path}: {error.strerror}") from error

@@ -163,7 +163,8 @@ class GuestSession(Session):
     def _connect(self) -> None:
         """Connect gdb to the stub, once."""
         if not self.mi.connected and self.mi.last_stop is None:
-            reply = self.mi.execute(f"-target-select remote {self.qemu.endpoint.path}", STEP_S)
+            limit_s = min(self.timeout_s, STEP_S)
+            reply = self.mi.execute(f"-target-select remote {self.qemu.endpoint.path}", limit_s)
             if reply.kind != "connected":
                 self.qemu.child.ended(1.0)
                 self._check_alive()
