@@ -175,6 +175,26 @@ def _diverged(message: str, *addresses: int) -> Finding:
     return Finding("log-divergence", FINDING, message, addresses)
 
 
+class _NotGainedError(Exception):
+    """Tells of a block that the guest does not have."""
+
+
+class _GuestSizedModel(LmbModel):
+    """The model, which gains no other blocks than the guest did: a damaged log must not fill our own memory."""
+
+    def __init__(self, config: LmbConfig, sizes: Sequence[int]) -> None:
+        self._sizes = sizes
+        super().__init__(config)
+
+    def _queue_block(self, base: int, size: int, nr: int) -> None:
+        number = len(self.blocks)
+        if number >= len(self._sizes):
+            raise _NotGainedError(f"needs block {number}, which the guest never gained")
+        if nr != self._sizes[number]:
+            raise _NotGainedError(f"needs block {number} with {nr} entries, but the guest's has {self._sizes[number]}")
+        super()._queue_block(base, size, nr)
+
+
 def _start(snapshot: Snapshot, log: OperationLog) -> LmbModel | str:
     """Return the model as the log's first record sets it up, or why that cannot be."""
     if not log.op:
@@ -199,9 +219,23 @@ def _start(snapshot: Snapshot, log: OperationLog) -> LmbModel | str:
         bits=log.flags[0],
         page_size=snapshot.page_size,
     )
-    if config.bits != snapshot.bits or not config.entry_size or config.refusal() or config.first_entries != nr:
+    known = {"bits": snapshot.bits, "entry_size": _entry_size(snapshot), "header_size": _header_size(snapshot)}
+    contradicts = any(value is not None and getattr(config, name) != value for name, value in known.items())
+    if contradicts or not config.entry_size or config.refusal() or config.first_entries != nr:
         return "the log's init record contradicts itself or the program's debug information"
-    return LmbModel(config)
+    return _GuestSizedModel(config, [block.nr for block in snapshot.blocks])
+
+
+def _entry_size(snapshot: Snapshot) -> int | None:
+    """Return `sizeof(struct lmb_region)` as the decoder knows it, None where it walked no memory."""
+    links = snapshot.links
+    return links.va[1] - links.va[0] if links and snapshot.blocks[0].nr > 1 else None
+
+
+def _header_size(snapshot: Snapshot) -> int | None:
+    """Return the bytes before a block's first entry, None where all there is is static."""
+    block = snapshot.blocks[-1]
+    return None if block.static or not block.header_va else block.entries_va - block.header_va
 
 
 def log_operations(log: OperationLog) -> Iterator[Operation | None]:
@@ -230,14 +264,15 @@ def _replay(snapshot: Snapshot, log: OperationLog, model: LmbModel, symbol: Call
             message = f"record {number} of the operation log is damaged: {log.op[number]!r} is no operation"
             return LogVerdict(number - 1, divergence=_diverged(message))
         got = log.error[number] or log.result[number]
-        expected = apply(model, operation)
-        name = f"operation {number}, {operation}, called from {symbol(log.caller[number])},"
-        if got != expected:
-            message = f"{name} returned {_result(got)}, but the model returns {_result(expected)}"
-            return LogVerdict(number, divergence=_diverged(message, log.caller[number]))
-        if len(model.blocks) > len(snapshot.blocks):
-            message = f"{name} needs block {len(model.blocks) - 1}, which the guest never gained"
-            return LogVerdict(number, divergence=_diverged(message, log.caller[number]))
+        try:
+            expected = apply(model, operation)
+            why = f"returned {_result(got)}, but the model returns {_result(expected)}" if got != expected else ""
+        except _NotGainedError as error:
+            why = str(error)
+        if why:
+            caller = log.caller[number]
+            message = f"operation {number}, {operation}, called from {symbol(caller)}, {why}"
+            return LogVerdict(number, divergence=_diverged(message, caller))
         touched.append(_Done(number, operation, log.caller[number], got))
     difference = compare(model.snapshot(), snapshot)
     if difference is None:

@@ -7,13 +7,14 @@ image proves something about the decoder.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from gdb_lmb.errors import ReadError
 from gdb_lmb.layout.fields import Field, Struct
 from gdb_lmb.layout.lmb import LmbProgram, Table
 from gdb_lmb.model.lmb import LmbModel
+from gdb_lmb.trace import Operation
 
 OPS = ("init", "add", "remove", "reserve", "free", "alloc", "allow_growth", "set_limit", "set_bottom_up", "free_all")
 
@@ -130,11 +131,23 @@ class Image:
         return self.lists[which]
 
 
-def build(model: LmbModel, abi: Abi, firmware: list[tuple[int, int, int]] | None = None) -> Image:
-    """Write the model's state as a guest's memory."""
+HIGH = {4: 0xC0000000, 8: 0xFFFFFFFF80000000}
+"""Where a kernel image lies, by pointer size; static storage lies at these offsets from there."""
+
+STATIC_HEADER, STATIC_ENTRIES = 0x2000, 0x4000
+LOG_RECORDS = 256
+
+Logged = list[tuple[Operation, int]]
+"""Operations and what they returned: 0, a negative errno, alloc's base or free_all's pages."""
+
+
+def build(
+    model: LmbModel, abi: Abi, firmware: list[tuple[int, int, int]] | None = None, log: Logged | None = None
+) -> Image:
+    """Write the model's state as a guest's memory, with the operation log that led to it if there is one."""
     lmb, region, block = abi.structs()
-    high = 0xC0000000 if abi.pointer == 4 else 0xFFFFFFFF80000000
-    lmb_va, static_va, header_va, table_va = high + 0x1000, high + 0x4000, high + 0x2000, high + 0x100000
+    high = HIGH[abi.pointer]
+    lmb_va, static_va, header_va, table_va = high + 0x1000, high + STATIC_ENTRIES, high + STATIC_HEADER, high + 0x100000
     direct = 0x40000000 if abi.pointer == 4 else 0xFFFF888000000000
     static_nr = model.blocks[0][2] if not model.blocks[0][1] else 0
     record = c_struct("firmware_range", [("base", 8), ("size", 8), ("type", 4)])
@@ -155,6 +168,8 @@ def build(model: LmbModel, abi: Abi, firmware: list[tuple[int, int, int]] | None
         handover=Table(table_va + 0x10000, handover, given, "nr", "ranges"),
         firmware=Table(table_va, table, record, "nr", "ranges") if firmware is not None else None,
     )
+    if log is not None:
+        program = replace(program, log=_log_table(abi, table_va + 0x20000), ops=dict(enumerate(OPS)))
     image = Image(abi, program)
     image.segments[lmb_va] = bytearray(lmb.size)
     image.segments[header_va] = bytearray(block.size)
@@ -204,7 +219,38 @@ def build(model: LmbModel, abi: Abi, firmware: list[tuple[int, int, int]] | None
         image.put(given, where, "base", base)
         image.put(given, where, "size", end - base)
         image.put(handover, table_va + 0x10000, "nr", at + 1)
+    if log is not None and program.log is not None:
+        _write_log(image, program.log, model, log)
     return image
+
+
+def _log_table(abi: Abi, va: int) -> Table:
+    p, a = abi.pointer, abi.phys
+    members: list[tuple[str, int | Struct]] = [("op", 4), ("flags", 4), ("error", 4)]
+    members += [(name, a) for name in ("base", "size", "align", "min", "max", "result")]
+    record = c_struct("lmb_log_record", [*members, ("caller", p)])
+    error = replace(record.fields["error"], signed=True)
+    record = replace(record, fields={**record.fields, "error": error})
+    size = LOG_RECORDS * record.size
+    return Table(va, Struct("lmb_log", 8 + size, {"nr": Field(0, p), "ring": Field(8, size)}), record, "nr", "ring")
+
+
+def _write_log(image: Image, table: Table, model: LmbModel, log: Logged) -> None:
+    """Write `lmb_init()` as record 0, then the operations; the ring must be large enough."""
+    config = model.config
+    image.segments[table.va] = bytearray(table.struct.size)
+    init = {"base": config.klimit or 0, "size": config.block_size, "align": config.header_size,
+            "min": config.entry_size, "max": model.blocks[0][2], "flags": config.bits}  # fmt: skip
+    rows: list[dict[str, int]] = [init]
+    for operation, got in log:
+        row = {name: getattr(operation, name) for name in ("base", "size", "flags", "align", "min", "max")}
+        rows.append({**row, "op": OPS.index(operation.op), "error": min(got, 0), "result": max(got, 0)})
+    assert len(rows) <= LOG_RECORDS
+    for at, row in enumerate(rows):
+        where = table.va + table.struct.fields["ring"].offset + at * table.record.size
+        for name, value in {**row, "caller": 0x80001000 + at}.items():
+            image.put(table.record, where, name, value % (1 << 8 * table.record.fields[name].size))
+    image.put(table.struct, table.va, "nr", len(rows))
 
 
 def _link(image: Image, lmb: Struct, head: str, nodes: list[int], struct: Struct) -> None:

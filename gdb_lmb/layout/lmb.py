@@ -9,6 +9,7 @@ itself becomes a `Defect`, and the decoder goes on with the most believable valu
 from __future__ import annotations
 
 from array import array
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -30,14 +31,19 @@ from gdb_lmb.region import (
 )
 
 MAX_BLOCKS = 1 << 17
-"""More blocks than any machine needs (13 million regions in 4 KiB blocks): the block chain's bound."""
+"""More blocks than any machine needs (600,000 regions in blocks of 256 bytes): the block chain's bound."""
 
 CHUNK_BYTES = 64 << 10
 """Entries are turned into columns in pieces of about this size: their bytes need not all be held at once."""
 
-MAX_BLOCK_BYTES = 64 << 20
+MAX_STORAGE_BYTES = 64 << 20
+"""What all blocks together may hold (1.6 million entries): a damaged size must not fill our own memory."""
+
 MAX_STATIC_ENTRIES = 1 << 16
 MAX_TABLE_RECORDS = 1 << 22
+MAX_DEFECTS = 1000
+MAX_SAMPLES = 8
+"""Headers looked at, from either end of the chain, where the size of a block is in doubt."""
 
 _LMB_FIELDS = (
     "memory.regions.next", "memory.regions.prev", "memory.cnt", "memory.total_size",
@@ -127,10 +133,16 @@ def decode(
     if untouched and lmb["blocks.next"] in (0, blocks_head):
         raise NotReadyError("LMB is not initialised at this stop: continue to a place after lmb_init()")
 
-    storage = _Storage(program, memory, lmb["block_size"])
+    storage = _Storage(program, memory)
     log = _read_log(program, memory, storage.defects, everything=with_log)
-    storage.walk_chain(Head(blocks_head, lmb["blocks.next"], lmb["blocks.prev"]), _first_entries(log))
+    chain = Head(blocks_head, lmb["blocks.next"], lmb["blocks.prev"])
+    init = _init_record(log)
+    storage.settle_block_size(chain, lmb["block_size"], init and init[0])
+    storage.walk_chain(chain, init and init[1])
     storage.check_count(lmb["nr_blocks"])
+    for name in ("bottom_up", "may_grow", "closed"):
+        if lmb[name] > 1:
+            storage.defect(f"{name} is {lmb[name]:#x}, which is no truth value", program.lmb_va)
 
     region, link = program.region, program.region.fields["link.next"].offset
     next_va, prev_va, base, size, flags = storage.columns()
@@ -161,7 +173,7 @@ def decode(
             walk=walked.walk,
         )
 
-    handover, handover_nr = _read_handover(program, memory, storage.defects) if lmb["closed"] else (None, 0)
+    handover, handover_nr = _read_handover(program, memory, storage.defects, closed=bool(lmb["closed"]))
     return Snapshot(
         memory=region_list("memory", on_memory),
         reserved=region_list("reserved", on_reserved),
@@ -193,22 +205,77 @@ def decode(
 class _Storage:
     """Walks the chain of blocks and reads each one whole."""
 
-    def __init__(self, program: LmbProgram, memory: Memory, block_size: int) -> None:
+    def __init__(self, program: LmbProgram, memory: Memory) -> None:
         self.program = program
         self.memory = memory
         self.blocks: list[Block] = []
         self._raw = bytearray()
         self._columns = [program.region.empty_column(name) for name in _REGION_FIELDS]
+        self._bytes_read = 0
         self.defects: list[Defect] = []
-        smallest = program.header_size + 2 * program.region.size
-        self.sane = smallest <= block_size <= MAX_BLOCK_BYTES and not block_size & (block_size - 1)
-        self.block_size = block_size
-        if not self.sane:
-            self.defect(f"block_size is {block_size:#x}, which is no power of two that holds two entries")
+        self.block_size = 0
+        self.sane = False
 
     def defect(self, what: str, *addresses: int) -> None:
         """Note something wrong with the storage."""
-        self.defects.append(Defect(what, addresses))
+        if len(self.defects) < MAX_DEFECTS:
+            self.defects.append(Defect(what, addresses))
+
+    def settle_block_size(self, head: Head, stored: int, logged: int | None) -> None:
+        """Choose the size that grown blocks have: `lmb.block_size`, unless other witnesses agree against it.
+
+        A wrong size would tear every block, so this is worth a look at what `lmb_init()` logged and, where
+        that is not the same, at what some headers' `nr` imply.
+        """
+        self.block_size, self.sane = stored, self._is_size(stored)
+        if not self.sane or stored != logged:
+            samples = self._sampled_sizes(head, stored)
+            witnesses = samples if logged is None else [*samples, logged]
+            votes = Counter(filter(self._is_size, witnesses))
+            # Of a size that could be right, one witness alone is no proof: it may be the one that is damaged.
+            size, most = votes.most_common(1)[0] if votes else (stored, 0)
+            alone = not samples and logged is not None
+            if most > votes[stored] + (1 if self.sane and not alone else 0):
+                self.block_size, self.sane = size, True
+        if not self._is_size(stored):
+            self.defect(f"block_size is {stored:#x}, which is no power of two that holds two entries")
+        elif self.block_size != stored:
+            self.defect(f"block_size is {stored:#x}, but the blocks were made with {self.block_size:#x}")
+
+    def _is_size(self, size: int) -> bool:
+        """Tell whether `lmb_init()` takes `size` for a block."""
+        smallest = self.program.header_size + 2 * self.program.region.size
+        # What phys_addr_t cannot count fits nowhere.
+        return smallest <= size < 1 << self.program.bits - 1 and not size & (size - 1)
+
+    def _sampled_sizes(self, head: Head, stored: int) -> list[int]:
+        """Return the sizes that the `nr` of some headers imply, from both ends of the chain.
+
+        One that agrees with `stored` is enough.
+        """
+        program = self.program
+        offset = program.block.fields["link.next"].offset
+        sizes: dict[int, int] = {}
+        for link, start_va in (("link.prev", head.prev_va), ("link.next", head.next_va)):
+            node_va = start_va
+            for _ in range(MAX_SAMPLES):
+                header_va = node_va - offset
+                if node_va == head.va or node_va in sizes or header_va < 0 or header_va % program.block.align:
+                    break
+                try:
+                    raw = self.memory.read(header_va, program.block.size)
+                except ReadError:
+                    break
+                sizes[node_va] = 0
+                if self._header(raw, "entries") == header_va + program.header_size and node_va != head.next_va:
+                    need = program.header_size + self._header(raw, "nr") * program.region.size
+                    size = 1 << (need - 1).bit_length()
+                    if need > size - program.region.size:
+                        sizes[node_va] = size
+                    if size == stored:
+                        return [stored]
+                node_va = self._header(raw, link)
+        return [size for size in sizes.values() if size]
 
     def walk_chain(self, head: Head, first_entries: int | None) -> None:
         """Read every block of the chain, from the far end too where a link is bad."""
@@ -254,7 +321,10 @@ class _Storage:
             if len(seen) >= MAX_BLOCKS:
                 self.defect(f"the block list is longer than {MAX_BLOCKS} blocks", node_va)
                 return found, False
-            raw = self._read_block(node_va - offset, whole=not (first and not found))
+            if self.block_size <= MAX_STORAGE_BYTES < self._bytes_read + self.block_size:
+                self.defect(f"the block list holds more than {MAX_STORAGE_BYTES} bytes", node_va)
+                return found, False
+            raw = self._read_block(node_va - offset, head_va, first=first and not found)
             if raw is None:
                 self.defect(f"the block list's {link[5:]} link leads to no block header", node_va)
                 return found, False
@@ -263,7 +333,7 @@ class _Storage:
             node_va = self._header(raw, link)
         return found, True
 
-    def _read_block(self, header_va: int, *, whole: bool) -> bytes | None:
+    def _read_block(self, header_va: int, head_va: int, *, first: bool) -> bytes | None:
         """Read a block from its header on, or None where that is none.
 
         A grown block is read whole in this one request; of block 0 only the header is known to lie here.
@@ -271,22 +341,32 @@ class _Storage:
         program = self.program
         if header_va < 0 or header_va % program.block.align:
             return None
+        raw = None
+        if not first and self.sane and self._bytes_read + self.block_size <= MAX_STORAGE_BYTES:
+            raw = self._try_read(header_va, self.block_size)
+        if raw is None:
+            raw = self._try_read(header_va, program.block.size)
+        if raw is None or self._is_block_0(raw, head_va):
+            return raw
+        believable = self._header(raw, "entries") == header_va + program.header_size
+        if not believable and not first:
+            believable = not self.sane or self._header(raw, "nr") == self._grown_entries()
+        return raw if believable else None
+
+    def _try_read(self, address: int, size: int) -> bytes | None:
         try:
-            if whole and self.sane:
-                raw = self.memory.read(header_va, self.block_size)
-            else:
-                raw = self.memory.read(header_va, program.block.size)
+            raw = self.memory.read(address, size)
         except ReadError:
             return None
-        believable = self._header(raw, "entries") == header_va + program.header_size
-        if whole and self.sane and not believable:
-            believable = self._header(raw, "nr") == self._grown_entries() or self._is_static(raw)
-        return raw if believable or not (whole and self.sane) else None
+        self._bytes_read += size
+        return raw
 
-    def _is_static(self, raw: bytes) -> bool:
-        """Tell whether a header met from the far end of the chain is that of the static array."""
+    def _is_block_0(self, raw: bytes, head_va: int) -> bool:
+        """Tell whether this is the header of block 0, on one of two grounds: one may be damaged."""
+        if self._header(raw, "link.prev") == head_va:
+            return True
         known = self.program.static_entries
-        return known is not None and not self._header(raw, "base") and self._header(raw, "entries") == known[0]
+        return known is not None and self._header(raw, "entries") == known[0]
 
     def _grown_entries(self) -> int:
         return (self.block_size - self.program.header_size) // self.program.region.size
@@ -296,52 +376,76 @@ class _Storage:
         program = self.program
         header_va = node_va - program.block.fields["link.next"].offset
         base, nr, entries_va = (self._header(raw, name) for name in ("base", "nr", "entries"))
-        static = number == 0 and base == 0
-        should_nr, should_va, size = nr, entries_va, 0
+        inside_va, size = header_va + program.header_size, 0
+        # A grown block in the first place has lost its predecessor; a static one can have no other neighbour.
+        static = number == 0 and (entries_va != inside_va if program.static_entries or not base else False)
         if static:
-            if program.static_entries:
-                should_va, most = program.static_entries
-            else:
-                most = MAX_STATIC_ENTRIES
-            if first_entries is not None and 2 <= first_entries <= most:
-                should_nr = first_entries
-            elif not 2 <= nr <= most:
-                should_nr = most if program.static_entries else 0
+            should_va, most = program.static_entries or (entries_va, MAX_STATIC_ENTRIES)
+            should_nr = self._count_static(nr, first_entries, should_va, most)
+            if base:
+                self.defect(f"block 0 says that it lies at {base:#x}, but it is the static array", header_va)
+                base = 0
         else:
-            size = program.page_size if number == 0 else self.block_size
-            should_va = header_va + program.header_size
-            if number == 0 or self.sane:
+            klimit = number == 0 and not program.static_entries
+            size = program.page_size if klimit else self.block_size
+            should_va = inside_va
+            if klimit or self.sane:
                 should_nr = (size - program.header_size) // program.region.size
             else:
-                should_nr = min(nr, MAX_BLOCK_BYTES // program.region.size)
+                should_nr = min(nr, MAX_STORAGE_BYTES // program.region.size)
+                size = program.header_size + should_nr * program.region.size
+            if not base:
+                self.defect(f"block {number} has no physical address", header_va)
+                size = 0
         if nr != should_nr:
             self.defect(f"block {number} says it has {nr} entries, but it has {should_nr}", header_va)
         if entries_va != should_va:
             says = f"block {number} says its entries are at {entries_va:#x}"
             self.defect(f"{says}, but they are at {should_va:#x}", header_va)
-        if number and not base:
-            self.defect(f"block {number} has no physical address", header_va)
-        readable = True
-        need = should_nr * program.region.size
-        start = should_va - header_va
-        if start > 0 and start + need <= len(raw):
-            data = raw[start : start + need]
-        else:
-            try:
-                data = self.memory.read(should_va, need)
-            except ReadError as error:
-                self.defect(f"the entries of block {number} cannot be read", error.address)
-                should_nr, data, readable = 0, b"", False
-        self._raw += data
+        data = self._entries_of(number, raw, header_va, should_va, should_nr * program.region.size)
+        readable = data is not None
+        self._raw += data or b""
         if len(self._raw) > CHUNK_BYTES:
             self.columns()
-        self.blocks.append(Block(base, should_nr, static, size, header_va, should_va, nr, readable))
+        self.blocks.append(Block(base, should_nr if readable else 0, static, size, header_va, should_va, nr, readable))
+
+    def _entries_of(self, number: int, raw: bytes, header_va: int, start_va: int, need: int) -> bytes | None:
+        """Return the bytes of a block's entries, from what was read with its header where they lie in it."""
+        start = start_va - header_va
+        if not need or (start > 0 and start + need <= len(raw)):
+            return raw[start : start + need] if need else b""
+        if self._bytes_read + need > MAX_STORAGE_BYTES:
+            self.defect(f"the entries of block {number} ({need:#x} bytes) are more than is ever read", start_va)
+            return None
+        data = self._try_read(start_va, need)
+        if data is None:
+            self.defect(f"the entries of block {number} cannot be read", start_va)
+        return data
+
+    def _count_static(self, nr: int, logged: int | None, start_va: int, most: int) -> int:
+        """Return how many entries of the static array are in use.
+
+        The header and the log say so; where they differ the array itself decides, as an entry that was
+        never queued has no links.
+        """
+        likely = [n for n in (nr, logged) if n is not None and 2 <= n <= most]
+        if nr == logged and likely:
+            return nr
+        if not self.program.static_entries:
+            return likely[0] if likely else 0
+        region = self.program.region
+        raw = self._try_read(start_va, most * region.size)
+        if raw is None:
+            return likely[0] if likely else most
+        ahead, behind = region.columns(raw, ("link.next", "link.prev"), self.program.byte_order)
+        used = max((slot + 1 for slot, links in enumerate(zip(ahead, behind, strict=True)) if any(links)), default=0)
+        return used if used >= 2 else likely[0] if likely else most
 
 
-def _first_entries(log: OperationLog | None) -> int | None:
-    """Return how many entries `lmb_init()` says block 0 has, where the log still tells."""
+def _init_record(log: OperationLog | None) -> tuple[int, int] | None:
+    """Return what `lmb_init()` logged, where the log still has it: block size, entries in block 0."""
     if log and not log.wrapped and log.op and log.op[0] == "init":
-        return log.max[0]
+        return log.size[0], log.max[0]
     return None
 
 
@@ -380,14 +484,19 @@ def _read_log(program: LmbProgram, memory: Memory, defects: list[Defect], *, eve
     )
 
 
-def _read_handover(program: LmbProgram, memory: Memory, defects: list[Defect]) -> tuple[tuple[Range, ...] | None, int]:
+def _read_handover(
+    program: LmbProgram, memory: Memory, defects: list[Defect], *, closed: bool
+) -> tuple[tuple[Range, ...] | None, int]:
+    """Decode the ranges handed over and their number; before `lmb_free_all()` only the number, which is 0."""
     if program.handover is None:
         return None, 0
     try:
-        nr, _, raw = _read_table(program.handover, memory, program.byte_order)
+        nr, _, raw = _read_table(program.handover, memory, program.byte_order, None if closed else 0)
     except ReadError as error:
         defects.append(Defect("the table of ranges handed over cannot be read", (error.address,)))
         return None, 0
+    if not closed:
+        return None, nr
     base, size = program.handover.record.columns(raw, ("base", "size"), program.byte_order)
     return tuple((b, b + s) for b, s in zip(base, size, strict=True)), nr
 

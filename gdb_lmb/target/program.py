@@ -13,6 +13,8 @@ from gdb_lmb.target.types import byte_order, element_type, enum_names, member_ty
 DEFAULT_PAGE_SIZE = 4096
 """`PAGE_SIZE` where the program does not tell (it is a macro, and debug information has none)."""
 
+MIN_PAGE_SIZE, MAX_PAGE_SIZE = 1 << 10, 1 << 20
+
 _ARCHS = {
     "i386:x86-64": "x86_64",
     "powerpc:common": "ppc",
@@ -86,9 +88,11 @@ def _struct_type(name: str) -> gdb.Type:
 def _page_size() -> int:
     symbol = lookup("lmb_page_size")
     try:
-        return DEFAULT_PAGE_SIZE if symbol is None else int(symbol.value())
+        size = DEFAULT_PAGE_SIZE if symbol is None else int(symbol.value())
     except gdb.error:
         return DEFAULT_PAGE_SIZE
+    # It is read from the guest's memory, and what is no page size there would be divided by.
+    return size if MIN_PAGE_SIZE <= size <= MAX_PAGE_SIZE and not size & (size - 1) else DEFAULT_PAGE_SIZE
 
 
 def _table(name: str, count: str, items: str) -> Table | None:
