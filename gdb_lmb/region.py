@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from array import array
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 LMB_HOTPLUG = 1
@@ -91,7 +91,12 @@ class Walk:
 
 @dataclass(frozen=True)
 class RegionList:
-    """One `struct lmb_type` in columns, in list order; `walk` is None where no links exist (a model)."""
+    """One `struct lmb_type` or `struct memblock_type` in columns, in list order.
+
+    `entry` is where each region is stored: an entry's index, or the place in memblock's array. `walk` is
+    None where no links exist (a model, an array). Of memblock only: `max`, the array's capacity (None for
+    a list), and `nid`, the node of each region (empty where the kernel knows no nodes).
+    """
 
     name: str
     cnt: int
@@ -101,6 +106,13 @@ class RegionList:
     flags: Sequence[int]
     entry: Sequence[int]
     walk: Walk | None = None
+    max: int | None = None
+    nid: Sequence[int] = ()
+
+    @property
+    def dummy(self) -> bool:
+        """Tell whether this is memblock's way of saying empty: one region of size 0 (until June 2024)."""
+        return self.max is not None and len(self) == 1 and not self.size[0]
 
     def __len__(self) -> int:
         """Return the number of regions that the list really has."""
@@ -119,6 +131,22 @@ class RegionList:
         for base, size, flags in zip(self.base, self.size, self.flags, strict=True):
             if not flags & without_flags:
                 yield base, base + size
+
+
+@dataclass(frozen=True)
+class RegionArray:
+    """The array that one of memblock's lists lies in: `va` is virtual, `max` its regions, `size` its bytes.
+
+    `static` tells that it is the one in the kernel image; `base` is its physical address, None where that
+    cannot be told.
+    """
+
+    name: str
+    va: int
+    max: int
+    static: bool
+    size: int
+    base: int | None = None
 
 
 @dataclass(frozen=True)
@@ -191,38 +219,47 @@ class Stop:
 
 @dataclass(frozen=True)
 class Snapshot:
-    """The whole state of a list-based LMB at one moment, of a guest or of a model.
+    """The whole state of an early allocator at one moment, of a guest or of a model.
 
-    `bits` is the width of `phys_addr_t`, `page_size` and `block_size` are bytes. `handover` is None before
-    `lmb_free_all()`, else the ranges given; `handover_nr` counts them even past the table's capacity.
-    `links` is None where no memory was walked. `torn` names the LMB function the stop is in.
+    `layout` says which: "lmb-list" or "memblock". `bits` is the width of `phys_addr_t`, `page_size` is in
+    bytes. `torn` names the allocator's function that the stop is in. `phase` is the boot's, where known.
+
+    Of the list-based LMB only: the freelist, the blocks and their size in bytes, the log; `links`, None
+    where no memory was walked; `handover`, None before `lmb_free_all()`, else the ranges given, which
+    `handover_nr` counts even past the table's capacity. Of memblock only: `arrays`, `physmem` (s390), the
+    names of flags and the number that means no node.
     """
 
     memory: RegionList
     reserved: RegionList
-    free: Sequence[int]
-    nr_free: int
-    blocks: tuple[Block, ...]
-    nr_blocks: int
-    block_size: int
     bits: int
     page_size: int
     current_limit: int
     bottom_up: bool
-    may_grow: bool
-    closed: bool
     layout: str = "lmb-list"
     arch: str = "model"
     byte_order: str = "little"
+    phase: str | None = None
     torn: str | None = None
     stop: Stop | None = None
     firmware: FirmwareMap | None = None
+    defects: tuple[Defect, ...] = ()
+    free: Sequence[int] = ()
+    nr_free: int = 0
+    blocks: tuple[Block, ...] = ()
+    nr_blocks: int = 0
+    block_size: int = 0
+    may_grow: bool = False
+    closed: bool = False
     handover: tuple[Range, ...] | None = None
     handover_nr: int = 0
     log: OperationLog | None = None
     links: Links | None = None
     free_walk: Walk | None = None
-    defects: tuple[Defect, ...] = ()
+    physmem: RegionList | None = None
+    arrays: tuple[RegionArray, ...] = ()
+    flag_names: Mapping[int, str] = field(default_factory=lambda: FLAG_NAMES)
+    no_node: int | None = None
     first: tuple[int, ...] = field(default=(), compare=False)
 
     def __post_init__(self) -> None:
@@ -237,6 +274,11 @@ class Snapshot:
     def phys_addr_max(self) -> int:
         """Return `PHYS_ADDR_MAX`, 2^W - 1."""
         return (1 << self.bits) - 1
+
+    @property
+    def lists(self) -> tuple[RegionList, ...]:
+        """Return every list of regions there is."""
+        return (self.memory, self.reserved, *([self.physmem] if self.physmem is not None else []))
 
     @property
     def nr_entries(self) -> int:

@@ -20,10 +20,16 @@ _MAX_NOTES_BYTES = 1 << 20
 
 @dataclass(frozen=True)
 class Identity:
-    """Bytes that tell one build from another: `data` lies at `va` in a guest that runs this program."""
+    """Bytes that tell one build from another: `data` lies at `va` in a guest that runs this program.
+
+    `notes_va` is where the notes around a build id begin, as linked; 0 for a banner. `file_offset` is where
+    the bytes lie in a stripped copy of the file that has the same segments at `p_offset`.
+    """
 
     va: int
     data: bytes
+    notes_va: int = 0
+    file_offset: int = 0
 
 
 @dataclass(frozen=True)
@@ -48,7 +54,7 @@ def build_identity(path: Path) -> Identity | None:
                     at = _build_id(file.read(segment.size), mark)
                     # A note that no loaded segment holds is in the file only.
                     if at and any(s.va <= segment.va + at[0] < s.va + s.size for s in loads):
-                        return Identity(segment.va + at[0], at[1])
+                        return Identity(segment.va + at[0], at[1], segment.va, segment.offset + at[0])
     except (OSError, struct.error):
         pass
     return None
