@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import importlib
 
-MODULES = ("dump", "check", "verdict")
+MODULES = ("dump", "check", "attach", "verdict")
 
 
 def register() -> None:

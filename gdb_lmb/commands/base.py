@@ -8,12 +8,13 @@ from typing import Any, NoReturn
 
 import gdb
 
-from gdb_lmb.errors import LmbError, UsageError
+from gdb_lmb.errors import LmbError, NotReadyError, UsageError
 from gdb_lmb.layout.lmb import decode
 from gdb_lmb.memory import BoundedMemory
 from gdb_lmb.region import Snapshot
 from gdb_lmb.target.identity import require_same_build
-from gdb_lmb.target.program import find_lmb
+from gdb_lmb.target.memblock import find_kernel, take_memblock
+from gdb_lmb.target.program import find_lmb, lookup
 from gdb_lmb.target.reader import GdbMemory
 from gdb_lmb.target.stop import current_stop, require_stopped, torn_in
 
@@ -73,8 +74,23 @@ class LmbCommand(gdb.Command):
 
 
 def take_snapshot(*, with_log: bool = False) -> Snapshot:
-    """Read the stopped guest's whole allocator. Raises: `LmbError`."""
+    """Read the stopped guest's whole allocator: the list-based LMB, else Linux's memblock.
+
+    A program may hold both; then the one that is initialised at this stop is shown. Raises: `LmbError`.
+    """
     require_stopped()
+    kernel = find_kernel()
+    if kernel is None:
+        return _take_lmb(with_log)
+    if lookup("lmb") is not None:
+        try:
+            return _take_lmb(with_log)
+        except NotReadyError:
+            pass
+    return take_memblock(kernel)
+
+
+def _take_lmb(with_log: bool) -> Snapshot:
     program = find_lmb()
     memory = BoundedMemory(GdbMemory())
     require_same_build(memory)

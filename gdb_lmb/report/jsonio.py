@@ -66,8 +66,49 @@ def _stop(snapshot: Snapshot) -> Json | None:
     return {"pc": hex(snapshot.stop.pc), "symbol": None if symbol is None else safe(symbol)}
 
 
+def _memblock_regions(regions: RegionList) -> Json:
+    rows = zip(regions.base, regions.size, regions.flags, strict=True)
+    out = [{"base": hex(base), "size": hex(size), "flags": flags} for base, size, flags in rows]
+    for row, nid in zip(out, regions.nid, strict=False):
+        row["nid"] = nid
+    return {"cnt": regions.cnt, "max": regions.max, "total_size": hex(regions.total_size), "regions": out}
+
+
+def _memblock_json(snapshot: Snapshot, findings: Sequence[Finding]) -> Json:
+    firmware = snapshot.firmware or FirmwareMap()
+    lists = {regions.name: _memblock_regions(regions) for regions in snapshot.lists}
+    return {
+        "schema": SNAPSHOT_SCHEMA,
+        "layout": snapshot.layout,
+        "arch": snapshot.arch,
+        "byte_order": snapshot.byte_order,
+        "bits": snapshot.bits,
+        "page_size": hex(snapshot.page_size),
+        "phase": snapshot.phase,
+        "torn": snapshot.torn is not None,
+        "stop": _stop(snapshot),
+        **lists,
+        "arrays": [
+            {"list": array.name, "max": array.max, "size": hex(array.size), "static": array.static,
+             "base": None if array.base is None else hex(array.base)}
+            for array in snapshot.arrays
+        ],
+        "current_limit": hex(snapshot.current_limit),
+        "bottom_up": snapshot.bottom_up,
+        "firmware": _firmware(firmware),
+        "findings": [finding_json(finding) for finding in findings],
+    }  # fmt: skip
+
+
+def _firmware(firmware: FirmwareMap) -> list[Json]:
+    rows = zip(firmware.base, firmware.size, firmware.type, strict=True)
+    return [{"base": hex(base), "size": hex(size), "type": kind} for base, size, kind in rows]
+
+
 def snapshot_json(snapshot: Snapshot, findings: Sequence[Finding] = ()) -> Json:
     """Return `snapshot` as JSON values of schema `gdb-lmb/snapshot/1`."""
+    if snapshot.layout == "memblock":
+        return _memblock_json(snapshot, findings)
     firmware = snapshot.firmware or FirmwareMap()
     return {
         "schema": SNAPSHOT_SCHEMA,
@@ -92,10 +133,7 @@ def snapshot_json(snapshot: Snapshot, findings: Sequence[Finding] = ()) -> Json:
         "handover": None
         if snapshot.handover is None
         else [{"base": hex(base), "size": hex(end - base)} for base, end in snapshot.handover],
-        "firmware": [
-            {"base": hex(base), "size": hex(size), "type": kind}
-            for base, size, kind in zip(firmware.base, firmware.size, firmware.type, strict=True)
-        ],
+        "firmware": _firmware(firmware),
         "findings": [finding_json(finding) for finding in findings],
     }
 
@@ -110,7 +148,7 @@ def check_json(snapshot: Snapshot, findings: Sequence[Finding], log: LogVerdict 
         "stop": _stop(snapshot),
         "checked": {
             "entries": snapshot.nr_entries,
-            "regions": len(snapshot.memory) + len(snapshot.reserved),
+            "regions": sum(map(len, snapshot.lists)),
             "blocks": len(snapshot.blocks),
             "operations": None if log is None or log.not_verified else log.replayed,
         },
@@ -145,6 +183,8 @@ def snapshot_from_json(text: str | bytes) -> Snapshot:
     """
     try:
         data = json.loads(text)
+        if data.get("layout") == "memblock":
+            raise InputError("snapshots of layout memblock cannot be read back yet")
         if data["schema"] != SNAPSHOT_SCHEMA:
             raise InputError(f"this is {safe(str(data['schema']))!r}, not a snapshot of schema {SNAPSHOT_SCHEMA}")
         return _snapshot(data)

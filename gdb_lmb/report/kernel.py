@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The kernel's own printouts, byte for byte: what `lmb_dump_all()` writes on the console."""
+"""The kernel's own printouts, byte for byte: `lmb_dump_all()` and Linux's `memblock_dump_all()`."""
 
 from __future__ import annotations
 
@@ -11,23 +11,37 @@ def _hash_hex(value: int) -> str:
     return f"{value:#x}"
 
 
-def _lines(regions: RegionList, bits: int) -> list[str]:
+def _lines(regions: RegionList, bits: int, no_node: int | None = None) -> list[str]:
     lines = [f" {regions.name}.cnt  = {_hash_hex(regions.cnt)}"]
     for at, region in enumerate(regions.regions()):
+        node = _node(regions, at, no_node)
         low, high = address(region.base, bits), address((region.end - 1) & ((1 << bits) - 1), bits)
         lines.append(
-            f" {regions.name}[{_hash_hex(at)}]\t[{low}-{high}], {address(region.size, bits)} bytes "
+            f" {regions.name}[{_hash_hex(at)}]\t[{low}-{high}], {address(region.size, bits)} bytes{node} "
             f"flags: {_hash_hex(region.flags)}"
         )
     return lines
 
 
+def _node(regions: RegionList, at: int, no_node: int | None) -> str:
+    """Return " on node N" where the kernel prints it: for a valid node only."""
+    if no_node is None or at >= len(regions.nid) or not 0 <= regions.nid[at] < no_node:
+        return ""
+    return f" on node {regions.nid[at]}"
+
+
 def kernel_text(snapshot: Snapshot) -> str:
-    """Return what `lmb_dump_all()` prints in this state. Source: `lmb_dump_all()` in lmb.c."""
+    """Return what the kernel's own dump prints in this state, without time stamps.
+
+    Source: `lmb_dump_all()` in lmb_handover.c; `__memblock_dump_all()` in mm/memblock.c.
+    """
     bits = snapshot.bits
     sizes = (
         f" memory size = {address(snapshot.memory.total_size, bits)} "
         f"reserved size = {address(snapshot.reserved.total_size, bits)}"
     )
-    lines = ["LMB configuration:", sizes, *_lines(snapshot.memory, bits), *_lines(snapshot.reserved, bits)]
+    title = "MEMBLOCK configuration:" if snapshot.layout == "memblock" else "LMB configuration:"
+    lines = [title, sizes]
+    for regions in snapshot.lists:
+        lines += _lines(regions, bits, snapshot.no_node)
     return "".join(f"{line}\n" for line in lines)

@@ -29,19 +29,26 @@ def _table(rows: Sequence[Sequence[Any]], headers: Sequence[str], right: Sequenc
 
 def _region_lines(snapshot: Snapshot, regions: RegionList, entries: bool) -> list[str]:
     total = f"{human_size(regions.total_size)} ({regions.total_size:,} bytes)"
-    lines = [f"{regions.name}: {plural(regions.cnt, 'region')}, {total}"]
+    room = "" if regions.max is None else f" (room for {regions.max:,})"
+    if regions.dummy:
+        return [f"{regions.name}: empty{room} (one dummy region of size 0)"]
+    lines = [f"{regions.name}: {plural(regions.cnt, 'region')}{room}, {total}"]
     if not len(regions):
         return lines
     bits = snapshot.bits
     rows = []
     for at, region in enumerate(regions.regions()):
         row = [at, address(region.base, bits), address(region.end, bits), human_size(region.size),
-               f"{region.size:,}", flag_names(region.flags)]  # fmt: skip
-        if entries:
+               f"{region.size:,}", flag_names(region.flags, snapshot.flag_names)]  # fmt: skip
+        if len(regions.nid):
+            node = regions.nid[at]
+            row.append(str(node) if snapshot.no_node is None or 0 <= node < snapshot.no_node else "-")
+        if entries and regions.max is None:
             where = snapshot.entry(regions.entry[at])
             row += [f"{where.block}:{where.slot}", f"{snapshot.entry_va(regions.entry[at]):#x}"]
         rows.append(row)
-    headers = ["#", "base", "end", "size", "bytes", "flags"] + (["entry", "entry address"] if entries else [])
+    headers = ["#", "base", "end", "size", "bytes", "flags"] + (["node"] if len(regions.nid) else [])
+    headers += ["entry", "entry address"] if entries and regions.max is None else []
     return lines + _table(rows, headers, right=("#", "size", "bytes"))
 
 
@@ -70,6 +77,16 @@ def _block_lines(snapshot: Snapshot) -> list[str]:
     return lines + _table(rows, headers, right=("#", "size", "entries"))
 
 
+def _array_lines(snapshot: Snapshot) -> list[str]:
+    rows = [
+        [array.name, "static array" if array.static else "doubled", "-" if array.base is None else hex(array.base),
+         human_size(array.size), array.max, f"{array.va:#x}"]
+        for array in snapshot.arrays
+    ]  # fmt: skip
+    headers = ["list", "storage", "base", "size", "room", "address"]
+    return ["arrays:", *_table(rows, headers, right=("size", "room"))]
+
+
 def _firmware_lines(snapshot: Snapshot) -> list[str]:
     if snapshot.firmware is None:
         return ["firmware: this program keeps no map"]
@@ -89,13 +106,14 @@ def _firmware_lines(snapshot: Snapshot) -> list[str]:
 
 
 def _where(snapshot: Snapshot) -> str:
+    kind = "memblock" if snapshot.layout == "memblock" else "LMB"
     if snapshot.stop is None:
-        return f"LMB of {snapshot.arch}"
+        return f"{kind} of {snapshot.arch}"
     symbol = f"{safe(snapshot.stop.symbol)} ({snapshot.stop.pc:#x})" if snapshot.stop.symbol else hex(snapshot.stop.pc)
-    state = "handed over" if snapshot.closed else "in use"
+    state = snapshot.phase or ("handed over" if snapshot.closed else "in use")
     direction = "bottom-up" if snapshot.bottom_up else "top-down"
     limit = "none" if snapshot.current_limit == snapshot.phys_addr_max else hex(snapshot.current_limit)
-    return f"LMB of {snapshot.arch} at {symbol}: {state}, {direction}, limit {limit}"
+    return f"{kind} of {snapshot.arch} at {symbol}: {state}, {direction}, limit {limit}"
 
 
 def torn_line(snapshot: Snapshot) -> str:
@@ -113,10 +131,18 @@ def dump_text(snapshot: Snapshot, part: str = "all", entries: bool = False) -> s
         sections.append(_region_lines(snapshot, snapshot.memory, entries))
     if part in ("reserved", "all"):
         sections.append(_region_lines(snapshot, snapshot.reserved, entries))
-    if part in ("free", "all"):
-        sections.append(_free_lines(snapshot, listed=part == "free"))
-    if part in ("blocks", "all"):
-        sections.append(_block_lines(snapshot))
+    if part == "all" and snapshot.physmem is not None:
+        sections.append(_region_lines(snapshot, snapshot.physmem, entries))
+    if snapshot.layout == "memblock":
+        if part == "free":
+            raise LmbError("memblock has no freelist: its regions lie in arrays (lmb-dump blocks)")
+        if part in ("blocks", "all"):
+            sections.append(_array_lines(snapshot))
+    else:
+        if part in ("free", "all"):
+            sections.append(_free_lines(snapshot, listed=part == "free"))
+        if part in ("blocks", "all"):
+            sections.append(_block_lines(snapshot))
     if part == "firmware":
         sections.append(_firmware_lines(snapshot))
     for section in sections:
@@ -140,11 +166,15 @@ def check_text(snapshot: Snapshot, findings: Sequence[Finding], log: LogVerdict 
     """Return what `lmb-check` prints: findings, then one line that says what was verified."""
     lines = [torn_line(snapshot)] if snapshot.torn else []
     lines += finding_lines(findings)
-    regions = len(snapshot.memory) + len(snapshot.reserved)
-    seen = (
-        f"{plural(snapshot.nr_entries, 'entry')}, {plural(regions, 'region')}, {plural(len(snapshot.blocks), 'block')}"
-    )
-    if log is None:
+    array_backed = snapshot.layout == "memblock"
+    seen = plural(sum(len(regions) for regions in snapshot.lists if not regions.dummy), "region")
+    if array_backed:
+        seen += f" in {plural(len(snapshot.arrays), 'array')}"
+    else:
+        seen = f"{plural(snapshot.nr_entries, 'entry')}, {seen}, {plural(len(snapshot.blocks), 'block')}"
+    if array_backed:
+        replayed = "memblock keeps no log of operations"
+    elif log is None:
         replayed = "log not asked for"
     elif log.not_verified:
         replayed = f"history NOT verified: {log.not_verified}"

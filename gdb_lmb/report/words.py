@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from gdb_lmb.region import FLAG_NAMES
 
 _UNITS = ("bytes", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB")
@@ -18,16 +20,16 @@ def human_size(size: int) -> str:
 
 
 def plural(count: int, noun: str) -> str:
-    """Write `count` with its noun: "1 region", "12 regions", "2 entries"."""
+    """Write `count` with its noun: "1 region", "12 regions", "2 entries", "2 arrays"."""
     if count != 1:
-        noun = noun[:-1] + "ies" if noun.endswith("y") else noun + "s"
+        noun = noun[:-1] + "ies" if noun.endswith("y") and noun[-2] not in "aeiou" else noun + "s"
     return f"{count:,} {noun}"
 
 
-def flag_names(flags: int) -> str:
-    """Write a region's flags: "-", "NOMAP", "HOTPLUG|0x40"."""
-    names = [name for bit, name in FLAG_NAMES.items() if flags & bit]
-    rest = flags & ~sum(FLAG_NAMES)
+def flag_names(flags: int, known: Mapping[int, str] = FLAG_NAMES) -> str:
+    """Write a region's flags by their names in `known`: "-", "NOMAP", "HOTPLUG|0x40"."""
+    names = [name for bit, name in known.items() if flags & bit]
+    rest = flags & ~sum(known)
     if rest:
         names.append(f"{rest:#x}")
     return "|".join(names) or "-"

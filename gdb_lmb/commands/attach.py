@@ -1,0 +1,66 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""`lmb-attach`: find where the running kernel is, and put gdb's symbols there."""
+
+from __future__ import annotations
+
+import argparse
+
+from gdb_lmb.commands.base import LmbCommand, write
+from gdb_lmb.errors import LayoutError
+from gdb_lmb.target.boot import run_to_entry
+from gdb_lmb.target.memblock import find_kernel, locate, move_symbols
+from gdb_lmb.target.stop import require_stopped
+
+
+class LmbAttach(LmbCommand):
+    """Find where a Linux kernel lies and put gdb's symbols there.
+
+    Usage: lmb-attach [--wait] [--timeout SECONDS] [--keep-symbols]
+
+      --wait          first let the guest run until the kernel is unpacked and
+                      at its first instruction (nothing if it is beyond that)
+      --timeout S     with --wait: how long at most, in seconds (default 60)
+      --keep-symbols  only tell where the kernel is
+
+    With KASLR a kernel is moved physically and virtually, each by its own
+    amount. Both are found by reading physical memory through QEMU's gdbstub,
+    proved by the kernel's build id, and gdb's symbols are moved along, so that
+    breakpoints, backtraces and variables work. The other lmb-* commands need
+    no moved symbols. Without --wait the guest is not touched.
+
+    Example: lmb-attach
+    """
+
+    name = "lmb-attach"
+
+    def arguments(self, parser: argparse.ArgumentParser) -> None:
+        """Take whether to let the guest run, and whether to leave gdb's symbols alone."""
+        parser.add_argument("--wait", action="store_true")
+        parser.add_argument("--timeout", type=float, default=60.0)
+        parser.add_argument("--keep-symbols", action="store_true")
+
+    def run(self, options: argparse.Namespace) -> None:
+        """Find the kernel, say where, move the symbols."""
+        require_stopped()
+        kernel = find_kernel()
+        if kernel is None:
+            raise LayoutError("gdb's symbols have no memblock: load the kernel's vmlinux with `file VMLINUX`")
+        if options.wait:
+            run_to_entry(kernel, options.timeout)
+        placement, moved = locate(kernel)
+        write(
+            f"kernel {kernel.own_file.name}, build id {kernel.identity.data.hex()}: moved by "
+            f"{placement.physical:#x} physically, by {placement.virtual:#x} virtually"
+        )
+        if placement.virtual == moved:
+            write("gdb's symbols are there already")
+        elif options.keep_symbols:
+            write(f"gdb's symbols were left moved by {moved:#x}")
+        else:
+            move_symbols(kernel, placement)
+            write(f"gdb's symbols are now moved by {placement.virtual:#x}, from {moved:#x}")
+
+
+def register() -> None:
+    """Make gdb know `lmb-attach`."""
+    LmbAttach()

@@ -1,0 +1,54 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Guest memory at physical addresses, through QEMU's gdbstub.
+
+QEMU's stub has a mode in which every read is physical. It is switched on for one `with` block, put back
+whatever happens, and so never left on while the guest runs.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from types import TracebackType
+
+import gdb
+
+from gdb_lmb.errors import LayoutError
+from gdb_lmb.target.reader import GdbMemory
+
+
+def _packet(text: str) -> str:
+    """Send one packet and return the reply, without gdb's words around it."""
+    out = gdb.execute(f"maintenance packet {text}", to_string=True) or ""
+    for line in out.splitlines():
+        if line.startswith("received: "):
+            return line.removeprefix("received: ").strip().strip('"')
+    return ""
+
+
+class PhysicalMemory(GdbMemory):
+    """Reads physical addresses inside its `with` block."""
+
+    def __init__(self) -> None:
+        self._before = ""
+
+    def __enter__(self) -> PhysicalMemory:
+        """Switch the mode on. Raises: `LayoutError` where the stub has none."""
+        try:
+            self._before = _packet("qqemu.PhyMemMode")
+        except gdb.error:
+            self._before = ""
+        if self._before not in ("0", "1"):
+            raise LayoutError("this target cannot read physical memory: connect to QEMU's gdbstub")
+        if self._before == "0":
+            _packet("Qqemu.PhyMemMode:1")
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Put the mode back; a guest that is gone needs no putting back."""
+        if self._before == "0":
+            with contextlib.suppress(gdb.error):
+                _packet("Qqemu.PhyMemMode:0")
+                # gdb may have kept stack or code that it read meanwhile.
+                gdb.execute("maintenance flush dcache", to_string=True)
