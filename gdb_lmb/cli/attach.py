@@ -21,7 +21,7 @@ from gdb_lmb.runner.verdict import ExitStatus
 
 _DESCRIPTION = f"""\
 Connect to the gdbstub of a running QEMU, run gdb commands, and leave the guest as it was: running if it ran,
-paused if it was paused. Each word after -- is one gdb command (default: {', '.join(DEFAULT_COMMANDS)}).
+paused if it was paused. Each word after -- is one gdb command (default: {", ".join(DEFAULT_COMMANDS)}).
 QEMU opens a stub with: -gdb unix:PATH,server=on,wait=off
 """
 _EXAMPLES = """\
@@ -34,16 +34,16 @@ examples:
 def add_parser(commands: Subparsers) -> None:
     """Add this command to the command line."""
     parser = commands.add_parser(
-        "attach", help="check the allocator in a QEMU that already runs, and leave it as it was",
-        description=_DESCRIPTION, epilog=f"{_EXAMPLES}\n{STATUSES}",
+        "attach",
+        help="check the allocator in a QEMU that already runs, and leave it as it was",
+        description=_DESCRIPTION,
+        epilog=f"{_EXAMPLES}\n{STATUSES}",
         usage="gdb-lmb attach unix:PATH|tcp:HOST:PORT VMLINUX [options] [-- GDB-COMMAND ...]",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("endpoint", metavar="STUB", help="QEMU's gdbstub: unix:PATH or tcp:HOST:PORT")
     parser.add_argument("program", metavar="VMLINUX", type=Path, help="the ELF of the kernel that runs there")
-    parser.add_argument(
-        "--leave", choices=("running", "paused"), help="how to leave the guest (default: as it was)"
-    )
+    parser.add_argument("--leave", choices=("running", "paused"), help="how to leave the guest (default: as it was)")
     add_gdb_options(parser)
     parser.set_defaults(run=_attach)
 
@@ -53,7 +53,11 @@ def _attach(arguments: argparse.Namespace) -> ExitStatus:
     endpoint = parse_endpoint(arguments.endpoint)
     progress(f"connecting to {endpoint}")
     with AttachedSession(
-        endpoint, arguments.program, gdb=arguments.gdb, timeout_s=arguments.timeout, leave=arguments.leave,
+        endpoint,
+        arguments.program,
+        gdb=arguments.gdb,
+        timeout_s=arguments.timeout,
+        leave=arguments.leave,
         notice=say,
     ) as guest:
         return run_commands(guest, commands_of(arguments))

@@ -51,7 +51,10 @@ def add_gdb_options(parser: argparse.ArgumentParser) -> None:
     """Add what `run` and `attach` have in common."""
     parser.add_argument("--gdb", metavar="BIN", help="the gdb to use (default: gdb or gdb-multiarch, by the ELF)")
     parser.add_argument(
-        "--timeout", metavar="SECONDS", type=float, default=DEFAULT_TIMEOUT_S,
+        "--timeout",
+        metavar="SECONDS",
+        type=float,
+        default=DEFAULT_TIMEOUT_S,
         help="the longest the way to the symbol, and each command, may take (default: %(default)g)",
     )
 

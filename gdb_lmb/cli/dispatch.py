@@ -20,7 +20,9 @@ from gdb_lmb.runner.verdict import ExitStatus
 def build_parser() -> argparse.ArgumentParser:
     """Return the parser of all commands."""
     parser = SplitParser(
-        prog="gdb-lmb", epilog=STATUSES, formatter_class=argparse.RawDescriptionHelpFormatter,
+        prog="gdb-lmb",
+        epilog=STATUSES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
         description="See and prove the early-boot memory allocator (LMB) of a kernel, on live memory.",
     )
     parser.add_argument("--version", action="version", version=f"gdb-lmb {__version__}")

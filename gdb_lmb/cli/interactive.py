@@ -19,7 +19,8 @@ from gdb_lmb.runner.verdict import ExitStatus
 def add_parser(commands: Subparsers) -> None:
     """Add these commands to the command line."""
     parser = commands.add_parser(
-        "gdb", help="open an interactive gdb with the lmb commands loaded",
+        "gdb",
+        help="open an interactive gdb with the lmb commands loaded",
         description="Open an interactive gdb on VMLINUX with the lmb commands loaded (try: help lmb).",
         epilog="example:\n  gdb-lmb gdb vmlinux -ex 'target remote /tmp/vm.sock'\n\nThe exit status is gdb's own.",
         usage="gdb-lmb gdb [--gdb BIN] VMLINUX [GDB-ARGUMENT ...]",
@@ -31,9 +32,11 @@ def add_parser(commands: Subparsers) -> None:
     parser.set_defaults(run=_gdb)
 
     parser = commands.add_parser(
-        "gdbinit", help="print the lines for ~/.gdbinit",
+        "gdbinit",
+        help="print the lines for ~/.gdbinit",
         description="Print the lines that load the lmb commands in every gdb.",
-        epilog="example:\n  gdb-lmb gdbinit >> ~/.gdbinit", usage="gdb-lmb gdbinit",
+        epilog="example:\n  gdb-lmb gdbinit >> ~/.gdbinit",
+        usage="gdb-lmb gdbinit",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.set_defaults(run=_gdbinit)

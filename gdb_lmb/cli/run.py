@@ -18,16 +18,17 @@ from gdb_lmb.cli.common import (
 )
 from gdb_lmb.errors import InfrastructureError, UsageError
 from gdb_lmb.runner.qemu import DEFAULT_MEMORY, QemuOptions
-from gdb_lmb.runner.session import DEFAULT_SYMBOL, GuestSession
+from gdb_lmb.runner.session import DEFAULT_SYMBOL, STOCK_SYMBOL, GuestSession
 from gdb_lmb.runner.verdict import ExitStatus
 
 _DESCRIPTION = f"""\
 Boot KERNEL (an ELF with symbols) in QEMU, stop it at a symbol, and run gdb commands there.
-Each word after -- is one gdb command (default: {', '.join(DEFAULT_COMMANDS)}). Nothing of the run is left behind.
+Each word after -- is one gdb command (default: {", ".join(DEFAULT_COMMANDS)}). Nothing of the run is left behind.
 """
 _EXAMPLES = """\
 examples:
   gdb-lmb run vmlinux
+  gdb-lmb run vmlinuz-6.1 --symbols vmlinux-6.1 --append console=ttyS0 --memory 512M
   gdb-lmb run vmlinux --append 'lmb.scenario=random lmb.ops=5000' --until lmb_scenario_done
   gdb-lmb run vmlinux --memory 1G --qemu-arg=-cpu --qemu-arg=max -- 'lmb-dump reserved' 'info registers'
 """
@@ -36,14 +37,25 @@ examples:
 def add_parser(commands: Subparsers) -> None:
     """Add this command to the command line."""
     parser = commands.add_parser(
-        "run", help="boot a kernel in QEMU, stop it at a symbol, and check its allocator",
-        description=_DESCRIPTION, epilog=f"{_EXAMPLES}\n{STATUSES}",
+        "run",
+        help="boot a kernel in QEMU, stop it at a symbol, and check its allocator",
+        description=_DESCRIPTION,
+        epilog=f"{_EXAMPLES}\n{STATUSES}",
         usage="gdb-lmb run KERNEL [options] [-- GDB-COMMAND ...]",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("kernel", metavar="KERNEL", type=Path, help="the kernel, an unstripped ELF (vmlinux)")
     parser.add_argument(
-        "--until", metavar="SYMBOL",
+        "kernel", metavar="KERNEL", type=Path, help="the kernel: an unstripped ELF, or an image with --symbols"
+    )
+    parser.add_argument(
+        "--symbols",
+        metavar="VMLINUX",
+        type=Path,
+        help="the ELF with the debug information of a compressed KERNEL (vmlinuz)",
+    )
+    parser.add_argument(
+        "--until",
+        metavar="SYMBOL",
         help=f"where to stop: a symbol, FILE:LINE or *ADDRESS (default: {DEFAULT_SYMBOL}, where there is one)",
     )
     parser.add_argument("--append", metavar="ARGS", help="the kernel's command line")
@@ -64,17 +76,24 @@ def add_parser(commands: Subparsers) -> None:
 def _run(arguments: argparse.Namespace) -> ExitStatus:
     """Boot, look, and return the status."""
     options = QemuOptions(
-        append=arguments.append, initrd=arguments.initrd, memory=arguments.memory, smp=arguments.smp,
-        machine=arguments.machine, binary=arguments.qemu, arguments=tuple(arguments.qemu_arg), kvm=arguments.kvm,
+        append=arguments.append,
+        initrd=arguments.initrd,
+        memory=arguments.memory,
+        smp=arguments.smp,
+        machine=arguments.machine,
+        binary=arguments.qemu,
+        arguments=tuple(arguments.qemu_arg),
+        kvm=arguments.kvm,
     )
     console: Path | None = arguments.console
     if console is not None:
         _prepare(console)
     with GuestSession(
-        arguments.kernel, options, gdb=arguments.gdb, timeout_s=arguments.timeout, notice=say
+        arguments.kernel, options, symbols=arguments.symbols, gdb=arguments.gdb, timeout_s=arguments.timeout, notice=say
     ) as guest:
         try:
-            progress(f"booting {arguments.kernel} to {arguments.until or DEFAULT_SYMBOL}")
+            default = STOCK_SYMBOL if arguments.symbols else DEFAULT_SYMBOL
+            progress(f"booting {arguments.kernel} to {arguments.until or default}")
             guest.run_until(arguments.until)
             return run_commands(guest, commands_of(arguments))
         finally:

@@ -47,8 +47,14 @@ class AttachedSession(Session):
     """gdb on a QEMU of somebody else's."""
 
     def __init__(
-        self, endpoint: Endpoint, program: Path, *, gdb: str | None = None, timeout_s: float = DEFAULT_TIMEOUT_S,
-        leave: Leave | None = None, notice: Callable[[str], None] | None = None,
+        self,
+        endpoint: Endpoint,
+        program: Path,
+        *,
+        gdb: str | None = None,
+        timeout_s: float = DEFAULT_TIMEOUT_S,
+        leave: Leave | None = None,
+        notice: Callable[[str], None] | None = None,
     ) -> None:
         """Attach; `leave` overrides what was found out about the machine, `timeout_s` is for each step.
 

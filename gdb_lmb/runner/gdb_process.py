@@ -17,8 +17,14 @@ from gdb_lmb.runner.process import RunFolder
 PATH_VARIABLE = "GDB_LMB_PATH"
 _PLAIN = re.compile(r"/[A-Za-z0-9._/+@=,:-]+")
 _SETTINGS = (
-    "confirm off", "pagination off", "height 0", "width 0", "style enabled off", "breakpoint pending off",
-    "debuginfod enabled off", "history save off",
+    "confirm off",
+    "pagination off",
+    "height 0",
+    "width 0",
+    "style enabled off",
+    "breakpoint pending off",
+    "debuginfod enabled off",
+    "history save off",
 )
 
 

@@ -112,7 +112,11 @@ class RunFolder:
         self._token = secrets.token_hex(16)
         self._reaper = subprocess.Popen(
             _bare_python("gdb_lmb.runner.reaper", self._token),
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True, cwd="/",
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            start_new_session=True,
+            cwd="/",
         )
         with contextlib.ExitStack() as undo:
             undo.callback(self._end_reaper)
@@ -130,8 +134,13 @@ class RunFolder:
         self.close()
 
     def spawn(
-        self, name: str, arguments: Sequence[str], *, pipes: bool = False,
-        environment: Mapping[str, str] | None = None, pass_fds: Sequence[int] = (),
+        self,
+        name: str,
+        arguments: Sequence[str],
+        *,
+        pipes: bool = False,
+        environment: Mapping[str, str] | None = None,
+        pass_fds: Sequence[int] = (),
     ) -> Child:
         """Start a program by its full path; with `pipes` its stdin and stdout are ours, else they are void.
 
@@ -144,8 +153,12 @@ class RunFolder:
                 process = subprocess.Popen(
                     [*_bare_python("gdb_lmb.runner.leash", str(os.getpid())), *arguments],
                     stdin=subprocess.PIPE if pipes else subprocess.DEVNULL,
-                    stdout=subprocess.PIPE if pipes else errors, stderr=errors, bufsize=0,
-                    env=variables, start_new_session=True, pass_fds=pass_fds,
+                    stdout=subprocess.PIPE if pipes else errors,
+                    stderr=errors,
+                    bufsize=0,
+                    env=variables,
+                    start_new_session=True,
+                    pass_fds=pass_fds,
                 )
         except OSError as error:
             raise InfrastructureError(f"cannot start {name}: {error}") from error

@@ -50,8 +50,10 @@ class QemuOptions:
 class Qemu:
     """One running QEMU: `endpoint` is its gdbstub, from the first moment on."""
 
-    def __init__(self, folder: RunFolder, elf: ElfFile, options: QemuOptions) -> None:
+    def __init__(self, folder: RunFolder, elf: ElfFile, options: QemuOptions, image: Path | None = None) -> None:
         """Start it in `folder`; with `options.paused` the guest waits at reset for a debugger.
+
+        What is booted is `image` (a bzImage or Image), with `elf` only saying for which machine; else `elf`.
 
         Raises: UsageError for an architecture not known; InfrastructureError if there is no QEMU.
         """
@@ -80,7 +82,7 @@ class Qemu:
             arguments += ["-serial", "chardev:lmb-console"]
             arguments += ["-chardev", f"socket,id=lmb-gdb,fd={listener.fileno()},server=on,wait=off"]
             arguments += ["-gdb", "chardev:lmb-gdb"] + (["-S"] if options.paused else [])
-            arguments += ["-kernel", str(elf.path.absolute())]
+            arguments += ["-kernel", str((image or elf.path).absolute())]
             if options.initrd is not None:
                 arguments += ["-initrd", str(options.initrd.absolute())]
             if options.append is not None:

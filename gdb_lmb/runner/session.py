@@ -29,6 +29,7 @@ from gdb_lmb.runner.text import printable
 __all__ = ["DEFAULT_SYMBOL", "CommandError", "GuestSession", "NotReachedError"]
 
 DEFAULT_SYMBOL = "lmb_ready"
+STOCK_SYMBOL = "memblock_free_all"
 # How long a guest that called panic() may go on printing.
 _PANIC_PRINTS_S = 1.0
 
@@ -37,21 +38,32 @@ class GuestSession(Session):
     """A kernel booted in a QEMU of its own."""
 
     def __init__(
-        self, kernel: Path, options: QemuOptions | None = None, *, gdb: str | None = None,
-        timeout_s: float = DEFAULT_TIMEOUT_S, notice: Callable[[str], None] | None = None,
+        self,
+        kernel: Path,
+        options: QemuOptions | None = None,
+        *,
+        symbols: Path | None = None,
+        gdb: str | None = None,
+        timeout_s: float = DEFAULT_TIMEOUT_S,
+        notice: Callable[[str], None] | None = None,
     ) -> None:
         """Start QEMU, stopped at reset, and gdb; `timeout_s` is for each step to come.
 
+        A compressed kernel (bzImage, Image) has its `symbols` in another file; it may unpack itself
+        anywhere, so the first run leads to its first instruction and gdb's symbols are put there.
         Raises: UsageError for an unsuitable kernel; InfrastructureError if QEMU or gdb cannot be had.
         """
-        elf = read_elf(kernel)
+        elf = read_elf(symbols or kernel)
+        if symbols is not None and not kernel.is_file():
+            raise UsageError(f"cannot read {kernel}: no such file")
         gdb_path = find_gdb(machine_of(elf), gdb)
         self._options = options or QemuOptions()
+        self._unpacked = symbols is None
         super().__init__(timeout_s, notice)
         with contextlib.ExitStack() as undo:
             undo.callback(self.close)
-            self.qemu = Qemu(self._folder, elf, self._options)
-            self._open(kernel, gdb_path)
+            self.qemu = Qemu(self._folder, elf, self._options, kernel if symbols else None)
+            self._open(symbols or kernel, gdb_path)
             self.mi.peer = self.qemu.child
             undo.pop_all()
 
@@ -81,7 +93,9 @@ class GuestSession(Session):
         or takes longer than `timeout_s` seconds.
         """
         limit_s = timeout_s or self.timeout_s
-        place = DEFAULT_SYMBOL if where is None else where
+        place = where if where is not None else DEFAULT_SYMBOL if self._unpacked else STOCK_SYMBOL
+        if not self._unpacked:
+            self._unpack(limit_s)
         target = self._insert_breakpoint(place, by_default=where is None)
         # `panic_halt` comes after the message is out; a plain panic() has still to print it.
         panics = {}
@@ -110,6 +124,14 @@ class GuestSession(Session):
         if stop.breakpoint == target:
             return stop
         raise NotReachedError(self._why_not(what, stop, panics, reached, limit_s), self.console())
+
+    def _unpack(self, limit_s: float) -> None:
+        """Let a compressed kernel get to its first instruction, and put gdb's symbols where it is."""
+        try:
+            self.command(f"lmb-attach --wait --timeout {limit_s:g}", ignore, limit_s + STEP_S)
+        except CommandError as error:
+            raise NotReachedError(error.message, self.console()) from None
+        self._unpacked = True
 
     def _why_not(self, what: str, stop: Stop, panics: dict[str, str], stopped: bool, limit_s: float) -> str:
         """Say in one line why the guest is where it is and not at `what`."""

@@ -98,9 +98,13 @@ def _check(entry: object) -> Check:
         command, not_verified = entry.get("command"), entry.get("not_verified")
         findings, notes = entry.get("findings"), entry.get("notes")
         if (
-            isinstance(command, str) and isinstance(not_verified, list)
+            isinstance(command, str)
+            and isinstance(not_verified, list)
             and all(isinstance(what, str) for what in not_verified)
-            and type(findings) is int and type(notes) is int and findings >= 0 and notes >= 0
+            and type(findings) is int
+            and type(notes) is int
+            and findings >= 0
+            and notes >= 0
         ):
             return Check(command, findings, notes, tuple(not_verified))
     raise InfrastructureError(f"the verdict from gdb has a damaged check: {printable(repr(entry), 200)}")
