@@ -7,7 +7,9 @@ physical is the reader's business and said where it is made.
 
 from __future__ import annotations
 
+import time
 from bisect import bisect_right
+from dataclasses import dataclass
 from typing import Protocol
 
 from gdb_lmb.errors import ReadError
@@ -42,20 +44,28 @@ class BytesMemory:
         raise ReadError(address, size, "no such memory")
 
 
+@dataclass
+class Meter:
+    """What reading has cost: requests to the machine, bytes, and seconds."""
+
+    requests: int = 0
+    bytes_read: int = 0
+    seconds: float = 0.0
+
+
 class BoundedMemory:
     """A reader in front of another that refuses absurd requests, counts, and can hold bytes read ahead.
 
-    `requests` and `bytes_read` count what went to the machine. Bytes laid in with `preload()` are
-    served without asking again, so a decoder can fetch one large range and then look at its parts.
+    `meter` counts what went to the machine. Bytes laid in with `preload()` are served without asking
+    again, so a decoder can fetch one large range and then look at its parts.
     """
 
-    def __init__(self, memory: Memory, max_read: int = MAX_READ_BYTES) -> None:
+    def __init__(self, memory: Memory, meter: Meter | None = None, max_read: int = MAX_READ_BYTES) -> None:
         """Read through `memory`, at most `max_read` bytes a request."""
         self._memory = memory
         self._max_read = max_read
         self._held: list[tuple[int, bytes]] = []
-        self.requests = 0
-        self.bytes_read = 0
+        self.meter = meter or Meter()
 
     def preload(self, address: int, size: int) -> None:
         """Fetch `size` bytes at `address` in one request and hold them. Raises: `ReadError`."""
@@ -71,9 +81,13 @@ class BoundedMemory:
     def _fetch(self, address: int, size: int) -> bytes:
         if size < 0 or size > self._max_read:
             raise ReadError(address, size, f"more than {self._max_read} bytes at once is not believable")
-        self.requests += 1
-        data = self._memory.read(address, size)
+        self.meter.requests += 1
+        start = time.perf_counter()
+        try:
+            data = self._memory.read(address, size)
+        finally:
+            self.meter.seconds += time.perf_counter() - start
         if len(data) != size:
             raise ReadError(address, size, f"the reader gave {len(data)} bytes")
-        self.bytes_read += size
+        self.meter.bytes_read += size
         return data

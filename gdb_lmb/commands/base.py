@@ -10,7 +10,7 @@ import gdb
 
 from gdb_lmb.errors import LmbError, NotReadyError, UsageError
 from gdb_lmb.layout.lmb import decode
-from gdb_lmb.memory import BoundedMemory
+from gdb_lmb.memory import BoundedMemory, Meter
 from gdb_lmb.region import Snapshot
 from gdb_lmb.target.identity import require_same_build
 from gdb_lmb.target.memblock import find_kernel, take_memblock
@@ -73,26 +73,27 @@ class LmbCommand(gdb.Command):
         return out
 
 
-def take_snapshot(*, with_log: bool = False) -> Snapshot:
+def take_snapshot(*, with_log: bool = False, meter: Meter | None = None) -> Snapshot:
     """Read the stopped guest's whole allocator: the list-based LMB, else Linux's memblock.
 
-    A program may hold both; then the one that is initialised at this stop is shown. Raises: `LmbError`.
+    A program may hold both; then the one that is initialised at this stop is shown. What reading costs is
+    added to `meter`. Raises: `LmbError`.
     """
     require_stopped()
     kernel = find_kernel()
     if kernel is None:
-        return _take_lmb(with_log)
+        return _take_lmb(with_log, meter)
     if lookup("lmb") is not None:
         try:
-            return _take_lmb(with_log)
+            return _take_lmb(with_log, meter)
         except NotReadyError:
             pass
-    return take_memblock(kernel)
+    return take_memblock(kernel, meter)
 
 
-def _take_lmb(with_log: bool) -> Snapshot:
+def _take_lmb(with_log: bool, meter: Meter | None) -> Snapshot:
     program = find_lmb()
-    memory = BoundedMemory(GdbMemory())
+    memory = BoundedMemory(GdbMemory(), meter)
     require_same_build(memory)
     return decode(program, memory, with_log=with_log, torn=torn_in(), stop=current_stop())
 

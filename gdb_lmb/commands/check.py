@@ -4,12 +4,14 @@
 from __future__ import annotations
 
 import argparse
+import time
 
 from gdb_lmb.checks import check
 from gdb_lmb.commands.base import LmbCommand, take_snapshot, write
 from gdb_lmb.commands.session import SESSION
+from gdb_lmb.memory import Meter
 from gdb_lmb.report.jsonio import check_json, dumps, not_verified
-from gdb_lmb.report.text import check_text
+from gdb_lmb.report.text import check_text, stats_line
 from gdb_lmb.target.stop import function_at
 from gdb_lmb.trace import check_log
 
@@ -17,10 +19,12 @@ from gdb_lmb.trace import check_log
 class LmbCheck(LmbCommand):
     """Check the early-boot allocator (LMB) of the stopped guest.
 
-    Usage: lmb-check [--json] [--no-log]
+    Usage: lmb-check [--json] [--no-log] [--stats]
 
       --json    the outcome as JSON, schema gdb-lmb/check/1
       --no-log  do not replay the guest's operation log on the reference model
+
+      --stats   also tell how many requests, bytes and seconds it took
 
     Every invariant of the lists, the freelist and their storage is checked, and
     the guest's log of operations (CONFIG_LMB_LOG) is replayed on the reference
@@ -38,10 +42,12 @@ class LmbCheck(LmbCommand):
         """Take the form of the output and whether to replay the log."""
         parser.add_argument("--json", action="store_true")
         parser.add_argument("--no-log", action="store_true")
+        parser.add_argument("--stats", action="store_true")
 
     def run(self, options: argparse.Namespace) -> None:
         """Take a snapshot, check it, replay its log, write what was found."""
-        snapshot = take_snapshot(with_log=not options.no_log)
+        meter, start = Meter(), time.perf_counter()
+        snapshot = take_snapshot(with_log=not options.no_log, meter=meter)
         findings = check(snapshot)
         log = None if options.no_log else check_log(snapshot, function_at)
         if log is not None and log.divergence is not None:
@@ -51,6 +57,8 @@ class LmbCheck(LmbCommand):
             write(dumps(check_json(snapshot, findings, log)))
         else:
             write(check_text(snapshot, findings, log))
+        if options.stats:
+            write(stats_line(meter, time.perf_counter() - start))
 
 
 def register() -> None:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from gdb_lmb.errors import LmbError
+from gdb_lmb.memory import Meter
 from gdb_lmb.region import FINDING, FIRMWARE_TYPES, Finding, RegionList, Snapshot
 from gdb_lmb.report.words import address, flag_names, human_size, plural, safe
 from gdb_lmb.trace import LogVerdict
@@ -189,3 +190,11 @@ def check_text(snapshot: Snapshot, findings: Sequence[Finding], log: LogVerdict 
         verdict = "clean" + (f" ({summary(findings)[len('0 findings, ') :]})" if findings else "") + ", verified"
     lines.append(f"lmb-check: {verdict}: {seen}; {replayed}")
     return "\n".join(lines)
+
+
+def stats_line(meter: Meter, seconds: float) -> str:
+    """Return what a command cost: requests to the stub, bytes, and where the time went."""
+    return (
+        f"stats: {plural(meter.requests, 'request')}, {meter.bytes_read:,} bytes, "
+        f"{seconds * 1e3:.1f} ms in all, {meter.seconds * 1e3:.1f} ms of it reading"
+    )

@@ -49,10 +49,9 @@ def run_to_entry(kernel: Kernel, timeout_s: float) -> Placement:
 def _unpacked_at(kernel: Kernel) -> int | None:
     """Return where the decompressor is unpacking the kernel's ELF, a physical address, or None."""
     with PhysicalMemory() as physical:
-        at = find_physically(
+        return find_physically(
             BoundedMemory(physical), kernel.identity.file_offset, kernel.identity.data, physical_limit()
         )
-    return at
 
 
 def _run_for(seconds: float) -> None:

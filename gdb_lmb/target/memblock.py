@@ -17,12 +17,15 @@ from gdb_lmb.address import X86_KERNEL_MAP_VA, Phase, Placement, TranslatedMemor
 from gdb_lmb.errors import LayoutError, NotReadyError, ReadError
 from gdb_lmb.layout.memblock import MemblockProgram, decode
 from gdb_lmb.layout.program_file import Identity, build_identity, bytes_in_file
-from gdb_lmb.memory import BoundedMemory, Memory
+from gdb_lmb.memory import BoundedMemory, Meter
 from gdb_lmb.region import FirmwareMap, Snapshot, Stop
 from gdb_lmb.target.physical import PhysicalMemory
 from gdb_lmb.target.program import DEFAULT_PAGE_SIZE, arch, lookup
 from gdb_lmb.target.stop import MAX_FRAMES, symbol_at
 from gdb_lmb.target.types import byte_order, enum_names, member_type, struct_of
+
+USUAL_RANGES = 128
+"""`E820_MAX_ENTRIES_ZEROPAGE`."""
 
 MAX_PHYSICAL_BYTES = 64 << 30
 """How far the search for a moved kernel goes up."""
@@ -172,7 +175,7 @@ def selected_cpu() -> Cpu:
     return Cpu(frame.pc(), cr0)
 
 
-def place(kernel: Kernel, physical: Memory, cpu: Cpu | None = None) -> Placement:
+def place(kernel: Kernel, physical: BoundedMemory, cpu: Cpu | None = None) -> Placement:
     """Find where the kernel lies, physically and virtually, and prove it by its build id.
 
     With `cpu`, a kernel that is in memory, but that this CPU has not got to, counts as not there.
@@ -200,6 +203,8 @@ def place(kernel: Kernel, physical: Memory, cpu: Cpu | None = None) -> Placement
     if want is None:
         raise LayoutError(f"{kernel.own_file} does not hold the data of `memblock`")
     order = kernel.program.byte_order
+    # The same bytes are wanted again by whoever decodes: one request for both.
+    physical.preload(image.to_physical(kernel.program.memblock_va), kernel.program.memblock.size)
     got = physical.read(image.to_physical(kernel.name_pointer_va), 8)
     virtual = int.from_bytes(got, order) - int.from_bytes(want.data, order)
     if virtual % (2 << 20) or not 0 <= virtual < 1 << 30:
@@ -267,12 +272,15 @@ def read_e820(kernel: Kernel, memory: TranslatedMemory) -> FirmwareMap | None:
     try:
         raw = memory.read(kernel.symbols["e820_table"] + memory.placement.virtual, 8)
         at = int.from_bytes(raw, order)
-        count = table.fields["nr_entries"]
-        nr = int.from_bytes(memory.read(at + count.offset, count.size), order)
         most = table.fields["entries"].size // entry.size
+        start = table.fields["entries"].offset
+        # Counter and entries in one request: the zero page has room for 128, and few machines need more.
+        head = memory.read(at, start + min(most, USUAL_RANGES) * entry.size)
+        nr = min(table.value(head, "nr_entries", order), most)
         if not nr:
             return None
-        rows = memory.read(at + table.fields["entries"].offset, min(nr, most) * entry.size)
+        rows = head[start:] if nr <= USUAL_RANGES else memory.read(at + start, nr * entry.size)
+        rows = rows[: nr * entry.size]
     except ReadError:
         return None
     return FirmwareMap(*entry.columns(rows, ("addr", "size", "type"), order))
@@ -301,12 +309,13 @@ def _function(pc: int) -> str | None:
     return None if block is None else str(block.function.name)
 
 
-def take_memblock(kernel: Kernel) -> Snapshot:
+def take_memblock(kernel: Kernel, meter: Meter | None = None) -> Snapshot:
     """Read the stopped kernel's whole memblock, wherever the kernel is. Raises: `LmbError`."""
     cpu = selected_cpu()
     frames = _functions_on_stack()
-    with PhysicalMemory() as physical:
-        bounded = BoundedMemory(physical)
+    meter = meter or Meter()
+    with PhysicalMemory(meter) as physical:
+        bounded = BoundedMemory(physical, meter)
         placement = place(kernel, bounded)
         memory = TranslatedMemory(bounded, placement)
         phase, refused = phase_of(kernel, memory, cpu)

@@ -13,6 +13,7 @@ from types import TracebackType
 import gdb
 
 from gdb_lmb.errors import LayoutError
+from gdb_lmb.memory import Meter
 from gdb_lmb.target.reader import GdbMemory
 
 
@@ -28,19 +29,25 @@ def _packet(text: str) -> str:
 class PhysicalMemory(GdbMemory):
     """Reads physical addresses inside its `with` block."""
 
-    def __init__(self) -> None:
+    def __init__(self, meter: Meter | None = None) -> None:
+        """Add the packets that switching takes to `meter`."""
         self._before = ""
+        self._meter = meter or Meter()
+
+    def _switch(self, text: str) -> str:
+        self._meter.requests += 1
+        return _packet(text)
 
     def __enter__(self) -> PhysicalMemory:
         """Switch the mode on. Raises: `LayoutError` where the stub has none."""
         try:
-            self._before = _packet("qqemu.PhyMemMode")
+            self._before = self._switch("qqemu.PhyMemMode")
         except gdb.error:
             self._before = ""
         if self._before not in ("0", "1"):
             raise LayoutError("this target cannot read physical memory: connect to QEMU's gdbstub")
         if self._before == "0":
-            _packet("Qqemu.PhyMemMode:1")
+            self._switch("Qqemu.PhyMemMode:1")
         return self
 
     def __exit__(
@@ -49,6 +56,6 @@ class PhysicalMemory(GdbMemory):
         """Put the mode back; a guest that is gone needs no putting back."""
         if self._before == "0":
             with contextlib.suppress(gdb.error):
-                _packet("Qqemu.PhyMemMode:0")
+                self._switch("Qqemu.PhyMemMode:0")
                 # gdb may have kept stack or code that it read meanwhile.
                 gdb.execute("maintenance flush dcache", to_string=True)
