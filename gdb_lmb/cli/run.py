@@ -19,6 +19,7 @@ from gdb_lmb.cli.common import (
 from gdb_lmb.errors import InfrastructureError, UsageError
 from gdb_lmb.runner.qemu import DEFAULT_MEMORY, QemuOptions
 from gdb_lmb.runner.session import DEFAULT_SYMBOL, STOCK_SYMBOL, GuestSession
+from gdb_lmb.runner.stock import find_kernel, is_name
 from gdb_lmb.runner.verdict import ExitStatus
 
 _DESCRIPTION = f"""\
@@ -28,6 +29,7 @@ Each word after -- is one gdb command (default: {", ".join(DEFAULT_COMMANDS)}). 
 _EXAMPLES = """\
 examples:
   gdb-lmb run vmlinux
+  gdb-lmb run debian:6.1-cloud-amd64 --memory 512M
   gdb-lmb run vmlinuz-6.1 --symbols vmlinux-6.1 --append console=ttyS0 --memory 512M
   gdb-lmb run vmlinux --append 'lmb.scenario=random lmb.ops=5000' --until lmb_scenario_done
   gdb-lmb run vmlinux --memory 1G --qemu-arg=-cpu --qemu-arg=max -- 'lmb-dump reserved' 'info registers'
@@ -45,7 +47,7 @@ def add_parser(commands: Subparsers) -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument(
-        "kernel", metavar="KERNEL", type=Path, help="the kernel: an unstripped ELF, or an image with --symbols"
+        "kernel", metavar="KERNEL", help="an unstripped ELF, an image with --symbols, or a name of scripts/get-kernel"
     )
     parser.add_argument(
         "--symbols",
@@ -85,14 +87,15 @@ def _run(arguments: argparse.Namespace) -> ExitStatus:
         arguments=tuple(arguments.qemu_arg),
         kvm=arguments.kvm,
     )
+    kernel, symbols = _kernel_of(arguments)
     console: Path | None = arguments.console
     if console is not None:
         _prepare(console)
     with GuestSession(
-        arguments.kernel, options, symbols=arguments.symbols, gdb=arguments.gdb, timeout_s=arguments.timeout, notice=say
+        kernel, options, symbols=symbols, gdb=arguments.gdb, timeout_s=arguments.timeout, notice=say
     ) as guest:
         try:
-            default = STOCK_SYMBOL if arguments.symbols else DEFAULT_SYMBOL
+            default = STOCK_SYMBOL if symbols else DEFAULT_SYMBOL
             progress(f"booting {arguments.kernel} to {arguments.until or default}")
             guest.run_until(arguments.until)
             return run_commands(guest, commands_of(arguments))
@@ -100,6 +103,16 @@ def _run(arguments: argparse.Namespace) -> ExitStatus:
             # Also after a failure: that is when it is wanted most.
             if console is not None:
                 _save(console, guest.console())
+
+
+def _kernel_of(arguments: argparse.Namespace) -> tuple[Path, Path | None]:
+    """Return the kernel to boot and its symbols, from a file or from a name of the cache."""
+    if not is_name(arguments.kernel):
+        return Path(arguments.kernel), arguments.symbols
+    if arguments.symbols is not None:
+        raise UsageError(f"{arguments.kernel} brings its own symbols: leave --symbols out")
+    files = find_kernel(arguments.kernel, notice=say)
+    return files.image, files.vmlinux
 
 
 def _prepare(console: Path) -> None:
