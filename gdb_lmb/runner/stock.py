@@ -249,7 +249,7 @@ class _Apt:
         done = subprocess.run(
             [program, *words],
             env=environment, cwd=cwd, timeout=_APT_TIMEOUT_S, check=False, text=True,
-            stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+            capture_output=True,
         )  # fmt: skip
         if done.returncode:
             lines = [line for line in done.stderr.splitlines() if line.startswith(("E:", "W:"))]
@@ -368,6 +368,7 @@ def main(argv: list[str] | None = None) -> int:
         epilog=f"names: {', '.join(NAMES)}",
     )
     parser.add_argument("name", metavar="NAME", nargs="?", help="suite, flavour and architecture")
+    parser.add_argument("--cached", action="store_true", help="be content with what the cache holds, however old")
     parser.add_argument("--list", action="store_true", help="show the known names and what the cache holds")
     options = parser.parse_args(argv)
     if options.list or options.name is None:
@@ -376,7 +377,11 @@ def main(argv: list[str] | None = None) -> int:
     try:
         if options.name not in NAMES:
             raise UsageError(f"unknown kernel {options.name!r}; known are {', '.join(NAMES)}")
-        files = get_kernel(options.name, lambda text: print(f"get-kernel: {text}", file=sys.stderr))
+
+        def tell(text: str) -> None:
+            print(f"get-kernel: {text}", file=sys.stderr)
+
+        files = find_kernel(options.name, notice=tell) if options.cached else get_kernel(options.name, tell)
     except LmbError as error:
         print(f"get-kernel: {error}", file=sys.stderr)
         return 2 if isinstance(error, UsageError) else 4
