@@ -166,7 +166,8 @@ class GuestSession(Session):
 
     def _break(self, where: str) -> Reply:
         """Insert a temporary breakpoint: a hardware one under KVM, where loading overwrites the others."""
-        reply = self.mi.execute(f"-break-insert -t {quote(where)}", STEP_S)
+        # The first look-up in half a gigabyte of debug information may take gdb a minute on a busy machine.
+        reply = self.mi.execute(f"-break-insert -t {quote(where)}", max(STEP_S, self.timeout_s))
         number = _breakpoint_number(reply)
         if number is None or not self._options.kvm:
             return reply
