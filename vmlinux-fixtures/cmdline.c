@@ -61,6 +61,8 @@ static __init void parse_option(const char *name, const char *value,
 		options->nr_static = parse_value(name, value, 2, CONFIG_LMB_STATIC_ENTRIES);
 	else if (!strcmp(name, "lmb.block_size"))
 		options->block_size = parse_block_size(name, value);
+	else if (!strcmp(name, "lmb.fault"))
+		fault_parse(value);
 	else
 		panic("unknown boot option %s", name);
 }

@@ -56,8 +56,17 @@ void parse_options(const char *cmdline, struct options *options);
 void scenario_random(unsigned long ops, unsigned long seed);
 void scenario_fill(unsigned long nr, unsigned long seed);
 
+/* fault.c */
+void fault_parse(const char *value);
+void fault_count(bool random);
+void fault_operation(bool random);
+void fault_scenario_over(void);
+void fault_handed_over(void);
+
 /* main.c */
 void start_kernel(void) __noreturn;
+void lmb_ready(void);
+void lmb_scenario_done(void);
 
 /*
  * Call a function of the allocator in the caller's own name: it must succeed,
@@ -68,6 +77,7 @@ void start_kernel(void) __noreturn;
 									\
 	if (must_error)							\
 		panic("%s: %s failed: %d", __func__, #function, must_error); \
+	fault_operation(false);						\
 } while (0)
 
 /*

@@ -2,7 +2,7 @@
 # The fixture kernels: one for each kind of initial storage.
 
 KERNEL_VARIANTS := static klimit
-KERNEL_SRC := main.c scenario.c cmdline.c printk.c string.c $(EXTRA_SRC)
+KERNEL_SRC := main.c scenario.c fault.c cmdline.c printk.c string.c $(EXTRA_SRC)
 KERNEL_CFLAGS := -std=gnu11 -O2 -g $(WARN) -ffreestanding -nostdinc \
 	-isystem $(shell $(CC) -print-file-name=include) \
 	-fno-pic -fno-pie -fno-stack-protector -fno-asynchronous-unwind-tables \

@@ -30,9 +30,6 @@ struct boot_info boot_info;
 char *per_cpu_areas[NR_CPUS];
 void *mem_map;
 
-void lmb_ready(void);
-void lmb_scenario_done(void);
-
 static struct options options = {
 	.scenario = SCENARIO_BOOT,
 	.seed = 1,
@@ -183,6 +180,7 @@ noinline void lmb_scenario_done(void)
 static noinline __init void setup_memory(void)
 {
 	parse_options(boot_command_line, &options);
+	fault_count(options.scenario == SCENARIO_RANDOM);
 	init_allocator();
 	reserve_kernel_image();
 	reserve_early_page_tables();
@@ -207,8 +205,10 @@ void start_kernel(void)
 	setup_memory();
 	free_init_memory();
 	run_scenario();
+	fault_scenario_over();
 	lmb_ready();
 	hand_over();
+	fault_handed_over();
 	lmb_scenario_done();
 	printk("lmb: scenario done\n");
 	arch_halt();

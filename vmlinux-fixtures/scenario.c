@@ -225,11 +225,12 @@ noinline void scenario_random(unsigned long ops, unsigned long seed)
 				panic("%s: operation %lu: bad arguments gave %d",
 				      __func__, i, error);
 			run.refused++;
-			continue;
+		} else {
+			error = random_operation(&run);
+			if (error)
+				panic("%s: operation %lu failed: %d", __func__, i, error);
 		}
-		error = random_operation(&run);
-		if (error)
-			panic("%s: operation %lu failed: %d", __func__, i, error);
+		fault_operation(true);
 	}
 	printk("lmb: random: %lu operations, seed %lu: %lu refused, %lu busy, %lu without memory\n",
 	       ops, seed, run.refused, run.busy, run.no_memory);
