@@ -33,7 +33,8 @@ def test_build_id_is_read_from_the_file(fixture_kernel: Path) -> None:
     assert identity is not None
     told = subprocess.run(["readelf", "-n", fixture_kernel], capture_output=True, text=True, check=True).stdout
     assert f"Build ID: {identity.data.hex()}" in told
-    assert bytes_in_file(fixture_kernel, identity.va, 20) == identity
+    found = bytes_in_file(fixture_kernel, identity.va, 20)
+    assert found is not None and found.data == identity.data
     assert bytes_in_file(fixture_kernel, 0x1000, 20) is None
 
 

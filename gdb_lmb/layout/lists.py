@@ -99,8 +99,10 @@ def walk_lists(heads: Sequence[Head], nodes: NodeTable, links: Links) -> list[Wa
     strict = []
     for head in heads:
         forward, returned = nodes.follow(head.va, head.next_va, links.next_va, links.prev_va)
+        last_va = links.va[forward[-1]] if forward else head.va
         backward: list[int] = []
-        if not returned:
+        # One that comes home, but not from where the head's other link leads, may have come home too early.
+        if not returned or head.prev_va != last_va:
             found, _ = nodes.follow(head.va, head.prev_va, links.prev_va, links.next_va)
             known = set(forward)
             backward = [i for i in reversed(found) if i not in known]
@@ -138,14 +140,16 @@ def _join(
         right = links.va[backward[0]] if backward else head.va
         return next_of(forward) == right or prev_of(backward) == left
 
-    complete = returned or joined()
-    if not complete and next_of(forward) == prev_of(backward):
-        # Both ends agree on one member whose own links lead elsewhere: it is on this list too.
-        i = nodes.index(next_of(forward))
-        if i >= 0 and i not in forward and i not in backward:
-            forward.append(i)
-            owned[i] = 1
-            complete = True
+    def agreed() -> bool:
+        """Add the one member that both ends agree on, whose own links lead elsewhere: it is on this list too."""
+        i = nodes.index(next_of(forward)) if next_of(forward) == prev_of(backward) else -1
+        if i < 0 or i in forward or i in backward:
+            return False
+        forward.append(i)
+        owned[i] = 1
+        return True
+
+    complete = joined() or agreed()
     while not complete:
         i = nodes.index(next_of(forward))
         if i < 0 or owned[i]:
@@ -160,8 +164,8 @@ def _join(
         owned[i] = 1
         backward.appendleft(i)
         complete = joined()
+    complete = complete or agreed()
     order = forward + array("Q", backward)
     last = links.va[order[-1]] if order else head.va
-    return WalkedList(
-        order, Walk(head.va, head.next_va, head.prev_va, complete, mutual=returned and head.prev_va == last)
-    )
+    mutual = returned and not tail and head.prev_va == last
+    return WalkedList(order, Walk(head.va, head.next_va, head.prev_va, complete, mutual))

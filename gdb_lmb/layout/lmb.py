@@ -281,9 +281,19 @@ class _Storage:
         """Read every block of the chain, from the far end too where a link is bad."""
         seen: set[int] = set()
         found, returned = self._follow(head.va, head.next_va, "link.next", seen, first=True)
+        last_va = found[-1][0] if found else head.va
         if not returned:
             rest, _ = self._follow(head.va, head.prev_va, "link.prev", seen, first=False)
             found += reversed(rest)
+        elif head.prev_va != last_va and head.prev_va not in seen:
+            # Home too early? Then the far end knows of more; what else is wrong with it is told below.
+            told = len(self.defects)
+            rest, _ = self._follow(head.va, head.prev_va, "link.prev", seen, first=False)
+            del self.defects[told:]
+            if rest:
+                self.defect(f"the block list's next links miss {len(rest)} of its blocks", last_va)
+                found += reversed(rest)
+                returned = False
         before = head.va
         for number, (node_va, raw) in enumerate(found):
             if self._header(raw, "link.prev") != before and returned:
@@ -313,7 +323,8 @@ class _Storage:
         """Follow one link of the headers; return (node address, bytes) of each and whether it came home."""
         found: list[tuple[int, bytes]] = []
         offset = self.program.block.fields["link.next"].offset
-        node_va = start_va
+        back = "link.prev" if link == "link.next" else "link.next"
+        came_from, node_va = head_va, start_va
         while node_va != head_va:
             if node_va in seen:
                 self.defect(f"the block list's {link[5:]} links run in a circle", node_va)
@@ -324,18 +335,19 @@ class _Storage:
             if self.block_size <= MAX_STORAGE_BYTES < self._bytes_read + self.block_size:
                 self.defect(f"the block list holds more than {MAX_STORAGE_BYTES} bytes", node_va)
                 return found, False
-            raw = self._read_block(node_va - offset, head_va, first=first and not found)
+            raw = self._read_block(node_va - offset, head_va, (back, came_from), first=first and not found)
             if raw is None:
                 self.defect(f"the block list's {link[5:]} link leads to no block header", node_va)
                 return found, False
             seen.add(node_va)
             found.append((node_va, raw))
-            node_va = self._header(raw, link)
+            came_from, node_va = node_va, self._header(raw, link)
         return found, True
 
-    def _read_block(self, header_va: int, head_va: int, *, first: bool) -> bytes | None:
+    def _read_block(self, header_va: int, head_va: int, mutual: tuple[str, int], *, first: bool) -> bytes | None:
         """Read a block from its header on, or None where that is none.
 
+        Its place in the chain (`mutual`: the link back, and where that must lead) or its contents must show it.
         A grown block is read whole in this one request; of block 0 only the header is known to lie here.
         """
         program = self.program
@@ -349,6 +361,7 @@ class _Storage:
         if raw is None or self._is_block_0(raw, head_va):
             return raw
         believable = self._header(raw, "entries") == header_va + program.header_size
+        believable = believable or self._header(raw, mutual[0]) == mutual[1]
         if not believable and not first:
             believable = not self.sane or self._header(raw, "nr") == self._grown_entries()
         return raw if believable else None
