@@ -68,7 +68,8 @@ CASES = [
     Case("add_overlap_top", ok(add(4 * K, 4 * K), add(6 * K, 4 * K)), [(4 * K, 6 * K, 0, 0)], None, "memory"),
     Case("add_overlap_bottom", ok(add(4 * K, 4 * K), add(2 * K, 4 * K)), [(2 * K, 6 * K, 0, 0)], None, "memory"),
     Case("add_within", ok(add(4 * K, 4 * K, 1), add(5 * K, K, 2)), [(4 * K, 4 * K, 1, 0)], None, "memory"),
-    Case("add_twice", ok(add(4 * K, 4 * K), add(4 * K, 4 * K)), [(4 * K, 4 * K, 0, 0)], [1, 2, 3, 4, 5, 6, 7], "memory"),
+    Case("add_twice",
+         ok(add(4 * K, 4 * K), add(4 * K, 4 * K)), [(4 * K, 4 * K, 0, 0)], [1, 2, 3, 4, 5, 6, 7], "memory"),
     # The lower neighbour's entry 0 survives; entry 1 is dropped and becomes the freelist's head.
     Case(
         "add_between",
@@ -158,7 +159,8 @@ CASES = [
          [(9 * K, K, 0, 1)]),
     Case("alloc_limit", [RAM, (Operation("set_limit", base=64 * K), 0), (alloc(K), 63 * K)], [(63 * K, K, 0, 1)]),
     Case("alloc_not_page_0", [(add(0, 4096 + K), 0), (alloc(2 * K), ENOMEM), (alloc(K), 4096)], [(4096, K, 0, 1)]),
-    Case("alloc_not_nomap", [(add(0, 64 * K), 0), (add(64 * K, 64 * K, 4), 0), (alloc(K), 63 * K)], [(63 * K, K, 0, 2)]),
+    Case("alloc_not_nomap", [(add(0, 64 * K), 0), (add(64 * K, 64 * K, 4), 0), (alloc(K), 63 * K)],
+         [(63 * K, K, 0, 2)]),
     # One region of memory must hold it all: HOTPLUG keeps the two halves apart.
     Case("alloc_not_across_regions", [(add(0, 8 * K), 0), (add(8 * K, 8 * K, 1), 0), (alloc(9 * K), ENOMEM)], []),
     Case("alloc_bad_align", [RAM, (alloc(K, 3), EINVAL), (alloc(0), EINVAL)], []),

@@ -144,7 +144,7 @@ def test_pieces_become_whole_lines() -> None:
     with os.fdopen(reader, "rb", 0) as pipe:
         lines = WholeLines(pipe)
         got = [lines.read()]
-        for piece in (b"~\"a", b"b", b"c\"\n^do", b"ne\n", b"x\ny\nz"):
+        for piece in (b'~"a', b"b", b'c"\n^do', b"ne\n", b"x\ny\nz"):
             os.write(writer, piece)
             got.append(lines.read())
         os.close(writer)
