@@ -3,13 +3,16 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+import os
+import subprocess
 from dataclasses import asdict
 from pathlib import Path
 
 import pytest
 
-from gdb_lmb.errors import UsageError
+from gdb_lmb.errors import InfrastructureError, UsageError
 from gdb_lmb.runner import stock
 from gdb_lmb.runner.stock import KernelFiles, archive_address, find_kernel, is_name
 
@@ -44,6 +47,90 @@ def test_sources_without_an_archive() -> None:
     assert archive_address("deb https://other.invalid/apt nodistro main\n") is None
     assert archive_address(DEB822.replace("Types: deb", "Types: deb-src")) is None
     assert archive_address(DEB822.replace("Components: main", "Components: main\nEnabled: no")) is None
+
+
+def test_sources_in_every_spelling() -> None:
+    signed = DEB822.split("\n\n")[0]
+    vendor = "deb [signed-by=/vendor.gpg] http://vendor.invalid/apt bookworm main\n\n"
+    assert archive_address(vendor + signed) == "http://archive.invalid/debian"
+    assert archive_address(vendor + ONE_LINE) == "http://archive.invalid/debian"
+    assert archive_address(vendor) == "http://vendor.invalid/apt"
+    assert archive_address("deb\thttp://a.invalid/debian/  oldstable  main # why\n") == "http://a.invalid/debian/"
+    folded = "Types: deb\nURIs:\n http://a.invalid/debian\nSuites:\n trixie\n trixie-updates\nComponents: main\n"
+    assert archive_address(folded) == "http://a.invalid/debian"
+    assert archive_address(signed + "\nEnabled: No\n") is None
+    assert archive_address(signed.replace("Types", "TYPES").replace("URIs", "uris")) == "http://archive.invalid/debian"
+
+
+def _package(folder: Path, size: int) -> Path:
+    """Build a package like those of debug symbols, of bytes that do not compress."""
+    tree = folder / "tree"
+    files = {"usr/lib/debug/boot/vmlinux-6": os.urandom(size), "boot/vmlinuz-6": b"image", "boot/other": b"not wanted"}
+    for name, content in files.items():
+        (tree / name).parent.mkdir(parents=True, exist_ok=True)
+        (tree / name).write_bytes(content)
+    (tree / "DEBIAN").mkdir()
+    control = "Package: linux-image-6\nVersion: 6-1\nArchitecture: all\nMaintainer: n <n@n.invalid>\nDescription: n\n"
+    (tree / "DEBIAN" / "control").write_text(control)
+    deb = folder / "linux-image-6_6-1_all.deb"
+    subprocess.run(["dpkg-deb", "--build", tree, deb], check=True, stdout=subprocess.DEVNULL)
+    return deb
+
+
+def test_only_whole_packages_are_unpacked(tmp_path: Path) -> None:
+    deb = _package(tmp_path, 1 << 20)
+    stock._extract(deb, tmp_path / "whole")
+    found = sorted(path.relative_to(tmp_path / "whole") for path in (tmp_path / "whole").rglob("*") if path.is_file())
+    assert found == [Path("boot/vmlinuz-6"), Path("usr/lib/debug/boot/vmlinux-6")]
+    assert (tmp_path / "whole" / found[1]).stat().st_size == 1 << 20
+    content = bytearray(deb.read_bytes())
+    content[len(content) // 2 : len(content) // 2 + 4096] = os.urandom(4096)
+    deb.write_bytes(content)
+    with pytest.raises(InfrastructureError, match=r"linux-image-6_6-1_all\.deb cannot be unpacked to its end"):
+        stock._extract(deb, tmp_path / "damaged")
+
+
+class FakeApt(stock._Apt):
+    """`apt-get download` that writes `contents` in turn, into the folder it is given."""
+
+    def __init__(self, folder: Path, contents: list[bytes]) -> None:
+        (folder / "debs").mkdir(parents=True, exist_ok=True)
+        self.folder, self.contents, self.told = folder, contents, list[str]()
+        self.notice = self.told.append
+
+    def run(self, *words: str, program: str = "apt-get", cwd: Path | None = None, what: str = "") -> str:
+        assert cwd is not None
+        (cwd / f"{words[1].replace('=', '_')}_all.deb").write_bytes(self.contents.pop(0))
+        return ""
+
+
+def test_a_damaged_download_is_fetched_anew(tmp_path: Path) -> None:
+    good = hashlib.sha256(b"good").hexdigest()
+    apt = FakeApt(tmp_path, [b"damaged", b"good"])
+    (deb,) = apt.download([("linux-image-6", "6-2", good)])
+    assert deb.read_bytes() == b"good"
+    assert apt.told == ["linux-image-6_6-2_all.deb is damaged; fetching it anew"]
+    with pytest.raises(InfrastructureError, match="linux-image-6 6-2 does not have the SHA-256"):
+        FakeApt(tmp_path, [b"damaged", b"damaged"]).download([("linux-image-6", "6-2", good)])
+
+
+def test_packages_of_another_version_do_not_mix_in(tmp_path: Path) -> None:
+    # Debian's 6.1.192-1 and 6.1.192-2 have the same package names.
+    apt = FakeApt(tmp_path, [b"good"])
+    for old in (
+        tmp_path / "debs" / "linux-image-6_6-1_all.deb",
+        tmp_path / "debs" / "6-1" / "linux-image-6_6-1_all.deb",
+    ):
+        old.parent.mkdir(exist_ok=True)
+        old.write_bytes(b"stale")
+    debs = apt.download([("linux-image-6", "6-2", hashlib.sha256(b"good").hexdigest())])
+    assert list((tmp_path / "debs").rglob("*.deb")) == debs
+
+
+def test_a_relative_cache_is_made_absolute(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("GDB_LMB_CACHE", "here")
+    assert stock.cache_folder() == tmp_path / "here"
 
 
 def test_names() -> None:

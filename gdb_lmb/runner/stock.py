@@ -10,15 +10,21 @@ from __future__ import annotations
 
 import argparse
 import fcntl
+import hashlib
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
+import tarfile
+import tempfile
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import TextIO
 
 from gdb_lmb.errors import InfrastructureError, LmbError, UsageError
 
@@ -28,6 +34,17 @@ NEEDED_BYTES = 3 << 30
 """Free disk that a fetch wants: packages, and the unpacked debug file beside them."""
 
 _APT_TIMEOUT_S = 3600
+_PROGRESS_STEP_PERCENT = 10
+_WANTED = re.compile(
+    r"boot/(vmlinuz|config)-[^/]+|(usr/)?lib/modules/[^/]+/vmlinuz|usr/lib/debug/(boot/vmlinux-[^/]+|lib/modules/[^/]+/vmlinux)"
+)
+# How this machine reaches the archive goes with us; what apt fetches, and how it checks it, does not.
+_CARRIED = re.compile(
+    r"Acquire::(https?|ftp|tor|Retries|ForceIPv[46]|Check-Valid-Until|Check-Date|Max-)", re.IGNORECASE
+)
+_RELEASES = frozenset(
+    {"bullseye", "bookworm", "trixie", "forky", "sid"} | {"oldoldstable", "oldstable", "stable", "testing", "unstable"}
+)
 
 
 @dataclass(frozen=True)
@@ -87,7 +104,8 @@ class KernelFiles:
 
 def cache_folder() -> Path:
     """Return the cache: $GDB_LMB_CACHE, or ~/.cache/gdb-lmb."""
-    return Path(os.environ.get("GDB_LMB_CACHE") or Path.home() / ".cache" / "gdb-lmb")
+    # Absolute, because apt runs in another folder and the manifest outlives this process.
+    return Path(os.environ.get("GDB_LMB_CACHE") or Path.home() / ".cache" / "gdb-lmb").absolute()
 
 
 def is_name(text: str) -> bool:
@@ -134,21 +152,21 @@ def get_kernel(name: str, notice: Callable[[str], None]) -> KernelFiles:
     Two at once are safe: the second waits and finds it. What was fetched before an interruption is kept.
     """
     row = NAMES[name]
-    for program in ("apt-get", "apt-cache", "dpkg-deb", "tar"):
+    for program in ("apt-get", "apt-cache", "apt-config", "dpkg", "dpkg-deb"):
         if shutil.which(program) is None:
             raise InfrastructureError(f"{program} not found: distribution kernels come as Debian packages")
     if not KEYRING.is_file():
         raise InfrastructureError(f"{KEYRING} not found; apt-get install debian-archive-keyring")
     home = _home(name)
-    with _locked(home):
-        apt = _Apt(home / "apt", row)
+    with _locked(home, lambda: notice(f"{name}: waiting for another get-kernel")) as lock:
+        apt = _Apt(home / "apt", row, lock, lambda text: notice(f"{name}: {text}"))
         notice(f"{name}: asking the archive for the newest version")
         apt.run("update")
         packages = apt.newest()
         version = packages[0][1]
         held = cached(name)
         if held is not None and held.version == version:
-            notice(f"{name}: {version} is in the cache")
+            notice(f"{name}: {version} is in the cache{drift(held)}")
             return held
         free = shutil.disk_usage(home).free
         if free < NEEDED_BYTES:
@@ -162,12 +180,17 @@ def get_kernel(name: str, notice: Callable[[str], None]) -> KernelFiles:
 
 
 @contextmanager
-def _locked(home: Path) -> Iterator[None]:
+def _locked(home: Path, waiting: Callable[[], None]) -> Iterator[int]:
+    """Hold this name's lock; yields its descriptor, which apt inherits: it may outlive a killed parent."""
     try:
         home.mkdir(parents=True, exist_ok=True)
         with (home / "lock").open("w") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
-            yield
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                waiting()
+                fcntl.flock(lock, fcntl.LOCK_EX)
+            yield lock.fileno()
     except OSError as error:
         raise InfrastructureError(f"cannot write the cache {home}: {error.strerror or error}") from None
 
@@ -175,33 +198,32 @@ def _locked(home: Path) -> Iterator[None]:
 def archive_address(sources: str, *, security: bool = False) -> str | None:
     """Return the address of the Debian archive from the text of apt's sources, either format.
 
-    The archive is the one that has the release itself; with `security`, the one that has its fixes.
+    The archive is the one that has the release itself; with `security`, the one that has its fixes. Others
+    call their suites the same, so one signed with Debian's keyring comes first, then one called "debian".
     """
-    found: dict[str, set[str]] = {}
-    for block in sources.split("\n\n"):
-        fields: dict[str, str] = {}
-        for line in block.splitlines():
-            if line.startswith("#"):
-                continue
-            key, colon, value = line.partition(":")
-            if colon and key.strip() in ("Types", "URIs", "Suites", "Components", "Enabled"):
-                fields[key.strip()] = value.strip()
-            words = [word for word in _without_options(line).split() if word]
-            if len(words) >= 4 and words[0] == "deb" and "main" in words[3:]:
-                found.setdefault(words[1], set()).add(words[2])
-        types = fields.get("Types", "").split()
-        if "deb" in types and "main" in fields.get("Components", "").split() and fields.get("Enabled") != "no":
-            for uri in fields.get("URIs", "").split():
-                found.setdefault(uri, set()).update(fields.get("Suites", "").split())
-    releases = {"bookworm", "trixie", "forky", "sid", "stable", "testing"}
-    wanted = {f"{release}-security" for release in releases} if security else releases
-    return next((uri for uri, suites in found.items() if suites & wanted), None)
+    wanted = {f"{release}-security" for release in _RELEASES} if security else _RELEASES
+    found = [
+        (KEYRING.name not in signed_by, "/debian" not in uri, place, uri)
+        for place, (uri, suites, signed_by) in enumerate(_read_sources(sources))
+        if wanted & suites
+    ]
+    return min(found)[3] if found else None
 
 
-def _without_options(line: str) -> str:
-    """Return a one-line source without its "[signed-by=…]"."""
-    before, bracket, rest = line.partition("[")
-    return before + rest.partition("]")[2] if bracket else line
+def _read_sources(sources: str) -> Iterator[tuple[str, set[str], str]]:
+    """Yield (address, suites, what it is signed by) of each enabled binary source with the main component."""
+    for line in sources.splitlines():
+        one = re.fullmatch(r"deb\s+(?:\[([^]]*)\]\s+)?(\S+)\s+(\S+)\s+([^#]+)(?:#.*)?", line.strip())
+        if one and "main" in one[4].split():
+            yield one[2], {one[3]}, one[1] or ""
+    plain = "\n".join(line.rstrip() for line in sources.splitlines() if not line.startswith("#"))
+    for block in plain.split("\n\n"):
+        folded = re.findall(r"^([A-Za-z-]+):(.*(?:\n[ \t].*)*)", block, re.MULTILINE)
+        fields = {key.lower(): value.split() for key, value in folded}
+        enabled = [word.lower() for word in fields.get("enabled", [])] not in (["no"], ["false"], ["0"])
+        if enabled and "deb" in fields.get("types", []) and "main" in fields.get("components", []):
+            for uri in fields.get("uris", []):
+                yield uri, set(fields.get("suites", [])), " ".join(fields.get("signed-by", []))
 
 
 def _system_sources() -> str:
@@ -213,13 +235,13 @@ def _system_sources() -> str:
 class _Apt:
     """apt with a configuration of its own."""
 
-    def __init__(self, folder: Path, row: Name) -> None:
+    def __init__(self, folder: Path, row: Name, lock: int, notice: Callable[[str], None]) -> None:
         sources = _system_sources()
         address = archive_address(sources)
         if address is None:
             raise InfrastructureError("this machine's apt sources name no Debian archive with its main component")
         fixes = archive_address(sources, security=True)
-        self.folder, self.row = folder, row
+        self.folder, self.row, self.lock, self.notice = folder, row, lock, notice
         for part in ("etc", "state/lists/partial", "cache/archives/partial", "debs"):
             (folder / part).mkdir(parents=True, exist_ok=True)
         (folder / "state" / "status").touch()
@@ -238,24 +260,54 @@ class _Apt:
             "Dir::State": f"{folder}/state/", "Dir::State::status": f"{folder}/state/status",
             "Dir::Cache": f"{folder}/cache/", "Dir::Cache::pkgcache": "", "Dir::Cache::srcpkgcache": "",
             "APT::Architecture": row.arch, "APT::Sandbox::User": "", "APT::Update::Error-Mode": "any",
-            "Acquire::Languages": "none",
+            "Dir::Etc::netrc": "/etc/apt/auth.conf", "Dir::Etc::netrcparts": "/etc/apt/auth.conf.d",
+            "Acquire::Languages": "none", "Acquire::GzipIndexes": "true",
         }  # fmt: skip
         text = "".join(f'{key} "{value}";\n' for key, value in settings.items())
-        (folder / "apt.conf").write_text(f'{text}APT::Architectures {{ "{row.arch}"; }};\n')
+        system = subprocess.run(["apt-config", "dump"], check=False, text=True, capture_output=True).stdout
+        carried = "".join(f"{line}\n" for line in system.splitlines() if _CARRIED.match(line))
+        config = folder / "apt.conf"
+        config.touch()
+        config.chmod(0o600)  # a proxy's address may hold a password
+        config.write_text(f'{carried}{text}APT::Architectures {{ "{row.arch}"; }};\n')
 
-    def run(self, *words: str, program: str = "apt-get", cwd: Path | None = None) -> str:
-        """Run apt, its progress on our stderr where that is a terminal; return what it printed."""
+    def run(self, *words: str, program: str = "apt-get", cwd: Path | None = None, what: str = "") -> str:
+        """Run apt and return what it printed; with `what`, tell how far it is."""
         environment = {**os.environ, "APT_CONFIG": str(self.folder / "apt.conf"), "LC_ALL": "C"}
-        done = subprocess.run(
-            [program, *words],
-            env=environment, cwd=cwd, timeout=_APT_TIMEOUT_S, check=False, text=True,
-            capture_output=True,
-        )  # fmt: skip
-        if done.returncode:
-            lines = [line for line in done.stderr.splitlines() if line.startswith(("E:", "W:"))]
-            why = lines[0] if lines else f"exit status {done.returncode}"
-            raise InfrastructureError(f"{program} {words[0]} failed: {why}")
-        return done.stdout
+        with tempfile.TemporaryFile("w+") as out, tempfile.TemporaryFile("w+") as err:
+            reader, writer = os.pipe()
+            with os.fdopen(reader) as status:
+                try:
+                    process = subprocess.Popen(
+                        [program, *words, *(["-o", f"APT::Status-Fd={writer}"] if what else [])],
+                        env=environment, cwd=cwd, stdout=out, stderr=err, pass_fds=(self.lock, writer),
+                    )  # fmt: skip
+                finally:
+                    os.close(writer)
+                deadline = threading.Timer(_APT_TIMEOUT_S, process.kill)
+                deadline.start()
+                try:
+                    with process:
+                        self._follow(status, what)
+                finally:
+                    deadline.cancel()
+            out.seek(0)
+            err.seek(0)
+            if process.returncode:
+                lines = [line for line in err.read().splitlines() if line.startswith(("E:", "W:"))]
+                why = lines[0] if lines else f"exit status {process.returncode}"
+                raise InfrastructureError(f"{program} {words[0]} failed: {why}")
+            return out.read()
+
+    def _follow(self, status: TextIO, what: str) -> None:
+        """Tell about every tenth of a download, from apt's "dlstatus:NUMBER:PERCENT:TEXT" lines."""
+        told = 0
+        for line in status:
+            words = line.split(":")
+            percent = float(words[2]) if len(words) > 3 and words[0] == "dlstatus" else 0.0
+            if percent >= told + _PROGRESS_STEP_PERCENT:
+                told = int(percent) // _PROGRESS_STEP_PERCENT * _PROGRESS_STEP_PERCENT
+                self.notice(f"{what}: {told} %")
 
     def newest(self) -> list[tuple[str, str, str]]:
         """Return (package, version, SHA-256) of the newest image and what belongs to it."""
@@ -288,30 +340,79 @@ class _Apt:
         return rows
 
     def download(self, packages: list[tuple[str, str, str]]) -> list[Path]:
-        """Fetch the packages; apt goes on where it was interrupted and checks every hash."""
-        folder = self.folder / "debs"
-        for package, version, _ in packages:
-            self.run("download", f"{package}={version}", cwd=folder)
-        debs = [deb for package, _, _ in packages for deb in folder.glob(f"{package}_*.deb")]
-        if len(debs) < len(packages):
-            raise InfrastructureError(f"apt-get download left {len(debs)} of {len(packages)} packages in {folder}")
-        return debs
+        """Fetch the packages; apt goes on where it was interrupted, and every hash is checked here.
+
+        apt itself takes a file of the right size for the right one.
+        """
+        # A folder for each version: the same package of another version, half fetched, must not mix in.
+        folder = self.folder / "debs" / _safe(packages[0][1])
+        for old in (self.folder / "debs").iterdir():
+            if old != folder:
+                shutil.rmtree(old) if old.is_dir() else old.unlink()
+        folder.mkdir(exist_ok=True)
+        return [self._download_one(folder, *package) for package in packages]
+
+    def _download_one(self, folder: Path, package: str, version: str, digest: str) -> Path:
+        for _ in range(2):
+            self.run("download", f"{package}={version}", cwd=folder, what=package)
+            for deb in folder.glob(f"{package}_*.deb"):
+                if _sha256(deb) == digest:
+                    return deb
+                self.notice(f"{deb.name} is damaged; fetching it anew")
+                deb.unlink()
+        raise InfrastructureError(f"{package} {version} does not have the SHA-256 that the archive signed for")
+
+
+def _safe(version: str) -> str:
+    return "".join(c if c.isalnum() or c in ".+-~" else "_" for c in version)
+
+
+def _sha256(path: Path) -> str:
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def _extract(deb: Path, work: Path) -> None:
+    """Take the wanted members out of one package.
+
+    Raises: InfrastructureError unless the package could be read to its end.
+    """
+    with subprocess.Popen(
+        ["dpkg-deb", "--fsys-tarfile", deb], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+    ) as unpacked:
+        assert unpacked.stdout is not None
+        try:
+            with tarfile.open(fileobj=unpacked.stdout, mode="r|", bufsize=1 << 20) as members:
+                for member in members:
+                    path = member.name.removeprefix("./")
+                    content = members.extractfile(member) if member.isfile() and _WANTED.fullmatch(path) else None
+                    if content is not None:
+                        (work / path).parent.mkdir(parents=True, exist_ok=True)
+                        with (work / path).open("wb") as target:
+                            shutil.copyfileobj(content, target, 1 << 20)
+            # What follows the last member: dpkg-deb must not die of a closed pipe.
+            while unpacked.stdout.read(1 << 20):
+                pass
+            whole = unpacked.wait() == 0
+        except tarfile.TarError:
+            whole = False
+        finally:
+            unpacked.kill()
+    if not whole:
+        raise InfrastructureError(f"{deb.name} cannot be unpacked to its end")
 
 
 def _unpack(row: Name, home: Path, version: str, debs: list[Path], hashes: dict[str, str]) -> KernelFiles:
     """Take the image and the debug file out of the packages, in a folder that appears whole or not at all."""
-    safe = "".join(c if c.isalnum() or c in ".+-~" else "_" for c in version)
+    safe = _safe(version)
     final, work = home / safe, home / f"{safe}.partial"
     shutil.rmtree(work, ignore_errors=True)
     work.mkdir()
-    wanted = ["*/vmlinuz*", "*/vmlinux*", "*/boot/config-*"]
     for deb in debs:
-        with subprocess.Popen(["dpkg-deb", "--fsys-tarfile", deb], stdout=subprocess.PIPE) as unpacked:
-            # tar fails where a package has none of the members; what is missing is seen below.
-            subprocess.run(
-                ["tar", "-x", "-C", work, "--wildcards", "--no-anchored", *wanted],
-                stdin=unpacked.stdout, stderr=subprocess.DEVNULL, check=False,
-            )  # fmt: skip
+        _extract(deb, work)
     found = [path for path in work.rglob("vmlinu*") if path.is_file() and not path.is_symlink()]
     images = [path for path in found if path.name.startswith("vmlinuz")]
     symbols = [path for path in found if path.name.startswith("vmlinux") and "debug" in path.parts]
