@@ -298,7 +298,8 @@ def _last_touching(operations: Sequence[_Done], difference: Difference) -> _Done
         return None
     for done in reversed(operations):
         operation = done.operation
-        if operation.op in _CHANGES.get(difference.where, ()):
+        # What failed changed nothing.
+        if done.result >= 0 and operation.op in _CHANGES.get(difference.where, ()):
             base = done.result if operation.op == "alloc" else operation.base
             if base <= difference.address <= base + operation.size:
                 return done

@@ -14,7 +14,8 @@ import pytest
 
 from gdb_lmb.errors import InfrastructureError, UsageError
 from gdb_lmb.runner import stock
-from gdb_lmb.runner.stock import KernelFiles, archive_address, find_kernel, is_name
+from gdb_lmb.runner.apt import Apt, archive_address
+from gdb_lmb.runner.stock import KernelFiles, find_kernel, is_name
 
 ONE_LINE = """\
 # deb http://commented.invalid/debian bookworm main
@@ -90,7 +91,7 @@ def test_only_whole_packages_are_unpacked(tmp_path: Path) -> None:
         stock._extract(deb, tmp_path / "damaged")
 
 
-class FakeApt(stock._Apt):
+class FakeApt(Apt):
     """`apt-get download` that writes `contents` in turn, into the folder it is given."""
 
     def __init__(self, folder: Path, contents: list[bytes]) -> None:

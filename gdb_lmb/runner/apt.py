@@ -1,0 +1,223 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""apt with a configuration of its own: the machine's archive, the machine's proxy, nothing else of it."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import shutil
+import subprocess
+import tempfile
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TextIO
+
+from gdb_lmb.errors import InfrastructureError
+
+KEYRING = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
+_APT_TIMEOUT_S = 3600
+_PROGRESS_STEP_PERCENT = 10
+# How this machine reaches the archive goes with us; what apt fetches, and how it checks it, does not.
+_CARRIED = re.compile(
+    r"Acquire::(https?|ftp|tor|Retries|ForceIPv[46]|Check-Valid-Until|Check-Date|Max-)", re.IGNORECASE
+)
+_RELEASES = frozenset(
+    {"bullseye", "bookworm", "trixie", "forky", "sid"} | {"oldoldstable", "oldstable", "stable", "testing", "unstable"}
+)
+
+
+@dataclass(frozen=True)
+class Name:
+    """A kernel that can be asked for: where its newest version lives and how its packages are called.
+
+    `suites` of the Debian archive are tried together; `image` is the start of the image package's name.
+    """
+
+    name: str
+    suites: tuple[str, ...]
+    image: str
+    flavour: str
+    arch: str
+
+
+def archive_address(sources: str, *, security: bool = False) -> str | None:
+    """Return the address of the Debian archive from the text of apt's sources, either format.
+
+    The archive is the one that has the release itself; with `security`, the one that has its fixes. Others
+    call their suites the same, so one signed with Debian's keyring comes first, then one called "debian".
+    """
+    wanted = {f"{release}-security" for release in _RELEASES} if security else _RELEASES
+    found = [
+        (KEYRING.name not in signed_by, "/debian" not in uri, place, uri)
+        for place, (uri, suites, signed_by) in enumerate(_read_sources(sources))
+        if wanted & suites
+    ]
+    return min(found)[3] if found else None
+
+
+def _read_sources(sources: str) -> Iterator[tuple[str, set[str], str]]:
+    """Yield (address, suites, what it is signed by) of each enabled binary source with the main component."""
+    for line in sources.splitlines():
+        one = re.fullmatch(r"deb\s+(?:\[([^]]*)\]\s+)?(\S+)\s+(\S+)\s+([^#]+)(?:#.*)?", line.strip())
+        if one and "main" in one[4].split():
+            yield one[2], {one[3]}, one[1] or ""
+    plain = "\n".join(line.rstrip() for line in sources.splitlines() if not line.startswith("#"))
+    for block in plain.split("\n\n"):
+        folded = re.findall(r"^([A-Za-z-]+):(.*(?:\n[ \t].*)*)", block, re.MULTILINE)
+        fields = {key.lower(): value.split() for key, value in folded}
+        enabled = [word.lower() for word in fields.get("enabled", [])] not in (["no"], ["false"], ["0"])
+        if enabled and "deb" in fields.get("types", []) and "main" in fields.get("components", []):
+            for uri in fields.get("uris", []):
+                yield uri, set(fields.get("suites", [])), " ".join(fields.get("signed-by", []))
+
+
+def _system_sources() -> str:
+    folder = Path("/etc/apt/sources.list.d")
+    paths = [Path("/etc/apt/sources.list"), *sorted([*folder.glob("*.list"), *folder.glob("*.sources")])]
+    return "\n\n".join(path.read_text(errors="replace") for path in paths if path.is_file())
+
+
+class Apt:
+    """apt with a configuration of its own."""
+
+    def __init__(self, folder: Path, row: Name, lock: int, notice: Callable[[str], None]) -> None:
+        sources = _system_sources()
+        address = archive_address(sources)
+        if address is None:
+            raise InfrastructureError("this machine's apt sources name no Debian archive with its main component")
+        fixes = archive_address(sources, security=True)
+        self.folder, self.row, self.lock, self.notice = folder, row, lock, notice
+        for part in ("etc", "state/lists/partial", "cache/archives/partial", "debs"):
+            (folder / part).mkdir(parents=True, exist_ok=True)
+        (folder / "state" / "status").touch()
+        lines = []
+        for suite in row.suites:
+            uri = fixes if suite.endswith("-security") else address
+            # A machine without security updates has no address for them; then the release itself will do.
+            if uri is not None:
+                lines.append(f"deb [arch={row.arch} signed-by={KEYRING}] {uri} {suite} main\n")
+        (folder / "etc" / "sources.list").write_text("".join(lines))
+        settings = {
+            "Dir::Etc": f"{folder}/etc/", "Dir::Etc::main": "/dev/null", "Dir::Etc::parts": "/dev/null",
+            "Dir::Etc::sourcelist": f"{folder}/etc/sources.list", "Dir::Etc::sourceparts": "/dev/null",
+            "Dir::Etc::preferences": "/dev/null", "Dir::Etc::preferencesparts": "/dev/null",
+            "Dir::Etc::trusted": "/dev/null", "Dir::Etc::trustedparts": "/dev/null",
+            "Dir::State": f"{folder}/state/", "Dir::State::status": f"{folder}/state/status",
+            "Dir::Cache": f"{folder}/cache/", "Dir::Cache::pkgcache": "", "Dir::Cache::srcpkgcache": "",
+            "APT::Architecture": row.arch, "APT::Sandbox::User": "", "APT::Update::Error-Mode": "any",
+            "Dir::Etc::netrc": "/etc/apt/auth.conf", "Dir::Etc::netrcparts": "/etc/apt/auth.conf.d",
+            "Acquire::Languages": "none", "Acquire::GzipIndexes": "true",
+        }  # fmt: skip
+        text = "".join(f'{key} "{value}";\n' for key, value in settings.items())
+        system = subprocess.run(["apt-config", "dump"], check=False, text=True, capture_output=True).stdout
+        carried = "".join(f"{line}\n" for line in system.splitlines() if _CARRIED.match(line))
+        config = folder / "apt.conf"
+        config.touch()
+        config.chmod(0o600)  # a proxy's address may hold a password
+        config.write_text(f'{carried}{text}APT::Architectures {{ "{row.arch}"; }};\n')
+
+    def run(self, *words: str, program: str = "apt-get", cwd: Path | None = None, what: str = "") -> str:
+        """Run apt and return what it printed; with `what`, tell how far it is."""
+        environment = {**os.environ, "APT_CONFIG": str(self.folder / "apt.conf"), "LC_ALL": "C"}
+        with tempfile.TemporaryFile("w+") as out, tempfile.TemporaryFile("w+") as err:
+            reader, writer = os.pipe()
+            with os.fdopen(reader) as status:
+                try:
+                    process = subprocess.Popen(
+                        [program, *words, *(["-o", f"APT::Status-Fd={writer}"] if what else [])],
+                        env=environment, cwd=cwd, stdout=out, stderr=err, pass_fds=(self.lock, writer),
+                    )  # fmt: skip
+                finally:
+                    os.close(writer)
+                deadline = threading.Timer(_APT_TIMEOUT_S, process.kill)
+                deadline.start()
+                try:
+                    with process:
+                        self._follow(status, what)
+                finally:
+                    deadline.cancel()
+            out.seek(0)
+            err.seek(0)
+            if process.returncode:
+                lines = [line for line in err.read().splitlines() if line.startswith(("E:", "W:"))]
+                why = lines[0] if lines else f"exit status {process.returncode}"
+                raise InfrastructureError(f"{program} {words[0]} failed: {why}")
+            return out.read()
+
+    def _follow(self, status: TextIO, what: str) -> None:
+        """Tell about every tenth of a download, from apt's "dlstatus:NUMBER:PERCENT:TEXT" lines."""
+        told = 0
+        for line in status:
+            words = line.split(":")
+            percent = float(words[2]) if len(words) > 3 and words[0] == "dlstatus" else 0.0
+            if percent >= told + _PROGRESS_STEP_PERCENT:
+                told = int(percent) // _PROGRESS_STEP_PERCENT * _PROGRESS_STEP_PERCENT
+                self.notice(f"{what}: {told} %")
+
+    def newest(self) -> list[tuple[str, str, str]]:
+        """Return (package, version, SHA-256) of the newest image and what belongs to it."""
+        names = self.run("pkgnames", self.row.image, program="apt-cache").split()
+        images = [name for name in names if name.endswith(f"-{self.row.flavour}")]
+        shown = [row for name in images for row in self._show(name)]
+        if not shown:
+            raise InfrastructureError(f"the archive has no package {self.row.image}*-{self.row.flavour} any more")
+        best = shown[0]
+        for row in shown[1:]:
+            if subprocess.run(["dpkg", "--compare-versions", row[1], "gt", best[1]], check=False).returncode == 0:
+                best = row
+        # Since 7.x the image itself is in a package of its own, linux-binary-*.
+        others = [f"{best[0]}-dbg", best[0].replace("linux-image-", "linux-binary-")]
+        rest = [row for name in others for row in self._show(name) if row[1] == best[1]]
+        if not any(name.endswith("-dbg") for name, _, _ in rest):
+            raise InfrastructureError(f"the archive has no debug symbols of {best[0]} {best[1]}; try again later")
+        return [best, *rest]
+
+    def _show(self, package: str) -> list[tuple[str, str, str]]:
+        try:
+            text = self.run("show", package, program="apt-cache")
+        except InfrastructureError:
+            return []
+        rows = []
+        for block in text.split("\n\n"):
+            fields = dict(line.split(": ", 1) for line in block.splitlines() if ": " in line and line[0] != " ")
+            if fields.get("Package") == package and "SHA256" in fields:
+                rows.append((package, fields["Version"], fields["SHA256"]))
+        return rows
+
+    def download(self, packages: list[tuple[str, str, str]]) -> list[Path]:
+        """Fetch the packages; apt goes on where it was interrupted, and every hash is checked here.
+
+        apt itself takes a file of the right size for the right one.
+        """
+        # A folder for each version: the same package of another version, half fetched, must not mix in.
+        folder = self.folder / "debs" / safe_name(packages[0][1])
+        for old in (self.folder / "debs").iterdir():
+            if old != folder:
+                shutil.rmtree(old) if old.is_dir() else old.unlink()
+        folder.mkdir(exist_ok=True)
+        return [self._download_one(folder, *package) for package in packages]
+
+    def _download_one(self, folder: Path, package: str, version: str, digest: str) -> Path:
+        for _ in range(2):
+            self.run("download", f"{package}={version}", cwd=folder, what=package)
+            for deb in folder.glob(f"{package}_*.deb"):
+                if _sha256(deb) == digest:
+                    return deb
+                self.notice(f"{deb.name} is damaged; fetching it anew")
+                deb.unlink()
+        raise InfrastructureError(f"{package} {version} does not have the SHA-256 that the archive signed for")
+
+
+def safe_name(version: str) -> str:
+    return "".join(c if c.isalnum() or c in ".+-~" else "_" for c in version)
+
+
+def _sha256(path: Path) -> str:
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
