@@ -12,7 +12,7 @@ from typing import Literal
 
 from gdb_lmb.errors import ReadError
 from gdb_lmb.layout.fields import Field, Struct
-from gdb_lmb.layout.lmb import LmbProgram, Table
+from gdb_lmb.layout.program import LmbProgram, Table
 from gdb_lmb.model.lmb import LmbModel
 from gdb_lmb.trace import Operation
 

@@ -24,7 +24,7 @@ from hypothesis import strategies as st
 
 from gdb_lmb.checks import CHECKS, MAX_LISTED, check
 from gdb_lmb.errors import NotReadyError, ReadError
-from gdb_lmb.layout import lmb
+from gdb_lmb.layout import blocks
 from gdb_lmb.layout.lmb import decode
 from gdb_lmb.memory import BoundedMemory, Memory
 from gdb_lmb.model.lmb import LmbConfig, LmbModel
@@ -500,14 +500,14 @@ class EndlessChain:
 
 @pytest.mark.parametrize(("block_size", "most"), [(1024, 4 << 20), (1 << 20, 24 << 20)])
 def test_endless_block_chain_ends(monkeypatch: pytest.MonkeyPatch, block_size: int, most: int) -> None:
-    monkeypatch.setattr(lmb, "MAX_STORAGE_BYTES", most)
+    monkeypatch.setattr(blocks, "MAX_STORAGE_BYTES", most)
     s = state("x86_64-static")
     s.restore()
     program = s.image.program
     s.image.lmb("block_size", block_size)
     s.image.put(program.block, s.places["headers"][0][0], "link.next", 0xFFFF900000000000)
     memory = CountingMemory(EndlessChain(s.image, block_size))
-    snapshot = lmb.decode(replace(program, log=None, ops=None), memory)
+    snapshot = decode(replace(program, log=None, ops=None), memory)
     assert any("the block list holds more than" in defect.what for defect in snapshot.defects)
     assert memory.bytes_read <= most + (1 << 20)
     findings = check(snapshot)

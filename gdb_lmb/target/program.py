@@ -7,7 +7,7 @@ import gdb
 
 from gdb_lmb.errors import LayoutError
 from gdb_lmb.layout.fields import Struct
-from gdb_lmb.layout.lmb import LmbProgram, Table
+from gdb_lmb.layout.program import LmbProgram, Table
 from gdb_lmb.target.types import byte_order, element_type, enum_names, member_type, struct_of
 
 DEFAULT_PAGE_SIZE = 4096
