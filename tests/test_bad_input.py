@@ -107,3 +107,25 @@ def test_qemu_killed_in_the_middle_of_a_walk(fixture_kernel: Path, tmp_path: Pat
     assert "lmb-check: there is no guest: connect with" in output
     assert '"checks": []' in output
     assert "storage-corrupt" not in output and "Traceback" not in output
+
+
+@pytest.mark.kernel
+def test_running_guest(fixture_kernel: Path, tmp_path: Path) -> None:
+    with subprocess.Popen(
+        ["qemu-system-x86_64", "-nodefaults", "-display", "none", "-S", "-kernel", fixture_kernel, "-m", "64M",
+         "-gdb", f"unix:{tmp_path}/s,server=on,wait=off"],
+        stderr=subprocess.DEVNULL,
+    ) as qemu:  # fmt: skip
+        try:
+            deadline = time.monotonic() + 20
+            while not (tmp_path / "s").exists():
+                assert time.monotonic() < deadline, "QEMU did not open its socket"
+                time.sleep(0.05)
+            output = gdb(
+                f"source {LOAD}", f"file {fixture_kernel}", f"target remote {tmp_path}/s", "continue &", "lmb-check",
+                "lmb-dump", "interrupt", "kill",
+            )  # fmt: skip
+        finally:
+            qemu.kill()
+    assert "lmb-check: the guest is running: stop it first" in output
+    assert "lmb-dump: the guest is running: stop it first" in output
