@@ -39,9 +39,11 @@ def test_killed_at_a_random_moment(guest: Path, number: int) -> None:
     which = SIGNALS[number % len(SIGNALS)]
     tool.process.send_signal(which)
     status, _, err = tool.finish(30)
-    # Before our handlers are in place the signal itself ends the interpreter.
-    assert status in (-which, 128 + which), err
     assert tool.left_behind() == []
+    # Before our handlers are in place the signal itself ends the interpreter; a Ctrl-C while it imports its
+    # site modules, an editable install's finder among them, ends it with a status of its own.
+    starting = which == signal.SIGINT and "init_import_site" in err and "dispatch" not in err
+    assert status in (-which, 128 + which) or starting, err
     # Only Python's own start-up, before it has read a line of ours, may show a Ctrl-C with a traceback.
     assert "Traceback" not in err or (which == signal.SIGINT and "dispatch" not in err)
     folder.rmdir()
