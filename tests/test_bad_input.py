@@ -71,6 +71,19 @@ def test_no_build_id_but_another_banner(fixture_kernel: Path, tmp_path: Path) ->
 
 
 @pytest.mark.kernel
+def test_a_missing_tabulate_leaves_the_rest(fixture_kernel: Path) -> None:
+    with GuestSession(fixture_kernel) as guest:
+        guest.run_until("lmb_ready")
+        # None in sys.modules is Python's way to say that a module cannot be imported.
+        guest.command("python import sys; sys.modules['tabulate'] = None")
+        with pytest.raises(CommandError, match="lmb-dump: the Python package tabulate is not found: start gdb with"):
+            guest.command("lmb-dump")
+        assert "clean" in guest.command("lmb-check")
+        assert guest.command("lmb-dump --kernel").startswith("LMB configuration:")
+        assert guest.command("lmb-dump --json").startswith("{")
+
+
+@pytest.mark.kernel
 def test_qemu_killed_in_the_middle_of_a_walk(fixture_kernel: Path, tmp_path: Path) -> None:
     # The reader is the real one; at its 20th request a signal ends QEMU, and the walk goes on.
     with subprocess.Popen(
