@@ -74,9 +74,8 @@ def _memblock_regions(regions: RegionList) -> Json:
     return {"cnt": regions.cnt, "max": regions.max, "total_size": hex(regions.total_size), "regions": out}
 
 
-def _memblock_json(snapshot: Snapshot, findings: Sequence[Finding]) -> Json:
-    firmware = snapshot.firmware or FirmwareMap()
-    lists = {regions.name: _memblock_regions(regions) for regions in snapshot.lists}
+def _machine(snapshot: Snapshot) -> Json:
+    """Return what every snapshot begins with."""
     return {
         "schema": SNAPSHOT_SCHEMA,
         "layout": snapshot.layout,
@@ -84,6 +83,14 @@ def _memblock_json(snapshot: Snapshot, findings: Sequence[Finding]) -> Json:
         "byte_order": snapshot.byte_order,
         "bits": snapshot.bits,
         "page_size": hex(snapshot.page_size),
+    }
+
+
+def _memblock_json(snapshot: Snapshot, findings: Sequence[Finding]) -> Json:
+    firmware = snapshot.firmware or FirmwareMap()
+    lists = {regions.name: _memblock_regions(regions) for regions in snapshot.lists}
+    return {
+        **_machine(snapshot),
         "phase": snapshot.phase,
         "torn": snapshot.torn is not None,
         "stop": _stop(snapshot),
@@ -111,12 +118,7 @@ def snapshot_json(snapshot: Snapshot, findings: Sequence[Finding] = ()) -> Json:
         return _memblock_json(snapshot, findings)
     firmware = snapshot.firmware or FirmwareMap()
     return {
-        "schema": SNAPSHOT_SCHEMA,
-        "layout": snapshot.layout,
-        "arch": snapshot.arch,
-        "byte_order": snapshot.byte_order,
-        "bits": snapshot.bits,
-        "page_size": hex(snapshot.page_size),
+        **_machine(snapshot),
         "torn": snapshot.torn is not None,
         "stop": _stop(snapshot),
         "memory": _regions(snapshot, snapshot.memory),
