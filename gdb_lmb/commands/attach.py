@@ -8,7 +8,8 @@ import argparse
 from gdb_lmb.commands.base import LmbCommand, write
 from gdb_lmb.errors import LayoutError
 from gdb_lmb.target.boot import run_to_entry
-from gdb_lmb.target.memblock import find_kernel, locate, move_symbols
+from gdb_lmb.target.linux import find_kernel
+from gdb_lmb.target.place import locate, move_symbols
 from gdb_lmb.target.stop import require_stopped
 
 

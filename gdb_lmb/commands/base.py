@@ -13,7 +13,8 @@ from gdb_lmb.layout.lmb import decode
 from gdb_lmb.memory import BoundedMemory, Meter
 from gdb_lmb.region import Snapshot
 from gdb_lmb.target.identity import require_same_build
-from gdb_lmb.target.memblock import find_kernel, take_memblock
+from gdb_lmb.target.linux import find_kernel
+from gdb_lmb.target.memblock import take_memblock
 from gdb_lmb.target.program import find_lmb, lookup
 from gdb_lmb.target.reader import GdbMemory
 from gdb_lmb.target.stop import current_stop, require_stopped, torn_in

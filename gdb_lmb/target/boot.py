@@ -19,8 +19,9 @@ import gdb
 from gdb_lmb.address import Placement, find_physically
 from gdb_lmb.errors import GuestError, LayoutError, NotReadyError
 from gdb_lmb.memory import BoundedMemory
-from gdb_lmb.target.memblock import Kernel, physical_limit, place, selected_cpu
+from gdb_lmb.target.linux import Kernel
 from gdb_lmb.target.physical import PhysicalMemory
+from gdb_lmb.target.place import physical_limit, place, selected_cpu
 
 SLICE_S = 0.02
 """How long the guest runs between two looks, in seconds: unpacking takes ten times that."""
