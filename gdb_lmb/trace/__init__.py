@@ -1,0 +1,22 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Operations of an early allocator, replayed on its reference model; what differs is told, never raised.
+
+`operation` is one call; `compare` holds two states against each other; `log` replays a guest's own log.
+"""
+
+from gdb_lmb.trace.compare import Difference, compare
+from gdb_lmb.trace.log import LogVerdict, check_log, log_operations
+from gdb_lmb.trace.operation import ARGUMENTS, MAX_LINE_BYTES, Operation, apply, parse_operations
+
+__all__ = [
+    "ARGUMENTS",
+    "MAX_LINE_BYTES",
+    "Difference",
+    "LogVerdict",
+    "Operation",
+    "apply",
+    "check_log",
+    "compare",
+    "log_operations",
+    "parse_operations",
+]
