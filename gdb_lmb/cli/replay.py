@@ -108,12 +108,14 @@ def run(arguments: argparse.Namespace) -> int:
     model = LmbModel(config)
     if arguments.bottom_up:
         model.set_bottom_up(True)
-    results: list[int | str] = []
+    results: list[int | str | None] = []
     with _open(arguments.ops) as file:
         try:
             for operation in parse_operations(_lines(file, MAX_LINE_BYTES), config.bits):
                 result = apply(model, operation)
-                results.append(hex(result) if operation.op == "alloc" and result >= 0 else result)
+                results.append(
+                    hex(result) if operation.op == "alloc" and result is not None and result >= 0 else result
+                )
         except InputError as error:
             raise InputError(f"{arguments.ops}: {error}") from None
     json.dump({"results": results, "snapshot": snapshot_json(model.snapshot())}, sys.stdout)

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from gdb_lmb.model.lmb import LmbConfig, LmbModel
 from gdb_lmb.region import FINDING, Finding, OperationLog, Snapshot
 from gdb_lmb.trace.compare import Difference, compare
-from gdb_lmb.trace.operation import ARGUMENTS, Operation, apply
+from gdb_lmb.trace.operation import OPERATIONS, Operation, apply
 
 _NO_SYMBOL: Callable[[int], str] = hex
 
@@ -127,7 +127,7 @@ def log_operations(log: OperationLog) -> Iterator[Operation | None]:
     """Yield the log's operations, oldest first; None for a record that is none."""
     rows = zip(log.op, log.base, log.size, log.flags, log.align, log.min, log.max, strict=True)
     for op, *arguments in rows:
-        yield Operation(op, *arguments) if op in ARGUMENTS else None
+        yield Operation(op, *arguments) if op in OPERATIONS["lmb-list"] else None
 
 
 @dataclass(frozen=True)
@@ -170,8 +170,8 @@ def _replay(snapshot: Snapshot, log: OperationLog, model: LmbModel, symbol: Call
     return LogVerdict(len(touched), divergence=_diverged(message, *addresses))
 
 
-def _result(value: int) -> str:
-    return str(value) if value < 4096 else hex(value)
+def _result(value: int | None) -> str:
+    return "nothing" if value is None else str(value) if value < 4096 else hex(value)
 
 
 _CHANGES = {"memory": ("add", "remove"), "reserved": ("reserve", "free", "alloc")}
