@@ -13,8 +13,9 @@ from __future__ import annotations
 from bisect import bisect_left, bisect_right
 from collections import deque
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 
+from gdb_lmb.model.lmb_config import EBUSY, EINVAL, ENOMEM, LmbConfig
+from gdb_lmb.model.lmb_plan import Plan, Table, plan_add, plan_remove
 from gdb_lmb.region import (
     LMB_NOMAP,
     Block,
@@ -27,91 +28,9 @@ from gdb_lmb.region import (
     whole_pages,
 )
 
-EINVAL = -22
-EBUSY = -16
-ENOMEM = -12
+__all__ = ["EBUSY", "EINVAL", "ENOMEM", "LmbConfig", "LmbModel"]
 
-
-@dataclass(frozen=True)
-class LmbConfig:
-    """What is fixed when `lmb_init()` runs; sizes in bytes.
-
-    `static` is the number of entries in the initial array; with `klimit` (a physical base, page
-    aligned) the initial storage is the page there instead and `static` is not looked at.
-    """
-
-    static: int = 64
-    klimit: int | None = None
-    block_size: int = 4096
-    entry_size: int = 40
-    header_size: int = 40
-    bits: int = 64
-    page_size: int = 4096
-
-    @property
-    def block_entries(self) -> int:
-        """Return the entries of a grown block (rule 1)."""
-        return (self.block_size - self.header_size) // self.entry_size
-
-    @property
-    def first_entries(self) -> int:
-        """Return the entries of block 0 (rule 1)."""
-        if self.klimit is None:
-            return self.static
-        return (self.page_size - self.header_size) // self.entry_size
-
-    def refusal(self) -> str | None:
-        """Return why `lmb_init()` gives -EINVAL, or None where it does not (rule 1)."""
-        if self.block_size <= 0 or self.block_size & (self.block_size - 1):
-            return f"block size {self.block_size} is no power of two"
-        if self.block_size < self.header_size + 2 * self.entry_size:
-            return (
-                f"block size {self.block_size} holds no header of {self.header_size} and two entries of "
-                f"{self.entry_size} bytes"
-            )
-        if self.first_entries < 2:
-            return f"the initial storage of {self.first_entries} entries is less than 2"
-        return None
-
-
-@dataclass
-class _Table:
-    """One sorted list: parallel columns, `entry` the index of the entry that stores each region."""
-
-    base: list[int]
-    end: list[int]
-    flags: list[int]
-    entry: list[int]
-
-    def touching(self, base: int, end: int) -> tuple[int, int]:
-        """Return the slice [i, j) of regions that overlap or touch [base, end)."""
-        return bisect_left(self.end, base), bisect_right(self.base, end)
-
-    def overlapping(self, base: int, end: int) -> tuple[int, int]:
-        """Return the slice [i, j) of regions that share a byte with [base, end)."""
-        return bisect_right(self.end, base), bisect_left(self.base, end)
-
-
-# base, end, flags and the position (in its table) of the region whose entry it keeps, or None.
-_Piece = tuple[int, int, int, "int | None"]
-
-
-@dataclass(frozen=True)
-class _Plan:
-    """What an operation will do to a table: put `pieces` where the slice [i, j) is."""
-
-    table: _Table
-    i: int
-    j: int
-    pieces: list[_Piece]
-
-    @property
-    def need(self) -> int:
-        """Return the entries needed from the freelist (rule 5: the net growth)."""
-        return max(0, len(self.pieces) - (self.j - self.i))
-
-
-_PlanMaker = Callable[[], _Plan]
+_PlanMaker = Callable[[], Plan]
 
 
 class LmbModel:
@@ -126,8 +45,8 @@ class LmbModel:
         if why:
             raise ValueError(why)
         self.config = config
-        self.memory = _Table([], [], [], [])
-        self.reserved = _Table([], [], [], [])
+        self.memory = Table([], [], [], [])
+        self.reserved = Table([], [], [], [])
         self.phys_addr_max = (1 << config.bits) - 1
         self.current_limit = self.phys_addr_max
         self.bottom_up = False
@@ -141,18 +60,18 @@ class LmbModel:
             self._queue_block(0, 0, config.static)
         else:
             self._queue_block(config.klimit, config.page_size, config.first_entries)
-            self._commit(self._plan_add(self.reserved, config.klimit, config.klimit + config.page_size, 0))
+            self._commit(plan_add(self.reserved, config.klimit, config.klimit + config.page_size, 0))
 
     # -- operations (rule 3) --------------------------------------------------------------------------
 
     def add(self, base: int, size: int, flags: int = 0) -> int:
         """Do `lmb_add()`: put the uncovered pieces of [base, base + size) on the memory list."""
-        return self._refuse(base, size) or self._change(lambda: self._plan_add(self.memory, base, base + size, flags))
+        return self._refuse(base, size) or self._change(lambda: plan_add(self.memory, base, base + size, flags))
 
     def reserve(self, base: int, size: int, flags: int = 0) -> int:
         """Do `lmb_reserve()`: put the uncovered pieces of [base, base + size) on the reserved list."""
         return self._refuse(base, size) or self._change(
-            lambda: self._plan_add(self.reserved, base, base + size, flags), avoid=(base, base + size)
+            lambda: plan_add(self.reserved, base, base + size, flags), avoid=(base, base + size)
         )
 
     def remove(self, base: int, size: int) -> int:
@@ -160,7 +79,7 @@ class LmbModel:
         return (
             self._refuse(base, size)
             or self._refuse_blocks(base, base + size)
-            or self._change(lambda: self._plan_remove(self.memory, base, base + size), avoid=(base, base + size))
+            or self._change(lambda: plan_remove(self.memory, base, base + size), avoid=(base, base + size))
         )
 
     def free(self, base: int, size: int) -> int:
@@ -168,7 +87,7 @@ class LmbModel:
         return (
             self._refuse(base, size)
             or self._refuse_blocks(base, base + size)
-            or self._change(lambda: self._plan_remove(self.reserved, base, base + size))
+            or self._change(lambda: plan_remove(self.reserved, base, base + size))
         )
 
     def alloc(self, size: int, align: int = 0, min: int = 0, max: int = 0, flags: int = 0) -> int:
@@ -181,7 +100,7 @@ class LmbModel:
             base = self._find(size, align, min, max)
             if base is None:
                 return ENOMEM
-            plan = self._plan_add(self.reserved, base, base + size, flags)
+            plan = plan_add(self.reserved, base, base + size, flags)
             if self._enough(plan):
                 self._commit(plan)
                 return base
@@ -310,46 +229,9 @@ class LmbModel:
                 base = reserved.end[r]
                 r += 1
 
-    # -- plans (rules 2, 3, 5) ------------------------------------------------------------------------
+    # -- carrying out (rule 5) ------------------------------------------------------------------------
 
-    @staticmethod
-    def _plan_add(table: _Table, base: int, end: int, flags: int) -> _Plan:
-        """Plan to add the uncovered pieces of [base, end) and to merge what then touches."""
-        i, j = table.touching(base, end)
-        raw: list[_Piece] = []
-        at = base
-        for k in range(i, j):
-            if at < table.base[k] and at < end:
-                raw.append((at, min(table.base[k], end), flags, None))
-            raw.append((table.base[k], table.end[k], table.flags[k], k))
-            at = max(at, table.end[k])
-        if at < end:
-            raw.append((at, end, flags, None))
-        # Nothing on the list touched with equal flags before, so every join here has a new piece in it.
-        pieces: list[_Piece] = []
-        for piece in raw:
-            if pieces and pieces[-1][1] == piece[0] and pieces[-1][2] == piece[2]:
-                last = pieces[-1]
-                pieces[-1] = (last[0], piece[1], last[2], piece[3] if last[3] is None else last[3])
-            else:
-                pieces.append(piece)
-        return _Plan(table, i, j, pieces)
-
-    @staticmethod
-    def _plan_remove(table: _Table, base: int, end: int) -> _Plan:
-        """Plan to trim, split or drop what overlaps [base, end)."""
-        i, j = table.overlapping(base, end)
-        pieces: list[_Piece] = []
-        for k in range(i, j):
-            keeper: int | None = k
-            if table.base[k] < base:
-                pieces.append((table.base[k], base, table.flags[k], keeper))
-                keeper = None
-            if end < table.end[k]:
-                pieces.append((end, table.end[k], table.flags[k], keeper))
-        return _Plan(table, i, j, pieces)
-
-    def _commit(self, plan: _Plan) -> None:
+    def _commit(self, plan: Plan) -> None:
         """Carry a plan out: hand entries on as rule 5 says."""
         table, i, j = plan.table, plan.i, plan.j
         kept = {keeper for _, _, _, keeper in plan.pieces if keeper is not None}
@@ -368,7 +250,7 @@ class LmbModel:
 
     # -- growth (rules 6, 7) --------------------------------------------------------------------------
 
-    def _enough(self, plan: _Plan) -> bool:
+    def _enough(self, plan: Plan) -> bool:
         """Tell whether the plan leaves the last free entry alone."""
         return len(self.free_entries) - plan.need >= 1
 
@@ -388,7 +270,7 @@ class LmbModel:
         base = self._find(size, size, 0, 0, avoid) if self.may_grow else None
         if base is None:
             return False
-        self._commit(self._plan_add(self.reserved, base, base + size, 0))
+        self._commit(plan_add(self.reserved, base, base + size, 0))
         self._queue_block(base, size, self.config.block_entries)
         return True
 
@@ -420,7 +302,7 @@ class LmbModel:
         )
 
 
-def _view(name: str, table: _Table) -> RegionList:
+def _view(name: str, table: Table) -> RegionList:
     sizes = [end - base for base, end in zip(table.base, table.end, strict=True)]
     return RegionList(
         name=name,
