@@ -1,10 +1,13 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Operations of an early allocator, replayed on its reference model; what differs is told, never raised.
 
-`operation` is one call; `compare` holds two states against each other; `log` replays a guest's own log.
+`operation` is one call, `record` that call in a traced boot; `compare` and `diff` hold two states against each
+other; `lockstep` follows a boot; `log` replays a guest's own log.
 """
 
 from gdb_lmb.trace.compare import Difference, compare
+from gdb_lmb.trace.diff import RegionRow, StateDiff, ValueRow, diff
+from gdb_lmb.trace.lockstep import Divergence, Lockstep
 from gdb_lmb.trace.log import LogVerdict, check_log, log_operations
 from gdb_lmb.trace.operation import (
     ARGUMENTS,
@@ -19,6 +22,7 @@ from gdb_lmb.trace.operation import (
     operation_json,
     parse_operations,
 )
+from gdb_lmb.trace.record import Record, Symbol, TraceHeader
 
 __all__ = [
     "ARGUMENTS",
@@ -26,13 +30,22 @@ __all__ = [
     "NO_NID",
     "OPERATIONS",
     "Difference",
+    "Divergence",
     "Kind",
+    "Lockstep",
     "LogVerdict",
     "Model",
     "Operation",
+    "Record",
+    "RegionRow",
+    "StateDiff",
+    "Symbol",
+    "TraceHeader",
+    "ValueRow",
     "apply",
     "check_log",
     "compare",
+    "diff",
     "log_operations",
     "operation_from",
     "operation_json",

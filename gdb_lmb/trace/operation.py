@@ -135,12 +135,19 @@ _MEMBLOCK = {
     "discard": Kind((), NOTHING, lambda m, o: m.discard()),
 }  # fmt: skip
 
+INIT: Mapping[str, Kind] = {
+    "init": Kind(("base", "size", "flags", "align", "min", "max"), ERROR, lambda m, o: 0),
+}
+"""`lmb_init()`, as a log's first record tells of it: what makes a model, and does nothing more to it.
+
+In this order: klimit (0: a static array), the block size, the bits of `phys_addr_t`, the sizes of a block's
+header and of an entry, the number of entries."""
+
 OPERATIONS: Mapping[str, Mapping[str, Kind]] = {"lmb-list": _LMB, "memblock": _MEMBLOCK}
 """The operations of each layout."""
 
 ARGUMENTS: Mapping[str, tuple[str, ...]] = {
-    "init": ("base", "size", "flags", "align", "min", "max"),
-    **{op: kind.arguments for table in OPERATIONS.values() for op, kind in table.items()},
+    op: kind.arguments for table in (INIT, *OPERATIONS.values()) for op, kind in table.items()
 }
 """What each operation takes, whatever the layout: one name means the same in all of them."""
 
