@@ -8,15 +8,18 @@ are numbers. One writer serves guest and model. The schemas are documented in th
 from __future__ import annotations
 
 import json
+from array import array
 from collections.abc import Sequence
 from typing import Any
 
 from gdb_lmb.errors import InputError
 from gdb_lmb.region import (
+    FLAG_NAMES,
     Block,
     Entry,
     Finding,
     FirmwareMap,
+    RegionArray,
     RegionList,
     Snapshot,
     Stop,
@@ -96,12 +99,14 @@ def _memblock_json(snapshot: Snapshot, findings: Sequence[Finding]) -> Json:
         "stop": _stop(snapshot),
         **lists,
         "arrays": [
-            {"list": array.name, "max": array.max, "size": hex(array.size), "static": array.static,
-             "base": None if array.base is None else hex(array.base)}
-            for array in snapshot.arrays
+            {"list": at.name, "max": at.max, "size": hex(at.size), "static": at.static,
+             "base": None if at.base is None else hex(at.base)}
+            for at in snapshot.arrays
         ],
         "current_limit": hex(snapshot.current_limit),
         "bottom_up": snapshot.bottom_up,
+        "flag_names": {hex(flag): safe(name) for flag, name in snapshot.flag_names.items()},
+        "no_node": snapshot.no_node,
         "firmware": _firmware(firmware),
         "findings": [finding_json(finding) for finding in findings],
     }  # fmt: skip
@@ -185,13 +190,22 @@ def snapshot_from_json(text: str | bytes) -> Snapshot:
     """
     try:
         data = json.loads(text)
-        if data.get("layout") == "memblock":
-            raise InputError("snapshots of layout memblock cannot be read back yet")
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"this is no snapshot of schema {SNAPSHOT_SCHEMA}: {type(error).__name__}: {error}") from None
+    return snapshot_from(data)
+
+
+def snapshot_from(data: Json) -> Snapshot:
+    """Return the snapshot that JSON values of schema `gdb-lmb/snapshot/1` tell of. Raises: `InputError`."""
+    try:
         if data["schema"] != SNAPSHOT_SCHEMA:
             raise InputError(f"this is {safe(str(data['schema']))!r}, not a snapshot of schema {SNAPSHOT_SCHEMA}")
-        return _snapshot(data)
-    except (ValueError, KeyError, TypeError, IndexError, OverflowError, RecursionError) as error:
-        raise InputError(f"this is no snapshot of schema {SNAPSHOT_SCHEMA}: {type(error).__name__}: {error}") from None
+        if data["layout"] not in ("lmb-list", "memblock"):
+            raise InputError(f"{safe(str(data['layout']))!r} is no layout that is known: lmb-list or memblock")
+        return _memblock(data) if data["layout"] == "memblock" else _snapshot(data)
+    except (ValueError, KeyError, TypeError, IndexError, OverflowError, AttributeError) as error:
+        why = safe(f"{type(error).__name__}: {error}")
+        raise InputError(f"this is no snapshot of schema {SNAPSHOT_SCHEMA}: {why}") from None
 
 
 def _hex(value: Any) -> int:
@@ -227,7 +241,7 @@ def _snapshot(data: Json) -> Snapshot:
         Block(block.base, block.nr, block.static, 0 if block.static else page_size if not at else block_size)
         for at, block in enumerate(blocks)
     )
-    stop, handover = data["stop"], data["handover"]
+    handover = data["handover"]
     return Snapshot(
         memory=regions("memory"),
         reserved=regions("reserved"),
@@ -246,17 +260,73 @@ def _snapshot(data: Json) -> Snapshot:
         arch=str(data["arch"]),
         byte_order=str(data["byte_order"]),
         torn="an LMB function" if data["torn"] else None,
-        stop=None if stop is None else Stop(_hex(stop["pc"]), stop["symbol"]),
-        # A writer without a firmware map (the model) writes an empty one.
-        firmware=None
-        if not data["firmware"]
-        else FirmwareMap(
-            column(_hex(row["base"]) for row in data["firmware"]),
-            column(_hex(row["size"]) for row in data["firmware"]),
-            column(int(row["type"]) for row in data["firmware"]),
-        ),
+        stop=_read_stop(data["stop"]),
+        firmware=_read_firmware(data["firmware"]),
         handover=None
         if handover is None
         else tuple((_hex(row["base"]), _hex(row["base"]) + _hex(row["size"])) for row in handover),
         handover_nr=0 if handover is None else len(handover),
+    )
+
+
+def _memblock(data: Json) -> Snapshot:
+    def regions(name: str) -> RegionList:
+        rows = data[name]["regions"]
+        with_nodes = any("nid" in row for row in rows)
+        return RegionList(
+            name=name,
+            cnt=int(data[name]["cnt"]),
+            total_size=_hex(data[name]["total_size"]),
+            base=column(_hex(row["base"]) for row in rows),
+            size=column(_hex(row["size"]) for row in rows),
+            flags=column(int(row["flags"]) for row in rows),
+            entry=column(range(len(rows))),
+            max=int(data[name]["max"]),
+            nid=array("q", (int(row["nid"]) for row in rows)) if with_nodes else (),
+        )
+
+    flag_names, no_node = data.get("flag_names"), data.get("no_node")
+    return Snapshot(
+        memory=regions("memory"),
+        reserved=regions("reserved"),
+        physmem=regions("physmem") if "physmem" in data else None,
+        arrays=tuple(
+            RegionArray(
+                str(row["list"]),
+                va=0,
+                max=int(row["max"]),
+                static=bool(row["static"]),
+                size=_hex(row["size"]),
+                base=None if row["base"] is None else _hex(row["base"]),
+            )
+            for row in data["arrays"]
+        ),
+        bits=int(data["bits"]),
+        page_size=_hex(data["page_size"]),
+        current_limit=_hex(data["current_limit"]),
+        bottom_up=bool(data["bottom_up"]),
+        layout="memblock",
+        arch=str(data["arch"]),
+        byte_order=str(data["byte_order"]),
+        phase=None if data["phase"] is None else str(data["phase"]),
+        torn="a memblock function" if data["torn"] else None,
+        stop=_read_stop(data["stop"]),
+        firmware=_read_firmware(data["firmware"]),
+        flag_names=FLAG_NAMES if flag_names is None else {_hex(flag): str(name) for flag, name in flag_names.items()},
+        no_node=None if no_node is None else int(no_node),
+    )
+
+
+def _read_stop(stop: Any) -> Stop | None:
+    return None if stop is None else Stop(_hex(stop["pc"]), stop["symbol"])
+
+
+def _read_firmware(rows: Any) -> FirmwareMap | None:
+    """Return the map; a writer without one (the model) writes an empty one."""
+    if not rows:
+        return None
+    return FirmwareMap(
+        column(_hex(row["base"]) for row in rows),
+        column(_hex(row["size"]) for row in rows),
+        column(int(row["type"]) for row in rows),
     )

@@ -1,0 +1,283 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Saved traces, schema `gdb-lmb/trace/1`: JSON lines, streamed both ways.
+
+The first line is the header with the state at the beginning; then one line for each operation; when tracing
+stops, lines with what the program counters mean, and at last one with the final state. Each line is flushed, so
+that whatever happens to the writer, the file holds all but perhaps the end of its last line. The reader never
+holds more than one line: a million operations cost no more memory than one.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import IO, Any
+
+from gdb_lmb.errors import InputError
+from gdb_lmb.region import Snapshot
+from gdb_lmb.report.jsonio import snapshot_from, snapshot_json
+from gdb_lmb.report.words import safe
+from gdb_lmb.trace import OPERATIONS, Record, Symbol, TraceHeader, operation_from, operation_json
+from gdb_lmb.trace.operation import INIT, read_number, short
+
+TRACE_SCHEMA = "gdb-lmb/trace/1"
+
+MAX_LINE_BYTES = 32 << 20
+"""The longest line that is read: a state of some 400,000 regions."""
+
+MAX_CALLERS = 64
+MAX_SYMBOLS = 1 << 20
+_SOURCES = ("breakpoints", "log")
+_PC_BITS = 64
+
+
+# -- writing ----------------------------------------------------------------------------------------
+
+
+class TraceWriter:
+    """Writes a trace to `stream`, a binary file, line by line."""
+
+    def __init__(self, stream: IO[bytes], header: TraceHeader) -> None:
+        """Write the header at once."""
+        self._stream = stream
+        self.records = 0
+        self._line(header_json(header))
+
+    def record(self, record: Record) -> None:
+        """Write one operation."""
+        self.records += 1
+        self._line(record_json(record))
+
+    def symbols(self, symbols: Mapping[int, Symbol]) -> None:
+        """Write what program counters mean."""
+        self._line({"symbols": {hex(pc): _symbol_json(symbol) for pc, symbol in symbols.items()}})
+
+    def end(self, final: Snapshot | None) -> None:
+        """Write the last line: how many records there are, and the state after them (None: not known)."""
+        self._line(
+            {"end": {"records": self.records, "final": None if final is None else snapshot_json(final)}},
+        )
+
+    def _line(self, row: Mapping[str, Any]) -> None:
+        self._stream.write(json.dumps(row).encode("ascii") + b"\n")
+        self._stream.flush()
+
+
+def header_json(header: TraceHeader) -> dict[str, Any]:
+    """Return a trace's header as JSON values."""
+    return {
+        "schema": TRACE_SCHEMA,
+        "layout": header.layout,
+        "arch": header.arch,
+        "byte_order": header.byte_order,
+        "bits": header.bits,
+        "page_size": hex(header.page_size),
+        "source": header.source,
+        "lost": header.lost,
+        "generation": dict(header.generation),
+        "initial": None if header.initial is None else snapshot_json(header.initial),
+    }
+
+
+def record_json(record: Record) -> dict[str, Any]:
+    """Return one operation of a trace as JSON values."""
+    result = record.result
+    return {
+        "seq": record.seq,
+        **operation_json(record.operation),
+        "result": hex(result) if result is not None and result >= 4096 else result,
+        "callers": [hex(pc) for pc in record.callers],
+        "phase": record.phase,
+    }
+
+
+def _symbol_json(symbol: Symbol) -> dict[str, Any]:
+    return {"function": symbol.function, "offset": symbol.offset, "file": symbol.file, "line": symbol.line}
+
+
+# -- reading ----------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class TraceEnd:
+    """What a trace's last line says: the number of records, and the final state where it was seen."""
+
+    records: int
+    final: Snapshot | None
+
+
+class TraceReader:
+    """Reads a trace from `lines`: the header at once, the operations as they are asked for.
+
+    After the last record `symbols` and `end` hold what followed it; `end` is None, and `cut_off` says why, where
+    the trace was not written to its end. Raises: `InputError` naming the line.
+    """
+
+    def __init__(self, lines: Iterable[bytes]) -> None:
+        """Read the header."""
+        self._lines = enumerate(lines, 1)
+        self.symbols: dict[int, Symbol] = {}
+        self.end: TraceEnd | None = None
+        self.records = 0
+        self._cut_line = False
+        number, line = next(self._lines, (1, b""))
+        row = self._row(number, line)
+        if row is None:
+            raise InputError("line 1: this is no trace: the header is missing or cut off")
+        try:
+            self.header = _header(row)
+        except InputError as error:
+            raise InputError(f"line 1: {error}") from None
+        self._table = OPERATIONS[self.header.layout]
+
+    @property
+    def cut_off(self) -> str | None:
+        """Tell after which record the trace breaks off; None where it has its end."""
+        if self.end is not None:
+            return None
+        what = "cut off in the middle of a line" if self._cut_line else "cut off"
+        return f"{what} after record {self.records + self.header.lost}"
+
+    def __iter__(self) -> Iterator[Record]:
+        """Yield the operations in their order."""
+        for number, line in self._lines:
+            row = self._row(number, line)
+            if row is None:
+                return
+            try:
+                record = self._take(row)
+            except InputError as error:
+                raise InputError(f"line {number}: {error}") from None
+            if record is not None:
+                yield record
+
+    def _take(self, row: dict[str, Any]) -> Record | None:
+        """Return a line's operation, or keep what else it holds."""
+        if self.end is not None:
+            raise InputError("nothing may follow the line with the end")
+        if "seq" in row:
+            return self._record(row)
+        if "symbols" in row:
+            self._symbols(row)
+        elif "end" in row:
+            self.end = self._end(row["end"])
+        else:
+            raise InputError('expected a line with "seq", "symbols" or "end"')
+        return None
+
+    def _row(self, number: int, line: bytes) -> dict[str, Any] | None:
+        """Return a line's object, or None for the last line where it is cut off."""
+        if len(line) > MAX_LINE_BYTES:
+            raise InputError(f"line {number} is longer than {MAX_LINE_BYTES} bytes")
+        try:
+            row = json.loads(line)
+        except (ValueError, RecursionError):
+            if not line.endswith(b"\n") and next(self._lines, None) is None:
+                self._cut_line = bool(line)
+                return None
+            raise InputError(f"line {number}: this is not JSON") from None
+        if not isinstance(row, dict):
+            raise InputError(f"line {number}: expected a JSON object")
+        return row
+
+    def _record(self, row: dict[str, Any]) -> Record:
+        seq, expected = row.pop("seq"), self.records + self.header.lost + 1
+        if seq != expected or isinstance(seq, bool):
+            raise InputError(f'"seq" is {short(seq)}, but operation {expected} comes next')
+        result = _result(row.pop("result", None), self.header.bits)
+        callers = row.pop("callers", [])
+        if not isinstance(callers, list) or len(callers) > MAX_CALLERS:
+            raise InputError(f'"callers" is {short(callers)}; expected at most {MAX_CALLERS} addresses')
+        phase = row.pop("phase", None)
+        if phase is not None and not isinstance(phase, str):
+            raise InputError(f'"phase" is {short(phase)}; expected a string or null')
+        # Where there is no state to begin with, the allocator's own first call makes it.
+        table = INIT if seq == 1 and self.header.initial is None else self._table
+        operation = operation_from(row, self.header.bits, table, exactly=True)
+        self.records += 1
+        return Record(seq, operation, result, tuple([read_number("callers", pc, _PC_BITS) for pc in callers]), phase)
+
+    def _symbols(self, row: dict[str, Any]) -> None:
+        symbols = row["symbols"]
+        if not isinstance(symbols, dict):
+            raise InputError('"symbols" is no JSON object')
+        if len(self.symbols) + len(symbols) > MAX_SYMBOLS:
+            raise InputError(f"more than {MAX_SYMBOLS} symbols")
+        for pc, symbol in symbols.items():
+            self.symbols[read_number("symbols", pc, _PC_BITS)] = _symbol(symbol)
+
+    def _end(self, row: Any) -> TraceEnd:
+        if not isinstance(row, dict) or row.get("records") != self.records:
+            said = row.get("records") if isinstance(row, dict) else row
+            raise InputError(f"the end tells of {short(said)} records, but there are {self.records}")
+        final = row.get("final")
+        return TraceEnd(self.records, None if final is None else _state(final, self.header.layout))
+
+
+def _header(row: dict[str, Any]) -> TraceHeader:
+    if row.get("schema") != TRACE_SCHEMA:
+        raise InputError(f"this is {short(row.get('schema'))}, not a trace of schema {TRACE_SCHEMA}")
+    layout, source, generation = row.get("layout"), row.get("source"), row.get("generation")
+    if not isinstance(layout, str) or layout not in OPERATIONS:
+        raise InputError(f'"layout" is {short(layout)}; expected one of {", ".join(OPERATIONS)}')
+    if source not in _SOURCES:
+        raise InputError(f'"source" is {short(source)}; expected one of {", ".join(_SOURCES)}')
+    bits = row.get("bits")
+    if bits not in (32, 64):
+        raise InputError(f'"bits" is {short(bits)}; expected 32 or 64')
+    if generation is not None and not isinstance(generation, dict):
+        raise InputError(f'"generation" is {short(generation)}; expected a JSON object')
+    page_size = read_number("page_size", row.get("page_size"), 32)
+    if not page_size or page_size & (page_size - 1):
+        raise InputError(f'"page_size" is {page_size:#x}, which is no power of two')
+    initial = row.get("initial")
+    if initial is None and layout == "memblock":
+        raise InputError('"initial" is missing: a memblock has a state from the first instruction on')
+    return TraceHeader(
+        layout=layout,
+        arch=_text(row, "arch"),
+        byte_order=_text(row, "byte_order"),
+        bits=bits,
+        page_size=page_size,
+        source=source,
+        initial=None if initial is None else _state(initial, layout),
+        generation=generation or {},
+        lost=read_number("lost", row.get("lost", 0), 64),
+    )
+
+
+def _state(data: Any, layout: str) -> Snapshot:
+    state = snapshot_from(data)
+    if state.layout != layout:
+        raise InputError(f"a state of layout {safe(state.layout)} in a trace of layout {layout}")
+    return state
+
+
+def _text(row: Mapping[str, Any], name: str) -> str:
+    value = row.get(name)
+    if not isinstance(value, str):
+        raise InputError(f'"{name}" is {short(value)}; expected a string')
+    return value
+
+
+def _result(value: Any, bits: int) -> int | None:
+    if value is None:
+        return None
+    if isinstance(value, int) and not isinstance(value, bool) and -4096 < value < 0:
+        return value
+    return read_number("result", value, bits)
+
+
+def _symbol(row: Any) -> Symbol:
+    if not isinstance(row, dict):
+        raise InputError(f"{short(row)} is no symbol")
+    file, line = row.get("file"), row.get("line")
+    if file is not None and not isinstance(file, str):
+        raise InputError(f'"file" is {short(file)}; expected a string or null')
+    return Symbol(
+        _text(row, "function"),
+        read_number("offset", row.get("offset", 0), _PC_BITS),
+        file,
+        None if line is None else read_number("line", line, 32),
+    )
