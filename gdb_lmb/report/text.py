@@ -4,28 +4,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 from gdb_lmb.errors import LmbError
 from gdb_lmb.memory import Meter
 from gdb_lmb.region import FINDING, FIRMWARE_TYPES, Finding, RegionList, Snapshot
+from gdb_lmb.report.table import table as _table
 from gdb_lmb.report.words import address, flag_names, human_size, plural, safe
 from gdb_lmb.trace import LogVerdict
 
 PARTS = ("memory", "reserved", "free", "blocks", "firmware", "all")
-
-
-def _table(rows: Sequence[Sequence[Any]], headers: Sequence[str], right: Sequence[str]) -> list[str]:
-    try:
-        from tabulate import tabulate  # not at the top: gdb starts faster, and JSON works without it
-    except ImportError:
-        raise LmbError(
-            "the Python package tabulate is not found: start gdb with `gdb-lmb gdb`, use the lines that "
-            "`gdb-lmb gdbinit` prints, or ask for --json"
-        ) from None
-    align = ["right" if header in right else "left" for header in headers]
-    text = tabulate(rows, headers=headers, tablefmt="simple", colalign=align, disable_numparse=True)
-    return [f"  {line}".rstrip() for line in text.splitlines()]
 
 
 def _region_lines(snapshot: Snapshot, regions: RegionList, entries: bool) -> list[str]:

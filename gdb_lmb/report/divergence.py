@@ -1,0 +1,138 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Where kernel and model differ, for people and as JSON: the operation, who called it, and all that differs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from gdb_lmb.region import FLAG_NAMES
+from gdb_lmb.report.table import table
+from gdb_lmb.report.trace_file import record_json
+from gdb_lmb.report.words import address, flag_names, human_size, safe
+from gdb_lmb.trace import Divergence, Record, RegionRow, StateDiff, Symbol
+
+MAX_SHOWN = 40
+"""How many rows of regions a terminal gets; JSON has all that were kept."""
+
+
+def place(pc: int, symbols: Mapping[int, Symbol]) -> str:
+    """Return what a program counter means: "setup_arch+0x10 (arch/x86/kernel/setup.c:812)", or its digits."""
+    symbol = symbols.get(pc)
+    if symbol is None:
+        return f"{pc:#x}"
+    text = safe(symbol.function) + (f"+{symbol.offset:#x}" if symbol.offset else "")
+    if symbol.file is None:
+        return text
+    return f"{text} ({safe(symbol.file)}" + ("" if symbol.line is None else f":{symbol.line}") + ")"
+
+
+def caller_lines(callers: Sequence[int], symbols: Mapping[int, Symbol]) -> list[str]:
+    """Return one line for each program counter, innermost first."""
+    return [f"  #{number} {pc:#x} {place(pc, symbols) if pc in symbols else '?'}" for number, pc in enumerate(callers)]
+
+
+def headline(divergence: Divergence) -> str:
+    """Return in one sentence after which operation kernel and model differ, and in what."""
+    record = divergence.record
+    if record is None:
+        return f"kernel and model differ from the beginning: {safe(divergence.message, 1000)}"
+    if divergence.kind == "outside":
+        return f"the state changed after operation {record}, outside of any: {safe(divergence.message, 1000)}"
+    return f"kernel and model differ after operation {record}: {safe(divergence.message, 1000)}"
+
+
+def divergence_text(
+    divergence: Divergence,
+    symbols: Mapping[int, Symbol],
+    bits: int = 64,
+    names: Mapping[int, str] = FLAG_NAMES,
+) -> str:
+    """Return the whole report: what was called, by whom, in which place of the boot, and a table of - and +."""
+    lines = [headline(divergence)]
+    record = divergence.record
+    if record is not None:
+        if not divergence.exact:
+            lines.append(
+                f"  (seen only now: the states last agreed after operation {divergence.good}, so that "
+                f"any operation from {divergence.good + 1} to {record.seq} may have done it)"
+                if divergence.good
+                else f"  (states were not compared: any operation from 1 to {record.seq} may have done it)"
+            )
+        lines += _about(record, symbols)
+    if divergence.diff is not None:
+        lines += diff_lines(divergence.diff, bits, names)
+    return "\n".join(lines)
+
+
+def _about(record: Record, symbols: Mapping[int, Symbol]) -> list[str]:
+    lines = [] if record.phase is None else [f"in the boot: {safe(record.phase)}"]
+    if record.callers:
+        lines += ["called from:", *caller_lines(record.callers, symbols)]
+    return lines
+
+
+def diff_lines(diff: StateDiff, bits: int = 64, names: Mapping[int, str] = FLAG_NAMES) -> list[str]:
+    """Return all that differs as a table of regions and one of values: - is expected, + was found."""
+    lines: list[str] = []
+    if diff.regions:
+        shown, hidden = diff.regions[:MAX_SHOWN], len(diff.regions[MAX_SHOWN:]) + diff.omitted
+        nodes = any(row.nid is not None for row in shown)
+        entries = any(row.entry is not None for row in shown)
+        headers = ["", "list", "#", "base", "end", "size", "flags"]
+        headers += [name for name, there in (("node", nodes), ("entry", entries)) if there]
+        rows = [_row(row, bits, names, nodes, entries) for row in shown]
+        lines += ["regions (- expected, + found):", *table(rows, headers, right=("#", "size", "node"))]
+        if hidden:
+            lines.append(f"  ... and {hidden:,} more")
+    if diff.values:
+        rows = [[value.name, safe(value.expected), safe(value.found)] for value in diff.values]
+        lines += ["values:", *table(rows, ["", "expected", "found"], right=())]
+    return lines
+
+
+def _row(row: RegionRow, bits: int, names: Mapping[int, str], nodes: bool, entries: bool) -> list[str]:
+    cells = [row.sign, row.list, str(row.position), address(row.base, bits), address(row.base + row.size, bits),
+             human_size(row.size), safe(flag_names(row.flags, names))]  # fmt: skip
+    if nodes:
+        cells.append("-" if row.nid is None else str(row.nid))
+    if entries:
+        cells.append("-" if row.entry is None else f"{row.entry.block}:{row.entry.slot}")
+    return cells
+
+
+def divergence_json(divergence: Divergence) -> dict[str, Any]:
+    """Return a divergence as JSON values; callers are program counters, which `symbols_json` explains."""
+    diff = divergence.diff or StateDiff()
+    return {
+        "kind": divergence.kind,
+        "message": safe(divergence.message, 1000),
+        "record": None if divergence.record is None else record_json(divergence.record),
+        "good": divergence.good,
+        "exact": divergence.exact,
+        "expected": divergence.expected,
+        "found": divergence.found,
+        "regions": [_region_json(row) for row in diff.regions],
+        "omitted": diff.omitted,
+        "values": [
+            {"name": value.name, "expected": safe(value.expected), "found": safe(value.found)} for value in diff.values
+        ],
+    }
+
+
+def _region_json(row: RegionRow) -> dict[str, Any]:
+    return {
+        "sign": row.sign,
+        "list": row.list,
+        "position": row.position,
+        "base": hex(row.base),
+        "size": hex(row.size),
+        "flags": row.flags,
+        "nid": row.nid,
+        "entry": None if row.entry is None else [row.entry.block, row.entry.slot],
+    }
+
+
+def symbols_json(pcs: Iterable[int], symbols: Mapping[int, Symbol]) -> dict[str, str]:
+    """Return what those of `pcs` mean that are known, in words."""
+    return {hex(pc): place(pc, symbols) for pc in pcs if pc in symbols}
