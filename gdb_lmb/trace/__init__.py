@@ -2,7 +2,7 @@
 """Operations of an early allocator, replayed on its reference model; what differs is told, never raised.
 
 `operation` is one call, `record` that call in a traced boot; `compare` and `diff` hold two states against each
-other; `lockstep` follows a boot; `log` replays a guest's own log.
+other; `lockstep` follows a boot; `owners` tells who reserved what; `log` replays a guest's own log.
 """
 
 from gdb_lmb.trace.compare import Difference, compare
@@ -22,6 +22,7 @@ from gdb_lmb.trace.operation import (
     operation_json,
     parse_operations,
 )
+from gdb_lmb.trace.owners import Owners, Piece, function_of, owner_name, owner_pc
 from gdb_lmb.trace.record import Record, Symbol, TraceHeader
 
 __all__ = [
@@ -36,6 +37,8 @@ __all__ = [
     "LogVerdict",
     "Model",
     "Operation",
+    "Owners",
+    "Piece",
     "Record",
     "RegionRow",
     "StateDiff",
@@ -46,8 +49,11 @@ __all__ = [
     "check_log",
     "compare",
     "diff",
+    "function_of",
     "log_operations",
     "operation_from",
     "operation_json",
+    "owner_name",
+    "owner_pc",
     "parse_operations",
 ]
