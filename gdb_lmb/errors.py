@@ -37,6 +37,10 @@ class NotReadyError(LmbError):
     """Report that the allocator is not there yet at this stop: not initialised, or not mapped."""
 
 
+class StateError(LmbError):
+    """Refuse to go on from a state in which the allocator cannot be: torn, or damaged."""
+
+
 class ReadError(LmbError):
     """Report guest memory that cannot be read.
 

@@ -224,10 +224,11 @@ class Snapshot:
     `layout` says which: "lmb-list" or "memblock". `bits` is the width of `phys_addr_t`, `page_size` is in
     bytes. `torn` names the allocator's function that the stop is in. `phase` is the boot's, where known.
 
-    Of the list-based LMB only: the freelist, the blocks and their size in bytes, the log; `links`, None
-    where no memory was walked; `handover`, None before `lmb_free_all()`, else the ranges given, which
-    `handover_nr` counts even past the table's capacity. Of memblock only: `arrays`, `physmem` (s390), the
-    names of flags and the number that means no node.
+    Of the list-based LMB only: the freelist, the blocks and their size in bytes, the log; `entry_size` is
+    `sizeof(struct lmb_region)` and `header_size` the bytes before a grown block's first entry (0 where nobody
+    knows); `links`, None where no memory was walked; `handover`, None before `lmb_free_all()`, else the
+    ranges given, which `handover_nr` counts even past the table's capacity. Of memblock only: `arrays`,
+    `physmem` (s390), the names of flags and the number that means no node.
     """
 
     memory: RegionList
@@ -249,6 +250,8 @@ class Snapshot:
     blocks: tuple[Block, ...] = ()
     nr_blocks: int = 0
     block_size: int = 0
+    entry_size: int = 0
+    header_size: int = 0
     may_grow: bool = False
     closed: bool = False
     handover: tuple[Range, ...] | None = None

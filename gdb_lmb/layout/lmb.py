@@ -99,6 +99,8 @@ def decode(
         blocks=blocks,
         nr_blocks=lmb["nr_blocks"],
         block_size=lmb["block_size"],
+        entry_size=region.size,
+        header_size=program.header_size,
         bits=program.bits,
         page_size=program.page_size,
         current_limit=lmb["current_limit"],

@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterator
 
 from gdb_lmb.model.lmb_config import EBUSY, EINVAL, ENOMEM, LmbConfig
 from gdb_lmb.model.lmb_plan import Plan, Table, plan_add, plan_remove
+from gdb_lmb.model.resume import config_of, require_sound, table_of
 from gdb_lmb.region import (
     LMB_NOMAP,
     Block,
@@ -61,6 +62,25 @@ class LmbModel:
         else:
             self._queue_block(config.klimit, config.page_size, config.first_entries)
             self._commit(plan_add(self.reserved, config.klimit, config.klimit + config.page_size, 0))
+
+    @classmethod
+    def from_snapshot(cls, snapshot: Snapshot) -> LmbModel:
+        """Return a model that goes on from a walked or modelled state; nothing is shared with it.
+
+        Raises: `StateError` where the model cannot stand on it: torn, damaged, of another layout.
+        """
+        config = config_of(snapshot)
+        require_sound(snapshot, config)
+        model = cls(config)
+        model.memory, model.reserved = table_of(snapshot.memory), table_of(snapshot.reserved)
+        model.free_entries = deque(snapshot.free)
+        model.blocks = [(block.base, block.size, block.nr) for block in snapshot.blocks]
+        model._nr_entries = snapshot.nr_entries
+        model.current_limit = snapshot.current_limit
+        model.bottom_up, model.may_grow = snapshot.bottom_up, snapshot.may_grow
+        # A program without a table of what was handed over is closed all the same.
+        model.handover = snapshot.handover or () if snapshot.closed else None
+        return model
 
     # -- operations (rule 3) --------------------------------------------------------------------------
 
@@ -291,6 +311,8 @@ class LmbModel:
             blocks=tuple(Block(base, nr, static=size == 0, size=size) for base, size, nr in self.blocks),
             nr_blocks=len(self.blocks),
             block_size=self.config.block_size,
+            entry_size=self.config.entry_size,
+            header_size=self.config.header_size,
             bits=self.config.bits,
             page_size=self.config.page_size,
             current_limit=self.current_limit,

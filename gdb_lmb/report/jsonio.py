@@ -133,6 +133,8 @@ def snapshot_json(snapshot: Snapshot, findings: Sequence[Finding] = ()) -> Json:
         "blocks": [{"base": hex(block.base), "entries": block.nr, "static": block.static} for block in snapshot.blocks],
         "nr_blocks": snapshot.nr_blocks,
         "block_size": hex(snapshot.block_size),
+        "entry_size": hex(snapshot.entry_size),
+        "header_size": hex(snapshot.header_size),
         "current_limit": hex(snapshot.current_limit),
         "bottom_up": snapshot.bottom_up,
         "may_grow": snapshot.may_grow,
@@ -250,6 +252,9 @@ def _snapshot(data: Json) -> Snapshot:
         blocks=sized,
         nr_blocks=int(data["nr_blocks"]),
         block_size=block_size,
+        # Snapshots written before these two were there cannot be gone on from; all else works.
+        entry_size=_hex(data.get("entry_size", "0x0")),
+        header_size=_hex(data.get("header_size", "0x0")),
         bits=int(data["bits"]),
         page_size=page_size,
         current_limit=_hex(data["current_limit"]),
