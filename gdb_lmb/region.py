@@ -23,7 +23,8 @@ LMB_NOMAP = 4
 FLAG_NAMES = {LMB_HOTPLUG: "HOTPLUG", LMB_MIRROR: "MIRROR", LMB_NOMAP: "NOMAP"}
 
 FIRMWARE_RAM = 1
-FIRMWARE_TYPES = {1: "RAM", 2: "reserved", 3: "ACPI tables", 4: "ACPI NVS", 5: "unusable"}
+FIRMWARE_RESERVED = 2
+FIRMWARE_TYPES = {FIRMWARE_RAM: "RAM", FIRMWARE_RESERVED: "reserved", 3: "ACPI tables", 4: "ACPI NVS", 5: "unusable"}
 
 FINDING = "finding"
 NOTE = "note"
