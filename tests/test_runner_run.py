@@ -146,6 +146,23 @@ def test_a_kernel_without_the_default_symbol(guests: Path, capfd: Capture) -> No
     assert "--until" in capfd.readouterr().err
 
 
+def test_a_command_that_runs_the_guest_twice_is_waited_for(guests: Path, tmp_path: Path, capfd: Capture) -> None:
+    """To MI it has its result as soon as the guest runs first."""
+    script = tmp_path / "twice.py"
+    lines = ["import gdb", "class Twice(gdb.Command):", "    def invoke(self, argument, from_tty):"]
+    lines += [f"        {what}" for what in ("gdb.execute('stepi')", "gdb.execute('stepi')", "print('after both')")]
+    lines += ["        if argument: raise gdb.GdbError('no cheese')", "Twice('twice', gdb.COMMAND_USER)"]
+    script.write_text("\n".join(lines) + "\n")
+    with GuestSession(guests / "ready", timeout_s=60) as guest:
+        guest.run_until()
+        guest.command(f"source {script}")
+        for _ in range(20):
+            assert "after both" in guest.command("twice")
+            with pytest.raises(CommandError, match="no cheese"):
+                guest.command("twice and fail")
+            assert guest.command("echo next") == "next"
+
+
 def test_a_failing_script_is_a_failed_command(guests: Path, tmp_path: Path, capfd: Capture) -> None:
     """To gdb it is a success, with a traceback."""
     script = tmp_path / "bad.py"

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 from gdb_lmb.errors import GuestError, InfrastructureError, UsageError
@@ -88,6 +89,8 @@ class Session:
         stopped = self.mi.wait_stopped(limit_s, take)
         if not stopped and not self.mi.interrupt(take, background=text.rstrip().endswith("&")):
             raise OverdueError(f"after {printable(text, 200)!r} the guest cannot be interrupted")
+        if reply.kind == "running" and self.mi.connected:
+            reply = replace(reply, log=reply.log + self._drained(text, limit_s, take))
         self._judge(text, reply, was_connected)
         if not stopped:
             raise CommandError(text, f"the guest did not stop within {limit_s:g} s and was interrupted")
@@ -95,6 +98,13 @@ class Session:
         if stop is not None and stop is not stop_before and stop.signal == "SIGQUIT":
             self._notice(f"the guest shut down or reset during {printable(text, 200)!r}")
         return "".join(heard)
+
+    def _drained(self, text: str, limit_s: float, take: Sink) -> str:
+        """Wait for the end of a command that goes on after the guest stopped; return what it logged."""
+        try:
+            return self.mi.drain(limit_s, take)
+        except OverdueError as error:
+            raise OverdueError(f"{printable(text, 200)!r} did not end within {limit_s:g} s (see --timeout)") from error
 
     def verdict(self) -> Verdict:
         """Ask for the verdict on all lmb commands executed so far.

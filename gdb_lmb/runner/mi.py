@@ -118,6 +118,18 @@ class Mi:
                 self._take(record, sink or _ignore)
         return True
 
+    def drain(self, timeout_s: float, sink: Sink) -> str:
+        """Wait until gdb has ended a command that set the guest running, and return what it logged meanwhile.
+
+        A script goes on after the stop. What it prints goes to `sink`, an error of its own to `late_error`.
+        Raises: OverdueError after `timeout_s` seconds; InfrastructureError if gdb or its QEMU died.
+        """
+        before = self.late_error
+        # gdb looks at a command only when it has ended the one before.
+        reply = self.execute("-gdb-show confirm", timeout_s, sink)
+        self.late_error = self.late_error or before
+        return reply.log
+
     def interrupt(self, sink: Sink | None = None, background: bool = False) -> bool:
         """Stop the running guest and tell whether it stopped."""
         if not self.running:
@@ -202,7 +214,8 @@ class Mi:
         kind, message = record["type"], record["message"]
         if kind == "result" and message == "running":
             self.running = True
-        elif kind == "result" and message == "error" and self.running:
+        elif kind == "result" and message == "error" and record["token"] != self._pending:
+            # Of a command that had its result when it set the guest running, and failed afterwards.
             self.running = False
             self.late_error = printable(str((record["payload"] or {}).get("msg", "")))
         elif kind == "notify":
