@@ -78,7 +78,6 @@ def _read_kernel(symbol: gdb.Symbol, path: Path) -> Kernel:
     type_kind = member_type(kind, "memory")
     region_kind = member_type(type_kind, "regions").target()
     arrays = {name: linked(lookup(f"memblock_{name}_init_regions")) for name in ("memory", "reserved")}
-    nodes = lookup("node_data")
     program = MemblockProgram(
         arch=arch(),
         byte_order=byte_order(),
@@ -90,7 +89,7 @@ def _read_kernel(symbol: gdb.Symbol, path: Path) -> Kernel:
         flag_names={k: v.upper() for k, v in enum_names(member_type(region_kind, "flags"), "MEMBLOCK_").items() if k},
         init_arrays=arrays,
         physmem_va=linked(lookup("physmem")) or None,
-        no_node=nodes.type.sizeof // nodes.type.target().sizeof if nodes is not None else None,
+        no_node=_max_nodes(),
     )
     places = {name: linked(lookup(name)) for name in _SYMBOLS}
     return Kernel(
@@ -105,6 +104,21 @@ def _read_kernel(symbol: gdb.Symbol, path: Path) -> Kernel:
         symbols=places,
         keeps=not _minimal("memblock_discard"),
     )
+
+
+def _max_nodes() -> int | None:
+    """Return `MAX_NUMNODES`, None where the debug information does not tell.
+
+    `node_data[]` would tell too, but gdb may find a declaration of it that has no size.
+    Source: `MAX_ZONES_PER_ZONELIST` of include/linux/mmzone.h.
+    """
+    try:
+        zones = enum_names(gdb.lookup_type("enum zone_type"), "")
+        references = member_type(gdb.lookup_type("struct zonelist"), "_zonerefs").range()[1]
+    except (gdb.error, LayoutError):
+        return None
+    most = next((value for value, name in zones.items() if name == "__max_nr_zones"), 0)
+    return references // most if most else None
 
 
 def _minimal(name: str) -> int:
