@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 import pytest
 
-from gdb_lmb.address import X86_KERNEL_MAP_VA, Placement, TranslatedMemory, find_physically
+from gdb_lmb.address import X86_DIRECT_BYTES, X86_KERNEL_MAP_VA, Linear, Placement, TranslatedMemory, find_physically
 from gdb_lmb.checks import check
 from gdb_lmb.errors import ReadError
 from gdb_lmb.layout.memblock import MemblockProgram, decode
@@ -196,7 +196,7 @@ def test_json_says_arrays() -> None:
 def test_placement_by_hand() -> None:
     # Linked at 0xffffffff81000000, moved by 0x1200000 virtually and by 0x4c00000 physically.
     image_range = (0xFFFFFFFF81000000, 0xFFFFFFFF83811000)
-    placement = Placement(0x4C00000, 0x1200000, image_range, 0xFFFF9F0000000000)
+    placement = Placement(0x4C00000, 0x1200000, image_range, (Linear(0xFFFF9F0000000000, X86_DIRECT_BYTES),))
     assert placement.to_physical(0xFFFFFFFF82200000) == 0x5C00000
     assert placement.to_physical(0xFFFF9F001FEE8000) == 0x1FEE8000
     with pytest.raises(ReadError):

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import argparse
 
+from gdb_lmb.address import Placement
 from gdb_lmb.commands.base import LmbCommand, write
 from gdb_lmb.errors import LayoutError
 from gdb_lmb.target.boot import run_to_entry
@@ -18,8 +19,9 @@ class LmbAttach(LmbCommand):
 
     Usage: lmb-attach [--wait] [--timeout SECONDS] [--keep-symbols]
 
-      --wait          first let the guest run until the kernel is unpacked and
-                      at its first instruction (nothing if it is beyond that)
+      --wait          first let the guest run until the kernel is where it
+                      will stay: on x86-64 unpacked, on arm64 mapped (nothing
+                      if it is beyond that)
       --timeout S     with --wait: how long at most, in seconds (default 60)
       --keep-symbols  only tell where the kernel is
 
@@ -49,17 +51,24 @@ class LmbAttach(LmbCommand):
         if options.wait:
             run_to_entry(kernel, options.timeout)
         placement, moved = locate(kernel)
-        write(
-            f"kernel {kernel.own_file.name}, build id {kernel.identity.data.hex()}: moved by "
-            f"{placement.physical:#x} physically, by {placement.virtual:#x} virtually"
-        )
-        if placement.virtual == moved:
+        write(f"kernel {kernel.own_file.name}, build id {kernel.identity.data.hex()}: {_where(placement)}")
+        if not placement.settled:
+            write("where it will be mapped is not decided yet at this stop: lmb-attach --wait leads to where it is")
+        elif placement.virtual == moved:
             write("gdb's symbols are there already")
         elif options.keep_symbols:
             write(f"gdb's symbols were left moved by {moved:#x}")
         else:
             move_symbols(kernel, placement)
             write(f"gdb's symbols are now moved by {placement.virtual:#x}, from {moved:#x}")
+
+
+def _where(placement: Placement) -> str:
+    """Say in words where the kernel is."""
+    # Linked as if for physical 0 means for nowhere.
+    if placement.base_va == placement.image[0]:
+        return f"at {placement.physical:#x} physically, moved by {placement.virtual:#x} virtually"
+    return f"moved by {placement.physical:#x} physically, by {placement.virtual:#x} virtually"
 
 
 def register() -> None:

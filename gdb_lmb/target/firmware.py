@@ -1,14 +1,19 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The firmware map as a Linux kernel keeps it: x86's `e820_table`."""
+"""The firmware map as a Linux kernel keeps it: x86's `e820_table`, elsewhere the flattened device tree."""
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from gdb_lmb.address import TranslatedMemory
 from gdb_lmb.errors import ReadError
+from gdb_lmb.layout.devicetree import memory_map
 from gdb_lmb.region import FirmwareMap
-from gdb_lmb.target.linux import Kernel
 from gdb_lmb.target.program import lookup
 from gdb_lmb.target.types import member_type, struct_of
+
+if TYPE_CHECKING:
+    from gdb_lmb.target.linux import Kernel
 
 USUAL_RANGES = 128
 """`E820_MAX_ENTRIES_ZEROPAGE`."""
@@ -39,3 +44,17 @@ def read_e820(kernel: Kernel, memory: TranslatedMemory) -> FirmwareMap | None:
     except ReadError:
         return None
     return FirmwareMap(*entry.columns(rows, ("addr", "size", "type"), order))
+
+
+def read_device_tree(kernel: Kernel, memory: TranslatedMemory) -> FirmwareMap | None:
+    """Return what the flattened device tree says about memory, None where the kernel does not use one (yet).
+
+    `initial_boot_params` is an address in a map of its own; `initial_boot_params_pa` (since 6.13, and in
+    stable trees) and `__fdt_pointer`, which is freed with init memory, are physical.
+    """
+    for name in ("initial_boot_params_pa", "__fdt_pointer"):
+        if not kernel.in_freed_memory(memory, kernel.symbols[name]):
+            at = kernel.word(memory, name)
+            if at:
+                return memory_map(memory.physical, at)
+    return None

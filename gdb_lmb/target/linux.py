@@ -8,14 +8,18 @@ from pathlib import Path
 
 import gdb
 
+from gdb_lmb.address import TranslatedMemory
 from gdb_lmb.errors import LayoutError
 from gdb_lmb.layout.memblock import MemblockProgram
 from gdb_lmb.layout.program_file import Identity, build_identity
-from gdb_lmb.target.program import DEFAULT_PAGE_SIZE, arch, lookup
+from gdb_lmb.target.arch import Architecture, architecture
+from gdb_lmb.target.program import arch, lookup
 from gdb_lmb.target.types import byte_order, enum_names, member_type, struct_of
 
-_SYMBOLS = ("phys_base", "page_offset_base", "_totalram_pages", "system_state", "memblock_memory",
-            "memblock_can_resize", "e820_table")  # fmt: skip
+FREEING_INITMEM = 2
+"""`SYSTEM_FREEING_INITMEM` of `enum system_states`."""
+
+_VARIABLES = ("_totalram_pages", "system_state", "memblock_memory", "memblock_can_resize")
 
 
 @dataclass(frozen=True)
@@ -25,6 +29,7 @@ class Kernel:
     `own_file` is the ELF; `identity` its build id and where that is linked.
     """
 
+    arch: Architecture
     program: MemblockProgram
     own_file: Path
     identity: Identity
@@ -35,6 +40,15 @@ class Kernel:
     name_pointer_va: int
     symbols: dict[str, int]
     keeps: bool
+
+    def word(self, memory: TranslatedMemory, name: str, size: int = 8) -> int:
+        """Return the value of variable `name` of `size` bytes, 0 where the kernel has none."""
+        va = self.symbols[name]
+        return int.from_bytes(memory.read(va + memory.placement.virtual, size), self.program.byte_order) if va else 0
+
+    def in_freed_memory(self, memory: TranslatedMemory, va: int) -> bool:
+        """Tell whether a linked address lies in init memory, and that has been freed."""
+        return self.init[0] <= va < self.init[1] and self.word(memory, "system_state", 4) >= FREEING_INITMEM
 
 
 _KERNELS: dict[tuple[str, int], Kernel] = {}
@@ -60,8 +74,7 @@ def symbols_moved_by(identity: Identity) -> int:
 
 
 def _read_kernel(symbol: gdb.Symbol, path: Path) -> Kernel:
-    if arch() != "x86_64":
-        raise LayoutError(f"stock Linux is understood on x86_64 only so far, not on {arch()}")
+    machine = architecture(arch())
     identity = build_identity(path)
     if identity is None:
         raise LayoutError(f"{path} has no build id in a loaded note: it cannot be told from another build")
@@ -78,6 +91,7 @@ def _read_kernel(symbol: gdb.Symbol, path: Path) -> Kernel:
     type_kind = member_type(kind, "memory")
     region_kind = member_type(type_kind, "regions").target()
     arrays = {name: linked(lookup(f"memblock_{name}_init_regions")) for name in ("memory", "reserved")}
+    image = (minimal("_text"), minimal("_end"))
     program = MemblockProgram(
         arch=arch(),
         byte_order=byte_order(),
@@ -85,21 +99,23 @@ def _read_kernel(symbol: gdb.Symbol, path: Path) -> Kernel:
         memblock=struct_of(kind, "memblock"),
         type=struct_of(type_kind, "memblock_type"),
         region=struct_of(region_kind, "memblock_region"),
-        page_size=DEFAULT_PAGE_SIZE,
+        page_size=machine.page_size(path, image),
         flag_names={k: v.upper() for k, v in enum_names(member_type(region_kind, "flags"), "MEMBLOCK_").items() if k},
         init_arrays=arrays,
         physmem_va=linked(lookup("physmem")) or None,
         no_node=_max_nodes(),
     )
-    places = {name: linked(lookup(name)) for name in _SYMBOLS}
+    places = {name: linked(lookup(name)) for name in (*_VARIABLES, *machine.variables)}
+    places |= {name: minimal(name) for name in machine.labels}
     return Kernel(
+        arch=machine,
         program=program,
         own_file=path,
         identity=identity,
-        image=(minimal("_text"), minimal("_end")),
+        image=image,
         init=(minimal("__init_begin"), minimal("__init_end")),
         code=((minimal("_text"), minimal("_etext")), (minimal("_sinittext"), minimal("_einittext"))),
-        entry=minimal("startup_64"),
+        entry=minimal(machine.entry),
         name_pointer_va=program.memblock_va + program.memblock.fields["memory.name"].offset,
         symbols=places,
         keeps=not _minimal("memblock_discard"),

@@ -12,11 +12,10 @@ from gdb_lmb.errors import ReadError
 from gdb_lmb.layout.memblock import decode
 from gdb_lmb.memory import BoundedMemory, Meter
 from gdb_lmb.region import Snapshot, Stop
-from gdb_lmb.target.firmware import read_e820
 from gdb_lmb.target.linux import Kernel, symbols_moved_by
 from gdb_lmb.target.phase import phase_of
 from gdb_lmb.target.physical import PhysicalMemory
-from gdb_lmb.target.place import place, selected_cpu
+from gdb_lmb.target.place import place
 from gdb_lmb.target.stop import MAX_FRAMES, symbol_at
 
 _CHANGING = (
@@ -51,12 +50,12 @@ def _function(pc: int) -> str | None:
 
 def take_memblock(kernel: Kernel, meter: Meter | None = None) -> Snapshot:
     """Read the stopped kernel's whole memblock, wherever the kernel is. Raises: `LmbError`."""
-    cpu = selected_cpu()
+    cpu = kernel.arch.selected_cpu()
     frames = _functions_on_stack()
     meter = meter or Meter()
     with PhysicalMemory(meter) as physical:
         bounded = BoundedMemory(physical, meter)
-        placement = place(kernel, bounded)
+        placement = place(kernel, bounded, cpu)
         memory = TranslatedMemory(bounded, placement)
         phase, refused = phase_of(kernel, memory, cpu)
         snapshot = decode(
@@ -64,7 +63,7 @@ def take_memblock(kernel: Kernel, meter: Meter | None = None) -> Snapshot:
             memory,
             offset=placement.virtual,
             phase=phase.value,
-            firmware=read_e820(kernel, memory),
+            firmware=kernel.arch.firmware(kernel, memory),
             refused=refused,
         )
     # The symbols may stand elsewhere than the kernel does: look the address up where they stand.

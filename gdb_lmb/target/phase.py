@@ -8,31 +8,23 @@ from __future__ import annotations
 
 from gdb_lmb.address import Phase, TranslatedMemory
 from gdb_lmb.errors import NotReadyError
+from gdb_lmb.target.arch import Cpu
 from gdb_lmb.target.linux import Kernel
-from gdb_lmb.target.place import Cpu, require_running
 
 
 def phase_of(kernel: Kernel, memory: TranslatedMemory, cpu: Cpu) -> tuple[Phase, dict[str, str]]:
     """Return the boot's phase, and the lists that must not be shown any more with the reason for each."""
     virtual = memory.placement.virtual
 
-    def word(name: str, size: int = 8) -> int:
-        address = kernel.symbols[name]
-        return int.from_bytes(memory.read(address + virtual, size), kernel.program.byte_order) if address else 0
-
-    if not word("_totalram_pages"):
-        # PG is bit 31 of CR0; before it is set addresses are physical, before the jump they are low.
-        if cpu.cr0 is not None and not cpu.cr0 & 1 << 31:
-            return Phase.UNMAPPED, {}
-        if cpu.pc < 1 << 47:
-            require_running(kernel, memory.placement, cpu)
-            return Phase.IDENTITY, {}
-        return (Phase.COMPLETE if word("memblock_can_resize", 4) else Phase.MAPPED), {}
+    if not kernel.word(memory, "_totalram_pages"):
+        early = kernel.arch.early_phase(kernel, memory.placement, cpu)
+        if early is not None:
+            return early, {}
+        return (Phase.COMPLETE if kernel.word(memory, "memblock_can_resize", 4) else Phase.MAPPED), {}
     refused: dict[str, str] = {}
-    if kernel.keeps or word("memblock_memory"):
+    if kernel.keeps or kernel.word(memory, "memblock_memory"):
         return Phase.HANDED_OVER, refused
-    low, high = kernel.init
-    if low <= kernel.program.memblock_va < high and word("system_state", 4) >= 2:
+    if kernel.in_freed_memory(memory, kernel.program.memblock_va):
         raise NotReadyError("memblock was in init memory, which this kernel has freed: nothing of it is left to show")
     raw = memory.read(kernel.program.memblock_va + virtual, kernel.program.memblock.size)
     for name, static in kernel.program.init_arrays.items():

@@ -1,0 +1,111 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""What every architecture must know for a Linux kernel to be found, translated and followed.
+
+What is arithmetic lives in `address`; here is what needs gdb's registers and the kernel's own variables.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import gdb
+
+from gdb_lmb.address import Phase, Placement, TranslatedMemory
+from gdb_lmb.layout.fields import ByteOrder
+from gdb_lmb.memory import BoundedMemory, Memory
+from gdb_lmb.region import FirmwareMap
+from gdb_lmb.target.program import DEFAULT_PAGE_SIZE
+
+if TYPE_CHECKING:
+    from gdb_lmb.target.linux import Kernel
+
+_WORD = (1 << 64) - 1
+
+
+@dataclass(frozen=True)
+class Cpu:
+    """The selected CPU: program counter, whether paging is on, and the physical addresses of its page tables.
+
+    What gdb has no register for is None or empty. Taken before reads become physical: gdb looks at code and
+    stack to make a frame, and keeps what it saw.
+    """
+
+    pc: int
+    paging: bool | None = None
+    tables: tuple[int, ...] = ()
+
+
+class Architecture(ABC):
+    """How one architecture boots Linux.
+
+    Besides those of every kernel, `variables` (with debug information) and `labels` (the linker's and the
+    assembler's) are wanted; `entry` is the label of the image's first instruction. `missing` says why a
+    kernel may not be in memory yet.
+    """
+
+    entry: str
+    missing: str
+    variables: tuple[str, ...] = ()
+    labels: tuple[str, ...] = ()
+
+    def page_size(self, program: Path, image: tuple[int, int]) -> int:
+        """Return `PAGE_SIZE` in bytes of the kernel in the ELF `program`, linked at `image`."""
+        return DEFAULT_PAGE_SIZE
+
+    @abstractmethod
+    def selected_cpu(self) -> Cpu:
+        """Return the selected CPU's registers."""
+
+    @abstractmethod
+    def base_va(self, image: tuple[int, int]) -> int:
+        """Return the linked address that stands for physical 0 in the placement of a kernel linked at `image`."""
+
+    @abstractmethod
+    def deltas(self, kernel: Kernel, cpu: Cpu) -> Iterator[int]:
+        """Yield what may have to be added to linked physical addresses, likely values first."""
+
+    @abstractmethod
+    def settle(self, kernel: Kernel, image: Placement, memory: BoundedMemory, cpu: Cpu) -> Placement:
+        """Return the whole placement of a kernel found at `image`, from its variables in physical `memory`.
+
+        Raises: `NotReadyError` where its pointers have not been relocated yet, `LayoutError`.
+        """
+
+    @abstractmethod
+    def require_running(self, kernel: Kernel, placement: Placement, cpu: Cpu) -> None:
+        """Check that the CPU has got to the kernel. Raises: `NotReadyError`."""
+
+    @abstractmethod
+    def early_phase(self, kernel: Kernel, placement: Placement, cpu: Cpu) -> Phase | None:
+        """Return the phase while the CPU does not run at the kernel's virtual addresses, else None.
+
+        Raises: `NotReadyError` where it has not got to the kernel.
+        """
+
+    @abstractmethod
+    def way_point(self, kernel: Kernel, placement: Placement | None, memory: Memory, cpu: Cpu) -> int | None:
+        """Return where a guest whose kernel is not settled should run to, as its CPU will address it.
+
+        None where that cannot be told yet: then it runs a little and is asked again.
+        """
+
+    @abstractmethod
+    def firmware(self, kernel: Kernel, memory: TranslatedMemory) -> FirmwareMap | None:
+        """Return what the firmware said about memory, None where the kernel does not know it yet."""
+
+
+def register(name: str) -> int | None:
+    """Return a register of the selected CPU as an unsigned number, None where gdb has none of that name."""
+    try:
+        return int(gdb.newest_frame().read_register(name)) & _WORD
+    except (ValueError, gdb.error):
+        return None
+
+
+def word_at(memory: Memory, address: int, order: ByteOrder, size: int = 8) -> int:
+    """Return the unsigned word of `size` bytes at `address`. Raises: `ReadError`."""
+    return int.from_bytes(memory.read(address, size), order)

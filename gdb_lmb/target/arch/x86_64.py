@@ -1,0 +1,110 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""x86-64: a compressed kernel that moves itself, physically and virtually, before its first instruction.
+
+The decompressor unpacks the kernel's whole ELF at the place that it has chosen, then moves its segments and
+jumps to the first. Mirrors arch/x86/boot/compressed/misc.c and arch/x86/kernel/head_64.S.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import gdb
+
+from gdb_lmb.address import (
+    X86_ALIGN,
+    X86_DIRECT_BYTES,
+    X86_KERNEL_MAP_VA,
+    Linear,
+    Phase,
+    Placement,
+    TranslatedMemory,
+    find_physically,
+    x86_deltas,
+)
+from gdb_lmb.errors import LayoutError, NotReadyError
+from gdb_lmb.layout.program_file import bytes_in_file
+from gdb_lmb.memory import BoundedMemory, Memory
+from gdb_lmb.region import FirmwareMap
+from gdb_lmb.target.arch.base import Architecture, Cpu, register, word_at
+from gdb_lmb.target.firmware import read_e820
+from gdb_lmb.target.ram import physical_limit
+
+if TYPE_CHECKING:
+    from gdb_lmb.target.linux import Kernel
+
+_PAGING = 1 << 31
+"""CR0.PG."""
+_USER_END = 1 << 47
+_KASLR_BYTES = 1 << 30
+"""`KERNEL_IMAGE_SIZE`: how far KASLR moves the image at most."""
+
+
+class X86(Architecture):
+    """x86-64."""
+
+    entry = "startup_64"
+    missing = "it is still compressed at this stop"
+    variables = ("phys_base", "page_offset_base", "e820_table")
+
+    def selected_cpu(self) -> Cpu:
+        """Return the program counter and whether CR0 has paging on."""
+        cr0 = register("cr0")
+        return Cpu(gdb.newest_frame().pc(), None if cr0 is None else bool(cr0 & _PAGING))
+
+    def base_va(self, image: tuple[int, int]) -> int:
+        """Return `__START_KERNEL_map`."""
+        return X86_KERNEL_MAP_VA
+
+    def deltas(self, kernel: Kernel, cpu: Cpu) -> Iterator[int]:
+        """Yield every step of KASLR within the machine's RAM, 0 first."""
+        return x86_deltas(kernel.identity.va - X86_KERNEL_MAP_VA, physical_limit())
+
+    def settle(self, kernel: Kernel, image: Placement, memory: BoundedMemory, cpu: Cpu) -> Placement:
+        """Tell the virtual move by a pointer that is relocated with the image, the direct map by its variable."""
+        # The pointer to the list's name never changes otherwise.
+        want = bytes_in_file(kernel.own_file, kernel.name_pointer_va, 8)
+        if want is None:
+            raise LayoutError(f"{kernel.own_file} does not hold the data of `memblock`")
+        order = kernel.program.byte_order
+        got = word_at(memory, image.to_physical(kernel.name_pointer_va), order)
+        virtual = got - int.from_bytes(want.data, order)
+        if virtual % X86_ALIGN or not 0 <= virtual < _KASLR_BYTES:
+            raise NotReadyError("the kernel is in memory, but not relocated yet: continue a little")
+        start = kernel.symbols["page_offset_base"]
+        direct = word_at(memory, image.to_physical(start), order) if start else 0
+        linear = (Linear(direct, X86_DIRECT_BYTES),) if direct else ()
+        return replace(image, virtual=virtual, linear=linear)
+
+    def require_running(self, kernel: Kernel, placement: Placement, cpu: Cpu) -> None:
+        """Check that the CPU is not in the decompressor any more.
+
+        The decompressor has the image in its buffer before it is in its place, and leaves its own build id.
+        """
+        linked = cpu.pc + X86_KERNEL_MAP_VA - placement.physical
+        if cpu.pc < _USER_END and not any(low <= linked < high for low, high in kernel.code):
+            raise NotReadyError("the kernel is still compressed at this stop: continue, or use lmb-attach --wait")
+
+    def early_phase(self, kernel: Kernel, placement: Placement, cpu: Cpu) -> Phase | None:
+        """Tell by CR0 and the program counter: before the jump it is low."""
+        if cpu.paging is False:
+            return Phase.UNMAPPED
+        if cpu.pc >= _USER_END:
+            return None
+        self.require_running(kernel, placement, cpu)
+        return Phase.IDENTITY
+
+    def way_point(self, kernel: Kernel, placement: Placement | None, memory: Memory, cpu: Cpu) -> int | None:
+        """Return the first instruction, identity-mapped, as soon as the decompressor's output shows where.
+
+        The build id shows up at its offset in the *file* first, and from there the entry follows before the
+        kernel gets there.
+        """
+        output = find_physically(memory, kernel.identity.file_offset, kernel.identity.data, physical_limit())
+        return None if output is None else output + kernel.entry - kernel.image[0]
+
+    def firmware(self, kernel: Kernel, memory: TranslatedMemory) -> FirmwareMap | None:
+        """Return the kernel's `e820_table`."""
+        return read_e820(kernel, memory)
