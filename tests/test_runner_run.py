@@ -237,7 +237,13 @@ def test_qemu_ended_by_its_guest(guests: Path, capfd: Capture) -> None:
 def test_missing_programs_name_their_packages(guests: Path, monkeypatch: pytest.MonkeyPatch, capfd: Capture) -> None:
     monkeypatch.setenv("PATH", "/nonexistent")
     assert run(guests / "ready") == 4
-    assert "apt-get install gdb\n" in capfd.readouterr().err
+    says = "qemu-system-x86_64 and gdb not found; apt-get install qemu-system-x86 gdb\n"
+    assert says in capfd.readouterr().err
+    # Of another architecture, and before anything is fetched.
+    monkeypatch.setenv("GDB_LMB_CACHE", "/nonexistent")
+    assert main(["run", "debian:6.12-cloud-arm64"]) == 4
+    says = "qemu-system-aarch64 and gdb-multiarch not found; apt-get install qemu-system-arm gdb-multiarch\n"
+    assert says in capfd.readouterr().err
     assert run(guests / "ready", "--gdb", str(shutil.which("gdb", path=os.defpath))) == 4
     assert "apt-get install qemu-system-x86\n" in capfd.readouterr().err
 

@@ -18,7 +18,7 @@ from gdb_lmb.runner import reaper, rsp
 from gdb_lmb.runner.attach import parse_endpoint
 from gdb_lmb.runner.elf import read_elf
 from gdb_lmb.runner.gdb_process import python_path
-from gdb_lmb.runner.machines import MACHINES, machine_of
+from gdb_lmb.runner.machines import MACHINES, machine_named, machine_of
 from gdb_lmb.runner.mi_records import WholeLines, quote, unglue
 from gdb_lmb.runner.text import printable, tail
 from gdb_lmb.runner.verdict import SCHEMA, parse_verdict
@@ -103,6 +103,19 @@ def test_every_machine_is_found_by_its_elf(tmp_path: Path, row: object) -> None:
     found = read_elf(kernel)
     assert (found.bits, found.byte_order, found.e_machine) == (machine.bits, machine.byte_order, machine.e_machine)
     assert machine_of(found) is machine
+
+
+def test_the_architecture_that_is_asked_for(tmp_path: Path) -> None:
+    kernel = tmp_path / "vmlinux"
+    kernel.write_bytes(elf(183, 64, "little"))
+    found = read_elf(kernel)
+    assert machine_of(found, "aarch64") is machine_of(found, "arm64") is machine_named("aarch64")
+    with pytest.raises(UsageError, match="this is for aarch64, not for x86-64"):
+        machine_of(found, "x86-64")
+    with pytest.raises(UsageError, match="architecture 'arm65' is not one of x86-64, i386"):
+        machine_of(found, "arm65")
+    names = [name for row in MACHINES for name in (row.name, *row.aliases)]
+    assert len(set(names)) == len(names)
 
 
 def test_a_cut_elf_is_refused_at_every_length(tmp_path: Path) -> None:

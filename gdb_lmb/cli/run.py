@@ -17,9 +17,10 @@ from gdb_lmb.cli.common import (
     say,
 )
 from gdb_lmb.errors import InfrastructureError, UsageError
+from gdb_lmb.runner.machines import MACHINES, find_programs, machine_named
 from gdb_lmb.runner.qemu import DEFAULT_MEMORY, QemuOptions
 from gdb_lmb.runner.session import DEFAULT_SYMBOL, STOCK_SYMBOL, GuestSession
-from gdb_lmb.runner.stock import find_kernel, is_name
+from gdb_lmb.runner.stock import find_kernel, is_name, row_of
 from gdb_lmb.runner.verdict import ExitStatus
 
 _DESCRIPTION = f"""\
@@ -31,6 +32,7 @@ examples:
   gdb-lmb run vmlinux
   gdb-lmb run debian:6.1-cloud-amd64 --memory 512M
   gdb-lmb run vmlinuz-6.1 --symbols vmlinux-6.1 --append console=ttyS0 --memory 512M
+  gdb-lmb run Image --symbols vmlinux --arch aarch64 --append console=ttyAMA0
   gdb-lmb run vmlinux --append 'lmb.scenario=random lmb.ops=5000' --until lmb_scenario_done
   gdb-lmb run vmlinux --memory 1G --qemu-arg=-cpu --qemu-arg=max -- 'lmb-dump reserved' 'info registers'
 """
@@ -53,7 +55,13 @@ def add_parser(commands: Subparsers) -> None:
         "--symbols",
         metavar="VMLINUX",
         type=Path,
-        help="the ELF with the debug information of a compressed KERNEL (vmlinuz)",
+        help="the ELF with the debug information of a KERNEL that is none (vmlinuz, Image)",
+    )
+    parser.add_argument(
+        "--arch",
+        metavar="NAME",
+        help=f"the architecture that the kernel must be of: {', '.join(row.name for row in MACHINES)} (default: "
+        "whatever the ELF says)",
     )
     parser.add_argument(
         "--until",
@@ -86,6 +94,7 @@ def _run(arguments: argparse.Namespace) -> ExitStatus:
         binary=arguments.qemu,
         arguments=tuple(arguments.qemu_arg),
         kvm=arguments.kvm,
+        arch=arguments.arch,
     )
     kernel, symbols = _kernel_of(arguments)
     console: Path | None = arguments.console
@@ -111,6 +120,9 @@ def _kernel_of(arguments: argparse.Namespace) -> tuple[Path, Path | None]:
         return Path(arguments.kernel), arguments.symbols
     if arguments.symbols is not None:
         raise UsageError(f"{arguments.kernel} brings its own symbols: leave --symbols out")
+    row = row_of(arguments.kernel)
+    # Before a long download, not after it.
+    find_programs(machine_named(row.arch), arguments.qemu, arguments.gdb)
     files = find_kernel(arguments.kernel, notice=say)
     return files.image, files.vmlinux
 

@@ -22,7 +22,10 @@ _GRACE_S = 1.0
 
 @dataclass(frozen=True)
 class QemuOptions:
-    """How to boot: `memory` as QEMU's `-m` (no suffix: MiB), `arguments` go to QEMU as they are, last."""
+    """How to boot: `memory` as QEMU's `-m` (no suffix: MiB), `arguments` go to QEMU as they are, last.
+
+    `arch` is a name of `machines`, for a kernel that must be of that architecture.
+    """
 
     append: str | None = None
     initrd: Path | None = None
@@ -33,6 +36,7 @@ class QemuOptions:
     arguments: tuple[str, ...] = ()
     kvm: bool = False
     paused: bool = True
+    arch: str | None = None
 
     def __post_init__(self) -> None:
         """Refuse what QEMU would only refuse later, and less clearly.
@@ -57,7 +61,7 @@ class Qemu:
 
         Raises: UsageError for an architecture not known; InfrastructureError if there is no QEMU.
         """
-        machine = machine_of(elf)
+        machine = machine_of(elf, options.arch)
         binary = find_qemu(machine, options.binary)
         stub = folder.path / "gdb.sock"
         self.endpoint = Endpoint(str(stub))
@@ -73,7 +77,8 @@ class Qemu:
             machine_name = options.machine or machine.machine
             if machine_name is not None:
                 arguments += ["-machine", machine_name]
-            arguments += machine.arguments
+            if machine.cpu is not None:
+                arguments += ["-cpu", "host" if options.kvm else machine.cpu]
             arguments += ["-accel", "kvm" if options.kvm else "tcg"]
             arguments += ["-m", options.memory, "-smp", str(options.smp)]
             # A guest that resets (triple fault) or powers off stays to be looked at, and gdb sees a stop.

@@ -20,7 +20,7 @@ from types import TracebackType
 from gdb_lmb.errors import InfrastructureError, UsageError
 from gdb_lmb.runner.base import DEFAULT_TIMEOUT_S, STEP_S, CommandError, NotReachedError, Session, ignore
 from gdb_lmb.runner.elf import read_elf
-from gdb_lmb.runner.machines import find_gdb, machine_of
+from gdb_lmb.runner.machines import find_programs, machine_of
 from gdb_lmb.runner.mi import Sink
 from gdb_lmb.runner.mi_records import Reply, Stop, quote
 from gdb_lmb.runner.qemu import Qemu, QemuOptions
@@ -49,15 +49,15 @@ class GuestSession(Session):
     ) -> None:
         """Start QEMU, stopped at reset, and gdb; `timeout_s` is for each step to come.
 
-        A compressed kernel (bzImage, Image) has its `symbols` in another file; it may unpack itself
-        anywhere, so the first run leads to its first instruction and gdb's symbols are put there.
+        A bzImage or Image has its `symbols` in another file; it may move itself anywhere, so the first run
+        leads to where that is done, and gdb's symbols are put there.
         Raises: UsageError for an unsuitable kernel; InfrastructureError if QEMU or gdb cannot be had.
         """
         elf = read_elf(symbols or kernel)
         if symbols is not None and not kernel.is_file():
             raise UsageError(f"cannot read {kernel}: no such file")
-        gdb_path = find_gdb(machine_of(elf), gdb)
         self._options = options or QemuOptions()
+        _, gdb_path = find_programs(machine_of(elf, self._options.arch), self._options.binary, gdb)
         self._unpacked = symbols is None
         super().__init__(timeout_s, notice)
         with contextlib.ExitStack() as undo:
@@ -126,7 +126,7 @@ class GuestSession(Session):
         raise NotReachedError(self._why_not(what, stop, panics, reached, limit_s), self.console())
 
     def _unpack(self, limit_s: float) -> None:
-        """Let a compressed kernel get to its first instruction, and put gdb's symbols where it is."""
+        """Let a bzImage or Image get to where it will stay, and put gdb's symbols there."""
         try:
             self.command(f"lmb-attach --wait --timeout {limit_s:g}", ignore, limit_s + STEP_S)
         except CommandError as error:

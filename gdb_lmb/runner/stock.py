@@ -85,14 +85,20 @@ def is_name(text: str) -> bool:
     return text.startswith("debian:")
 
 
+def row_of(name: str) -> Name:
+    """Return the row of this name. Raises: UsageError naming those there are."""
+    if name not in NAMES:
+        raise UsageError(f"unknown kernel {name!r}; known are {', '.join(NAMES)}")
+    return NAMES[name]
+
+
 def find_kernel(name: str, *, fetch: bool = True, notice: Callable[[str], None] = lambda _: None) -> KernelFiles:
     """Return the kernel of this name, brought into the cache first if it is not there.
 
     Raises: UsageError for an unknown name, or one not in the cache where `fetch` is False;
     InfrastructureError where it cannot be had.
     """
-    if name not in NAMES:
-        raise UsageError(f"unknown kernel {name!r}; known are {', '.join(NAMES)}")
+    row_of(name)
     held = cached(name)
     if held is not None:
         return held
@@ -268,8 +274,7 @@ def main(argv: list[str] | None = None) -> int:
         print(list_kernels())
         return 0
     try:
-        if options.name not in NAMES:
-            raise UsageError(f"unknown kernel {options.name!r}; known are {', '.join(NAMES)}")
+        row_of(options.name)
 
         def tell(text: str) -> None:
             print(f"get-kernel: {text}", file=sys.stderr)
