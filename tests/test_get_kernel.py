@@ -6,7 +6,9 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import shutil
 import subprocess
+import sys
 from dataclasses import asdict
 from pathlib import Path
 
@@ -14,7 +16,7 @@ import pytest
 
 from gdb_lmb.errors import InfrastructureError, UsageError
 from gdb_lmb.runner import stock
-from gdb_lmb.runner.apt import Apt, archive_address
+from gdb_lmb.runner.apt import Apt, Name, archive_address
 from gdb_lmb.runner.stock import KernelFiles, find_kernel, is_name
 
 ONE_LINE = """\
@@ -113,6 +115,108 @@ def test_a_damaged_download_is_fetched_anew(tmp_path: Path) -> None:
     assert apt.told == ["linux-image-6_6-2_all.deb is damaged; fetching it anew"]
     with pytest.raises(InfrastructureError, match="linux-image-6 6-2 does not have the SHA-256"):
         FakeApt(tmp_path, [b"damaged", b"damaged"]).download([("linux-image-6", "6-2", good)])
+
+
+class Archive(Apt):
+    """An archive of packages: {name: versions}, as apt-cache would show it."""
+
+    def __init__(self, packages: dict[str, list[str]]) -> None:
+        self.row = Name("debian:6", ("trixie",), "linux-image-6.", "cloud-arm64", "arm64")
+        self.packages, self.told = packages, list[str]()
+        self.notice = self.told.append
+
+    def run(self, *words: str, program: str = "apt-get", cwd: Path | None = None, what: str = "") -> str:
+        assert program == "apt-cache"
+        if words[0] == "pkgnames":
+            return "\n".join(name for name in self.packages if name.startswith(words[1]))
+        if words[1] not in self.packages:
+            raise InfrastructureError("apt-cache show failed: E: No packages found")
+        form = "Package: {0}\nVersion: {1}\nSHA256: {0} {1}\n"
+        return "\n".join(form.format(words[1], version) for version in self.packages[words[1]])
+
+
+OLD, NEW = "linux-image-6.9-cloud-arm64", "linux-image-6.12-cloud-arm64"
+
+
+def versions(archive: Archive) -> list[tuple[str, str]]:
+    return [(package, version) for package, version, _ in archive.newest()]
+
+
+def test_the_newest_image_that_has_symbols() -> None:
+    both = {OLD: ["6.9-1"], f"{OLD}-dbg": ["6.9-1"], NEW: ["6.12-1"], f"{NEW}-dbg": ["6.12-1"]}
+    other = {"linux-image-6.99-arm64": ["6.99-1"], "linux-image-6.99-arm64-dbg": ["6.99-1"]}
+    assert versions(Archive({**both, **other})) == [(NEW, "6.12-1"), (f"{NEW}-dbg", "6.12-1")]
+    # The symbols of the newest have not come yet, or are those of its older version.
+    for dbg in ([], ["6.12~rc1-1"]):
+        archive = Archive({**both, f"{NEW}-dbg": dbg})
+        assert versions(archive) == [(OLD, "6.9-1"), (f"{OLD}-dbg", "6.9-1")]
+        assert archive.told == [f"{NEW} 6.12-1 has no debug symbols yet: taking 6.9-1"]
+    archive = Archive({**both, NEW: ["6.12-1", "6.12-2"]})
+    assert versions(archive) == [(NEW, "6.12-1"), (f"{NEW}-dbg", "6.12-1")]
+    # The image in a package of its own, which must be there in the same version.
+    binary = NEW.replace("image", "binary")
+    assert versions(Archive({**both, binary: ["6.12-1"]}))[-1] == (binary, "6.12-1")
+    assert versions(Archive({**both, binary: ["6.11-1"]})) == [(OLD, "6.9-1"), (f"{OLD}-dbg", "6.9-1")]
+    with pytest.raises(InfrastructureError, match=r"no debug symbols of linux-image-\S+; try again"):
+        Archive({NEW: ["6.12-1"]}).newest()
+    with pytest.raises(InfrastructureError, match=r"no package linux-image-6\.\*-cloud-arm64 any more"):
+        Archive({}).newest()
+
+
+def put(name: str, version: str) -> KernelFiles:
+    """Lay a kernel into the cache as a fetch would."""
+    folder = stock._folder(name, version)
+    folder.mkdir(parents=True)
+    files = KernelFiles(name, "arm64", version, folder / "vmlinuz", folder / "vmlinux", {})
+    for path in (files.image, files.vmlinux):
+        path.write_bytes(b"x")
+    manifest = {key: str(value) if isinstance(value, Path) else value for key, value in asdict(files).items()}
+    (folder.parent / "manifest.json").write_text(json.dumps(manifest))
+    return files
+
+
+ARM64 = "debian:6.12-cloud-arm64"
+
+
+def test_offline_the_cache_will_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GDB_LMB_CACHE", str(tmp_path))
+
+    def unreachable(row: Name, notice: object) -> KernelFiles:
+        raise InfrastructureError("apt-get update failed: E: no route to the archive")
+
+    monkeypatch.setattr(stock, "_fetch", unreachable)
+    with pytest.raises(InfrastructureError, match="no route"):
+        stock.get_kernel(ARM64, print)
+    files, told = put(ARM64, "6.12.1-1"), list[str]()
+    assert stock.get_kernel(ARM64, told.append) == files
+    assert told[0] == f"{ARM64}: apt-get update failed: E: no route to the archive"
+    assert told[1].startswith(f"{ARM64}: keeping 6.12.1-1, which is in the cache; last tested was")
+    assert stock.main([ARM64]) == 0
+
+
+def test_files_in_use_stay(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GDB_LMB_CACHE", str(tmp_path))
+    files = put(ARM64, "6.12.1-1")
+    code = f"from gdb_lmb.runner import stock; stock.find_kernel({ARM64!r}); print('kept', flush=True); input()"
+    with subprocess.Popen(
+        [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as user:
+        assert user.stdout is not None and user.stdout.readline() == "kept\n"
+        stock._remove_unless_used(files.image.parent)
+        assert files.image.is_file()
+        user.communicate("\n")
+    stock._remove_unless_used(files.image.parent)
+    assert not files.image.parent.exists()
+
+
+def test_files_that_went_are_looked_for_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # Between reading the manifest and taking the lock a newer version may have come.
+    monkeypatch.setenv("GDB_LMB_CACHE", str(tmp_path))
+    old, new = put(ARM64, "6.12.1-1"), put(ARM64, "6.12.2-1")
+    shutil.rmtree(old.image.parent)
+    seen = iter([old, new])
+    monkeypatch.setattr(stock, "cached", lambda name: next(seen))
+    assert find_kernel(ARM64) == new
 
 
 def test_packages_of_another_version_do_not_mix_in(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ import tempfile
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import cmp_to_key
 from pathlib import Path
 from typing import TextIO
 
@@ -158,22 +159,33 @@ class Apt:
                 self.notice(f"{what}: {told} %")
 
     def newest(self) -> list[tuple[str, str, str]]:
-        """Return (package, version, SHA-256) of the newest image and what belongs to it."""
+        """Return (package, version, SHA-256) of the newest image that has debug symbols, and what belongs to it.
+
+        The archive may have an image before it has its symbols.
+        """
         names = self.run("pkgnames", self.row.image, program="apt-cache").split()
         images = [name for name in names if name.endswith(f"-{self.row.flavour}")]
         shown = [row for name in images for row in self._show(name)]
         if not shown:
             raise InfrastructureError(f"the archive has no package {self.row.image}*-{self.row.flavour} any more")
-        best = shown[0]
-        for row in shown[1:]:
-            if subprocess.run(["dpkg", "--compare-versions", row[1], "gt", best[1]], check=False).returncode == 0:
-                best = row
-        # Since 7.x the image itself is in a package of its own, linux-binary-*.
-        others = [f"{best[0]}-dbg", best[0].replace("linux-image-", "linux-binary-")]
-        rest = [row for name in others for row in self._show(name) if row[1] == best[1]]
-        if not any(name.endswith("-dbg") for name, _, _ in rest):
-            raise InfrastructureError(f"the archive has no debug symbols of {best[0]} {best[1]}; try again later")
-        return [best, *rest]
+        by_version = cmp_to_key(_compare_versions)
+        shown.sort(key=lambda row: by_version(row[1]), reverse=True)
+        for image in shown:
+            packages = self._complete(image)
+            if packages:
+                if image is not shown[0]:
+                    self.notice(f"{shown[0][0]} {shown[0][1]} has no debug symbols yet: taking {image[1]}")
+                return packages
+        raise InfrastructureError(f"the archive has no debug symbols of {shown[0][0]}; try again later")
+
+    def _complete(self, image: tuple[str, str, str]) -> list[tuple[str, str, str]]:
+        """Return the image's package and all that belongs to it, nothing where a part is missing."""
+        name, version, _ = image
+        packages = [image, *(row for row in self._show(f"{name}-dbg") if row[1] == version)][:2]
+        # Since 7.x the image itself is in a package of its own.
+        binaries = self._show(name.replace("linux-image-", "linux-binary-"))
+        packages += [row for row in binaries if row[1] == version][:1]
+        return packages if len(packages) == (3 if binaries else 2) else []
 
     def _show(self, package: str) -> list[tuple[str, str, str]]:
         try:
@@ -209,6 +221,14 @@ class Apt:
                 self.notice(f"{deb.name} is damaged; fetching it anew")
                 deb.unlink()
         raise InfrastructureError(f"{package} {version} does not have the SHA-256 that the archive signed for")
+
+
+def _compare_versions(one: str, other: str) -> int:
+    """Compare as Debian does: -1, 0 or 1."""
+    if one == other:
+        return 0
+    later = subprocess.run(["dpkg", "--compare-versions", one, "gt", other], check=False).returncode == 0
+    return 1 if later else -1
 
 
 def safe_name(version: str) -> str:

@@ -18,7 +18,7 @@ import subprocess
 import sys
 import tarfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -95,16 +95,19 @@ def row_of(name: str) -> Name:
 def find_kernel(name: str, *, fetch: bool = True, notice: Callable[[str], None] = lambda _: None) -> KernelFiles:
     """Return the kernel of this name, brought into the cache first if it is not there.
 
+    Its files stay for as long as this process lives, whatever else comes into the cache meanwhile.
     Raises: UsageError for an unknown name, or one not in the cache where `fetch` is False;
     InfrastructureError where it cannot be had.
     """
     row_of(name)
-    held = cached(name)
-    if held is not None:
-        return held
-    if not fetch:
-        raise UsageError(f"{name} is not in the cache; bring it there with scripts/get-kernel {name}")
-    return get_kernel(name, notice)
+    while True:
+        files = cached(name)
+        if files is None:
+            if not fetch:
+                raise UsageError(f"{name} is not in the cache; bring it there with scripts/get-kernel {name}")
+            files = get_kernel(name, notice)
+        if _keep(files):
+            return files
 
 
 def cached(name: str) -> KernelFiles | None:
@@ -120,6 +123,45 @@ def cached(name: str) -> KernelFiles | None:
     return files if files.image.is_file() and files.vmlinux.is_file() else None
 
 
+_KEPT: dict[Path, int] = {}
+"""The folders in use by this process, each with the descriptor that holds its shared lock."""
+
+
+def _keep(files: KernelFiles) -> bool:
+    """See that no other process removes the files; tell whether they are still there."""
+    folder = _folder(files.name, files.version)
+    if folder not in _KEPT:
+        try:
+            descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+        except OSError:
+            return files.image.is_file() and files.vmlinux.is_file()
+        # Where the file system cannot lock, nobody removes anything either.
+        with suppress(OSError):
+            fcntl.flock(descriptor, fcntl.LOCK_SH)
+        _KEPT[folder] = descriptor
+    if files.image.is_file() and files.vmlinux.is_file():
+        return True
+    os.close(_KEPT.pop(folder))
+    return False
+
+
+def _remove_unless_used(folder: Path) -> None:
+    """Remove a version's folder, or leave it to the next fetch where a process still uses it."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return
+    else:
+        shutil.rmtree(folder, ignore_errors=True)
+    finally:
+        os.close(descriptor)
+
+
+def _folder(name: str, version: str) -> Path:
+    return _home(name) / safe_name(version)
+
+
 def _home(name: str) -> Path:
     return cache_folder() / "kernels" / name.replace(":", "-")
 
@@ -128,8 +170,22 @@ def get_kernel(name: str, notice: Callable[[str], None]) -> KernelFiles:
     """Bring the newest kernel of this name into the cache, unless it is there already.
 
     Two at once are safe: the second waits and finds it. What was fetched before an interruption is kept.
+    Where the archive cannot give the newest one, that of the cache will do.
     """
-    row = NAMES[name]
+    try:
+        return _fetch(NAMES[name], notice)
+    except InfrastructureError as error:
+        held = cached(name)
+        if held is None:
+            raise
+        notice(f"{name}: {error}")
+        notice(f"{name}: keeping {held.version}, which is in the cache{drift(held)}")
+        return held
+
+
+def _fetch(row: Name, notice: Callable[[str], None]) -> KernelFiles:
+    """Ask the archive, and fetch what the cache has not."""
+    name = row.name
     for program in ("apt-get", "apt-cache", "apt-config", "dpkg", "dpkg-deb"):
         if shutil.which(program) is None:
             raise InfrastructureError(f"{program} not found: distribution kernels come as Debian packages")
@@ -205,8 +261,8 @@ def _extract(deb: Path, work: Path) -> None:
 
 def _unpack(row: Name, home: Path, version: str, debs: list[Path], hashes: dict[str, str]) -> KernelFiles:
     """Take the image and the debug file out of the packages, in a folder that appears whole or not at all."""
-    safe = safe_name(version)
-    final, work = home / safe, home / f"{safe}.partial"
+    final = _folder(row.name, version)
+    work = final.with_name(f"{final.name}.partial")
     shutil.rmtree(work, ignore_errors=True)
     work.mkdir()
     for deb in debs:
@@ -230,7 +286,7 @@ def _unpack(row: Name, home: Path, version: str, debs: list[Path], hashes: dict[
         deb.unlink()
     for path in home.iterdir():
         if path.is_dir() and path.name not in ("apt", final.name):
-            shutil.rmtree(path, ignore_errors=True)
+            _remove_unless_used(path)
     return files
 
 
