@@ -96,7 +96,7 @@ def bench(repeats):
     out = {name: [] for name in ("read", "decode", "check", "lmb_check", "lmb_dump_json", "plain_per_entry")}
     # First of all: later runs find memory that gdb has kept from earlier ones.
     out["peak_bytes"] = peak_bytes("lmb-check --no-log")
-    program = find_lmb()
+    program = find_lmb(GdbMemory())
     for _ in range(repeats):
         memory = TimedMemory()
         whole, snapshot = timed(lambda memory=memory: decode(program, memory))

@@ -16,7 +16,7 @@ from gdb_lmb.target.identity import require_same_build
 from gdb_lmb.target.linux import find_kernel
 from gdb_lmb.target.memblock import take_memblock
 from gdb_lmb.target.program import find_lmb, lookup
-from gdb_lmb.target.reader import GdbMemory
+from gdb_lmb.target.reader import virtual_memory
 from gdb_lmb.target.stop import current_stop, require_stopped, torn_in
 
 
@@ -93,8 +93,8 @@ def take_snapshot(*, with_log: bool = False, meter: Meter | None = None) -> Snap
 
 
 def _take_lmb(with_log: bool, meter: Meter | None) -> Snapshot:
-    program = find_lmb()
-    memory = BoundedMemory(GdbMemory(), meter)
+    memory = BoundedMemory(virtual_memory(), meter)
+    program = find_lmb(memory)
     require_same_build(memory)
     return decode(program, memory, with_log=with_log, torn=torn_in(), stop=current_stop())
 

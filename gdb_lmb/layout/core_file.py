@@ -82,6 +82,10 @@ class DumpMemory:
         """Return the first address past everything that the dump holds."""
         return self._ends[-1] if self._ends else 0
 
+    def ranges(self) -> list[tuple[int, int]]:
+        """Return the half-open ranges of addresses that the dump holds, in ascending order."""
+        return list(zip(self._bases, self._ends, strict=True))
+
     def read(self, address: int, size: int) -> bytes:
         """Return `size` bytes at `address`. Raises: `ReadError` for what the dump does not hold."""
         pieces, at, stop = [], address, address + size

@@ -12,10 +12,11 @@ import time
 import gdb
 
 from gdb_lmb.address import Placement
-from gdb_lmb.errors import GuestError, LayoutError, NotReadyError
+from gdb_lmb.errors import GuestError, LayoutError, NotReadyError, UsageError
 from gdb_lmb.memory import BoundedMemory
+from gdb_lmb.target.core import current_dump
 from gdb_lmb.target.linux import Kernel
-from gdb_lmb.target.physical import PhysicalMemory
+from gdb_lmb.target.physical import physical_memory
 from gdb_lmb.target.place import place
 
 SLICE_S = 0.02
@@ -26,13 +27,15 @@ def run_to_entry(kernel: Kernel, timeout_s: float) -> Placement:
     """Let the guest run until the kernel is in its place; return where that is.
 
     A kernel that is there already is left where it stands. Raises: `GuestError` after `timeout_s`
-    seconds or where the guest stops for another reason, `LmbError`.
+    seconds or where the guest stops for another reason, `UsageError` for a dump, `LmbError`.
     """
+    if current_dump() is not None:
+        raise UsageError("this is a dump: nothing in it can be run, leave --wait out")
     deadline = time.monotonic() + timeout_s
     while True:
         cpu = kernel.arch.selected_cpu()
         placement, running = None, False
-        with PhysicalMemory() as physical:
+        with physical_memory() as physical:
             memory = BoundedMemory(physical)
             with contextlib.suppress(NotReadyError):
                 placement = place(kernel, memory, cpu)

@@ -5,18 +5,18 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-import gdb
-
 from gdb_lmb.address import TranslatedMemory
 from gdb_lmb.errors import ReadError
 from gdb_lmb.layout.memblock import decode
 from gdb_lmb.memory import BoundedMemory, Meter
 from gdb_lmb.region import Snapshot, Stop
+from gdb_lmb.target.core import current_dump
 from gdb_lmb.target.linux import Kernel, symbols_moved_by
 from gdb_lmb.target.phase import phase_of
-from gdb_lmb.target.physical import PhysicalMemory
+from gdb_lmb.target.physical import physical_memory
 from gdb_lmb.target.place import place
-from gdb_lmb.target.stop import MAX_FRAMES, symbol_at
+from gdb_lmb.target.stack import functions_at, functions_on_stack
+from gdb_lmb.target.stop import symbol_at
 
 _CHANGING = (
     "memblock_add_range", "memblock_insert_region", "memblock_remove_region", "memblock_merge_regions",
@@ -25,35 +25,14 @@ _CHANGING = (
 )  # fmt: skip
 
 
-def _functions_on_stack() -> list[str]:
-    """Return the functions of the stack, innermost first, as far as gdb can unwind it.
-
-    Where KASLR has moved the kernel and the symbols were left, there are none to be had.
-    """
-    names: list[str] = []
-    try:
-        frame = gdb.newest_frame()
-        while frame is not None and len(names) < MAX_FRAMES:
-            names.append(frame.name() or "")
-            frame = frame.older()
-    except gdb.error:
-        pass
-    return names
-
-
-def _function(pc: int) -> str | None:
-    block = gdb.block_for_pc(pc)
-    while block is not None and block.function is None:
-        block = block.superblock
-    return None if block is None else str(block.function.name)
-
-
 def take_memblock(kernel: Kernel, meter: Meter | None = None) -> Snapshot:
     """Read the stopped kernel's whole memblock, wherever the kernel is. Raises: `LmbError`."""
     cpu = kernel.arch.selected_cpu()
-    frames = _functions_on_stack()
+    # Before reads become physical, and not of a dump, whose stack can be looked at only when the place is known.
+    live = current_dump() is None
+    frames = functions_on_stack() if live else []
     meter = meter or Meter()
-    with PhysicalMemory(meter) as physical:
+    with physical_memory(meter) as physical:
         bounded = BoundedMemory(physical, meter)
         placement = place(kernel, bounded, cpu)
         memory = TranslatedMemory(bounded, placement)
@@ -67,8 +46,10 @@ def take_memblock(kernel: Kernel, meter: Meter | None = None) -> Snapshot:
             refused=refused,
         )
     # The symbols may stand elsewhere than the kernel does: look the address up where they stand.
-    here = cpu.pc - placement.virtual + symbols_moved_by(kernel.identity)
-    torn = next((name for name in [_function(here), *frames] if name and name.split(".")[0] in _CHANGING), None)
+    symbols_off = symbols_moved_by(kernel.identity) - placement.virtual
+    here = cpu.pc + symbols_off
+    functions = [*functions_at(here), *frames] if live else functions_on_stack(symbols_off)
+    torn = next((name for name in map(str, functions) if name.split(".")[0] in _CHANGING), None)
     snapshot = replace(snapshot, torn=torn, stop=Stop(cpu.pc, symbol_at(here)))
     arrays = []
     for array in snapshot.arrays:

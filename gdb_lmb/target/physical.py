@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Guest memory at physical addresses, through QEMU's gdbstub.
+"""Guest memory at physical addresses: of a dump from its file, of a live guest through QEMU's gdbstub.
 
 QEMU's stub has a mode in which every read is physical. It is switched on for one `with` block, put back
 whatever happens, and so never left on while the guest runs.
@@ -13,7 +13,8 @@ from types import TracebackType
 import gdb
 
 from gdb_lmb.errors import LayoutError
-from gdb_lmb.memory import Meter
+from gdb_lmb.memory import Memory, Meter
+from gdb_lmb.target.core import current_dump
 from gdb_lmb.target.reader import GdbMemory
 
 
@@ -26,8 +27,14 @@ def _packet(text: str) -> str:
     return ""
 
 
-class PhysicalMemory(GdbMemory):
-    """Reads physical addresses inside its `with` block."""
+def physical_memory(meter: Meter | None = None) -> contextlib.AbstractContextManager[Memory]:
+    """Return what reads the guest's physical addresses inside its `with` block, dump or live guest."""
+    dump = current_dump()
+    return StubMemory(meter) if dump is None else contextlib.nullcontext(dump.physical)
+
+
+class StubMemory(GdbMemory):
+    """Reads physical addresses through QEMU's stub inside its `with` block."""
 
     def __init__(self, meter: Meter | None = None) -> None:
         """Add the packets that switching takes to `meter`."""
@@ -38,7 +45,7 @@ class PhysicalMemory(GdbMemory):
         self._meter.requests += 1
         return _packet(text)
 
-    def __enter__(self) -> PhysicalMemory:
+    def __enter__(self) -> StubMemory:
         """Switch the mode on. Raises: `LayoutError` where the stub has none."""
         try:
             self._before = self._switch("qqemu.PhyMemMode")

@@ -17,7 +17,7 @@ from gdb_lmb.errors import LayoutError, NotReadyError
 from gdb_lmb.memory import BoundedMemory
 from gdb_lmb.target.arch import Cpu
 from gdb_lmb.target.linux import Kernel, symbols_moved_by
-from gdb_lmb.target.physical import PhysicalMemory
+from gdb_lmb.target.physical import physical_memory
 
 _LAST: dict[Path, int] = {}
 """By how much each program's kernel was last found to be moved physically: looked at first."""
@@ -51,7 +51,7 @@ def place(kernel: Kernel, physical: BoundedMemory, cpu: Cpu) -> Placement:
 def locate(kernel: Kernel) -> tuple[Placement, int]:
     """Return where the running kernel lies, and by how much gdb's symbols are moved now."""
     cpu = kernel.arch.selected_cpu()
-    with PhysicalMemory() as physical:
+    with physical_memory() as physical:
         return place(kernel, BoundedMemory(physical), cpu), symbols_moved_by(kernel.identity)
 
 

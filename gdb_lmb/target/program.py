@@ -5,9 +5,10 @@ from __future__ import annotations
 
 import gdb
 
-from gdb_lmb.errors import LayoutError
+from gdb_lmb.errors import LayoutError, ReadError
 from gdb_lmb.layout.fields import Struct
 from gdb_lmb.layout.program import LmbProgram, Table
+from gdb_lmb.memory import Memory
 from gdb_lmb.target.types import byte_order, element_type, enum_names, member_type, struct_of
 
 DEFAULT_PAGE_SIZE = 4096
@@ -40,8 +41,11 @@ def _address(symbol: gdb.Symbol) -> int:
     return int(symbol.value().address)
 
 
-def find_lmb() -> LmbProgram:
-    """Return the program's LMB. Raises: `LayoutError` where it has none that can be decoded."""
+def find_lmb(memory: Memory) -> LmbProgram:
+    """Return the program's LMB, its page size out of `memory`.
+
+    Raises: `LayoutError` where it has none that can be decoded.
+    """
     if not any(objfile.is_valid() and objfile.filename for objfile in gdb.objfiles()):
         raise LayoutError("gdb has no symbols: load the kernel's with `file VMLINUX`")
     symbol = lookup("lmb")
@@ -60,7 +64,7 @@ def find_lmb() -> LmbProgram:
         lmb=lmb,
         region=region,
         block=block,
-        page_size=_page_size(),
+        page_size=_page_size(memory),
         static_entries=None if static is None else (_address(static), static.type.sizeof // region.size),
         log=log,
         ops=ops,
@@ -85,11 +89,13 @@ def _struct_type(name: str) -> gdb.Type:
         raise LayoutError(f"the debug information does not describe struct {name}: build it with -g") from None
 
 
-def _page_size() -> int:
+def _page_size(memory: Memory) -> int:
     symbol = lookup("lmb_page_size")
+    if symbol is None:
+        return DEFAULT_PAGE_SIZE
     try:
-        size = DEFAULT_PAGE_SIZE if symbol is None else int(symbol.value())
-    except gdb.error:
+        size = int.from_bytes(memory.read(_address(symbol), symbol.type.sizeof), byte_order())
+    except ReadError:
         return DEFAULT_PAGE_SIZE
     # It is read from the guest's memory, and what is no page size there would be divided by.
     return size if MIN_PAGE_SIZE <= size <= MAX_PAGE_SIZE and not size & (size - 1) else DEFAULT_PAGE_SIZE

@@ -1,11 +1,13 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Guest memory through gdb: virtual addresses, one request of gdb's for each read."""
+"""Guest memory at virtual addresses: through gdb, one request for each read, or translated out of a dump."""
 
 from __future__ import annotations
 
 import gdb
 
 from gdb_lmb.errors import InfrastructureError, ReadError
+from gdb_lmb.memory import Memory
+from gdb_lmb.target.core import current_dump
 
 
 class GdbMemory:
@@ -26,3 +28,9 @@ class GdbMemory:
                 raise ReadError(address, size, " ".join(str(error).split())) from None
             reason = " ".join(str(error).split()).rstrip(".")
             raise InfrastructureError(f"the connection to the guest was lost while reading: {reason}") from None
+
+
+def virtual_memory() -> Memory:
+    """Return what reads the guest's virtual addresses, as the selected CPU translates them. Raises: `LmbError`."""
+    dump = current_dump()
+    return GdbMemory() if dump is None else dump.virtual()

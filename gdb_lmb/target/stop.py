@@ -10,9 +10,7 @@ import gdb
 from gdb_lmb.errors import NotReadyError
 from gdb_lmb.region import Stop
 from gdb_lmb.target.program import lookup
-
-MAX_FRAMES = 64
-"""Frames looked at for an LMB function: a guest's stack can be endless when damaged."""
+from gdb_lmb.target.stack import current_pc, functions_on_stack
 
 
 def require_stopped() -> None:
@@ -21,7 +19,9 @@ def require_stopped() -> None:
     if thread is None or not thread.is_valid():
         if gdb.selected_inferior().threads():
             raise NotReadyError("no thread is selected: choose a CPU with `thread 1`")
-        raise NotReadyError("there is no guest: connect with `target remote ...`, or use `gdb-lmb run`")
+        raise NotReadyError(
+            "there is no guest: connect with `target remote ...`, open a dump with `core FILE`, or use `gdb-lmb run`"
+        )
     if thread.is_running():
         raise NotReadyError("the guest is running: stop it first (Ctrl-C or `interrupt`)")
 
@@ -42,7 +42,7 @@ def symbol_at(pc: int) -> str | None:
 
 def current_stop() -> Stop:
     """Return the program counter of the innermost frame and its symbol."""
-    pc = gdb.newest_frame().pc()
+    pc = current_pc()
     return Stop(pc, symbol_at(pc))
 
 
@@ -61,19 +61,11 @@ def torn_in() -> str | None:
     if symbol is None or symbol.symtab is None:
         return None
     home = PurePath(symbol.symtab.filename)
-    try:
-        frame = gdb.newest_frame()
-        for _ in range(MAX_FRAMES):
-            if frame is None or not frame.is_valid():
-                break
-            function = frame.function()
-            if function is not None and function.symtab is not None:
-                source = PurePath(function.symtab.filename)
-                beside = source.parent == home.parent and source.name.startswith(f"{home.stem}_")
-                if source == home or (beside and source.suffix == home.suffix):
-                    return str(function.name)
-            frame = frame.older()
-    except gdb.error:
-        # A stack that cannot be unwound further ends here; what it showed so far stands.
-        pass
+    for function in functions_on_stack():
+        if function.symtab is None:
+            continue
+        source = PurePath(function.symtab.filename)
+        beside = source.parent == home.parent and source.name.startswith(f"{home.stem}_")
+        if source == home or (beside and source.suffix == home.suffix):
+            return str(function.name)
     return None

@@ -11,8 +11,6 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-import gdb
-
 from gdb_lmb.address import (
     X86_ALIGN,
     X86_DIRECT_BYTES,
@@ -29,8 +27,10 @@ from gdb_lmb.layout.program_file import bytes_in_file
 from gdb_lmb.memory import BoundedMemory, Memory
 from gdb_lmb.region import FirmwareMap
 from gdb_lmb.target.arch.base import Architecture, Cpu, register, word_at
+from gdb_lmb.target.core import current_dump
 from gdb_lmb.target.firmware import read_e820
 from gdb_lmb.target.ram import physical_limit
+from gdb_lmb.target.stack import current_pc
 
 if TYPE_CHECKING:
     from gdb_lmb.target.linux import Kernel
@@ -51,8 +51,10 @@ class X86(Architecture):
 
     def selected_cpu(self) -> Cpu:
         """Return the program counter and whether CR0 has paging on."""
-        cr0 = register("cr0")
-        return Cpu(gdb.newest_frame().pc(), None if cr0 is None else bool(cr0 & _PAGING))
+        dump = current_dump()
+        noted = dump.cpu() if dump is not None else None
+        cr0 = register("cr0") if noted is None else noted.cr0
+        return Cpu(current_pc(), None if cr0 is None else bool(cr0 & _PAGING))
 
     def base_va(self, image: tuple[int, int]) -> int:
         """Return `__START_KERNEL_map`."""

@@ -1,0 +1,85 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The functions that the selected CPU is in: gdb's frames of a live guest, return addresses of a dump.
+
+In a dump gdb's unwinder cannot be asked: without paging it finds no stack, and what the dump lacks it would
+take from the program's ELF.
+"""
+
+from __future__ import annotations
+
+import gdb
+
+from gdb_lmb.errors import LmbError, ReadError
+from gdb_lmb.target.core import Dump, current_dump
+from gdb_lmb.target.types import byte_order
+
+MAX_FRAMES = 64
+"""Frames looked at: a guest's stack can be endless when damaged."""
+
+MAX_STACK_BYTES = 2048
+"""How much of a dump's stack is searched: the allocator's own calls are not deeper."""
+
+_PAGE_SIZE = 4096
+
+
+def current_pc() -> int:
+    """Return the selected CPU's program counter, from a dump's own notes where gdb does not understand them."""
+    dump = current_dump()
+    noted = dump.cpu() if dump is not None else None
+    return noted.pc if noted is not None else gdb.newest_frame().pc()
+
+
+def functions_at(pc: int) -> list[gdb.Symbol]:
+    """Return the functions whose code is at `pc`, inlined ones first."""
+    found, block = [], gdb.block_for_pc(pc)
+    while block is not None:
+        if block.function is not None:
+            found.append(block.function)
+        block = block.superblock
+    return found
+
+
+def functions_on_stack(symbols_off: int = 0) -> list[gdb.Symbol]:
+    """Return the functions of the selected CPU's stack, innermost first, as far as they can be told.
+
+    In a dump a word that was left on the stack may name one that has returned. `symbols_off` is what to add
+    to one of the dump's addresses to get to where gdb's symbols are.
+    """
+    dump = current_dump()
+    if dump is not None:
+        found = functions_at(current_pc() + symbols_off)
+        for word in _words(dump):
+            # A call is no function's first instruction, and a call that does not return may be its last.
+            at = word - 1 + symbols_off
+            if at > 0:
+                found += functions_at(at)
+        return found
+    found = []
+    try:
+        frame = gdb.newest_frame()
+        while frame is not None and frame.is_valid() and len(found) < MAX_FRAMES:
+            if frame.function() is not None:
+                found.append(frame.function())
+            frame = frame.older()
+    except gdb.error:
+        # A stack that cannot be unwound further ends here; what it showed so far stands.
+        pass
+    return found
+
+
+def _words(dump: Dump) -> list[int]:
+    """Return the words from the stack pointer up, as many as are mapped and in the dump."""
+    size, order = dump.core.bits // 8, byte_order()
+    try:
+        noted = dump.cpu()
+        sp = noted.sp if noted is not None else int(gdb.newest_frame().read_register("sp"))
+        memory = dump.virtual()
+    except (LmbError, ValueError, gdb.error):
+        return []
+    for length in (MAX_STACK_BYTES, -sp % _PAGE_SIZE):
+        try:
+            raw = memory.read(sp, min(MAX_STACK_BYTES, length))
+        except ReadError:
+            continue
+        return [int.from_bytes(raw[at : at + size], order) for at in range(0, len(raw) - size + 1, size)]
+    return []
