@@ -41,14 +41,14 @@ class SplitParser(argparse.ArgumentParser):
     def parse_args(self, args: Any = None, namespace: Any = None) -> Any:
         """Parse `args`; what follows `--` is `gdb_commands`, or None where there is no `--`."""
         words = list(args or [])
-        cut = words.index("--") if "--" in words and words[:1] in (["run"], ["attach"]) else len(words)
+        cut = words.index("--") if "--" in words and words[:1] in (["run"], ["attach"], ["core"]) else len(words)
         found = super().parse_args(words[:cut], namespace)
         found.gdb_commands = words[cut + 1 :] if cut < len(words) else None
         return found
 
 
 def add_gdb_options(parser: argparse.ArgumentParser) -> None:
-    """Add what `run` and `attach` have in common."""
+    """Add what `run`, `attach` and `core` have in common."""
     parser.add_argument("--gdb", metavar="BIN", help="the gdb to use (default: gdb or gdb-multiarch, by the ELF)")
     parser.add_argument(
         "--timeout",

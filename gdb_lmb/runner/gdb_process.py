@@ -60,17 +60,22 @@ def start_gdb(folder: RunFolder, gdb: str) -> Mi:
     return mi
 
 
+def plain_name(file: Path, link: Path) -> str:
+    """Return a name of `file` that MI can carry: its own, else that of a symbolic `link` made for it."""
+    name = str(file.absolute())
+    if _PLAIN.fullmatch(name):
+        return name
+    # gdb takes such a command's argument apart in a way of its own, which loses quotes and bytes.
+    link.symlink_to(name)
+    return str(link)
+
+
 def open_program(mi: Mi, program: Path, folder: Path, timeout_s: float) -> None:
     """Have gdb read `program` and take its architecture from it.
 
     Raises: UsageError if gdb cannot.
     """
-    name = str(program.absolute())
-    if not _PLAIN.fullmatch(name):
-        # gdb takes this command's argument apart in a way of its own, which loses quotes and bytes.
-        link = folder / "program"
-        link.symlink_to(name)
-        name = str(link)
+    name = plain_name(program, folder / "program")
     reply = mi.execute(f"-file-exec-and-symbols {name}", timeout_s)
     if reply.kind != "done":
         raise UsageError(f"gdb cannot read {program}: {reply.error}")

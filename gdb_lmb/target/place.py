@@ -16,6 +16,7 @@ from gdb_lmb.address import Placement, first_match
 from gdb_lmb.errors import LayoutError, NotReadyError
 from gdb_lmb.memory import BoundedMemory
 from gdb_lmb.target.arch import Cpu
+from gdb_lmb.target.core import current_dump
 from gdb_lmb.target.linux import Kernel, symbols_moved_by
 from gdb_lmb.target.physical import physical_memory
 
@@ -36,9 +37,10 @@ def place(kernel: Kernel, physical: BoundedMemory, cpu: Cpu) -> Placement:
     tried = chain([] if last is None else [last], arch.deltas(kernel, cpu))
     delta = first_match(physical, linked, build_id, tried)
     if delta is None:
+        rest = "" if current_dump() is None else ", or the dump lacks it"
         raise NotReadyError(
             f"no kernel of the build of {kernel.own_file.name} is in memory: {arch.missing}, "
-            "or the guest runs another build"
+            f"or the guest runs another build{rest}"
         )
     image = Placement(delta, 0, kernel.image, base_va=base_va)
     # Whoever decodes wants these bytes again: one request for both.
