@@ -29,9 +29,14 @@ def current_pc() -> int:
     return noted.pc if noted is not None else gdb.newest_frame().pc()
 
 
+def is_address(pc: int) -> bool:
+    """Tell whether gdb can be asked about `pc`: what was moved back by a kernel's own offset may be none."""
+    return 0 <= pc < 1 << 64
+
+
 def functions_at(pc: int) -> list[gdb.Symbol]:
     """Return the functions whose code is at `pc`, inlined ones first."""
-    found, block = [], gdb.block_for_pc(pc)
+    found, block = [], gdb.block_for_pc(pc) if is_address(pc) else None
     while block is not None:
         if block.function is not None:
             found.append(block.function)
@@ -50,9 +55,7 @@ def functions_on_stack(symbols_off: int = 0) -> list[gdb.Symbol]:
         found = functions_at(current_pc() + symbols_off)
         for word in _words(dump):
             # A call is no function's first instruction, and a call that does not return may be its last.
-            at = word - 1 + symbols_off
-            if at > 0:
-                found += functions_at(at)
+            found += functions_at(word - 1 + symbols_off)
         return found
     found = []
     try:

@@ -10,7 +10,7 @@ import gdb
 from gdb_lmb.errors import NotReadyError
 from gdb_lmb.region import Stop
 from gdb_lmb.target.program import lookup
-from gdb_lmb.target.stack import current_pc, functions_on_stack
+from gdb_lmb.target.stack import current_pc, functions_on_stack, is_address
 
 
 def require_stopped() -> None:
@@ -28,6 +28,8 @@ def require_stopped() -> None:
 
 def symbol_at(pc: int) -> str | None:
     """Return "function+0x12" for an address in the program, or None."""
+    if not is_address(pc):
+        return None
     block = gdb.block_for_pc(pc)
     while block is not None and block.function is None:
         block = block.superblock
