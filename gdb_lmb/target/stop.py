@@ -59,10 +59,9 @@ def torn_in() -> str | None:
     An LMB function is one defined in the source file that defines `lmb`, or in one beside it whose
     name begins with that file's ("lmb.c": also "lmb_find.c").
     """
-    symbol = lookup("lmb")
-    if symbol is None or symbol.symtab is None:
+    home = _home()
+    if home is None:
         return None
-    home = PurePath(symbol.symtab.filename)
     for function in functions_on_stack():
         if function.symtab is None:
             continue
@@ -70,4 +69,14 @@ def torn_in() -> str | None:
         beside = source.parent == home.parent and source.name.startswith(f"{home.stem}_")
         if source == home or (beside and source.suffix == home.suffix):
             return str(function.name)
+    return None
+
+
+def _home() -> PurePath | None:
+    """Return the source file that defines `lmb`, None where gdb does not know it."""
+    # Of the variable gdb may have read the header's declaration only, and then gives the header's name; a
+    # function is where its body is.
+    for symbol in (gdb.lookup_global_symbol("lmb_init", gdb.SYMBOL_FUNCTIONS_DOMAIN), lookup("lmb")):
+        if symbol is not None and symbol.symtab is not None:
+            return PurePath(symbol.symtab.filename)
     return None
