@@ -44,12 +44,13 @@ class StateError(LmbError):
 class ReadError(LmbError):
     """Report guest memory that cannot be read.
 
-    `address` is the first address of the failed request, `size` its length in bytes.
+    `address` is the first address of the failed request, `size` its length in bytes, `why` the transport's word.
     """
 
     def __init__(self, address: int, size: int, why: str = "") -> None:
         """Name the failed request: `address`, `size` in bytes and what the transport said."""
         self.address = address
         self.size = size
+        self.why = why
         text = f"cannot read {size} bytes of guest memory at {address:#x}"
         super().__init__(f"{text}: {why}" if why else text)

@@ -172,7 +172,7 @@ def test_four_levels() -> None:
         (0xFFFF_FFFF_8120_5000, "not mapped"),
         (0xFFFF_FFFF_8120_4FFF, "not mapped"),
         (0xFFFF_FFFF_8000_0000, "not mapped"),
-        (0x8000_0000, "its page table cannot be read"),
+        (0x8000_0000, "its page table at 0x70000 cannot be read"),
         (0x0000_8000_0000_0000, "no address that this CPU could translate"),
         (0xFFFF_7FFF_FFFF_FFFF, "no address that this CPU could translate"),
         (1 << 64, "no address that this CPU could translate"),

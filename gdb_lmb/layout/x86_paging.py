@@ -63,7 +63,10 @@ class X86PagedMemory:
         pieces: list[tuple[int, int]] = []
         at, stop = address, address + size
         while at < stop:
-            physical, left = self.to_physical(at)
+            try:
+                physical, left = self.to_physical(at)
+            except ReadError as error:
+                raise ReadError(address, size, error.why) from None
             length = min(left, stop - at)
             if pieces and sum(pieces[-1]) == physical:
                 pieces[-1] = (pieces[-1][0], pieces[-1][1] + length)
@@ -110,6 +113,6 @@ class X86PagedMemory:
             try:
                 self._tables[page] = self._physical.read(page, _PAGE_SIZE)
             except ReadError as error:
-                raise ReadError(va, 1, f"its page table cannot be read: {error}") from None
+                raise ReadError(va, 1, f"its page table at {page:#x} cannot be read: {error.why}") from None
         at = table - page + index * self._mode.entry
         return int.from_bytes(self._tables[page][at : at + self._mode.entry], "little")
