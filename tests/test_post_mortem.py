@@ -270,6 +270,9 @@ def test_what_a_dump_of_a_stock_kernel_lacks(stock: KernelFiles, fixture_kernel:
         with dump_of(guest) as path:
             with CoreSession(path, fixture_kernel, timeout_s=120) as dump:
                 assert "lmb-check: cannot read " in refused(dump, "lmb-check")
+            other = next(files for files in map(find_kernel, AMD64) if files.vmlinux != stock.vmlinux)
+            with CoreSession(path, other.vmlinux, timeout_s=120) as dump:
+                assert "or the guest runs another build" in refused(dump, "lmb-check")
 
             # What the struct lies in: refused, although the ELF has data for it.
             punch(path, base & ~0xFFF, 0x1000)

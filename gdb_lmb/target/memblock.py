@@ -48,7 +48,7 @@ def take_memblock(kernel: Kernel, meter: Meter | None = None) -> Snapshot:
     # The symbols may stand elsewhere than the kernel does: look the address up where they stand.
     symbols_off = symbols_moved_by(kernel.identity) - placement.virtual
     here = cpu.pc + symbols_off
-    functions = [*functions_at(here), *frames] if live else functions_on_stack(symbols_off)
+    functions = [*functions_at(here), *frames] if live else functions_on_stack(symbols_off, memory)
     torn = next((name for name in map(str, functions) if name.split(".")[0] in _CHANGING), None)
     snapshot = replace(snapshot, torn=torn, stop=Stop(cpu.pc, symbol_at(here)))
     arrays = []

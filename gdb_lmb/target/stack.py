@@ -10,6 +10,7 @@ from __future__ import annotations
 import gdb
 
 from gdb_lmb.errors import LmbError, ReadError
+from gdb_lmb.memory import Memory
 from gdb_lmb.target.core import Dump, current_dump
 from gdb_lmb.target.types import byte_order
 
@@ -44,16 +45,17 @@ def functions_at(pc: int) -> list[gdb.Symbol]:
     return found
 
 
-def functions_on_stack(symbols_off: int = 0) -> list[gdb.Symbol]:
+def functions_on_stack(symbols_off: int = 0, translated: Memory | None = None) -> list[gdb.Symbol]:
     """Return the functions of the selected CPU's stack, innermost first, as far as they can be told.
 
     In a dump a word that was left on the stack may name one that has returned. `symbols_off` is what to add
-    to one of the dump's addresses to get to where gdb's symbols are.
+    to one of the dump's addresses to get to where gdb's symbols are; `translated` reads the kernel's virtual
+    addresses of a dump that does not tell how its CPUs do.
     """
     dump = current_dump()
     if dump is not None:
         found = functions_at(current_pc() + symbols_off)
-        for word in _words(dump):
+        for word in _words(dump, translated):
             # A call is no function's first instruction, and a call that does not return may be its last.
             found += functions_at(word - 1 + symbols_off)
         return found
@@ -70,15 +72,20 @@ def functions_on_stack(symbols_off: int = 0) -> list[gdb.Symbol]:
     return found
 
 
-def _words(dump: Dump) -> list[int]:
+def _words(dump: Dump, translated: Memory | None) -> list[int]:
     """Return the words from the stack pointer up, as many as are mapped and in the dump."""
     size, order = dump.core.bits // 8, byte_order()
     try:
         noted = dump.cpu()
         sp = noted.sp if noted is not None else int(gdb.newest_frame().read_register("sp"))
-        memory = dump.virtual()
-    except (LmbError, ValueError, gdb.error):
+    except (ValueError, gdb.error):
         return []
+    try:
+        memory = dump.virtual()
+    except LmbError:
+        if translated is None:
+            return []
+        memory = translated
     for length in (MAX_STACK_BYTES, -sp % _PAGE_SIZE):
         try:
             raw = memory.read(sp, min(MAX_STACK_BYTES, length))
