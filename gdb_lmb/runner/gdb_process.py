@@ -25,6 +25,9 @@ _SETTINGS = (
     "breakpoint pending off",
     "debuginfod enabled off",
     "history save off",
+    # A busy machine, or a dump of the guest's memory, may keep QEMU from answering for longer than gdb's 2 s;
+    # after that gdb takes late answers for those to its next questions. Our own deadlines are the runner's.
+    "remotetimeout 20",
 )
 
 
