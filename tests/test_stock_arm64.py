@@ -10,10 +10,15 @@ from __future__ import annotations
 
 import json
 import re
+import struct
+import subprocess
 from pathlib import Path
 
 import pytest
 
+from gdb_lmb.layout.devicetree import memory_map
+from gdb_lmb.memory import BytesMemory
+from gdb_lmb.region import FIRMWARE_RAM
 from gdb_lmb.runner.qemu import QemuOptions
 from gdb_lmb.runner.session import CommandError, GuestSession
 from gdb_lmb.runner.stock import KernelFiles, find_kernel
@@ -63,10 +68,12 @@ def linked(guest: GuestSession, name: str) -> int:
     return int(guest.command(f'printf "%lu", (unsigned long)&{name}'))
 
 
-def read_physically(guest: GuestSession, address: int) -> dict[str, list[tuple[int, int, int]]]:
+def read_physically(
+    guest: GuestSession, address: int, voffset: int = LINKED - IMAGE
+) -> dict[str, list[tuple[int, int, int]]]:
     """Read both arrays with gdb's own expressions while QEMU's stub takes every address for a physical one.
 
-    `address` is memblock's; the arrays' pointers are still the linked ones.
+    `address` is memblock's; the arrays' pointers are `voffset` more than their physical addresses.
     """
     guest.command("maintenance packet Qqemu.PhyMemMode:1")
     try:
@@ -77,7 +84,7 @@ def read_physically(guest: GuestSession, address: int) -> dict[str, list[tuple[i
             first = int(guest.command(f'printf "%lu", (unsigned long){place}->{name}.regions'))
             out[name] = []
             for at in range(count):
-                region = f"((struct memblock_region *){first - LINKED + IMAGE})[{at}]"
+                region = f"((struct memblock_region *){first - voffset})[{at}]"
                 text = guest.command(f'printf "%lu %lu %u", {region}.base, {region}.size, (unsigned){region}.flags')
                 base, size, flags = map(int, text.split())
                 out[name].append((base, size, flags))
@@ -200,6 +207,47 @@ def test_offset_equals_the_kernels_own_word(kernel: KernelFiles) -> None:
         assert (int(moved[1], 16), LINKED) == (int(printed[1], 16), int(printed[2], 16))
 
 
+USER_VA = 0x400000
+
+
+def init_that_spins() -> bytes:
+    """Return an initial RAM disk whose /init is one instruction, a branch to itself, at `USER_VA` + 0x78."""
+    ident = b"\x7fELF\2\1\1" + bytes(9)
+    header = ident + struct.pack("<HHIQQQIHHHHHH", 2, 183, 1, USER_VA + 0x78, 64, 0, 0, 64, 56, 1, 0, 0, 0)
+    elf = (
+        header + struct.pack("<IIQQQQQQ", 1, 5, 0, USER_VA, USER_VA, 0x7C, 0x7C, 0x1000) + struct.pack("<I", 0x14000000)
+    )
+
+    def member(name: bytes, content: bytes, mode: int) -> bytes:
+        fields = (1, mode, 0, 0, 1, 0, len(content), 0, 0, 0, 0, len(name) + 1, 0)
+        start = b"070701" + b"".join(b"%08X" % field for field in fields) + name + b"\0"
+        start += bytes(-len(start) % 4)
+        return start + content + bytes(-len(content) % 4)
+
+    return member(b"init", elf, 0o100755) + member(b"TRAILER!!!", b"", 0)
+
+
+def test_in_user_mode_with_the_kernels_pages_unmapped(kernel: KernelFiles, tmp_path: Path) -> None:
+    initrd = tmp_path / "initrd"
+    initrd.write_bytes(init_that_spins())
+    options = QemuOptions(append=CONSOLE, memory="512M", initrd=initrd, arguments=SMALL)
+    with GuestSession(kernel.image, options, symbols=kernel.vmlinux, timeout_s=120) as guest:
+        guest.run_until("kernel_init")
+        memblock = linked(guest, "memblock")
+        voffset = int(guest.command('printf "%lu", kimage_voffset'))
+        guest.command(f"hbreak *{USER_VA + 0x78:#x}")
+        guest.command("continue")
+        assert "isolation forced ON by KASLR" in console_of(guest)
+        with pytest.raises(CommandError, match="Cannot access memory"):
+            guest.command("print memblock")
+        # Forget where the kernel was: the page tables of user mode must tell.
+        guest.command("python from gdb_lmb.target import place; place._LAST.clear()")
+        assert phase(guest) == "handed over" and faults(guest) == []
+        # The image is not where the linked addresses have it, so its arrays' pointers are taken back by hand.
+        assert shown(guest) == read_physically(guest, memblock - voffset, voffset)
+        assert f"at {IMAGE:#x} physically" in guest.command("lmb-attach")
+
+
 def test_few_requests_and_mode_put_back(kernel: KernelFiles) -> None:
     with guest_of(kernel) as guest:
         guest.run_until("memblock_free_all")
@@ -207,6 +255,24 @@ def test_few_requests_and_mode_put_back(kernel: KernelFiles) -> None:
         stats = re.search(r"(\d+) requests", guest.command("lmb-check --stats"))
         assert stats is not None and 4 <= int(stats[1]) <= 12
         assert 'received: "0"' in guest.command("maintenance packet qqemu.PhyMemMode")
+
+
+@pytest.mark.parametrize(
+    ("words", "rows"),
+    [
+        (["-m", "512M"], [(RAM, 512 << 20)]),
+        (["-m", "5G"], [(RAM, 5 << 30)]),
+        (["-m", "512M", "-smp", "2", *TWO_NODES], [(RAM, 256 << 20), (RAM + (256 << 20), 256 << 20)]),
+    ],
+    ids=["512M", "5G", "numa"],
+)
+def test_the_trees_that_qemu_writes(words: list[str], rows: list[tuple[int, int]], tmp_path: Path) -> None:
+    out = tmp_path / "dtb"
+    command = ["qemu-system-aarch64", "-M", f"virt,dumpdtb={out}", "-display", "none", *words]
+    subprocess.run(command, check=True, capture_output=True, timeout=60)
+    found = memory_map(BytesMemory({RAM: out.read_bytes()}), RAM)
+    assert found is not None and set(found.type) == {FIRMWARE_RAM}
+    assert list(zip(found.base, found.size, strict=True)) == rows
 
 
 def test_another_build_is_refused(kernel: KernelFiles, tmp_path: Path) -> None:
