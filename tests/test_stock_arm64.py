@@ -16,11 +16,13 @@ from pathlib import Path
 
 import pytest
 
+from gdb_lmb.cli import main
 from gdb_lmb.layout.devicetree import memory_map
 from gdb_lmb.memory import BytesMemory
 from gdb_lmb.region import FIRMWARE_RAM
+from gdb_lmb.runner.core import CoreSession
 from gdb_lmb.runner.qemu import QemuOptions
-from gdb_lmb.runner.session import CommandError, GuestSession
+from gdb_lmb.runner.session import CommandError, GuestSession, NotReachedError
 from gdb_lmb.runner.stock import KernelFiles, find_kernel
 from tests.test_stock import console_of, faults, last_dump, plain_read, shown
 
@@ -34,6 +36,8 @@ TWO_NODES = ("-object", "memory-backend-ram,id=m0,size=256M", "-object", "memory
              "-numa", "node,memdev=m0,cpus=0", "-numa", "node,memdev=m1,cpus=1")  # fmt: skip
 # The default CPU has 52-bit addresses; this one has 48, and no feature that lets KASLR do without KPTI.
 SMALL = ("-cpu", "cortex-a57")
+# With a hypervisor's level the kernel runs there.
+EL2 = ("-machine", "virtualization=on")
 
 SETTINGS = [
     # (command line, memory, CPUs, QEMU's words)
@@ -41,7 +45,7 @@ SETTINGS = [
     pytest.param("nokaslr", "512M", 1, (), id="nokaslr-512M"),
     pytest.param("", "5G", 1, SMALL, id="kaslr-5G-48bit"),
     pytest.param("nokaslr", "5G", 1, SMALL, id="nokaslr-5G-48bit"),
-    pytest.param("", "512M", 2, TWO_NODES, id="kaslr-numa"),
+    pytest.param("", "512M", 2, (*EL2, *TWO_NODES), id="kaslr-numa-el2"),
 ]
 BYTES = {"512M": 512 << 20, "5G": 5 << 30}
 
@@ -120,10 +124,10 @@ def test_a_stock_boot(kernel: KernelFiles, append: str, memory: str, smp: int, w
         # The device tree's RAM against what the machine was given, and the kernel's word on its nodes.
         told = [(int(r["base"], 16), int(r["size"], 16)) for r in snapshot["firmware"] if r["type"] == 1]
         half = BYTES[memory] // 2
-        assert told == ([(RAM, half), (RAM + half, half)] if words == TWO_NODES else [(RAM, BYTES[memory])])
+        assert told == ([(RAM, half), (RAM + half, half)] if smp == 2 else [(RAM, BYTES[memory])])
         printed = re.findall(r"^  node +\d+: \[mem (0x\w+)-(0x\w+)\]", console_of(guest), re.M)
         assert [(int(low, 16), int(high, 16) + 1 - int(low, 16)) for low, high in printed] == told
-        if words == TWO_NODES:
+        if smp == 2:
             assert [r["nid"] for r in snapshot["memory"]["regions"]] == [0, 1]
 
 
@@ -205,6 +209,39 @@ def test_offset_equals_the_kernels_own_word(kernel: KernelFiles) -> None:
         printed = re.search(r"Kernel Offset: 0x(\w+) from 0x(\w+)", console_of(guest))
         assert moved is not None and printed is not None
         assert (int(moved[1], 16), LINKED) == (int(printed[1], 16), int(printed[2], 16))
+
+
+def test_the_device_tree_is_what_memory_is_held_to(kernel: KernelFiles) -> None:
+    with guest_of(kernel) as guest:
+        guest.run_until("memblock_free_all")
+        guest.command("set var memblock.memory.regions[0].base = 0x3ff00000")
+        assert faults(guest) == ["memory [0x3ff00000, 0x40000000) is not RAM in the firmware map"]
+        # A tree that is damaged says nothing, about memory or otherwise.
+        guest.command("set var $va = (unsigned long)initial_boot_params_pa - memstart_addr - (1UL << 52)")
+        guest.command("set var *(unsigned int *)$va = 0")
+        assert faults(guest) == [] and "keeps no map" in guest.command("lmb-dump firmware")
+
+
+def test_a_dump_shows_the_same(kernel: KernelFiles, tmp_path: Path) -> None:
+    core = tmp_path / "core"
+    with guest_of(kernel, words=SMALL) as guest:
+        guest.run_until("memblock_free_all")
+        guest.command(f"monitor dump-guest-memory {core}")
+        live = json.loads(guest.command("lmb-dump --json"))
+    with CoreSession(core, kernel.vmlinux, timeout_s=120) as dump:
+        assert json.loads(dump.command("lmb-dump --json")) == live
+        assert f"at {IMAGE:#x} physically" in dump.command("lmb-attach")
+        assert dump.command("print $pc == (unsigned long)&memblock_free_all").endswith("= 1\n")
+    core.unlink()
+
+
+def test_an_image_of_ones_own(kernel: KernelFiles, capfd: pytest.CaptureFixture[str]) -> None:
+    words = ["run", str(kernel.image), "--symbols", str(kernel.vmlinux), "--memory", "512M", "--arch"]
+    assert main([*words, "aarch64", "--", "lmb-check"]) == 0
+    assert capfd.readouterr().out.startswith("lmb-check: clean, verified: ")
+    assert main([*words, "x86-64"]) == 2
+    assert capfd.readouterr().err.endswith("this is for aarch64, not for x86-64\n")
+    assert main([*words, "vax"]) == 2
 
 
 USER_VA = 0x400000
@@ -290,3 +327,8 @@ def test_another_build_is_refused(kernel: KernelFiles, tmp_path: Path) -> None:
         pytest.raises(CommandError, match="or the guest runs another build"),
     ):
         guest.command("lmb-check")
+    with (
+        GuestSession(other, options, symbols=kernel.vmlinux, timeout_s=2) as guest,
+        pytest.raises(NotReachedError, match=r"no kernel of the build of vmlinux-6\.12\S+ came up within 2 s"),
+    ):
+        guest.run_until()
