@@ -48,7 +48,7 @@ def run_to_entry(kernel: Kernel, timeout_s: float) -> Placement:
             _run_to(target, deadline)
             continue
         if time.monotonic() > deadline:
-            raise GuestError(f"no kernel of the build of {kernel.own_file.name} was unpacked within {timeout_s:g} s")
+            raise GuestError(f"no kernel of the build of {kernel.own_file.name} came up within {timeout_s:g} s")
         _run_for(SLICE_S)
 
 
