@@ -12,6 +12,7 @@ import gdb
 from gdb_lmb.errors import LmbError, ReadError
 from gdb_lmb.memory import Memory
 from gdb_lmb.target.core import Dump, current_dump
+from gdb_lmb.target.registers import current_pc, register
 from gdb_lmb.target.types import byte_order
 
 MAX_FRAMES = 64
@@ -21,13 +22,7 @@ MAX_STACK_BYTES = 2048
 """How much of a dump's stack is searched: the allocator's own calls are not deeper."""
 
 _PAGE_SIZE = 4096
-
-
-def current_pc() -> int:
-    """Return the selected CPU's program counter, from a dump's own notes where gdb does not understand them."""
-    dump = current_dump()
-    noted = dump.cpu() if dump is not None else None
-    return noted.pc if noted is not None else gdb.newest_frame().pc()
+_LINK_REGISTERS = ("lr", "ra")
 
 
 def is_address(pc: int) -> bool:
@@ -73,23 +68,24 @@ def functions_on_stack(symbols_off: int = 0, translated: Memory | None = None) -
 
 
 def _words(dump: Dump, translated: Memory | None) -> list[int]:
-    """Return the words from the stack pointer up, as many as are mapped and in the dump."""
+    """Return the link register and the words from the stack pointer up, as many as are mapped and in the dump."""
     size, order = dump.core.bits // 8, byte_order()
-    try:
-        noted = dump.cpu()
-        sp = noted.sp if noted is not None else int(gdb.newest_frame().read_register("sp"))
-    except (ValueError, gdb.error):
-        return []
+    noted = dump.cpu()
+    sp = noted.sp if noted is not None else register("sp")
+    # A function that calls none may have its return address nowhere else.
+    links = [value for value in map(register, _LINK_REGISTERS) if value is not None]
+    if sp is None:
+        return links
     try:
         memory = dump.virtual()
     except LmbError:
         if translated is None:
-            return []
+            return links
         memory = translated
     for length in (MAX_STACK_BYTES, -sp % _PAGE_SIZE):
         try:
             raw = memory.read(sp, min(MAX_STACK_BYTES, length))
         except ReadError:
             continue
-        return [int.from_bytes(raw[at : at + size], order) for at in range(0, len(raw) - size + 1, size)]
-    return []
+        return links + [int.from_bytes(raw[at : at + size], order) for at in range(0, len(raw) - size + 1, size)]
+    return links

@@ -10,7 +10,8 @@ import gdb
 from gdb_lmb.errors import NotReadyError
 from gdb_lmb.region import Stop
 from gdb_lmb.target.program import lookup
-from gdb_lmb.target.stack import current_pc, functions_on_stack, is_address
+from gdb_lmb.target.registers import current_pc
+from gdb_lmb.target.stack import functions_on_stack, is_address
 
 
 def require_stopped() -> None:

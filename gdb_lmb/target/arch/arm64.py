@@ -13,17 +13,16 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import gdb
-
 from gdb_lmb.address import ARM64_ALIGN, Phase, Placement, TranslatedMemory, arm64_linear, arm64_places
 from gdb_lmb.errors import NotReadyError
 from gdb_lmb.layout.program_file import bytes_in_file
 from gdb_lmb.memory import BoundedMemory, Memory
 from gdb_lmb.region import FirmwareMap
-from gdb_lmb.target.arch.base import Architecture, Cpu, register, word_at
+from gdb_lmb.target.arch.base import Architecture, Cpu, word_at
 from gdb_lmb.target.firmware import read_device_tree
 from gdb_lmb.target.program import DEFAULT_PAGE_SIZE
 from gdb_lmb.target.ram import ram_ranges
+from gdb_lmb.target.registers import current_pc, register
 
 if TYPE_CHECKING:
     from gdb_lmb.target.linux import Kernel
@@ -65,7 +64,7 @@ class Arm64(Architecture):
         control = register("SCTLR_EL2") if level == 2 else register("SCTLR") or register("SCTLR_EL1")
         bases = [base & _TABLE_ADDRESS for base in map(register, _REGISTERS) if base is not None]
         paging = None if control is None else bool(control & _MMU)
-        return Cpu(gdb.newest_frame().pc(), paging, tuple(base for base in bases if base))
+        return Cpu(current_pc(), paging, tuple(base for base in bases if base))
 
     def base_va(self, image: tuple[int, int]) -> int:
         """Return where the image is linked: it has no physical address of its own, so it stands for 0."""

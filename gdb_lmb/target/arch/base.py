@@ -12,8 +12,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import gdb
-
 from gdb_lmb.address import Phase, Placement, TranslatedMemory
 from gdb_lmb.layout.fields import ByteOrder
 from gdb_lmb.memory import BoundedMemory, Memory
@@ -22,8 +20,6 @@ from gdb_lmb.target.program import DEFAULT_PAGE_SIZE
 
 if TYPE_CHECKING:
     from gdb_lmb.target.linux import Kernel
-
-_WORD = (1 << 64) - 1
 
 
 @dataclass(frozen=True)
@@ -96,14 +92,6 @@ class Architecture(ABC):
     @abstractmethod
     def firmware(self, kernel: Kernel, memory: TranslatedMemory) -> FirmwareMap | None:
         """Return what the firmware said about memory, None where the kernel does not know it yet."""
-
-
-def register(name: str) -> int | None:
-    """Return a register of the selected CPU as an unsigned number, None where gdb has none of that name."""
-    try:
-        return int(gdb.newest_frame().read_register(name)) & _WORD
-    except (ValueError, gdb.error):
-        return None
 
 
 def word_at(memory: Memory, address: int, order: ByteOrder, size: int = 8) -> int:

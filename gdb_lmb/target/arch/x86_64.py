@@ -26,11 +26,11 @@ from gdb_lmb.errors import LayoutError, NotReadyError
 from gdb_lmb.layout.program_file import bytes_in_file
 from gdb_lmb.memory import BoundedMemory, Memory
 from gdb_lmb.region import FirmwareMap
-from gdb_lmb.target.arch.base import Architecture, Cpu, register, word_at
+from gdb_lmb.target.arch.base import Architecture, Cpu, word_at
 from gdb_lmb.target.core import current_dump
 from gdb_lmb.target.firmware import read_e820
 from gdb_lmb.target.ram import physical_limit
-from gdb_lmb.target.stack import current_pc
+from gdb_lmb.target.registers import current_pc, register
 
 if TYPE_CHECKING:
     from gdb_lmb.target.linux import Kernel
