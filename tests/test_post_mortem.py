@@ -25,6 +25,7 @@ from gdb_lmb.runner.stock import KernelFiles, find_kernel
 
 from .core_image import Piece, core_image
 from .test_stock import AMD64, guest_of
+from .test_stock_arm64 import guest_of as guest_of_arm64
 
 PAGING = [pytest.param("", id="physical"), pytest.param("-p", id="paging")]
 
@@ -255,6 +256,28 @@ def test_torn_in_a_dump_of_a_stock_kernel(stock: KernelFiles) -> None:
         assert json.loads(alive)["torn"] is True
         with dump_of(guest) as path, CoreSession(path, stock.vmlinux, timeout_s=120) as dump:
             assert dump.command("lmb-dump --json") == alive
+
+        # In a function of somebody else's that was called there, and with gdb's symbols where they were linked.
+        guest.command("tbreak *(long)&memmove")
+        guest.command("continue")
+        assert guest.command("output $pc == (long)&memmove") == "1"
+        with dump_of(guest) as path, CoreSession(path, stock.vmlinux, timeout_s=120) as dump:
+            assert json.loads(dump.command("lmb-dump --json"))["torn"] is True
+
+
+@pytest.mark.stock
+def test_arm64_as_it_was_alive() -> None:
+    kernel = find_kernel("debian:6.12-cloud-arm64", notice=print)
+    with guest_of_arm64(kernel) as guest:
+        for place, torn in (("memblock_insert_region", True), ("memmove", True), ("memblock_free_all", False)):
+            guest.run_until(place)
+            alive = guest.command("lmb-dump --json"), guest.command("lmb-check")
+            where = guest.command("lmb-attach").splitlines()[0]
+            assert json.loads(alive[0])["torn"] is torn and "moved by 0x" in where
+            with dump_of(guest) as path, CoreSession(path, kernel.vmlinux, timeout_s=120) as dump:
+                assert (dump.command("lmb-dump --json"), dump.command("lmb-check")) == alive
+                assert dump.command("lmb-attach").splitlines()[0] == where
+                assert dump.verdict().exit_status == (5 if torn else 0)
 
 
 @pytest.mark.stock
