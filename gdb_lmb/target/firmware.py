@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from gdb_lmb.address import TranslatedMemory
 from gdb_lmb.errors import ReadError
 from gdb_lmb.layout.devicetree import memory_map
+from gdb_lmb.layout.program_file import bytes_in_file
 from gdb_lmb.region import FirmwareMap
 from gdb_lmb.target.program import lookup
 from gdb_lmb.target.types import member_type, struct_of
@@ -15,12 +16,16 @@ from gdb_lmb.target.types import member_type, struct_of
 if TYPE_CHECKING:
     from gdb_lmb.target.linux import Kernel
 
-USUAL_RANGES = 128
-"""`E820_MAX_ENTRIES_ZEROPAGE`."""
+USUAL_RANGES = 64
+"""Ranges read along with their number: more than most machines have, and few enough for one packet."""
 
 
 def read_e820(kernel: Kernel, memory: TranslatedMemory) -> FirmwareMap | None:
-    """Return the kernel's own copy of the firmware map, `e820_table`; None where it is not there yet."""
+    """Return the kernel's own copy of the firmware map, `e820_table`; None where it is not there yet.
+
+    Before the hand-over the table is where the ELF says: only `e820__reallocate_tables()` moves it, which
+    `free_initmem()` calls.
+    """
     pointer = lookup("e820_table")
     if pointer is None or not kernel.symbols["e820_table"]:
         return None
@@ -30,17 +35,24 @@ def read_e820(kernel: Kernel, memory: TranslatedMemory) -> FirmwareMap | None:
     entry_kind = member_type(kind, "entries").target().strip_typedefs()
     entry = struct_of(entry_kind, "e820_entry")
     try:
-        raw = memory.read(kernel.symbols["e820_table"] + memory.placement.virtual, 8)
-        at = int.from_bytes(raw, order)
+        early = not kernel.word(memory, "_totalram_pages")
+        linked = bytes_in_file(kernel.own_file, kernel.symbols["e820_table"], 8) if early else None
+        if linked is not None:
+            at = int.from_bytes(linked.data, order) + memory.placement.virtual
+        else:
+            at = kernel.word(memory, "e820_table")
         most = table.fields["entries"].size // entry.size
         start = table.fields["entries"].offset
-        # Counter and entries in one request: the zero page has room for 128, and few machines need more.
-        head = memory.read(at, start + min(most, USUAL_RANGES) * entry.size)
+        try:
+            # Counter and entries in one request; only the kernel's late, trimmed copy may end before.
+            head = memory.read(at, start + min(most, USUAL_RANGES) * entry.size)
+        except ReadError:
+            head = memory.read(at, start)
         nr = min(table.value(head, "nr_entries", order), most)
         if not nr:
             return None
-        rows = head[start:] if nr <= USUAL_RANGES else memory.read(at + start, nr * entry.size)
-        rows = rows[: nr * entry.size]
+        size = nr * entry.size
+        rows = head[start : start + size] if start + size <= len(head) else memory.read(at + start, size)
     except ReadError:
         return None
     return FirmwareMap(*entry.columns(rows, ("addr", "size", "type"), order))

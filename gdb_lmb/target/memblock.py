@@ -15,14 +15,10 @@ from gdb_lmb.target.linux import Kernel, symbols_moved_by
 from gdb_lmb.target.phase import phase_of
 from gdb_lmb.target.physical import physical_memory
 from gdb_lmb.target.place import place
-from gdb_lmb.target.stack import functions_at, functions_on_stack
+from gdb_lmb.target.registers import register
+from gdb_lmb.target.stack import functions_on_stack
 from gdb_lmb.target.stop import symbol_at
-
-_CHANGING = (
-    "memblock_add_range", "memblock_insert_region", "memblock_remove_region", "memblock_merge_regions",
-    "memblock_isolate_range", "memblock_double_array", "memblock_remove_range", "memblock_setclr_flag",
-    "memblock_set_node", "memblock_trim_memory", "memblock_cap_memory_range", "memblock_enforce_memory_limit",
-)  # fmt: skip
+from gdb_lmb.target.torn import callers_on_stack, changing, torn_memblock
 
 
 def take_memblock(kernel: Kernel, meter: Meter | None = None) -> Snapshot:
@@ -30,7 +26,8 @@ def take_memblock(kernel: Kernel, meter: Meter | None = None) -> Snapshot:
     cpu = kernel.arch.selected_cpu()
     # Before reads become physical, and not of a dump, whose stack can be looked at only when the place is known.
     live = current_dump() is None
-    frames = functions_on_stack() if live else []
+    sp = register("sp") if live else None
+    moved = symbols_moved_by(kernel.identity)
     meter = meter or Meter()
     with physical_memory(meter) as physical:
         bounded = BoundedMemory(physical, meter)
@@ -45,11 +42,11 @@ def take_memblock(kernel: Kernel, meter: Meter | None = None) -> Snapshot:
             firmware=kernel.arch.firmware(kernel, memory),
             refused=refused,
         )
+        callers = callers_on_stack(kernel, memory, cpu.pc, sp, moved) if live else None
     # The symbols may stand elsewhere than the kernel does: look the address up where they stand.
-    symbols_off = symbols_moved_by(kernel.identity) - placement.virtual
+    symbols_off = moved - placement.virtual
     here = cpu.pc + symbols_off
-    functions = [*functions_at(here), *frames] if live else functions_on_stack(symbols_off, memory)
-    torn = next((name for name in map(str, functions) if name.split(".")[0] in _CHANGING), None)
+    torn = torn_memblock(callers, here, not symbols_off) if live else changing(functions_on_stack(symbols_off, memory))
     snapshot = replace(snapshot, torn=torn, stop=Stop(cpu.pc, symbol_at(here)))
     arrays = []
     for array in snapshot.arrays:

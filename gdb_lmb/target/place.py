@@ -7,18 +7,25 @@ unmapped, and with KASLR while gdb's symbols still stand at their linked address
 
 from __future__ import annotations
 
+import contextlib
 from itertools import chain
 from pathlib import Path
 
 import gdb
 
 from gdb_lmb.address import Placement, first_match
-from gdb_lmb.errors import LayoutError, NotReadyError
+from gdb_lmb.errors import LayoutError, NotReadyError, ReadError
 from gdb_lmb.memory import BoundedMemory
 from gdb_lmb.target.arch import Cpu
 from gdb_lmb.target.core import current_dump
 from gdb_lmb.target.linux import Kernel, symbols_moved_by
 from gdb_lmb.target.physical import physical_memory
+
+NEAR_BYTES, CLUSTER_BYTES = 256, 2048
+"""Variables this near to one another are read in one request, which fits into one packet of QEMU's stub."""
+
+USUAL_REGIONS = 48
+"""Regions of a static array that are read along with what lies beside it."""
 
 _LAST: dict[Path, int] = {}
 """By how much each program's kernel was last found to be moved physically: looked at first."""
@@ -43,11 +50,29 @@ def place(kernel: Kernel, physical: BoundedMemory, cpu: Cpu) -> Placement:
             f"or the guest runs another build{rest}"
         )
     image = Placement(delta, 0, kernel.image, base_va=base_va)
-    # Whoever decodes wants these bytes again: one request for both.
-    physical.preload(image.to_physical(kernel.program.memblock_va), kernel.program.memblock.size)
+    # Whoever decodes wants these bytes again, and what lies beside them.
+    for low, high in _clusters(kernel):
+        with contextlib.suppress(ReadError):
+            physical.preload(image.to_physical(low), high - low)
     placement = arch.settle(kernel, image, physical, cpu)
     _LAST[kernel.own_file] = delta
     return placement
+
+
+def _clusters(kernel: Kernel) -> list[tuple[int, int]]:
+    """Return the linked ranges worth reading at once: several variables near to each other, what is always read."""
+    program = kernel.program
+    wanted = [(at, at + 8) for at in kernel.symbols.values() if at]
+    wanted += [(at, at + USUAL_REGIONS * program.region.size) for at in program.init_arrays.values() if at]
+    pages = kernel.symbols["_totalram_pages"]
+    always = {(program.memblock_va, program.memblock_va + program.memblock.size), (pages, pages + 8)}
+    groups: list[list[tuple[int, int]]] = []
+    for low, high in sorted({*wanted, *always}):
+        if groups and low - groups[-1][-1][1] <= NEAR_BYTES and high - groups[-1][0][0] <= CLUSTER_BYTES:
+            groups[-1].append((low, high))
+        else:
+            groups.append([(low, high)])
+    return [(group[0][0], max(high for _, high in group)) for group in groups if len(group) > 1 or always & set(group)]
 
 
 def locate(kernel: Kernel) -> tuple[Placement, int]:

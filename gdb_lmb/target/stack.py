@@ -40,16 +40,37 @@ def functions_at(pc: int) -> list[gdb.Symbol]:
     return found
 
 
+def at_entry(pc: int) -> bool:
+    """Tell whether `pc` is where a function has done nothing yet: in its opening line, or just past it.
+
+    Just past it is where `break FUNCTION` stops on architectures whose prologues gdb skips.
+    """
+    block = gdb.block_for_pc(pc) if is_address(pc) else None
+    outermost = None
+    while block is not None:
+        if block.function is not None:
+            outermost = block
+        block = block.superblock
+    if outermost is None:
+        return False
+    if pc == outermost.start:
+        return True
+    opening = gdb.find_pc_line(outermost.start)
+    return opening.last is not None and outermost.start <= pc <= opening.last + 1 < outermost.end
+
+
 def functions_on_stack(symbols_off: int = 0, translated: Memory | None = None) -> list[gdb.Symbol]:
     """Return the functions of the selected CPU's stack, innermost first, as far as they can be told.
 
+    A function that stands at its very entry has changed nothing yet and is left out; whoever called it is not.
     In a dump a word that was left on the stack may name one that has returned. `symbols_off` is what to add
     to one of the dump's addresses to get to where gdb's symbols are; `translated` reads the kernel's virtual
     addresses of a dump that does not tell how its CPUs do.
     """
     dump = current_dump()
     if dump is not None:
-        found = functions_at(current_pc() + symbols_off)
+        here = current_pc() + symbols_off
+        found = [] if at_entry(here) else functions_at(here)
         for word in _words(dump, translated):
             # A call is no function's first instruction, and a call that does not return may be its last.
             found += functions_at(word - 1 + symbols_off)
@@ -57,8 +78,10 @@ def functions_on_stack(symbols_off: int = 0, translated: Memory | None = None) -
     found = []
     try:
         frame = gdb.newest_frame()
+        pc = frame.pc()
+        fresh = at_entry(pc)
         while frame is not None and frame.is_valid() and len(found) < MAX_FRAMES:
-            if frame.function() is not None:
+            if frame.function() is not None and not (fresh and frame.pc() == pc):
                 found.append(frame.function())
             frame = frame.older()
     except gdb.error:
