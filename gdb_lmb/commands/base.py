@@ -15,6 +15,7 @@ from gdb_lmb.region import Snapshot
 from gdb_lmb.target.identity import require_same_build
 from gdb_lmb.target.linux import find_kernel
 from gdb_lmb.target.memblock import take_memblock
+from gdb_lmb.target.physical import put_back
 from gdb_lmb.target.program import find_lmb, lookup
 from gdb_lmb.target.reader import virtual_memory
 from gdb_lmb.target.stop import current_stop, require_stopped, torn_in
@@ -55,6 +56,8 @@ class LmbCommand(gdb.Command):
             self.run(self.parser.parse_args(gdb.string_to_argv(argument)))
         except LmbError as error:
             raise gdb.GdbError(f"{self.name}: {error}") from None
+        finally:
+            put_back()
 
     def complete(self, text: str, word: str) -> list[str]:
         """Offer the words and options that fit and are not there yet."""

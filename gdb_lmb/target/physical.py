@@ -7,7 +7,6 @@ whatever happens, and so never left on while the guest runs.
 
 from __future__ import annotations
 
-import contextlib
 from types import TracebackType
 
 import gdb
@@ -16,6 +15,9 @@ from gdb_lmb.errors import LayoutError
 from gdb_lmb.memory import Memory, Meter
 from gdb_lmb.target.core import current_dump
 from gdb_lmb.target.reader import GdbMemory
+
+MAX_TRIES = 8
+"""How often putting the mode back is tried: each Ctrl-C can spoil one."""
 
 
 def _packet(text: str) -> str:
@@ -36,6 +38,8 @@ def physical_memory(meter: Meter | None = None) -> contextlib.AbstractContextMan
 class StubMemory(GdbMemory):
     """Reads physical addresses through QEMU's stub inside its `with` block."""
 
+    _left_on = False
+
     def __init__(self, meter: Meter | None = None) -> None:
         """Add the packets that switching takes to `meter`."""
         self._before = ""
@@ -54,15 +58,42 @@ class StubMemory(GdbMemory):
         if self._before not in ("0", "1"):
             raise LayoutError("this target cannot read physical memory: connect to QEMU's gdbstub")
         if self._before == "0":
-            self._switch("Qqemu.PhyMemMode:1")
+            PhysicalMemory._left_on = True
+            try:
+                self._switch("Qqemu.PhyMemMode:1")
+            except BaseException:
+                # A Ctrl-C may come when the packet is out already.
+                put_back()
+                raise
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Put the mode back; a guest that is gone needs no putting back."""
+        """Put the mode back."""
         if self._before == "0":
-            with contextlib.suppress(gdb.error):
-                self._switch("Qqemu.PhyMemMode:0")
-                # gdb may have kept stack or code that it read meanwhile.
-                gdb.execute("maintenance flush dcache", to_string=True)
+            self._meter.requests += 1
+            put_back()
+
+
+def put_back() -> None:
+    """Switch physical reads off if a `with` block left them on; a Ctrl-C meanwhile is put off until it is done.
+
+    Called by the block itself, and once more by whoever started it: a Ctrl-C can hit the block's own end.
+    A guest that is gone needs no putting back.
+    """
+    interrupt: KeyboardInterrupt | None = None
+    for _ in range(MAX_TRIES):
+        if not PhysicalMemory._left_on:
+            break
+        try:
+            if _packet("Qqemu.PhyMemMode:0") == "OK":
+                PhysicalMemory._left_on = False
+            # gdb may have kept stack or code that it read meanwhile.
+            gdb.execute("maintenance flush dcache", to_string=True)
+        except gdb.error:
+            PhysicalMemory._left_on = False
+        except KeyboardInterrupt as error:
+            interrupt = error
+    if interrupt is not None:
+        raise interrupt
