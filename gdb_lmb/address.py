@@ -10,12 +10,12 @@ by `virtual` (KASLR). The two are drawn separately. The rest of RAM is mapped by
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from itertools import islice
 
-from gdb_lmb.errors import ReadError
+from gdb_lmb.errors import NotReadyError, ReadError
 from gdb_lmb.memory import Memory
 
 X86_KERNEL_MAP_VA = 0xFFFFFFFF80000000
@@ -51,6 +51,26 @@ class Phase(Enum):
     COMPLETE = "allocator complete"
     HANDED_OVER = "handed over"
     DISCARDED = "discarded"
+
+
+def left_after_boot(
+    *, keeps: bool, memblock_memory: int, in_freed_memory: bool, static: Mapping[str, bool]
+) -> tuple[Phase, dict[str, str]]:
+    """Return the phase after the hand-over, and which lists must not be shown any more, each with the reason.
+
+    `keeps` tells a kernel with CONFIG_ARCH_KEEP_MEMBLOCK; `memblock_memory` is that pointer's value, which
+    `memblock_discard()` makes NULL; `in_freed_memory` tells that `memblock` lies in init memory that is
+    freed; `static` tells for each list whether its array is the one in the kernel image.
+    Raises: `NotReadyError` where nothing is left.
+    Source: `memblock_discard()` of mm/memblock.c, `free_initmem()`.
+    """
+    if keeps or memblock_memory:
+        return Phase.HANDED_OVER, {}
+    if in_freed_memory:
+        raise NotReadyError("memblock was in init memory, which this kernel has freed: nothing of it is left to show")
+    return Phase.DISCARDED, {
+        name: "its array was freed by memblock_discard()" for name, in_image in static.items() if not in_image
+    }
 
 
 @dataclass(frozen=True)

@@ -6,29 +6,33 @@ The phases and the test of what is still true after boot are those of mm/membloc
 
 from __future__ import annotations
 
-from gdb_lmb.address import Phase, TranslatedMemory
-from gdb_lmb.errors import NotReadyError
+from gdb_lmb.address import Phase, TranslatedMemory, left_after_boot
 from gdb_lmb.target.arch import Cpu
 from gdb_lmb.target.linux import Kernel
 
 
+ISA_END_ADDRESS = 1 << 20
+"""Where x86 ends its first allocations, until the direct map is there."""
+
+
 def phase_of(kernel: Kernel, memory: TranslatedMemory, cpu: Cpu) -> tuple[Phase, dict[str, str]]:
     """Return the boot's phase, and the lists that must not be shown any more with the reason for each."""
-    virtual = memory.placement.virtual
+    program, virtual = kernel.program, memory.placement.virtual
+
+    def member(name: str) -> int:
+        raw = memory.read(program.memblock_va + virtual, program.memblock.size)
+        return program.memblock.value(raw, name, program.byte_order)
 
     if not kernel.word(memory, "_totalram_pages"):
         early = kernel.arch.early_phase(kernel, memory.placement, cpu)
         if early is not None:
             return early, {}
-        return (Phase.COMPLETE if kernel.word(memory, "memblock_can_resize", 4) else Phase.MAPPED), {}
-    refused: dict[str, str] = {}
-    if kernel.keeps or kernel.word(memory, "memblock_memory"):
-        return Phase.HANDED_OVER, refused
-    if kernel.in_freed_memory(memory, kernel.program.memblock_va):
-        raise NotReadyError("memblock was in init memory, which this kernel has freed: nothing of it is left to show")
-    raw = memory.read(kernel.program.memblock_va + virtual, kernel.program.memblock.size)
-    for name, static in kernel.program.init_arrays.items():
-        regions = kernel.program.memblock.value(raw, f"{name}.regions", kernel.program.byte_order)
-        if regions != static + virtual:
-            refused[name] = f"the array of {name} was freed by memblock_discard(): its contents are not shown"
-    return Phase.DISCARDED, refused
+        # x86 allows arrays to grow before it adds the memory, but not above 1 MiB until all is there.
+        complete = kernel.word(memory, "memblock_can_resize", 4) and member("current_limit") > ISA_END_ADDRESS
+        return (Phase.COMPLETE if complete else Phase.MAPPED), {}
+    return left_after_boot(
+        keeps=kernel.keeps,
+        memblock_memory=0 if kernel.keeps else kernel.word(memory, "memblock_memory"),
+        in_freed_memory=kernel.in_freed_memory(memory, program.memblock_va),
+        static={name: member(f"{name}.regions") == va + virtual for name, va in program.init_arrays.items()},
+    )
