@@ -224,6 +224,7 @@ class Snapshot:
 
     `layout` says which: "lmb-list" or "memblock". `bits` is the width of `phys_addr_t`, `page_size` is in
     bytes. `torn` names the allocator's function that the stop is in. `phase` is the boot's, where known.
+    `refused` names the lists that are left empty because they are not true any more, with the reason.
 
     Of the list-based LMB only: the freelist, the blocks and their size in bytes, the log; `entry_size` is
     `sizeof(struct lmb_region)` and `header_size` the bytes before a grown block's first entry (0 where nobody
@@ -246,6 +247,7 @@ class Snapshot:
     stop: Stop | None = None
     firmware: FirmwareMap | None = None
     defects: tuple[Defect, ...] = ()
+    refused: Mapping[str, str] = field(default_factory=dict)
     free: Sequence[int] = ()
     nr_free: int = 0
     blocks: tuple[Block, ...] = ()

@@ -8,15 +8,24 @@ from dataclasses import dataclass, replace
 
 import pytest
 
-from gdb_lmb.address import X86_DIRECT_BYTES, X86_KERNEL_MAP_VA, Linear, Placement, TranslatedMemory, find_physically
+from gdb_lmb.address import (
+    X86_DIRECT_BYTES,
+    X86_KERNEL_MAP_VA,
+    Linear,
+    Phase,
+    Placement,
+    TranslatedMemory,
+    find_physically,
+    left_after_boot,
+)
 from gdb_lmb.checks import check
-from gdb_lmb.errors import ReadError
+from gdb_lmb.errors import LmbError, NotReadyError, ReadError
 from gdb_lmb.layout.memblock import MemblockProgram, decode
 from gdb_lmb.memory import BytesMemory
 from gdb_lmb.region import FINDING, FirmwareMap, Snapshot
-from gdb_lmb.report.jsonio import snapshot_json
+from gdb_lmb.report.jsonio import not_verified, snapshot_json
 from gdb_lmb.report.kernel import kernel_text
-from gdb_lmb.report.text import dump_text
+from gdb_lmb.report.text import check_text, dump_text
 from tests.image import ABIS, Abi, c_struct
 
 FLAGS = {1: "HOTPLUG", 2: "MIRROR", 4: "NOMAP", 8: "DRIVER_MANAGED"}
@@ -155,7 +164,41 @@ def test_unreadable_array_is_a_finding() -> None:
 def test_refused_list_is_not_shown() -> None:
     program, segments = image(Case(MEMORY, RESERVED), ABIS["x86_64"])
     snapshot = decode(program, BytesMemory(segments), refused={"reserved": "it was freed"})
-    assert len(snapshot.reserved) == 0 and snapshot.defects[0].what == "it was freed"
+    assert len(snapshot.reserved) == 0 and len(snapshot.memory) == 3
+    assert check(snapshot) == [] and not_verified(snapshot, None) == ["freed"]
+    assert "reserved: not shown: it was freed" in dump_text(snapshot)
+    assert check_text(snapshot, [], None).startswith("not verified: reserved: it was freed\nlmb-check: NOT verified")
+    assert snapshot_json(snapshot)["refused"] == {"reserved": "it was freed"}
+    with pytest.raises(LmbError, match="reserved: it was freed"):
+        kernel_text(snapshot)
+
+
+AFTER_BOOT = [
+    # (keeps, memblock_memory, in freed init memory, which arrays are static) -> phase, refused; None: nothing is left
+    pytest.param(True, 0, True, (False, False), (Phase.HANDED_OVER, set()), id="kept"),
+    pytest.param(False, 1, True, (False, False), (Phase.HANDED_OVER, set()), id="not discarded yet"),
+    pytest.param(False, 0, False, (True, True), (Phase.DISCARDED, set()), id="static"),
+    pytest.param(False, 0, False, (True, False), (Phase.DISCARDED, {"reserved"}), id="reserved was doubled"),
+    pytest.param(False, 0, False, (False, False), (Phase.DISCARDED, {"memory", "reserved"}), id="both doubled"),
+    pytest.param(False, 0, True, (True, True), None, id="freed with init memory"),
+]
+
+
+@pytest.mark.parametrize(("keeps", "pointer", "freed", "static", "expected"), AFTER_BOOT)
+def test_what_is_left_after_boot(
+    keeps: bool, pointer: int, freed: bool, static: tuple[bool, bool], expected: tuple[Phase, set[str]] | None
+) -> None:
+    def left() -> tuple[Phase, dict[str, str]]:
+        arrays = dict(zip(("memory", "reserved"), static, strict=True))
+        return left_after_boot(keeps=keeps, memblock_memory=pointer, in_freed_memory=freed, static=arrays)
+
+    if expected is None:
+        with pytest.raises(NotReadyError, match="init memory, which this kernel has freed"):
+            left()
+    else:
+        phase, refused = left()
+        assert (phase, set(refused)) == expected
+        assert all("memblock_discard()" in why for why in refused.values())
 
 
 def test_doubled_array_must_be_reserved() -> None:

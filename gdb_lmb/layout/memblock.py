@@ -70,7 +70,7 @@ def decode(
     """Read both lists, and `physmem` where there is one.
 
     `memory` reads the kernel's virtual addresses as they are at run time; `offset` is what to add to a
-    linked address. Lists named in `refused` are left empty, with the reason as a defect.
+    linked address. Lists named in `refused` are left empty.
     Raises: `ReadError` where `struct memblock` itself is unreadable.
     """
     order = program.byte_order
@@ -81,12 +81,12 @@ def decode(
     arrays = []
     for name in ("memory", "reserved"):
         values = {field: program.memblock.value(raw, f"{name}.{field}", order) for field in _TYPE_FIELDS}
-        lists[name], array = _list(program, memory, name, values, defects, offset, (refused or {}).get(name))
+        lists[name], array = _list(program, memory, name, values, defects, offset, name in (refused or {}))
         arrays.append(array)
     if program.physmem_va is not None:
         raw_physmem = memory.read(program.physmem_va + offset, program.type.size)
         values = {field: program.type.value(raw_physmem, field, order) for field in _TYPE_FIELDS}
-        lists["physmem"], array = _list(program, memory, "physmem", values, defects, offset, None)
+        lists["physmem"], array = _list(program, memory, "physmem", values, defects, offset, False)
         arrays.append(array)
     return Snapshot(
         memory=lists["memory"],
@@ -105,6 +105,7 @@ def decode(
         stop=stop,
         firmware=firmware,
         defects=tuple(defects),
+        refused=refused or {},
         flag_names=program.flag_names,
         no_node=program.no_node,
     )
@@ -117,14 +118,14 @@ def _list(
     values: Mapping[str, int],
     defects: list[Defect],
     offset: int,
-    refused: str | None,
+    refused: bool,
 ) -> tuple[RegionList, RegionArray]:
     """Decode one list and the array it lies in; damage becomes a defect and an empty list."""
     cnt, most, va = values["cnt"], values["max"], values["regions"]
     names = ("base", "size", "flags", "nid") if "nid" in program.region.fields else ("base", "size", "flags")
     raw = b""
-    if refused is not None:
-        defects.append(Defect(refused, (va,)))
+    if refused:
+        pass
     elif min(cnt, most) > MAX_REGIONS:
         defects.append(Defect(f"{name}.cnt is {cnt} and {name}.max is {most}: more than can be believed", (va,)))
     else:

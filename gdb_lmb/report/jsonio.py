@@ -98,6 +98,7 @@ def _memblock_json(snapshot: Snapshot, findings: Sequence[Finding]) -> Json:
         "torn": snapshot.torn is not None,
         "stop": _stop(snapshot),
         **lists,
+        "refused": dict(snapshot.refused),
         "arrays": [
             {"list": at.name, "max": at.max, "size": hex(at.size), "static": at.static,
              "base": None if at.base is None else hex(at.base)}
@@ -167,11 +168,11 @@ def check_json(snapshot: Snapshot, findings: Sequence[Finding], log: LogVerdict 
 
 
 def not_verified(snapshot: Snapshot, log: LogVerdict | None) -> list[str]:
-    """Return the codes of what keeps a check from meaning anything: "torn", "log-wrapped".
+    """Return the codes of what keeps a check from meaning anything: "torn", "freed", "log-wrapped".
 
     A kernel built without a log was never promised a replay, so that is no reason.
     """
-    reasons = ["torn"] if snapshot.torn else []
+    reasons = (["torn"] if snapshot.torn else []) + (["freed"] if snapshot.refused else [])
     if log is not None and log.reason not in (None, "torn", "no-log"):
         reasons.append(str(log.reason))
     return reasons
@@ -315,6 +316,7 @@ def _memblock(data: Json) -> Snapshot:
         byte_order=str(data["byte_order"]),
         phase=None if data["phase"] is None else str(data["phase"]),
         torn="a memblock function" if data["torn"] else None,
+        refused={str(name): str(why) for name, why in data.get("refused", {}).items()},
         stop=_read_stop(data["stop"]),
         firmware=_read_firmware(data["firmware"]),
         flag_names=FLAG_NAMES if flag_names is None else {_hex(flag): str(name) for flag, name in flag_names.items()},

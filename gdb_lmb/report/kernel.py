@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from gdb_lmb.errors import LmbError
 from gdb_lmb.region import RegionList, Snapshot
 from gdb_lmb.report.words import address
 
@@ -33,8 +34,11 @@ def _node(regions: RegionList, at: int, no_node: int | None) -> str:
 def kernel_text(snapshot: Snapshot) -> str:
     """Return what the kernel's own dump prints in this state, without time stamps.
 
+    Raises: `LmbError` where a list is not true any more.
     Source: `lmb_dump_all()` in lmb_handover.c; `__memblock_dump_all()` in mm/memblock.c.
     """
+    for name, why in snapshot.refused.items():
+        raise LmbError(f"the kernel's own dump cannot be shown any more: {name}: {why}")
     bits = snapshot.bits
     sizes = (
         f" memory size = {address(snapshot.memory.total_size, bits)} "

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from gdb_lmb.errors import LmbError
 from gdb_lmb.memory import Meter
-from gdb_lmb.region import FINDING, FIRMWARE_TYPES, Finding, RegionList, Snapshot
+from gdb_lmb.region import FINDING, FIRMWARE_TYPES, Finding, RegionArray, RegionList, Snapshot
 from gdb_lmb.report.table import table as _table
 from gdb_lmb.report.words import address, flag_names, human_size, plural, safe
 from gdb_lmb.trace import LogVerdict
@@ -20,6 +20,8 @@ def _region_lines(snapshot: Snapshot, regions: RegionList, entries: bool) -> lis
     room = "" if regions.max is None else f" (room for {regions.max:,})"
     if regions.dummy:
         return [f"{regions.name}: empty{room} (one dummy region of size 0)"]
+    if regions.name in snapshot.refused:
+        return [f"{regions.name}: not shown: {snapshot.refused[regions.name]}"]
     lines = [f"{regions.name}: {plural(regions.cnt, 'region')}{room}, {total}"]
     if not len(regions):
         return lines
@@ -65,9 +67,15 @@ def _block_lines(snapshot: Snapshot) -> list[str]:
     return lines + _table(rows, headers, right=("#", "size", "entries"))
 
 
+def _storage(snapshot: Snapshot, array: RegionArray) -> str:
+    if array.static:
+        return "static array"
+    return "doubled, freed" if array.name in snapshot.refused else "doubled"
+
+
 def _array_lines(snapshot: Snapshot) -> list[str]:
     rows = [
-        [array.name, "static array" if array.static else "doubled", "-" if array.base is None else hex(array.base),
+        [array.name, _storage(snapshot, array), "-" if array.base is None else hex(array.base),
          human_size(array.size), array.max, f"{array.va:#x}"]
         for array in snapshot.arrays
     ]  # fmt: skip
@@ -154,6 +162,7 @@ def check_text(snapshot: Snapshot, findings: Sequence[Finding], log: LogVerdict 
     """Return what `lmb-check` prints: findings, then one line that says what was verified."""
     lines = [torn_line(snapshot)] if snapshot.torn else []
     lines += finding_lines(findings)
+    lines += [f"not verified: {name}: {why}" for name, why in snapshot.refused.items()]
     array_backed = snapshot.layout == "memblock"
     seen = plural(sum(len(regions) for regions in snapshot.lists if not regions.dummy), "region")
     if array_backed:
@@ -169,7 +178,7 @@ def check_text(snapshot: Snapshot, findings: Sequence[Finding], log: LogVerdict 
     else:
         replayed = f"{plural(log.replayed, 'operation')} replayed on the model"
     faults = any(f.severity == FINDING for f in findings)
-    if snapshot.torn:
+    if snapshot.torn or snapshot.refused:
         verdict = f"NOT verified, {summary(findings)} seen"
     elif faults:
         verdict = f"{summary(findings)} in"

@@ -10,7 +10,6 @@ from gdb_lmb.address import Phase, TranslatedMemory, left_after_boot
 from gdb_lmb.target.arch import Cpu
 from gdb_lmb.target.linux import Kernel
 
-
 ISA_END_ADDRESS = 1 << 20
 """Where x86 ends its first allocations, until the direct map is there."""
 

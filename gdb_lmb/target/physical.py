@@ -7,6 +7,7 @@ whatever happens, and so never left on while the guest runs.
 
 from __future__ import annotations
 
+import contextlib
 from types import TracebackType
 
 import gdb
@@ -58,7 +59,7 @@ class StubMemory(GdbMemory):
         if self._before not in ("0", "1"):
             raise LayoutError("this target cannot read physical memory: connect to QEMU's gdbstub")
         if self._before == "0":
-            PhysicalMemory._left_on = True
+            StubMemory._left_on = True
             try:
                 self._switch("Qqemu.PhyMemMode:1")
             except BaseException:
@@ -84,15 +85,15 @@ def put_back() -> None:
     """
     interrupt: KeyboardInterrupt | None = None
     for _ in range(MAX_TRIES):
-        if not PhysicalMemory._left_on:
+        if not StubMemory._left_on:
             break
         try:
             if _packet("Qqemu.PhyMemMode:0") == "OK":
-                PhysicalMemory._left_on = False
+                StubMemory._left_on = False
             # gdb may have kept stack or code that it read meanwhile.
             gdb.execute("maintenance flush dcache", to_string=True)
         except gdb.error:
-            PhysicalMemory._left_on = False
+            StubMemory._left_on = False
         except KeyboardInterrupt as error:
             interrupt = error
     if interrupt is not None:
