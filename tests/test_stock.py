@@ -6,28 +6,49 @@ A lane of its own (`scripts/test --kernels`), because it brings kernels into the
 
 from __future__ import annotations
 
-import json
 import re
+from pathlib import Path
 
 import pytest
 
-from gdb_lmb.runner.qemu import QemuOptions
 from gdb_lmb.runner.session import CommandError, GuestSession
 from gdb_lmb.runner.stock import KernelFiles, find_kernel
+from tests.stock import (
+    AMD64,
+    KERNEL_MAP_VA,
+    boot,
+    console_of,
+    dump,
+    faults,
+    last_dump,
+    moved_by,
+    plain_read,
+    printed_firmware,
+    printed_regions,
+    regions_of,
+    shown,
+    shown_firmware,
+    words_at,
+)
 
 pytestmark = pytest.mark.stock
 
-AMD64 = ["debian:6.1-cloud-amd64", "debian:6.12-cloud-amd64", "debian:7-cloud-amd64"]
-CONSOLE = "console=ttyS0 earlyprintk=serial memblock=debug loglevel=8"
-TWO_NODES = ("-object", "memory-backend-ram,id=m0,size=256M", "-object", "memory-backend-ram,id=m1,size=256M",
-             "-numa", "node,memdev=m0,cpus=0", "-numa", "node,memdev=m1,cpus=1")  # fmt: skip
+
+def two_nodes(megabytes: int) -> tuple[str, ...]:
+    """Return QEMU's words for two nodes that share the memory."""
+    half = megabytes // 2
+    return ("-object", f"memory-backend-ram,id=m0,size={half}M", "-object", f"memory-backend-ram,id=m1,size={half}M",
+            "-numa", "node,memdev=m0,cpus=0", "-numa", "node,memdev=m1,cpus=1")  # fmt: skip
+
+
+MAX_NUMNODES = 1 << 10
+"""CONFIG_NODES_SHIFT of all these kernels is 10."""
 
 SETTINGS = [
-    # (command line, memory, CPUs, QEMU's words)
-    pytest.param("", "512M", 1, (), id="kaslr-512M"),
-    pytest.param("nokaslr", "512M", 1, (), id="nokaslr-512M"),
-    pytest.param("", "5G", 1, (), id="kaslr-5G"),
-    pytest.param("", "512M", 2, TWO_NODES, id="kaslr-numa"),
+    pytest.param(append, megabytes, nodes, id=f"{append or 'kaslr'}-{megabytes}M-{nodes}-node")
+    for append in ("", "nokaslr")
+    for megabytes in (512, 5120)
+    for nodes in (1, 2)
 ]
 
 
@@ -37,157 +58,133 @@ def kernel(request: pytest.FixtureRequest) -> KernelFiles:
     return find_kernel(request.param, notice=print)
 
 
-def guest_of(kernel: KernelFiles, append: str, memory: str, smp: int, words: tuple[str, ...]) -> GuestSession:
-    options = QemuOptions(append=f"{CONSOLE} {append}", memory=memory, smp=smp, arguments=words)
-    return GuestSession(kernel.image, options, symbols=kernel.vmlinux, timeout_s=120)
+def check_entry(guest: GuestSession, physical: int, virtual: int) -> None:
+    """Hold what is shown at the first instruction against physical memory, read by QEMU's monitor."""
+
+    def place_of(name: str) -> int:
+        return int(guest.command(f"output/x (unsigned long)&{name}"), 16) - virtual - KERNEL_MAP_VA + physical
+
+    assert int(guest.command("output/x $pc"), 16) == place_of("startup_64")
+    with pytest.raises(CommandError, match="Cannot access memory"):
+        guest.command("output memblock.memory.cnt")
+    snapshot = dump(guest)
+    assert snapshot["phase"] == "identity-mapped"
+    # bottom_up, current_limit, then {cnt, max, total_size, regions, name} of both lists.
+    words = words_at(guest, place_of("memblock"), 12)
+    assert [snapshot["bottom_up"], int(snapshot["current_limit"], 16)] == [bool(words[0] & 0xFF), words[1]]
+    for name, (cnt, most, total, array, _) in (("memory", words[2:7]), ("reserved", words[7:12])):
+        told = snapshot[name]
+        assert (told["cnt"], told["max"], int(told["total_size"], 16)) == (cnt, most, total)
+        # The pointer is relocated already, but nothing is mapped where it points.
+        rows = words_at(guest, array - virtual - KERNEL_MAP_VA + physical, 3 * max(cnt, 1))
+        assert [(base, size) for base, size, _, _ in regions_of(snapshot)[name]] == [
+            (rows[3 * at], rows[3 * at + 1]) for at in range(cnt)
+        ]
 
 
-def console_of(guest: GuestSession) -> str:
-    """Return the console without carriage returns and time stamps."""
-    return re.sub(r"^\[ *\d+\.\d+\] ", "", guest.console().decode(errors="replace").replace("\r", ""), flags=re.M)
-
-
-def last_dump(console: str) -> str:
-    """Return the lines of the last whole memblock_dump_all() on the console."""
-    lines = console.splitlines(keepends=True)
-    start = max(at for at, line in enumerate(lines) if line == "MEMBLOCK configuration:\n")
-    end = start + 1
-    while end < len(lines) and re.match(r" (memory|reserved|physmem)", lines[end]):
-        end += 1
-    return "".join(lines[start:end])
-
-
-def plain_read(guest: GuestSession) -> dict[str, list[tuple[int, int, int]]]:
-    """Read both arrays with gdb's own expressions, at the virtual addresses where the symbols now are."""
-    out = {}
-    for name in ("memory", "reserved"):
-        count = int(guest.command(f"output memblock.{name}.cnt"))
-        rows = []
-        for at in range(count):
-            text = guest.command(
-                f'printf "%lu %lu %u", memblock.{name}.regions[{at}].base, memblock.{name}.regions[{at}].size, '
-                f"(unsigned)memblock.{name}.regions[{at}].flags"
-            )
-            base, size, flags = map(int, text.split())
-            rows.append((base, size, flags))
-        out[name] = rows
-    return out
-
-
-def shown(guest: GuestSession) -> dict[str, list[tuple[int, int, int]]]:
-    data = json.loads(guest.command("lmb-dump --json"))
-    assert data["layout"] == "memblock"
-    return {
-        name: [(int(r["base"], 16), int(r["size"], 16), r["flags"]) for r in data[name]["regions"]]
-        for name in ("memory", "reserved")
-    }
-
-
-def faults(guest: GuestSession) -> list[str]:
-    return [
-        f["message"] for f in json.loads(guest.command("lmb-check --json"))["findings"] if f["severity"] == "finding"
-    ]
-
-
-@pytest.mark.parametrize(("append", "memory", "smp", "words"), SETTINGS)
-def test_a_stock_boot(kernel: KernelFiles, append: str, memory: str, smp: int, words: tuple[str, ...]) -> None:
-    with guest_of(kernel, append, memory, smp, words) as guest:
+@pytest.mark.parametrize(("append", "megabytes", "nodes"), SETTINGS)
+def test_a_stock_boot(kernel: KernelFiles, append: str, megabytes: int, nodes: int) -> None:
+    words = two_nodes(megabytes) if nodes == 2 else ()
+    with boot(kernel, append, memory=f"{megabytes}M", smp=nodes, words=words) as guest:
         # At reset there is nothing but the compressed image.
-        with pytest.raises(CommandError, match="no kernel of the build of"):
-            guest.command("lmb-check")
+        for command in ("lmb-check", "lmb-dump", "lmb-attach"):
+            with pytest.raises(CommandError, match=r"no kernel of the build of .* still compressed at this stop"):
+                guest.command(command)
 
         # The first instruction: unmoved symbols would be wrong by now, and nothing is mapped where they are.
-        guest.run_until("setup_arch")
-        assert faults(guest) == [] and shown(guest) == plain_read(guest)
-        assert json.loads(guest.command("lmb-dump --json"))["phase"] == "mapped"
-        where = guest.command("lmb-attach")
+        assert "gdb's symbols are " in guest.command("lmb-attach --wait")
+        physical, virtual = moved_by(guest)
         if append == "nokaslr":
-            assert "moved by 0x0 physically, by 0x0 virtually" in where
+            assert (physical, virtual) == (0, 0)
+        check_entry(guest, physical, virtual)
 
-        # The kernel's own dump, byte for byte.
+        # Early in setup_arch: the firmware's map is new and untouched, the first reservations are made.
+        guest.run_until("e820__memory_setup")
+        guest.command("finish")
+        early = dump(guest)
+        assert early["phase"] == "mapped" and faults(guest) == []
+        assert regions_of(early) == plain_read(guest)
+        assert len(early["reserved"]["regions"]) >= 2
+
+        # The kernel's own dump, byte for byte, and region by region.
         guest.run_until("memblock_dump_all")
         guest.command("finish")
-        assert guest.command("lmb-dump --kernel") == last_dump(console_of(guest))
+        text = last_dump(console_of(guest))
+        assert guest.command("lmb-dump --kernel") == text
+        printed = printed_regions(text)
+        assert all(printed.values())
+        assert printed == {
+            name: [(base, size, flags, nid if 0 <= nid < MAX_NUMNODES else None) for base, size, flags, nid in rows]
+            for name, rows in shown(guest).items()
+        }
         assert faults(guest) == []
 
         guest.run_until("memblock_free_all")
-        snapshot = json.loads(guest.command("lmb-dump --json"))
-        assert snapshot["phase"] == "allocator complete"
-        assert faults(guest) == [] and shown(guest) == plain_read(guest)
-        # The firmware's map against the kernel's own printout of it.
-        printed = re.findall(r"^BIOS-e820: \[mem (0x\w+)-(0x\w+)\] +(?:usable|System RAM)", console_of(guest), re.M)
-        ram = [(int(low, 16), int(high, 16) + 1) for low, high in printed]
-        told = [
-            (int(r["base"], 16), int(r["base"], 16) + int(r["size"], 16))
-            for r in snapshot["firmware"]
-            if r["type"] == 1
-        ]
-        # Page 0 was retyped by the kernel after it was printed.
-        assert [(max(low, 0x1000), high) for low, high in ram] == told
-        if memory == "5G":
-            assert max(low for low, _ in told) == 4 << 30
-        if words:
-            assert {r["nid"] for r in snapshot["memory"]["regions"]} == {0, 1}
+        last = dump(guest)
+        assert last["phase"] == "allocator complete"
+        assert faults(guest) == [] and regions_of(last) == plain_read(guest)
+        assert {r["nid"] for r in last["memory"]["regions"]} == set(range(nodes))
+        assert (max(int(r["base"], 16) for r in last["memory"]["regions"]) >= 4 << 30) == (megabytes > 4096)
+
+        # The whole firmware map, every type, against the kernel's own printout of it and of what it changed.
+        console = console_of(guest)
+        assert shown_firmware(early) == printed_firmware(console)
+        assert {kind for _, _, kind in shown_firmware(early)} >= {1, 2}
+        assert shown_firmware(last) == printed_firmware(console, updated=True) != shown_firmware(early)
+
+        # The banner lies where the kernel is said to be.
+        banner = console[console.index("Linux version") :].split("\n", 1)[0]
+        at = int(guest.command("output/x (unsigned long)&linux_banner"), 16) - virtual - KERNEL_MAP_VA + physical
+        raw = b"".join(word.to_bytes(8, "little") for word in words_at(guest, at, 8))
+        assert banner.encode().startswith(raw) and len(raw) == 64
 
 
-def test_offset_equals_the_kernels_own_word(kernel: KernelFiles) -> None:
-    # Without a root the kernel panics, and says at the end by how much it was moved.
-    with guest_of(kernel, "", "512M", 1, ()) as guest:
+def test_after_boot(kernel: KernelFiles) -> None:
+    """A kernel without a root panics: its own word on KASLR, and what is left of memblock by then."""
+    with boot(kernel) as guest:
+        guest.run_until("memblock_free_all")
+        before = shown(guest)
         guest.run_until("panic")
-        moved = re.search(r"by 0x(\w+) virtually", guest.command("lmb-attach"))
+        _, virtual = moved_by(guest)
+        snapshot = dump(guest)
+        # These keep memblock out of init memory (CONFIG_MEMORY_HOTPLUG), and its arrays were never doubled.
+        assert (snapshot["phase"], snapshot["refused"]) == ("discarded", {})
+        assert int(guest.command("output (long)memblock_memory")) == 0
+        assert regions_of(snapshot) == plain_read(guest)
+        assert regions_of(snapshot)["memory"] == before["memory"]
+        assert "clean" in guest.command("lmb-check")
+        # The firmware's map has moved out of init memory by now, to a copy no longer than it must be.
+        assert shown_firmware(snapshot) == printed_firmware(console_of(guest), updated=True)
         with pytest.raises(CommandError, match="did not stop"):
             guest.command("continue", timeout_s=6)
         printed = re.search(r"Kernel Offset: (?:0x(\w+) from|disabled)", console_of(guest))
-        assert moved is not None and printed is not None
-        assert int(moved[1], 16) == int(printed[1] or "0", 16)
+        assert printed is not None
+        assert virtual == int(printed[1] or "0", 16)
 
 
-def test_after_boot_what_was_freed_is_refused(kernel: KernelFiles) -> None:
-    with guest_of(kernel, "", "512M", 1, ()) as guest:
-        guest.run_until("panic")
-        try:
-            snapshot = json.loads(guest.command("lmb-dump --json"))
-        except CommandError as error:
-            # memblock in init memory: nothing of it is left.
-            assert "init memory" in str(error)
-        else:
-            assert snapshot["phase"] in ("handed over", "discarded")
-            assert snapshot["memory"]["regions"], "the static array is still there"
-
-
-# What is written into the arrays of a live stock kernel, and the code that must come.
-DAMAGE = [
-    ("memblock.memory.cnt", "memblock.memory.max + 1", "count-over-max"),
-    ("memblock.reserved.regions[1].base", "0", "overlap"),
-    ("memblock.reserved.regions[2].size", "0", "empty-region"),
-    ("memblock.memory.regions[1].size", "~0UL", "region-wraps"),
-    ("memblock.memory.regions[1].base", "0xa0000", "outside-firmware"),
-    ("memblock.memory.regions", "(struct memblock_region *)0x4141414141414140", "storage-corrupt"),
-]
-
-
-def test_damaged_arrays(kernel: KernelFiles) -> None:
-    with guest_of(kernel, "", "512M", 1, ()) as guest:
+def test_another_build_is_refused_in_one_line(tmp_path: Path) -> None:
+    """The symbols of 6.12 on a guest that runs 6.1."""
+    runs, other = (find_kernel(name, notice=print) for name in AMD64[:2])
+    with boot(runs) as guest:
         guest.run_until("memblock_free_all")
-        for place, value, code in DAMAGE:
-            guest.command(f"set var $saved = {place}")
-            guest.command(f"set var {place} = {value}")
-            found = {f["code"] for f in json.loads(guest.command("lmb-check --json"))["findings"]}
-            assert code in found, (place, found)
-            guest.command(f"set var {place} = $saved")
-        assert faults(guest) == []
+        guest.command(f"symbol-file {other.vmlinux}")
+        for command in ("lmb-check", "lmb-dump", "lmb-attach"):
+            with pytest.raises(CommandError) as caught:
+                guest.command(command)
+            assert "no kernel of the build of" in caught.value.message
+            assert "the guest runs another build" in caught.value.message and "\n" not in caught.value.message
 
 
-def test_few_requests(kernel: KernelFiles) -> None:
-    with guest_of(kernel, "", "512M", 1, ()) as guest:
+def test_few_requests(kernel: KernelFiles, tmp_path: Path) -> None:
+    with boot(kernel) as guest:
+        log = tmp_path / "packets"
+        guest.mi.execute(f"-gdb-set remotelogfile {log}", 10)
         guest.run_until("memblock_free_all")
-        guest.command("lmb-check")
-        stats = re.search(r"(\d+) requests", guest.command("lmb-check --stats"))
+        before = log.stat().st_size
+        out = guest.command("lmb-check --stats")
+        stats = re.search(r"stats: (\d+) requests, ([\d,]+) bytes, [\d.]+ ms in all, [\d.]+ ms of it reading", out)
         assert stats is not None and 4 <= int(stats[1]) <= 12
-
-
-def test_physical_mode_is_never_left_on(kernel: KernelFiles) -> None:
-    with guest_of(kernel, "", "512M", 1, ()) as guest:
-        guest.run_until("setup_arch")
-        guest.command("lmb-dump")
-        assert 'received: "0"' in guest.command("maintenance packet qqemu.PhyMemMode")
+        # What went over the wire, gdb's own packets too: each begins with $, after an acknowledgement or not.
+        guest.command("echo")
+        sent = re.findall(r"^w \+?\$", log.read_text()[before:], re.M)
+        assert int(stats[1]) <= len(sent) <= 12
