@@ -24,7 +24,7 @@ from gdb_lmb.runner.session import CommandError, GuestSession
 from gdb_lmb.runner.stock import KernelFiles, find_kernel
 
 from .core_image import Piece, core_image
-from .test_stock import AMD64, guest_of
+from .stock import AMD64, boot
 from .test_stock_arm64 import guest_of as guest_of_arm64
 
 PAGING = [pytest.param("", id="physical"), pytest.param("-p", id="paging")]
@@ -213,7 +213,7 @@ def test_compressed_by_qemu(fixture_kernel: Path) -> None:
 
 @pytest.mark.stock
 def test_stock_as_it_was_alive(stock: KernelFiles) -> None:
-    with guest_of(stock, "", "512M", 1, ()) as guest:
+    with boot(stock) as guest:
         # Still compressed: nothing of the kernel's is there, and the CPU is outside long mode.
         guest.command("output $pc")
         for words in ("", "-p"):
@@ -250,7 +250,7 @@ def test_stock_as_it_was_alive(stock: KernelFiles) -> None:
 
 @pytest.mark.stock
 def test_torn_in_a_dump_of_a_stock_kernel(stock: KernelFiles) -> None:
-    with guest_of(stock, "", "512M", 1, ()) as guest:
+    with boot(stock) as guest:
         guest.run_until("memblock_insert_region")
         alive = guest.command("lmb-dump --json")
         assert json.loads(alive)["torn"] is True
@@ -282,7 +282,7 @@ def test_arm64_as_it_was_alive() -> None:
 
 @pytest.mark.stock
 def test_what_a_dump_of_a_stock_kernel_lacks(stock: KernelFiles, fixture_kernel: Path) -> None:
-    with guest_of(stock, "", "512M", 1, ()) as guest:
+    with boot(stock) as guest:
         guest.run_until("memblock_free_all")
         snapshot = json.loads(guest.command("lmb-dump --json"))
         moved = re.search(r"by (0x\w+) physically, by (0x\w+) virtually", guest.command("lmb-attach"))

@@ -24,7 +24,7 @@ from gdb_lmb.runner.core import CoreSession
 from gdb_lmb.runner.qemu import QemuOptions
 from gdb_lmb.runner.session import CommandError, GuestSession, NotReachedError
 from gdb_lmb.runner.stock import KernelFiles, find_kernel
-from tests.test_stock import console_of, faults, last_dump, plain_read, shown
+from tests.stock import console_of, faults, last_dump, plain_read, shown
 
 pytestmark = pytest.mark.stock
 
