@@ -62,7 +62,8 @@ class X86(Architecture):
 
     def deltas(self, kernel: Kernel, cpu: Cpu) -> Iterator[int]:
         """Yield every step of KASLR within the machine's RAM, 0 first."""
-        return x86_deltas(kernel.identity.va - X86_KERNEL_MAP_VA, physical_limit())
+        # Only asked when the last place does not do: how much RAM there is costs a request.
+        yield from x86_deltas(kernel.identity.va - X86_KERNEL_MAP_VA, physical_limit())
 
     def settle(self, kernel: Kernel, image: Placement, memory: BoundedMemory, cpu: Cpu) -> Placement:
         """Tell the virtual move by a pointer that is relocated with the image, the direct map by its variable."""
