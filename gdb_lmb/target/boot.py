@@ -22,6 +22,9 @@ from gdb_lmb.target.place import place
 SLICE_S = 0.02
 """How long the guest runs between two looks, in seconds: unpacking takes ten times that."""
 
+MAX_SLICE_S = 0.1
+"""How long at most, where a look takes longer than that: much RAM has many places to look at."""
+
 
 def run_to_entry(kernel: Kernel, timeout_s: float) -> Placement:
     """Let the guest run until the kernel is in its place; return where that is.
@@ -33,6 +36,7 @@ def run_to_entry(kernel: Kernel, timeout_s: float) -> Placement:
         raise UsageError("this is a dump: nothing in it can be run, leave --wait out")
     deadline = time.monotonic() + timeout_s
     while True:
+        looked_at = time.monotonic()
         cpu = kernel.arch.selected_cpu()
         placement, running = None, False
         with physical_memory() as physical:
@@ -49,7 +53,7 @@ def run_to_entry(kernel: Kernel, timeout_s: float) -> Placement:
             continue
         if time.monotonic() > deadline:
             raise GuestError(f"no kernel of the build of {kernel.own_file.name} came up within {timeout_s:g} s")
-        _run_for(SLICE_S)
+        _run_for(min(MAX_SLICE_S, max(SLICE_S, time.monotonic() - looked_at)))
 
 
 def _run_for(seconds: float) -> None:
