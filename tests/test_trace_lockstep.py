@@ -267,7 +267,7 @@ def test_a_result_that_differs() -> None:
     assert lockstep.after(Record(1, ADD, 0), lmb(ADD, static=64).snapshot()) is None
     divergence = lockstep.after(Record(2, Operation("alloc", size=0x1000, align=0x1000), 0xFE000))
     assert divergence is not None and divergence.kind == "result" and divergence.exact
-    assert divergence.message == "returned 0xfe000, but 0xff000 is expected"
+    assert divergence.message == "it returned 0xfe000, but 0xff000 is expected"
     assert (divergence.expected, divergence.found) == (0xFF000, 0xFE000)
     # The first is what counts; what follows from it is not.
     lockstep.after(Record(3, Operation("alloc", size=1), -12))
@@ -288,8 +288,7 @@ def test_a_change_outside_of_any_operation() -> None:
     divergence = lockstep.before(OPERATIONS[1], changed)
     assert divergence is not None and divergence.kind == "outside" and divergence.record == kernel.records[0]
     assert divergence.message == (
-        "before reserve(base=0x4000, size=0x1000, flags=0x0) begins, bottom_up is True, but False is expected, "
-        "and no operation has changed it"
+        "before reserve(base=0x4000, size=0x1000, flags=0x0) begins, bottom_up is True, but False is expected"
     )
     assert divergence.exact
 

@@ -1,20 +1,28 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""`gdb-lmb replay`: run operations from a file of JSON lines on the reference model alone."""
+"""`gdb-lmb replay`: run operations from a file on the reference model alone: a saved trace, or plain JSON lines."""
 
 from __future__ import annotations
 
 import argparse
-import contextlib
 import json
 import sys
 from collections.abc import Iterator
-from pathlib import Path
-from typing import IO, Any
+from typing import TYPE_CHECKING, Any
 
+from gdb_lmb.cli.trace_file import open_lines, replay_trace
 from gdb_lmb.errors import InputError, UsageError
 
+if TYPE_CHECKING:
+    from gdb_lmb.model.lmb import LmbConfig
+
+_MODEL_OPTIONS = ("static", "klimit", "block_size", "entry_size", "block_header", "bits", "bottom_up")
+
 _EPILOG = """\
-Each line of OPS.jsonl is one operation:
+A saved trace (schema gdb-lmb/trace/1) says itself what model it is for. Each result and the final state are
+compared, and what was reserved twice is told. Exit status: 0 all as on the model, 1 findings, 5 not verified,
+since the trace is cut off or has lost its beginning.
+
+Otherwise each line is one operation of a list-based LMB, and the results and the final state are printed:
 
   {"op": "reserve", "base": "0x100000", "size": 4096, "flags": 0}
 
@@ -23,7 +31,8 @@ flags, align, min and max are numbers or "0x…" strings, missing ones 0. set_li
 base, set_bottom_up 0 or 1 in flags. The result of each is 0, a negative errno, the base that alloc
 returned as "0x…", or the number of pages of free_all.
 
-example: gdb-lmb replay ops.jsonl --static 8 --block-size 4096
+example: gdb-lmb replay boot.trace
+         gdb-lmb replay ops.jsonl --static 8 --block-size 4096
 """
 
 
@@ -41,48 +50,64 @@ def add_parser(subparsers: Any) -> None:
     """Add `replay` to the command line's sub-commands."""
     parser = subparsers.add_parser(
         "replay",
-        help="run operations on the reference model and print results and snapshot",
-        description="Run operations on the reference model of the list-based LMB alone; no guest is needed.",
+        help="run a saved trace, or operations, on the reference model",
+        description="Run operations on the reference model alone; no guest is needed.",
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("ops", metavar="OPS.jsonl", help="the operations, one JSON object a line; - reads stdin")
+    parser.add_argument("ops", metavar="FILE", help="the trace or the operations, one JSON object a line; - is stdin")
+    parser.add_argument("--json", action="store_true", help="print JSON for a trace too (operations always give it)")
     storage = parser.add_mutually_exclusive_group()
     storage.add_argument("--static", type=_size, metavar="N", help="entries of the static array (default 64)")
     storage.add_argument("--klimit", type=_size, metavar="BASE", help="the initial storage is the page at BASE")
-    parser.add_argument("--block-size", type=_size, default=4096, metavar="N", help="bytes (default 4096)")
+    parser.add_argument("--block-size", type=_size, metavar="N", help="bytes (default 4096)")
     parser.add_argument("--entry-size", type=_size, metavar="N", help="bytes of an entry (default 40, or 20)")
     parser.add_argument("--block-header", type=_size, metavar="N", help="bytes of a header (default 40, or 20)")
-    parser.add_argument("--bits", type=int, choices=(64, 32), default=64, help="width of phys_addr_t")
+    parser.add_argument("--bits", type=int, choices=(64, 32), help="width of phys_addr_t (default 64)")
     parser.add_argument("--bottom-up", action="store_true", help="search upwards from the start")
     parser.set_defaults(run=run)
 
 
-@contextlib.contextmanager
-def _open(name: str) -> Iterator[IO[bytes]]:
-    if name == "-":
-        yield sys.stdin.buffer
-        return
-    try:
-        with Path(name).open("rb") as file:
-            yield file
-    except OSError as error:
-        raise UsageError(f"cannot read {name}: {error.strerror}") from None
-
-
-def _lines(file: IO[bytes], limit: int) -> Iterator[bytes]:
-    """Yield lines without ever holding more than a little over `limit` bytes of one."""
-    while line := file.readline(limit + 1):
-        yield line
-
-
 def run(arguments: argparse.Namespace) -> int:
-    """Replay the file and print `{"results": [...], "snapshot": {...}}`; return the exit status."""
-    from gdb_lmb.model.lmb import LmbConfig, LmbModel
-    from gdb_lmb.report.jsonio import snapshot_json
-    from gdb_lmb.trace import MAX_LINE_BYTES, apply, parse_operations
+    """Replay the file and print what came of it; return the exit status."""
+    with open_lines(arguments.ops) as lines:
+        if lines.is_trace:
+            given = [name for name in _MODEL_OPTIONS if getattr(arguments, name)]
+            if given:
+                option = "--" + given[0].replace("_", "-")
+                raise UsageError(f"{arguments.ops} is a trace, which says itself what {option} is")
+            return replay_trace(arguments.ops, lines, as_json=arguments.json)
+        return _replay_operations(arguments, lines)
 
-    natural = 40 if arguments.bits == 64 else 20
+
+def _replay_operations(arguments: argparse.Namespace, lines: Iterator[bytes]) -> int:
+    """Run plain operations and print `{"results": [...], "snapshot": {...}}`."""
+    from gdb_lmb.model.lmb import LmbModel
+    from gdb_lmb.report.jsonio import snapshot_json
+    from gdb_lmb.trace import apply, parse_operations
+
+    config = _config(arguments)
+    model = LmbModel(config)
+    if arguments.bottom_up:
+        model.set_bottom_up(True)
+    results: list[int | str | None] = []
+    try:
+        for operation in parse_operations(lines, config.bits):
+            result = apply(model, operation)
+            results.append(hex(result) if operation.op == "alloc" and result is not None and result >= 0 else result)
+    except InputError as error:
+        raise InputError(f"{arguments.ops}: {error}") from None
+    json.dump({"results": results, "snapshot": snapshot_json(model.snapshot())}, sys.stdout)
+    sys.stdout.write("\n")
+    return 0
+
+
+def _config(arguments: argparse.Namespace) -> LmbConfig:
+    """Return the model's configuration. Raises: `UsageError`."""
+    from gdb_lmb.model.lmb import LmbConfig
+
+    bits = arguments.bits or 64
+    natural = 40 if bits == 64 else 20
     entry_size = natural if arguments.entry_size is None else arguments.entry_size
     header_size = natural if arguments.block_header is None else arguments.block_header
     if not entry_size:
@@ -90,10 +115,10 @@ def run(arguments: argparse.Namespace) -> int:
     config = LmbConfig(
         static=64 if arguments.static is None else arguments.static,
         klimit=arguments.klimit,
-        block_size=arguments.block_size,
+        block_size=4096 if arguments.block_size is None else arguments.block_size,
         entry_size=entry_size,
         header_size=header_size,
-        bits=arguments.bits,
+        bits=bits,
     )
     if config.klimit is not None and (
         config.klimit % config.page_size or not config.klimit
@@ -105,19 +130,4 @@ def run(arguments: argparse.Namespace) -> int:
         raise UsageError(f"lmb_init() refuses these options: {why}")
     if config.first_entries > 1 << 24:
         raise UsageError(f"--static {config.static} is more than {1 << 24} entries")
-    model = LmbModel(config)
-    if arguments.bottom_up:
-        model.set_bottom_up(True)
-    results: list[int | str | None] = []
-    with _open(arguments.ops) as file:
-        try:
-            for operation in parse_operations(_lines(file, MAX_LINE_BYTES), config.bits):
-                result = apply(model, operation)
-                results.append(
-                    hex(result) if operation.op == "alloc" and result is not None and result >= 0 else result
-                )
-        except InputError as error:
-            raise InputError(f"{arguments.ops}: {error}") from None
-    json.dump({"results": results, "snapshot": snapshot_json(model.snapshot())}, sys.stdout)
-    sys.stdout.write("\n")
-    return 0
+    return config

@@ -8,7 +8,8 @@ other; `lockstep` follows a boot; `owners` tells who reserved what; `log` replay
 from gdb_lmb.trace.compare import Difference, compare
 from gdb_lmb.trace.diff import RegionRow, StateDiff, ValueRow, diff
 from gdb_lmb.trace.lockstep import Divergence, Lockstep
-from gdb_lmb.trace.log import LogVerdict, check_log, log_operations
+from gdb_lmb.trace.log import LogVerdict, check_log, log_operations, log_records
+from gdb_lmb.trace.models import initial_model, lmb_model, memblock_model, memblock_values
 from gdb_lmb.trace.operation import (
     ARGUMENTS,
     MAX_LINE_BYTES,
@@ -24,6 +25,7 @@ from gdb_lmb.trace.operation import (
 )
 from gdb_lmb.trace.owners import Owners, Piece, function_of, owner_name, owner_pc
 from gdb_lmb.trace.record import Record, Symbol, TraceHeader
+from gdb_lmb.trace.replay import Replay
 
 __all__ = [
     "ARGUMENTS",
@@ -41,6 +43,7 @@ __all__ = [
     "Piece",
     "Record",
     "RegionRow",
+    "Replay",
     "StateDiff",
     "Symbol",
     "TraceHeader",
@@ -50,7 +53,12 @@ __all__ = [
     "compare",
     "diff",
     "function_of",
+    "initial_model",
+    "lmb_model",
     "log_operations",
+    "log_records",
+    "memblock_model",
+    "memblock_values",
     "operation_from",
     "operation_json",
     "owner_name",

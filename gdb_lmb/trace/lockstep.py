@@ -13,14 +13,16 @@ import copy
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
+from gdb_lmb.model.memblock import MemblockPanicError
 from gdb_lmb.region import Snapshot
 from gdb_lmb.trace.compare import compare
 from gdb_lmb.trace.diff import StateDiff, diff
 from gdb_lmb.trace.operation import Model, Operation, apply
 from gdb_lmb.trace.record import Record
 
-RESULT, STATE, OUTSIDE = "result", "state", "outside"
-"""What differed: the value returned, the state afterwards, or the state with no operation to blame."""
+RESULT, STATE, OUTSIDE, PANIC = "result", "state", "outside", "panic"
+"""What differed: the value returned, the state afterwards, the state with no operation to blame, or the kernel
+went on where the model says that it stops."""
 
 
 @dataclass(frozen=True)
@@ -89,61 +91,37 @@ class Lockstep:
         A difference was made outside of any operation; but where states have not been compared since `good`,
         one of the operations since then may have made it.
         """
-        difference = compare(self.expected, snapshot, whole=True)
-        if difference is None:
-            self._agreed()
-            return None
-        kind, message = STATE, difference.message
-        if self.good == self.seq:
-            kind = OUTSIDE
-            message = f"before {operation} begins, {message}, and no operation has changed it"
-        return self._diverged(
-            Divergence(
-                kind,
-                self.last,
-                self.good,
-                message,
-                diff=diff(self.expected, snapshot),
-                address=difference.address,
-            )
-        )
+        kind = OUTSIDE if self.good == self.seq else STATE
+        return self._look(snapshot, kind, f"before {operation} begins, " if kind == OUTSIDE else "")
+
+    def look(self, snapshot: Snapshot) -> Divergence | None:
+        """Compare the state now, as after the last operation of a trace."""
+        return self._look(snapshot, STATE)
 
     def after(self, record: Record, snapshot: Snapshot | None = None) -> Divergence | None:
         """Run one operation on the model, compare what it returned and, where given, the state it left."""
         self.seq, self.last, self._expected = record.seq, record, None
         if self._checkpoint is not None:
             self._since.append(record)
-        returned = apply(self.model, record.operation)
+        try:
+            returned = apply(self.model, record.operation)
+        except MemblockPanicError as error:
+            return self._diverged(
+                Divergence(PANIC, record, self.good, f"it returned, but the kernel should have stopped: {error}")
+            )
         if returned is not None and record.result is not None and returned != record.result:
             return self._diverged(
                 Divergence(
                     RESULT,
                     record,
                     self.good,
-                    f"returned {result_text(record.result)}, but {result_text(returned)} is expected",
+                    f"it returned {result_text(record.result)}, but {result_text(returned)} is expected",
                     returned,
                     record.result,
                     None if snapshot is None else diff(self.expected, snapshot),
                 )
             )
-        if snapshot is None:
-            return None
-        difference = compare(self.expected, snapshot, whole=True)
-        if difference is None:
-            self._agreed()
-            return None
-        return self._diverged(
-            Divergence(
-                STATE,
-                record,
-                self.good,
-                difference.message,
-                returned,
-                record.result,
-                diff(self.expected, snapshot),
-                difference.address,
-            )
-        )
+        return None if snapshot is None else self._look(snapshot, STATE, returned=returned)
 
     def narrow(self, state_after: Callable[[int], Snapshot | None]) -> Divergence | None:
         """Find the first operation after the last good state whose own state differs.
@@ -165,6 +143,24 @@ class Lockstep:
         # Nothing differed where the states were known: what remains unknown is still narrower.
         self.divergence = replace(found, good=max(found.good, lockstep.good))
         return self.divergence
+
+    def _look(self, snapshot: Snapshot, kind: str, prefix: str = "", returned: int | None = None) -> Divergence | None:
+        difference = compare(self.expected, snapshot, whole=True)
+        if difference is None:
+            self._agreed()
+            return None
+        return self._diverged(
+            Divergence(
+                kind,
+                self.last,
+                self.good,
+                prefix + difference.message,
+                returned,
+                self.last.result if self.last else None,
+                diff(self.expected, snapshot),
+                difference.address,
+            )
+        )
 
     def _agreed(self) -> None:
         self.good = self.seq

@@ -14,7 +14,9 @@ from dataclasses import dataclass
 from gdb_lmb.model.lmb import LmbConfig, LmbModel
 from gdb_lmb.region import FINDING, Finding, OperationLog, Snapshot
 from gdb_lmb.trace.compare import Difference, compare
-from gdb_lmb.trace.operation import OPERATIONS, Operation, apply
+from gdb_lmb.trace.models import lmb_config
+from gdb_lmb.trace.operation import INIT, OPERATIONS, Operation, apply
+from gdb_lmb.trace.record import Record
 
 _NO_SYMBOL: Callable[[int], str] = hex
 
@@ -95,15 +97,8 @@ def _start(snapshot: Snapshot, log: OperationLog) -> LmbModel | str:
             f"lmb_init() was logged with block size {log.size[0]:#x} and {nr} entries at {klimit:#x}, but the "
             f"guest has {snapshot.block_size:#x} and {snapshot.blocks[0].nr} entries at {snapshot.blocks[0].base:#x}"
         )
-    config = LmbConfig(
-        static=nr,
-        klimit=klimit or None,
-        block_size=log.size[0],
-        header_size=log.align[0],
-        entry_size=log.min[0],
-        bits=log.flags[0],
-        page_size=snapshot.page_size,
-    )
+    init = Operation("init", klimit, log.size[0], log.flags[0], log.align[0], log.min[0], nr)
+    config = lmb_config(init, snapshot.page_size)
     known = {"bits": snapshot.bits, "entry_size": _entry_size(snapshot), "header_size": _header_size(snapshot)}
     contradicts = any(value is not None and getattr(config, name) != value for name, value in known.items())
     if contradicts or not config.entry_size or config.refusal() or config.first_entries != nr:
@@ -128,6 +123,19 @@ def log_operations(log: OperationLog) -> Iterator[Operation | None]:
     rows = zip(log.op, log.base, log.size, log.flags, log.align, log.min, log.max, strict=True)
     for op, *arguments in rows:
         yield Operation(op, *arguments) if op in OPERATIONS["lmb-list"] else None
+
+
+def log_records(log: OperationLog) -> Iterator[Record]:
+    """Yield the records of a guest's log as those of a trace, `init` included, as far as they are undamaged.
+
+    Each has one caller. They are numbered from 1 where the log has its beginning, else as they were written.
+    """
+    lost = log.nr - len(log.op) if log.wrapped else 0
+    rows = zip(log.op, log.base, log.size, log.flags, log.align, log.min, log.max, strict=True)
+    for at, (op, *arguments) in enumerate(rows):
+        if op not in OPERATIONS["lmb-list"] and not (op in INIT and at == lost == 0):
+            return
+        yield Record(lost + at + 1, Operation(op, *arguments), log.error[at] or log.result[at], (log.caller[at],))
 
 
 @dataclass(frozen=True)

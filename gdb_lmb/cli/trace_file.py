@@ -1,0 +1,80 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Files of JSON lines on the command line: told apart by their first line, and a trace's way to the verdict."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import json
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO, TYPE_CHECKING
+
+from gdb_lmb.errors import InputError, UsageError
+from gdb_lmb.runner.verdict import ExitStatus
+
+if TYPE_CHECKING:
+    from gdb_lmb.report.trace_file import TraceReader
+
+# Of a line that is longer no more is read than shows that it is.
+_MAX_LINE_BYTES = (32 << 20) + 1
+
+
+class Lines(Iterator[bytes]):
+    """A file's lines, the first of which has been looked at."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        """Read the first line."""
+        first = file.readline(_MAX_LINE_BYTES)
+        self.is_trace = b'"schema"' in first[:4096]
+        self._lines = itertools.chain([first] if first else [], iter(lambda: file.readline(_MAX_LINE_BYTES), b""))
+
+    def __next__(self) -> bytes:
+        """Return the next line."""
+        return next(self._lines)
+
+
+@contextlib.contextmanager
+def open_lines(name: str) -> Iterator[Lines]:
+    """Open a file of JSON lines; "-" is stdin. Raises: `UsageError`."""
+    if name == "-":
+        yield Lines(sys.stdin.buffer)
+        return
+    try:
+        with Path(name).open("rb") as file:
+            yield Lines(file)
+    except OSError as error:
+        raise UsageError(f"cannot read {name}: {error.strerror}") from None
+
+
+def open_trace(name: str, lines: Iterator[bytes]) -> TraceReader:
+    """Return the reader of a trace. Raises: `InputError` naming file and line."""
+    from gdb_lmb.report.trace_file import TraceReader
+
+    try:
+        return TraceReader(lines)
+    except InputError as error:
+        raise InputError(f"{name}: {error}") from None
+
+
+def replay_trace(name: str, lines: Iterator[bytes], *, as_json: bool) -> int:
+    """Replay a saved trace, print what came of it, and return the exit status."""
+    from gdb_lmb.report.replay import replay_json, replay_text
+    from gdb_lmb.trace import Replay, function_of
+
+    reader = open_trace(name, lines)
+    try:
+        replay = Replay(reader.header)
+        for record in reader:
+            replay.follow(record)
+    except InputError as error:
+        raise InputError(f"{name}: {error}") from None
+    findings = replay.owners.findings(function_of(reader.symbols))
+    why = replay.finish(None if reader.end is None else reader.end.final, reader.cut_off)
+    report = replay_json(reader, replay, findings, why)
+    sys.stdout.write(json.dumps(report) if as_json else replay_text(reader, replay, findings, why))
+    sys.stdout.write("\n")
+    if any(finding["severity"] == "finding" for finding in report["findings"]):
+        return int(ExitStatus.FINDINGS)
+    return int(ExitStatus.CLEAN if why is None else ExitStatus.NOT_VERIFIED)

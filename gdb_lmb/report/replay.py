@@ -1,0 +1,70 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""What replaying a saved trace showed, for people and as JSON of schema `gdb-lmb/replay/1`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from gdb_lmb.region import FINDING, FLAG_NAMES, Finding
+from gdb_lmb.report.divergence import divergence_json, divergence_text, headline, symbols_json
+from gdb_lmb.report.jsonio import finding_json
+from gdb_lmb.report.text import finding_lines, summary
+from gdb_lmb.report.trace_file import TraceReader
+from gdb_lmb.report.words import plural, safe
+from gdb_lmb.trace import Replay
+
+REPLAY_SCHEMA = "gdb-lmb/replay/1"
+DIVERGENCE_CODE = "trace-divergence"
+
+
+def divergence_finding(replay: Replay) -> Finding | None:
+    """Return the divergence as a finding, None where there is none."""
+    divergence = replay.divergence
+    if divergence is None:
+        return None
+    addresses = () if divergence.address is None else (divergence.address,)
+    return Finding(DIVERGENCE_CODE, FINDING, headline(divergence), addresses)
+
+
+def replay_text(reader: TraceReader, replay: Replay, findings: Sequence[Finding], not_verified: str | None) -> str:
+    """Return what `gdb-lmb replay` prints: a divergence in full, findings, and one line that says what was verified."""
+    header, divergence = reader.header, replay.divergence
+    lines = [f"trace of {header.layout} on {safe(header.arch)}, from {_SOURCES[header.source]}"]
+    if divergence is not None:
+        names = FLAG_NAMES if header.initial is None else header.initial.flag_names
+        lines.append(divergence_text(divergence, reader.symbols, header.bits, names))
+    lines += finding_lines(findings)
+    done = f"{plural(replay.replayed, 'operation')} replayed on the model"
+    diverged = divergence_finding(replay)
+    every = [*([diverged] if diverged else []), *findings]
+    if any(finding.severity == FINDING for finding in every):
+        verdict = summary(every)
+    elif not_verified is not None:
+        verdict = "NOT verified"
+    else:
+        verdict = "verified" + (f" ({summary(every)[len('0 findings, ') :]})" if every else "")
+    lines.append(f"gdb-lmb replay: {verdict}: {done}" + (f"; {not_verified}" if not_verified else ""))
+    return "\n".join(lines)
+
+
+_SOURCES = {"breakpoints": "breakpoints", "log": "the kernel's own log"}
+
+
+def replay_json(
+    reader: TraceReader, replay: Replay, findings: Sequence[Finding], not_verified: str | None
+) -> dict[str, Any]:
+    """Return the same as JSON values."""
+    divergence, diverged = replay.divergence, divergence_finding(replay)
+    record = divergence.record if divergence is not None else None
+    return {
+        "schema": REPLAY_SCHEMA,
+        "layout": reader.header.layout,
+        "arch": safe(reader.header.arch),
+        "records": reader.records,
+        "replayed": replay.replayed,
+        "not_verified": not_verified,
+        "findings": [finding_json(finding) for finding in [*([diverged] if diverged else []), *findings]],
+        "divergence": None if divergence is None else divergence_json(divergence),
+        "symbols": symbols_json(() if record is None else record.callers, reader.symbols),
+    }
