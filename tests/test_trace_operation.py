@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from gdb_lmb.errors import InputError
+from gdb_lmb.model.memblock import LINUX_6_1, MemblockConfig, MemblockModel
 from gdb_lmb.trace import NO_NID, OPERATIONS, Operation, apply, operation_from, operation_json, parse_operations
 
 # One of each, beside how it is said and the call that the model of its layout must get.
@@ -68,7 +69,12 @@ class Recorder:
 
 
 def test_every_memblock_operation_is_looked_at() -> None:
-    assert {row[0].op for row in MEMBLOCK} == set(OPERATIONS["memblock"])
+    assert {row[0].op for row in MEMBLOCK} | {"slab_available"} == set(OPERATIONS["memblock"])
+
+
+def test_the_slab_is_a_switch_of_the_model() -> None:
+    model = MemblockModel(MemblockConfig(LINUX_6_1))
+    assert apply(model, Operation("slab_available")) is None and model.slab_up
 
 
 @pytest.mark.parametrize(("operation", "text", "call"), MEMBLOCK, ids=[row[0].op for row in MEMBLOCK])

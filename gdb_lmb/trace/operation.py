@@ -2,7 +2,8 @@
 """Operations: what they take, how a model runs them, and how they are read from JSON.
 
 The names of layout "lmb-list" are those of the list-based LMB's interface without `lmb_`; those of layout
-"memblock" are the functions of `mm/memblock.c` through which every change goes, without `memblock_`.
+"memblock" are the functions of `mm/memblock.c` through which every change goes, without `memblock_`; besides,
+`slab_available` tells that `slab_is_available()` has become true, from when on arrays come from the slab.
 """
 
 from __future__ import annotations
@@ -131,6 +132,7 @@ _MEMBLOCK = {
     "set_current_limit": Kind(("base",), NOTHING, lambda m, o: m.set_current_limit(o.base)),
     "set_bottom_up": Kind(("flags",), NOTHING, lambda m, o: m.set_bottom_up(bool(o.flags))),
     "allow_resize": Kind((), NOTHING, lambda m, o: m.allow_resize()),
+    "slab_available": Kind((), NOTHING, lambda m, o: setattr(m, "slab_up", True)),
     "free_all": Kind((), PAGES, lambda m, o: m.free_all()),
     "discard": Kind((), NOTHING, lambda m, o: m.discard()),
 }  # fmt: skip
