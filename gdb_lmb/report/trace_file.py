@@ -121,6 +121,7 @@ class TraceReader:
         self.end: TraceEnd | None = None
         self.records = 0
         self._cut_line = False
+        self._pcs: dict[str, int] = {}
         number, line = next(self._lines, (1, b""))
         row = self._row(number, line)
         if row is None:
@@ -196,7 +197,18 @@ class TraceReader:
         table = INIT if seq == 1 and self.header.initial is None else self._table
         operation = operation_from(row, self.header.bits, table, exactly=True)
         self.records += 1
-        return Record(seq, operation, result, tuple([read_number("callers", pc, _PC_BITS) for pc in callers]), phase)
+        return Record(seq, operation, result, tuple([self._pc(pc) for pc in callers]), phase)
+
+    def _pc(self, text: Any) -> int:
+        """Return a caller's program counter; the same few come again and again."""
+        if not isinstance(text, str):
+            return read_number("callers", text, _PC_BITS)
+        pc = self._pcs.get(text)
+        if pc is None:
+            pc = read_number("callers", text, _PC_BITS)
+            if len(self._pcs) < MAX_SYMBOLS:
+                self._pcs[text] = pc
+        return pc
 
     def _symbols(self, row: dict[str, Any]) -> None:
         symbols = row["symbols"]

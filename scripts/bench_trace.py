@@ -1,0 +1,108 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Replaying a saved trace of a million operations: time and peak memory, one run, no guest.
+
+The operations are those of a busy boot, from a fixed seed: ranges reserved and freed, memory allocated, a few
+thousand regions at a time. `measure` is for `scripts/bench`; alone, this prints its figures as JSON.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import random
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from gdb_lmb.model.lmb import LmbConfig, LmbModel
+from gdb_lmb.model.memblock import LINUX_6_12, MemblockConfig, MemblockModel
+from gdb_lmb.report.trace_file import TraceWriter
+from gdb_lmb.trace import Operation, Record, TraceHeader, apply, memblock_values
+
+OPERATIONS = 1_000_000
+RAM_BYTES = 1 << 32
+LIVE = 2_000
+"""About so many ranges are reserved at a time."""
+
+
+def _operations(layout: str, count: int) -> Iterator[Operation]:
+    """Yield the operations of a boot."""
+    memblock = layout == "memblock"
+    yield Operation("add_range", 0, RAM_BYTES, list="memory", nid=0) if memblock else Operation("add", 0, RAM_BYTES)
+    yield Operation("allow_resize" if memblock else "allow_growth")
+    draw = random.Random(1)
+    taken: list[tuple[int, int]] = []
+    for _ in range(count - 2):
+        if len(taken) > draw.randrange(2 * LIVE):
+            base, size = taken.pop(draw.randrange(len(taken)))
+            name = "remove_range" if memblock else "free"
+            yield Operation(name, base, size, list="reserved" if memblock else "")
+        elif draw.random() < 0.2:
+            size, align = draw.randrange(1, 64) << 6, 64
+            name = "alloc_range_nid" if memblock else "alloc"
+            yield Operation(name, size=size, align=align)
+        else:
+            base, size = draw.randrange(0x1000, RAM_BYTES >> 1) & ~0xFFF, draw.randrange(1, 16) << 12
+            taken.append((base, size))
+            if memblock:
+                yield Operation("add_range", base, size, list="reserved", nid=1024)
+            else:
+                yield Operation("reserve", base, size)
+
+
+def write(path: Path, layout: str, count: int) -> int:
+    """Write a sound trace of `count` operations; return how many regions there are in the end."""
+    model = MemblockModel(MemblockConfig(LINUX_6_12)) if layout == "memblock" else LmbModel(LmbConfig())
+    header = TraceHeader(
+        layout, "x86_64", "little", 64, 4096, initial=model.snapshot(),
+        generation=memblock_values(model) if isinstance(model, MemblockModel) else {},
+    )  # fmt: skip
+    callers = tuple(0xFFFFFFFF81000000 + 0x40 * at for at in range(8))
+    with path.open("wb", buffering=1 << 20) as file:
+        writer = TraceWriter(file, header)
+        for seq, operation in enumerate(_operations(layout, count), 1):
+            writer.record(Record(seq, operation, apply(model, operation), callers, "early"))
+        final = model.snapshot()
+        writer.end(final)
+    return sum(map(len, final.lists))
+
+
+def measure(layout: str, count: int = OPERATIONS) -> dict[str, Any]:
+    """Write a trace, replay it in a process of its own, and return what that took: seconds, bytes."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "boot.trace"
+        regions = write(path, layout, count)
+        start = time.monotonic()
+        child = subprocess.Popen([Path(sys.executable).parent / "gdb-lmb", "replay", path, "--json"],
+                                 stdout=subprocess.PIPE)  # fmt: skip
+        assert child.stdout is not None
+        report = json.loads(child.stdout.read())
+        _, status, usage = os.wait4(child.pid, 0)
+        child.returncode = os.waitstatus_to_exitcode(status)
+        seconds = time.monotonic() - start
+        if report["replayed"] != count or report["divergence"] is not None or report["not_verified"]:
+            raise SystemExit(f"the replay of {layout} failed: {report['divergence'] or report['not_verified']}")
+        return {
+            "operations": count, "regions": regions, "seconds": seconds,
+            "cpu_seconds": usage.ru_utime + usage.ru_stime, "us_per_operation": seconds / count * 1e6,
+            "peak_bytes": usage.ru_maxrss * 1024, "file_bytes": path.stat().st_size,
+        }  # fmt: skip
+
+
+def main() -> int:
+    """Measure both layouts and print the figures."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--operations", type=int, default=OPERATIONS, metavar="N")
+    options = parser.parse_args()
+    figures = {layout: measure(layout, options.operations) for layout in ("memblock", "lmb-list")}
+    print(json.dumps(figures, indent=1))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
