@@ -204,6 +204,9 @@ OVER: list[tuple[list[Record], list[tuple[str, str, str]]]] = [
        "[0x4800, 0x5000) was allocated to pcpu_embed_first_chunk in operation 1")]),
     # What one was given one may also reserve.
     ([alloc(1, 0x4000, 0x5000), reserve(2, 0, 0x9000, 1, 12)], []),
+    # A function that jumps into the allocator as its last act: its caller (10) stands in its place.
+    ([alloc(1, 0x98000, 0x9F000, 2, 12, 10), reserve(2, 0, 0x100000, 1, 10)], []),
+    ([alloc(1, 0x98000, 0x9F000, 2, 10), reserve(2, 0, 0x100000, 1, 12, 10)], []),
     # An allocator that gives the same twice, even to the same.
     ([alloc(1, 0x4000, 0x5000), alloc(2, 0x4000, 0x5000)],
      [("allocated-twice", "finding", "[0x4000, 0x5000) was allocated to pcpu_embed_first_chunk in operation 1")]),

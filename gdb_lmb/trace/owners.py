@@ -234,6 +234,15 @@ class Owners:
             out.append(Finding("reserved-twice", NOTE, f"{self.omitted} more reservations lie over another"))
         return out
 
+    def _within_one_call(self, one: Record, other: Record, function: Function) -> bool:
+        """Tell whether the owner of one reservation called what made the other, by the very same call.
+
+        A function that ends in a reservation jumps there instead of calling, and leaves no frame of its own: its
+        caller is then seen in its place (x86's reserve_real_mode() allocates under 1 MiB, and last reserves it all).
+        """
+        ours, theirs = owner_pc(one, function, self.layout), owner_pc(other, function, self.layout)
+        return ours in other.callers or theirs in one.callers
+
     def _finding(self, overlap: Overlap, function: Function) -> Finding | None:
         record, old = overlap.record, overlap.old
         name = owner_name(record, function, self.layout)
@@ -245,7 +254,7 @@ class Owners:
         else:
             former = owner_name(old.record, function, self.layout)
             was_allocated = old.record.operation.op.startswith("alloc")
-            if former == name and not allocates:
+            if not allocates and (former == name or self._within_one_call(record, old.record, function)):
                 return None  # its own business, such as rounding a range up
             verb = "allocated to" if was_allocated else "reserved by"
             before = f"{where} was {verb} {former} in operation {old.record.seq}"
