@@ -195,6 +195,15 @@ def test_a_kernel_that_is_wrong_can_be_exported(tmp_path: Path, capsys: pytest.C
     assert "\tASSERT_EQ(base, 0x10fe000);\n" in out
 
 
+def test_what_headers_do_not_declare_everywhere(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    last = [record(seq, op, None, 1) for seq, op in ((5, "slab_available"), (6, "free_all"), (7, "discard"))]
+    trace = [*SOUND[:5], *last, SOUND[5]]
+    status, out, _ = export(tmp_path, capsys, trace)
+    assert status == 0
+    assert "\nvoid memblock_free_all(void); /*" in out and "\nextern enum slab_state slab_state;\n" in out
+    assert "\tslab_state = UP;\n\t/* 6: memblock_reserve */\n\tmemblock_free_all();\n\t/* 7: " in out
+
+
 def test_a_trace_without_nodes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     state = memblock_state([], [], no_node=None, bits=32, current_limit="0xffffffff")
     status, out, _ = export(tmp_path, capsys, [header("memblock", state, bits=32, generation=GENERATION_6_12)])

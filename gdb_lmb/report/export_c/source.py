@@ -94,6 +94,8 @@ def _head(seen: Survey, name: str) -> Iterator[str]:
         yield from ("", "extern enum slab_state slab_state;")
     if seen.reader.header.generation.get("movable_node"):
         yield from ("", "extern bool movable_node_enabled;")
+    if "free_all" in seen.ops:
+        yield from ("", "void memblock_free_all(void); /* in mm/internal.h by now */")
 
 
 def _sentence(text: str) -> str:
