@@ -32,6 +32,8 @@ SNAPSHOT_SCHEMA = "gdb-lmb/snapshot/1"
 CHECK_SCHEMA = "gdb-lmb/check/1"
 VERDICT_SCHEMA = "gdb-lmb/verdict/1"
 
+MAX_NODES = 1 << 16
+
 Json = dict[str, Any]
 
 
@@ -276,9 +278,13 @@ def _snapshot(data: Json) -> Snapshot:
 
 
 def _memblock(data: Json) -> Snapshot:
+    flag_names, no_node = data.get("flag_names"), data.get("no_node")
+    if no_node is not None and not 0 < int(no_node) <= MAX_NODES:
+        raise ValueError(f"{no_node!r} nodes are more than any kernel has")
+
     def regions(name: str) -> RegionList:
         rows = data[name]["regions"]
-        with_nodes = any("nid" in row for row in rows)
+        with_nodes = no_node is not None or any("nid" in row for row in rows)
         return RegionList(
             name=name,
             cnt=int(data[name]["cnt"]),
@@ -291,14 +297,18 @@ def _memblock(data: Json) -> Snapshot:
             nid=array("q", (int(row["nid"]) for row in rows)) if with_nodes else (),
         )
 
-    flag_names, no_node = data.get("flag_names"), data.get("no_node")
+    def listed(name: Any) -> str:
+        if name not in ("memory", "reserved", "physmem") or name not in data:
+            raise ValueError(f"there is no list {name!r} for an array")
+        return str(name)
+
     return Snapshot(
         memory=regions("memory"),
         reserved=regions("reserved"),
         physmem=regions("physmem") if "physmem" in data else None,
         arrays=tuple(
             RegionArray(
-                str(row["list"]),
+                listed(row["list"]),
                 va=0,
                 max=int(row["max"]),
                 static=bool(row["static"]),

@@ -224,7 +224,9 @@ class TraceReader:
             said = row.get("records") if isinstance(row, dict) else row
             raise InputError(f"the end tells of {short(said)} records, but there are {self.records}")
         final = row.get("final")
-        return TraceEnd(self.records, None if final is None else _state(final, self.header.layout))
+        header = self.header
+        state = None if final is None else _state(final, header.layout, header.bits, header.page_size)
+        return TraceEnd(self.records, state)
 
 
 def _header(row: dict[str, Any]) -> TraceHeader:
@@ -253,16 +255,19 @@ def _header(row: dict[str, Any]) -> TraceHeader:
         bits=bits,
         page_size=page_size,
         source=source,
-        initial=None if initial is None else _state(initial, layout),
+        initial=None if initial is None else _state(initial, layout, bits, page_size),
         generation=generation or {},
         lost=read_number("lost", row.get("lost", 0), 64),
     )
 
 
-def _state(data: Any, layout: str) -> Snapshot:
+def _state(data: Any, layout: str, bits: int, page_size: int) -> Snapshot:
     state = snapshot_from(data)
-    if state.layout != layout:
-        raise InputError(f"a state of layout {safe(state.layout)} in a trace of layout {layout}")
+    if (state.layout, state.bits, state.page_size) != (layout, bits, page_size):
+        raise InputError(
+            f"a state of layout {safe(state.layout)}, {state.bits} bits and pages of {state.page_size} bytes, in a "
+            f"trace of layout {layout}, {bits} bits and pages of {page_size} bytes"
+        )
     return state
 
 

@@ -16,7 +16,8 @@ from gdb_lmb.trace.record import TraceHeader
 
 MAX_FIRST_ENTRIES = 1 << 24
 MAX_BLOCK_ENTRIES = 1 << 16
-"""More entries than any kernel's initial storage, or grown block, has: a damaged file must not fill our memory."""
+MAX_REGIONS = 1 << 20
+"""More entries than any kernel's initial storage, grown block or array has: a damaged file must not fill our memory."""
 
 _BEHAVIOUR = tuple(field.name for field in fields(Generation))
 _SWITCHES = ("can_resize", "slab_up", "has_mirror", "movable_node", "kho_scratch_only")
@@ -61,6 +62,9 @@ def memblock_model(initial: Snapshot, values: Mapping[str, Any]) -> MemblockMode
         raise InputError(f'"max_low_pfn" is {short(max_low_pfn)}; expected a number of pages or null')
     if not isinstance(in_slab or [], list) or any(name not in _LISTS for name in in_slab or []):
         raise InputError(f'"in_slab" is {short(in_slab)}; expected names of lists')
+    for regions in initial.lists:
+        if not 0 < (regions.max or 0) <= MAX_REGIONS:
+            raise InputError(f"the initial state: no memblock has an array of {regions.max} regions ({regions.name})")
     config = MemblockConfig.of(
         initial,
         Generation(**{name: values[name] for name in _BEHAVIOUR}),
