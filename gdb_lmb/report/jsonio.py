@@ -64,7 +64,8 @@ def finding_json(finding: Finding) -> Json:
     }
 
 
-def _stop(snapshot: Snapshot) -> Json | None:
+def stop_json(snapshot: Snapshot) -> Json | None:
+    """Return where the guest stands as JSON values, None for a model."""
     if snapshot.stop is None:
         return None
     symbol = snapshot.stop.symbol
@@ -98,7 +99,7 @@ def _memblock_json(snapshot: Snapshot, findings: Sequence[Finding]) -> Json:
         **_machine(snapshot),
         "phase": snapshot.phase,
         "torn": snapshot.torn is not None,
-        "stop": _stop(snapshot),
+        "stop": stop_json(snapshot),
         **lists,
         "refused": dict(snapshot.refused),
         "arrays": [
@@ -128,7 +129,7 @@ def snapshot_json(snapshot: Snapshot, findings: Sequence[Finding] = ()) -> Json:
     return {
         **_machine(snapshot),
         "torn": snapshot.torn is not None,
-        "stop": _stop(snapshot),
+        "stop": stop_json(snapshot),
         "memory": _regions(snapshot, snapshot.memory),
         "reserved": _regions(snapshot, snapshot.reserved),
         "free": [_entry(snapshot, index) for index in snapshot.free],
@@ -157,7 +158,7 @@ def check_json(snapshot: Snapshot, findings: Sequence[Finding], log: LogVerdict 
         "layout": snapshot.layout,
         "arch": snapshot.arch,
         "torn": snapshot.torn is not None,
-        "stop": _stop(snapshot),
+        "stop": stop_json(snapshot),
         "checked": {
             "entries": snapshot.nr_entries,
             "regions": sum(map(len, snapshot.lists)),

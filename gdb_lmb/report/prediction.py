@@ -1,0 +1,150 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""What an operation would do, for people and as `gdb-lmb/whatif/1`: what `lmb-whatif` prints."""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Sequence
+
+from gdb_lmb.model.predict import Change, Prediction, Row
+from gdb_lmb.region import Snapshot
+from gdb_lmb.report.jsonio import Json, stop_json
+from gdb_lmb.report.words import flag_names, human_size, plural, safe
+
+WHATIF_SCHEMA = "gdb-lmb/whatif/1"
+
+_PREFIXES = {"lmb-list": "lmb", "memblock": "memblock"}
+
+
+def function_of(prediction: Prediction) -> str:
+    """Return the kernel's name of the function that was asked about."""
+    return f"{_PREFIXES[prediction.before.layout]}_{prediction.op}"
+
+
+def errno_name(result: int) -> str | None:
+    """Return "ENOMEM" for -12; None for what is no negative errno."""
+    return errno.errorcode.get(-result, str(-result)) if result < 0 else None
+
+
+def _allocates(prediction: Prediction) -> bool:
+    return prediction.op.startswith("alloc")
+
+
+def _argument(value: int | str | bool) -> str:
+    return value if isinstance(value, str) else hex(value) if value >= 0 else str(int(value))
+
+
+def _node(row: Row, snapshot: Snapshot) -> str:
+    if row.nid is None or (snapshot.no_node is not None and not 0 <= row.nid < snapshot.no_node):
+        return ""
+    return f" node {row.nid}"
+
+
+def _regions(rows: Sequence[Row], snapshot: Snapshot) -> str:
+    if not rows:
+        return "nothing"
+    return ", ".join(
+        f"[{row.base:#x}, {row.end:#x})"
+        + (f" {flag_names(row.flags, snapshot.flag_names)}" if row.flags else "")
+        + _node(row, snapshot)
+        for row in rows
+    )
+
+
+def _change_line(change: Change, snapshot: Snapshot) -> str:
+    return f"  {change.list}: {_regions(change.before, snapshot)} -> {_regions(change.after, snapshot)}"
+
+
+def outcome(prediction: Prediction) -> str:
+    """Return what the function would return, in words, with the reason where it fails."""
+    name = errno_name(prediction.result)
+    reason = f": {safe(prediction.reason, 1000)}" if prediction.reason else ""
+    if name is not None:
+        return f"fails with -{name} ({prediction.result}){reason}"
+    if _allocates(prediction):
+        # memblock's way to say that there is no memory is address 0.
+        return f"returns {prediction.result:#x}" if prediction.result else f"fails and returns 0{reason}"
+    return f"returns {prediction.result}"
+
+
+def prediction_text(prediction: Prediction) -> str:
+    """Return what `lmb-whatif` prints: the outcome, then what would change."""
+    before, after = prediction.before, prediction.after
+    given = ", ".join(f"{name}={_argument(value)}" for name, value in prediction.arguments.items())
+    lines = [f"{function_of(prediction)}({given}) {outcome(prediction)}"]
+    lines += [_change_line(change, after) for change in prediction.changes]
+    if not prediction.changes:
+        lines.append("  no region changes")
+    for number, block in enumerate(prediction.gained, len(before.blocks)):
+        end = block.base + block.size
+        lines.append(f"  growth: block {number} at [{block.base:#x}, {end:#x}), {plural(block.nr, 'entry')}")
+    for doubling in prediction.doubled:
+        array = doubling.array
+        where = "from the page allocator" if array.base is None else f"at {array.base:#x}"
+        lines.append(
+            f"  growth: the array of {doubling.list} doubles from {doubling.before:,} to {array.max:,} regions, "
+            f"{human_size(array.size)} {where}"
+        )
+    if before.layout == "lmb-list":
+        growth = "" if prediction.gained else ", no growth"
+        lines.append(
+            f"  entries: {prediction.popped} popped, {prediction.pushed} pushed, free {len(before.free):,} -> "
+            f"{len(after.free):,}{growth}"
+        )
+    else:
+        room = (f"{old.name} {old.cnt:,} -> {new.cnt:,} of {new.max:,}"
+                for old, new in zip(before.lists, after.lists, strict=True) if new.max is not None)  # fmt: skip
+        growth = "" if prediction.doubled else "; no array doubles"
+        lines.append(f"  regions: {', '.join(room)}{growth}")
+    return "\n".join(lines)
+
+
+def _rows_json(rows: Sequence[Row]) -> list[Json]:
+    return [
+        {"base": hex(row.base), "size": hex(row.size), "flags": row.flags}
+        | ({} if row.nid is None else {"nid": row.nid})
+        for row in rows
+    ]
+
+
+def prediction_json(prediction: Prediction, asked: Snapshot) -> Json:
+    """Return a prediction as JSON values of schema `gdb-lmb/whatif/1`; `asked` is the guest's own snapshot."""
+    before, after = prediction.before, prediction.after
+    first = len(before.blocks)
+    allocated = _allocates(prediction) and prediction.result > 0
+    return {
+        "schema": WHATIF_SCHEMA,
+        "layout": asked.layout,
+        "arch": asked.arch,
+        "stop": stop_json(asked),
+        "function": function_of(prediction),
+        "arguments": {
+            name: value if isinstance(value, str | bool) else _argument(value)
+            for name, value in prediction.arguments.items()
+        },
+        "result": hex(prediction.result) if allocated else prediction.result,
+        "errno": errno_name(prediction.result),
+        "reason": safe(prediction.reason, 1000) or None,
+        "changes": [
+            {"list": change.list, "before": _rows_json(change.before), "after": _rows_json(change.after)}
+            for change in prediction.changes
+        ],
+        "entries": {
+            "popped": prediction.popped,
+            "pushed": prediction.pushed,
+            "free": [len(before.free), len(after.free)],
+        },
+        "blocks": [
+            {"number": number, "base": hex(block.base), "size": hex(block.size), "entries": block.nr}
+            for number, block in enumerate(prediction.gained, first)
+        ],
+        "arrays": [
+            {
+                "list": doubling.list,
+                "max": [doubling.before, doubling.array.max],
+                "base": None if doubling.array.base is None else hex(doubling.array.base),
+                "size": hex(doubling.array.size),
+            }
+            for doubling in prediction.doubled
+        ],
+    }
