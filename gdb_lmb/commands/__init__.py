@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import importlib
 
-MODULES = ("dump", "check", "attach", "verdict")
+MODULES = ("dump", "check", "whatif", "attach", "verdict")
 
 
 def register() -> None:

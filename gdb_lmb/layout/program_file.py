@@ -34,11 +34,22 @@ class Identity:
 
 @dataclass(frozen=True)
 class _Segment:
-    """One program header: file offset, virtual address, bytes in the file."""
+    """One program header: file offset, virtual and physical address, bytes in the file and in memory."""
 
     kind: int
     offset: int
     va: int
+    physical: int
+    size: int
+    memory_size: int
+
+
+@dataclass(frozen=True)
+class LoadedPart:
+    """A part of the program in memory: `size` bytes at virtual `va` that a loader puts at `physical`."""
+
+    va: int
+    physical: int
     size: int
 
 
@@ -58,6 +69,16 @@ def build_identity(path: Path) -> Identity | None:
     except (OSError, struct.error):
         pass
     return None
+
+
+def loaded_parts(path: Path) -> list[LoadedPart]:
+    """Return where a loader puts the program, part by part; nothing for a file that cannot be understood."""
+    try:
+        with path.open("rb") as file:
+            parts = [s for s in _segments(file)[1] if s.kind == _PT_LOAD and s.memory_size]
+    except (OSError, struct.error):
+        return []
+    return [LoadedPart(part.va, part.physical, part.memory_size) for part in parts]
 
 
 def bytes_in_file(path: Path, va: int, size: int) -> Identity | None:
@@ -91,10 +112,10 @@ def _segments(file: BinaryIO) -> tuple[str, list[_Segment]]:
     for number in range(count):
         file.seek(offset + number * entry)
         values = row.unpack(file.read(row.size))
-        if wide:  # p_type, p_flags, p_offset, p_vaddr, p_paddr, p_filesz, …
-            out.append(_Segment(values[0], values[2], values[3], values[5]))
-        else:  # p_type, p_offset, p_vaddr, p_paddr, p_filesz, …
-            out.append(_Segment(values[0], values[1], values[2], values[4]))
+        if wide:  # p_type, p_flags, p_offset, p_vaddr, p_paddr, p_filesz, p_memsz, …
+            out.append(_Segment(values[0], *values[2:7]))
+        else:  # p_type, p_offset, p_vaddr, p_paddr, p_filesz, p_memsz, …
+            out.append(_Segment(*values[:6]))
     return mark, out
 
 

@@ -74,7 +74,9 @@ def prediction_text(prediction: Prediction) -> str:
     lines = [f"{function_of(prediction)}({given}) {outcome(prediction)}"]
     lines += [_change_line(change, after) for change in prediction.changes]
     if not prediction.changes:
-        lines.append("  no region changes")
+        lines.append("  nothing changes" if prediction.reason else "  no region changes")
+        if prediction.reason:
+            return "\n".join(lines)
     for number, block in enumerate(prediction.gained, len(before.blocks)):
         end = block.base + block.size
         lines.append(f"  growth: block {number} at [{block.base:#x}, {end:#x}), {plural(block.nr, 'entry')}")

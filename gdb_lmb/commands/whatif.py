@@ -1,0 +1,115 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""`lmb-whatif`: what an operation would return and change, computed from the walked state."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Mapping
+
+from gdb_lmb.commands.base import LmbCommand, take_snapshot, write
+from gdb_lmb.commands.names import Names
+from gdb_lmb.commands.numbers import flags_of, number
+from gdb_lmb.errors import UsageError
+from gdb_lmb.model.lmb_predict import predict_lmb
+from gdb_lmb.model.predict import Prediction
+from gdb_lmb.region import Snapshot
+from gdb_lmb.report.jsonio import dumps
+from gdb_lmb.report.prediction import prediction_json, prediction_text
+
+_RANGES = ("reserve", "free", "add", "remove")
+_OPTIONS: Mapping[str, tuple[str, ...]] = {
+    "alloc": ("align", "min", "max", "flags", "nid"),
+    "reserve": ("flags", "nid"),
+    "add": ("flags", "nid"),
+    "free": (),
+    "remove": (),
+}
+_NID_BITS = 31
+
+
+class LmbWhatif(LmbCommand):
+    """Tell what an allocator call would do, without doing it.
+
+    Usage: lmb-whatif alloc SIZE [--align N] [--min A] [--max B] [--flags F]
+           lmb-whatif reserve|add BASE SIZE [--flags F]
+           lmb-whatif free|remove BASE SIZE
+
+      alloc      find SIZE bytes and reserve them
+      reserve    take the range BASE, SIZE; free gives it back
+      add        make the range memory; remove forgets it
+      --align N  the base is a multiple of N bytes, a power of two (default 1,
+                 in memblock SMP_CACHE_BYTES)
+      --min A    the lowest address allowed
+      --max B    no byte at or above B (default: the current limit)
+      --flags F  of the new region: a number, or names as NOMAP|MIRROR
+      --nid N    its node (memblock only)
+      --json     as JSON, schema gdb-lmb/whatif/1
+
+    The result, the regions that change (before -> after), and the entries and
+    growth it takes, worked out on the reference model from the lists as they
+    are at this stop; the guest is not touched. BASE, A and B are physical, SIZE
+    and N are bytes: decimal, 0x..., with K, M, G or T, a $variable, or the name
+    of a symbol, which stands for its physical address.
+
+    Example: lmb-whatif alloc 64K --align 2M --max 4G
+    """
+
+    name = "lmb-whatif"
+
+    def arguments(self, parser: argparse.ArgumentParser) -> None:
+        """Take the operation, its range, and what it may be given besides."""
+        parser.add_argument("operation", choices=tuple(_OPTIONS))
+        parser.add_argument("numbers", nargs="+", metavar="NUMBER")
+        for name in _OPTIONS["alloc"]:
+            parser.add_argument(f"--{name}")
+        parser.add_argument("--json", action="store_true")
+
+    def run(self, options: argparse.Namespace) -> None:
+        """Take a snapshot, go on from it on the model, write the difference."""
+        require_fitting(options)
+        snapshot = take_snapshot()
+        found = prediction_of(snapshot, options.operation, given(snapshot, options))
+        write(dumps(prediction_json(found, snapshot)) if options.json else prediction_text(found))
+
+
+def require_fitting(options: argparse.Namespace) -> None:
+    """Check that the operation takes so many numbers, and these options. Raises: `UsageError`."""
+    want = ("BASE", "SIZE") if options.operation in _RANGES else ("SIZE",)
+    if len(options.numbers) != len(want):
+        raise UsageError(f"{options.operation} takes {' and '.join(want)} (see: help lmb-whatif)")
+    for name in _OPTIONS["alloc"]:
+        if getattr(options, name) is not None and name not in _OPTIONS[options.operation]:
+            raise UsageError(f"{options.operation} takes no --{name} (see: help lmb-whatif)")
+
+
+def given(snapshot: Snapshot, options: argparse.Namespace) -> dict[str, int]:
+    """Return the numbers that were given, by the names of the model's arguments. Raises: `UsageError`."""
+    names, bits = Names(), snapshot.bits
+    values = {}
+    if len(options.numbers) > 1:
+        values["base"] = number(options.numbers[0], "BASE", bits, names.physical)
+    values["size"] = number(options.numbers[-1], "SIZE", bits, names.value)
+    if options.align is not None:
+        values["align"] = number(options.align, "--align", bits, names.value)
+    for name in ("min", "max"):
+        if getattr(options, name) is not None:
+            values[name] = number(getattr(options, name), f"--{name}", bits, names.physical)
+    if options.flags is not None:
+        values["flags"] = flags_of(options.flags, snapshot.flag_names, names.value)
+    if options.nid is not None:
+        values["nid"] = number(options.nid, "--nid", _NID_BITS, names.value)
+    return values
+
+
+def prediction_of(snapshot: Snapshot, operation: str, values: dict[str, int]) -> Prediction:
+    """Return what `operation` would do in the state of `snapshot`. Raises: `LmbError`."""
+    if snapshot.layout != "lmb-list":
+        raise UsageError("operations of memblock cannot be predicted yet")
+    if "nid" in values:
+        raise UsageError("the list-based LMB knows no nodes: leave --nid out")
+    return predict_lmb(snapshot, operation, **values)
+
+
+def register() -> None:
+    """Make gdb know `lmb-whatif`."""
+    LmbWhatif()
