@@ -24,7 +24,11 @@ def require_stopped() -> None:
             "there is no guest: connect with `target remote ...`, open a dump with `core FILE`, or use `gdb-lmb run`"
         )
     if thread.is_running():
-        raise NotReadyError("the guest is running: stop it first (Ctrl-C or `interrupt`)")
+        # To gdb it also "runs" while a Breakpoint.stop() is asked, but then it can be looked at.
+        try:
+            gdb.newest_frame()
+        except gdb.error:
+            raise NotReadyError("the guest is running: stop it first (Ctrl-C or `interrupt`)") from None
 
 
 def symbol_at(pc: int) -> str | None:
