@@ -1,0 +1,66 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""`lmb-free`: the holes, the largest allocation possible, and fragmentation."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+
+from gdb_lmb.commands.base import LmbCommand, take_snapshot, write
+from gdb_lmb.commands.names import Names
+from gdb_lmb.commands.numbers import number
+from gdb_lmb.errors import UsageError
+from gdb_lmb.model.holes import ALIGNS, LIMITS, free_space
+from gdb_lmb.report.free import free_json, free_text
+from gdb_lmb.report.jsonio import dumps
+
+
+class LmbFree(LmbCommand):
+    """Show what memory an allocation may still get.
+
+    Usage: lmb-free [--align N] [--min A] [--max B] [--json]
+
+      --align N  only this alignment, in bytes (default 4K, 64K, 2M and 1G)
+      --min A    nothing below A
+      --max B    nothing at or above B
+      --json     as JSON, schema gdb-lmb/free/1
+
+    The holes are memory less what is reserved, without page 0 and memory marked
+    NOMAP, up to the current limit; each lies in one region of memory, as an
+    allocation must. Then the largest allocation whose base has an alignment,
+    anywhere and below 1 MiB, 16 MiB and 4 GiB where that cuts something off.
+    Fragmentation is 1 - largest hole / all free bytes: 0 % is one hole. What an
+    allocation that first needs more entries gets, tells lmb-whatif. A and B are
+    physical: 0x..., 16M, a $variable, or a symbol.
+
+    Example: lmb-free --max 4G --align 2M
+    """
+
+    name = "lmb-free"
+
+    def arguments(self, parser: argparse.ArgumentParser) -> None:
+        """Take the bounds and the alignment."""
+        for name in ("align", "min", "max"):
+            parser.add_argument(f"--{name}")
+        parser.add_argument("--json", action="store_true")
+
+    def run(self, options: argparse.Namespace) -> None:
+        """Take a snapshot and write what is free in it."""
+        snapshot, names = take_snapshot(), Names()
+        values = {
+            name: number(getattr(options, name), f"--{name}", snapshot.bits, names.physical)
+            for name in ("min", "max")
+            if getattr(options, name) is not None
+        }
+        aligns: Sequence[int] = ALIGNS
+        if options.align is not None:
+            aligns = (number(options.align, "--align", snapshot.bits, names.value),)
+            if not aligns[0] or aligns[0] & (aligns[0] - 1):
+                raise UsageError(f"--align {aligns[0]:#x} is no power of two")
+        space = free_space(snapshot, aligns=aligns, limits=() if "max" in values else LIMITS, **values)
+        write(dumps(free_json(snapshot, space)) if options.json else free_text(snapshot, space))
+
+
+def register() -> None:
+    """Make gdb know `lmb-free`."""
+    LmbFree()

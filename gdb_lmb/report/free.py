@@ -1,0 +1,78 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""What is free, for people and as `gdb-lmb/free/1`: what `lmb-free` prints."""
+
+from __future__ import annotations
+
+from gdb_lmb.model.holes import Fit, FreeSpace
+from gdb_lmb.region import Snapshot
+from gdb_lmb.report.jsonio import Json, stop_json
+from gdb_lmb.report.table import table
+from gdb_lmb.report.text import torn_line
+from gdb_lmb.report.words import address, human_size, plural
+
+FREE_SCHEMA = "gdb-lmb/free/1"
+
+
+def free_text(snapshot: Snapshot, space: FreeSpace) -> str:
+    """Return the tables of `lmb-free`: the holes, then the largest allocations, then fragmentation."""
+    bits = snapshot.bits
+    lines = [torn_line(snapshot)] if snapshot.torn else []
+    if snapshot.closed:
+        lines.append("handed over: the allocator is closed, and what was free then is the page allocator's now")
+    lines.append(
+        f"free in [{space.min:#x}, {space.max:#x}): {plural(len(space.holes), 'hole')}, {human_size(space.total)} "
+        f"({space.total:,} bytes)"
+    )
+    if not space.holes:
+        return "\n".join(lines)
+    rows = [
+        [at, address(base, bits), address(end, bits), human_size(end - base), f"{end - base:,}"]
+        for at, (base, end) in enumerate(space.holes)
+    ]
+    lines += table(rows, ["#", "base", "end", "size", "bytes"], right=("#", "size", "bytes"))
+    lines += ["", "largest allocation possible, by the alignment of its base:"]
+    lines += _fits_table(space)
+    lines += ["", f"fragmentation: {100 * space.fragmentation:.1f} % (1 - largest hole / all free bytes)"]
+    return "\n".join(lines)
+
+
+def _fits_table(space: FreeSpace) -> list[str]:
+    """Return a row for each alignment and a column for each limit."""
+    limits = list(dict.fromkeys(fit.max for fit in space.fits))
+    found = {(fit.align, fit.max): fit for fit in space.fits}
+    rows = [
+        [human_size(align), *(_fit(found[align, limit]) for limit in limits)]
+        for align in dict.fromkeys(fit.align for fit in space.fits)
+    ]
+    headers = ["align", "anywhere", *(f"below {human_size(limit)}" for limit in limits[1:])]
+    return table(rows, headers, right=("align",))
+
+
+def _fit(fit: Fit) -> str:
+    return f"{human_size(fit.size)} at {fit.base:#x}" if fit.size else "none"
+
+
+def free_json(snapshot: Snapshot, space: FreeSpace) -> Json:
+    """Return what is free as JSON values of schema `gdb-lmb/free/1`."""
+    return {
+        "schema": FREE_SCHEMA,
+        "layout": snapshot.layout,
+        "arch": snapshot.arch,
+        "torn": snapshot.torn is not None,
+        "closed": snapshot.closed,
+        "stop": stop_json(snapshot),
+        "min": hex(space.min),
+        "max": hex(space.max),
+        "free": hex(space.total),
+        "holes": [{"base": hex(base), "size": hex(end - base)} for base, end in space.holes],
+        "largest": [
+            {
+                "align": hex(fit.align),
+                "max": hex(fit.max),
+                "base": hex(fit.base) if fit.size else None,
+                "size": hex(fit.size),
+            }
+            for fit in space.fits
+        ],
+        "fragmentation": round(space.fragmentation, 6),
+    }
