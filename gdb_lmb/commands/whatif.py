@@ -7,14 +7,17 @@ import argparse
 from collections.abc import Mapping
 
 from gdb_lmb.commands.base import LmbCommand, take_snapshot, write
+from gdb_lmb.commands.models import memblock_model
 from gdb_lmb.commands.names import Names
 from gdb_lmb.commands.numbers import flags_of, number
-from gdb_lmb.errors import UsageError
+from gdb_lmb.errors import LayoutError, UsageError
 from gdb_lmb.model.lmb_predict import predict_lmb
+from gdb_lmb.model.memblock_predict import predict_memblock
 from gdb_lmb.model.predict import Prediction
 from gdb_lmb.region import Snapshot
 from gdb_lmb.report.jsonio import dumps
 from gdb_lmb.report.prediction import prediction_json, prediction_text
+from gdb_lmb.target.linux import find_kernel
 
 _RANGES = ("reserve", "free", "add", "remove")
 _OPTIONS: Mapping[str, tuple[str, ...]] = {
@@ -103,8 +106,11 @@ def given(snapshot: Snapshot, options: argparse.Namespace) -> dict[str, int]:
 
 def prediction_of(snapshot: Snapshot, operation: str, values: dict[str, int]) -> Prediction:
     """Return what `operation` would do in the state of `snapshot`. Raises: `LmbError`."""
-    if snapshot.layout != "lmb-list":
-        raise UsageError("operations of memblock cannot be predicted yet")
+    if snapshot.layout == "memblock":
+        kernel = find_kernel()
+        if kernel is None:
+            raise LayoutError("gdb's symbols have no memblock any more: load the kernel's vmlinux again")
+        return predict_memblock(memblock_model(kernel, snapshot), operation, **values)
     if "nid" in values:
         raise UsageError("the list-based LMB knows no nodes: leave --nid out")
     return predict_lmb(snapshot, operation, **values)

@@ -7,6 +7,7 @@ guest's own. The file may be damaged; then it says nothing.
 
 from __future__ import annotations
 
+import mmap
 import struct
 from dataclasses import dataclass
 from pathlib import Path
@@ -93,6 +94,16 @@ def bytes_in_file(path: Path, va: int, size: int) -> Identity | None:
     except (OSError, struct.error):
         pass
     return None
+
+
+def text_in_file(path: Path, text: bytes) -> bool:
+    """Tell whether the program's loaded data hold `text`."""
+    try:
+        with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+            loads = [s for s in _segments(file)[1] if s.kind == _PT_LOAD]
+            return any(data.find(text, s.offset, s.offset + s.size) >= 0 for s in loads)
+    except (OSError, ValueError, struct.error):
+        return False
 
 
 def _segments(file: BinaryIO) -> tuple[str, list[_Segment]]:

@@ -50,12 +50,12 @@ class Prediction:
 
     `gained` are the blocks of a list-based LMB, `popped` and `pushed` the entries that leave the freelist and
     come back to it on balance; `doubled` are memblock's arrays. `reason` says why it fails, empty where it
-    does not.
+    does not; `result` is None where there would be none, or none that can be told.
     """
 
     op: str
     arguments: Mapping[str, Argument]
-    result: int
+    result: int | None
     before: Snapshot
     after: Snapshot
     changes: tuple[Change, ...]
@@ -69,7 +69,7 @@ class Prediction:
 def predict(model: Model, op: str, **arguments: Argument) -> Prediction:
     """Run `op` on the model, which is then in the state after it, and tell what that did."""
     before = model.snapshot()
-    result = int(getattr(model, op)(**arguments))
+    result: int | None = getattr(model, op)(**arguments)
     after = model.snapshot()
     taken, left = (set(s.memory.entry) | set(s.reserved.entry) if s.blocks else set() for s in (after, before))
     grown = zip(before.arrays, after.arrays, strict=True)

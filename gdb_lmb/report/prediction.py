@@ -21,9 +21,9 @@ def function_of(prediction: Prediction) -> str:
     return f"{_PREFIXES[prediction.before.layout]}_{prediction.op}"
 
 
-def errno_name(result: int) -> str | None:
+def errno_name(result: int | None) -> str | None:
     """Return "ENOMEM" for -12; None for what is no negative errno."""
-    return errno.errorcode.get(-result, str(-result)) if result < 0 else None
+    return errno.errorcode.get(-result, str(-result)) if result is not None and result < 0 else None
 
 
 def _allocates(prediction: Prediction) -> bool:
@@ -57,8 +57,10 @@ def _change_line(change: Change, snapshot: Snapshot) -> str:
 
 def outcome(prediction: Prediction) -> str:
     """Return what the function would return, in words, with the reason where it fails."""
-    name = errno_name(prediction.result)
     reason = f": {safe(prediction.reason, 1000)}" if prediction.reason else ""
+    if prediction.result is None:
+        return f"cannot be told{reason}"
+    name = errno_name(prediction.result)
     if name is not None:
         return f"fails with -{name} ({prediction.result}){reason}"
     if _allocates(prediction):
@@ -113,7 +115,9 @@ def prediction_json(prediction: Prediction, asked: Snapshot) -> Json:
     """Return a prediction as JSON values of schema `gdb-lmb/whatif/1`; `asked` is the guest's own snapshot."""
     before, after = prediction.before, prediction.after
     first = len(before.blocks)
-    allocated = _allocates(prediction) and prediction.result > 0
+    result: int | str | None = prediction.result
+    if _allocates(prediction) and prediction.result is not None and prediction.result > 0:
+        result = hex(prediction.result)
     return {
         "schema": WHATIF_SCHEMA,
         "layout": asked.layout,
@@ -124,7 +128,7 @@ def prediction_json(prediction: Prediction, asked: Snapshot) -> Json:
             name: value if isinstance(value, str | bool) else _argument(value)
             for name, value in prediction.arguments.items()
         },
-        "result": hex(prediction.result) if allocated else prediction.result,
+        "result": result,
         "errno": errno_name(prediction.result),
         "reason": safe(prediction.reason, 1000) or None,
         "changes": [
