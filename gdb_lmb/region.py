@@ -174,6 +174,15 @@ class FirmwareMap:
 
 
 @dataclass(frozen=True)
+class Place:
+    """Something that is known to lie at the physical range [base, end): `what` says it in a few words."""
+
+    base: int
+    end: int
+    what: str
+
+
+@dataclass(frozen=True)
 class OperationLog:
     """The guest's ring of operations, decoded, oldest first; `nr` counts the records ever written.
 

@@ -28,7 +28,7 @@ class LmbFree(LmbCommand):
     The holes are memory less what is reserved, without page 0 and memory marked
     NOMAP, up to the current limit; each lies in one region of memory, as an
     allocation must. Then the largest allocation whose base has an alignment,
-    anywhere and below 1 MiB, 16 MiB and 4 GiB where that cuts something off.
+    anywhere, and below 1 MiB, 16 MiB and 4 GiB where holes lie on either side.
     Fragmentation is 1 - largest hole / all free bytes: 0 % is one hole. What an
     allocation that first needs more entries gets, tells lmb-whatif. A and B are
     physical: 0x..., 16M, a $variable, or a symbol.

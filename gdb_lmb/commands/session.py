@@ -6,19 +6,40 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
 
 from gdb_lmb.commands.base import set_variable
 from gdb_lmb.region import FINDING, Finding
 from gdb_lmb.report.jsonio import VERDICT_SCHEMA
+from gdb_lmb.trace import Record, Symbol, TraceHeader
+
+
+class KeptTrace(Protocol):
+    """What `lmb-trace` keeps of a boot, for others to ask: it puts itself into `SESSION.trace`.
+
+    `symbols` holds what program counters mean as far as that was looked up.
+    """
+
+    @property
+    def header(self) -> TraceHeader:
+        """Return what the trace is of, and the state it begins with."""
+
+    @property
+    def records(self) -> Sequence[Record]:
+        """Return the operations so far."""
+
+    @property
+    def symbols(self) -> Mapping[int, Symbol]:
+        """Return what program counters mean, by address."""
 
 
 class Session:
-    """The checks made since gdb started, or since the last reset."""
+    """The checks made since gdb started, or since the last reset, and the trace that is kept (None: none)."""
 
     def __init__(self) -> None:
         self.checks: list[dict[str, Any]] = []
+        self.trace: KeptTrace | None = None
 
     def record(self, command: str, findings: Sequence[Finding], not_verified: Sequence[str]) -> None:
         """Note the outcome of one command."""

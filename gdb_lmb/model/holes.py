@@ -99,13 +99,13 @@ def free_space(
 ) -> FreeSpace:
     """Return the free space in [min, max), with the largest allocation for each alignment and each limit.
 
-    The first limit is that of the range itself; of `limits` those are taken that cut holes off.
+    The first limit is that of the range itself; of `limits` those are taken that have holes on either side.
     """
     low, high = bounds(snapshot, min, max)
     found = holes(snapshot, min, max)
-    top = found[-1][1] if found else low
+    bottom, top = (found[0][0], found[-1][1]) if found else (low, low)
     fits = []
-    for limit in (high, *(limit for limit in limits if low < limit < top)):
+    for limit in (high, *(limit for limit in limits if bottom < limit < top)):
         below = list(_clipped(found, low, limit))
         for align in aligns:
             base, end = largest(below, align)

@@ -52,13 +52,6 @@ class Variables:
             return None
         return struct_of(symbol.type, name), raw
 
-    def at(self, va: int, size: int) -> bytes | None:
-        """Return `size` bytes at a virtual address of the kernel's."""
-        try:
-            return self.memory.read(self.map.of_virtual(va), size)
-        except ReadError:
-            return None
-
 
 @contextlib.contextmanager
 def variables() -> Iterator[Variables]:

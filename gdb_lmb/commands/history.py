@@ -1,0 +1,72 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Where the commands have a history from: a saved trace, the trace that lmb-trace keeps, the guest's own log."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from gdb_lmb.commands.session import SESSION
+from gdb_lmb.errors import InputError, UsageError
+from gdb_lmb.region import Snapshot
+from gdb_lmb.report.trace_file import MAX_LINE_BYTES, TraceReader
+from gdb_lmb.report.words import safe
+from gdb_lmb.target.symbols import code_place
+from gdb_lmb.trace import Symbol, TraceHeader
+from gdb_lmb.trace.history import History, history_of
+from gdb_lmb.trace.log import log_records
+
+
+def history(snapshot: Snapshot, trace_file: str | None = None) -> History | None:
+    """Return who reserved what up to this stop: by `trace_file`, else the session's trace, else the guest's log.
+
+    `snapshot` has the log where the guest keeps one. Raises: `LmbError` for a file that is no trace of this
+    allocator.
+    """
+    if trace_file is not None:
+        return _of_file(Path(trace_file).expanduser(), snapshot)
+    kept = SESSION.trace
+    if kept is not None and kept.header.layout == snapshot.layout:
+        return history_of(kept.header, kept.records, _Look(kept.symbols), "the trace of this session")
+    log = snapshot.log
+    if log is None or not log.capacity:
+        return None
+    header = TraceHeader(snapshot.layout, snapshot.arch, snapshot.byte_order, snapshot.bits, snapshot.page_size, "log")
+    note = f"it has wrapped: its first {log.nr - log.capacity} records are lost" if log.wrapped else ""
+    return history_of(header, log_records(log), _Look({}), "the guest's operation log", note)
+
+
+class _Look:
+    """Looks program counters up: among those that are known already, else in gdb's symbols, each once."""
+
+    def __init__(self, known: Mapping[int, Symbol]) -> None:
+        self._known = known
+        self._found: dict[int, Symbol | None] = {}
+
+    def __call__(self, pc: int) -> Symbol | None:
+        """Return what a program counter means, None where nobody knows."""
+        if pc in self._known:
+            return self._known[pc]
+        if pc not in self._found:
+            found = code_place(pc)
+            symbol = None if found is None else Symbol(found.function, found.offset, found.file, found.line)
+            self._found[pc] = symbol
+        return self._found[pc]
+
+
+def _of_file(path: Path, snapshot: Snapshot) -> History:
+    try:
+        with path.open("rb") as file:
+            reader = TraceReader(iter(lambda: file.readline(MAX_LINE_BYTES + 1), b""))
+            if (reader.header.layout, reader.header.bits) != (snapshot.layout, snapshot.bits):
+                raise InputError(
+                    f"this is a trace of a {reader.header.bits}-bit {reader.header.layout}, but the guest has a "
+                    f"{snapshot.bits}-bit {snapshot.layout}"
+                )
+            # What the program counters mean comes after the records: it is asked for only once all is read.
+            made = history_of(reader.header, reader, reader.symbols.get, f"the trace in {safe(str(path))}")
+    except OSError as error:
+        raise UsageError(f"cannot read {safe(str(path))}: {error.strerror}") from None
+    except InputError as error:
+        raise InputError(f"{safe(str(path))}: {error}") from None
+    return made if reader.cut_off is None else History(made.owners, made.look, made.source, reader.cut_off)

@@ -1,0 +1,134 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""`lmb-who`: whose an address is, and `$lmb_region()` and `$lmb_owner()`, which say it in a word."""
+
+from __future__ import annotations
+
+import argparse
+
+import gdb
+
+from gdb_lmb.commands.base import LmbCommand, take_snapshot, write
+from gdb_lmb.commands.history import history
+from gdb_lmb.commands.names import Names
+from gdb_lmb.commands.numbers import address_range
+from gdb_lmb.errors import LmbError, UsageError
+from gdb_lmb.region import Snapshot
+from gdb_lmb.report.jsonio import dumps
+from gdb_lmb.report.who import Known, owner_text, who_json, who_text
+from gdb_lmb.target.known import known_places
+from gdb_lmb.trace.who import FREE, RESERVED, Answer, Stretches, answer
+
+
+class LmbWho(LmbCommand):
+    """Tell whose a physical address, a symbol or a range is.
+
+    Usage: lmb-who ADDRESS|SYMBOL|A-B|A+SIZE [--trace FILE] [--json]
+
+      ADDRESS       physical: 0x1000, 16M, or a $variable; one of the kernel's
+                    virtual addresses is translated
+      SYMBOL        where a variable or function lies
+      A-B, A+SIZE   all from A up to, and without, B; SIZE bytes from A on
+      --trace FILE  a saved trace (gdb-lmb/trace/1) tells who reserved what
+      --json        as JSON, schema gdb-lmb/who/1
+
+    The region, what the firmware said, what is known to lie there (kernel
+    image, initrd, device tree, the allocator's own), who reserved it and when,
+    piece by piece where merging has joined regions, and what lies below and
+    above. Who and when come from FILE, from the trace that lmb-trace keeps, or
+    from the guest's own operation log. $lmb_region(ADDR) and $lmb_owner(ADDR)
+    say it in a word, for breakpoint conditions and printf.
+
+    Example: lmb-who 0x1000000+4K
+    """
+
+    name = "lmb-who"
+
+    def arguments(self, parser: argparse.ArgumentParser) -> None:
+        """Take what is asked about, and where a history is."""
+        parser.add_argument("what", metavar="ADDRESS|SYMBOL|RANGE")
+        parser.add_argument("--trace", metavar="FILE")
+        parser.add_argument("--json", action="store_true")
+
+    def run(self, options: argparse.Namespace) -> None:
+        """Take a snapshot and write what is known of the place."""
+        snapshot, names = take_snapshot(with_log=True), Names()
+        asked = address_range(options.what, snapshot.bits, names.physical, names.of_number)
+        known = Known(snapshot, history(snapshot, options.trace), names.map.symbol)
+        owners = None if known.history is None else known.history.owners
+        found = answer(snapshot, asked, known_places(), owners)
+        write(dumps(who_json(found, known)) if options.json else who_text(found, known))
+
+
+class _Function(gdb.Function):
+    """A convenience function of one address, whose errors are gdb's."""
+
+    def invoke(self, *given: gdb.Value) -> str:
+        """Return the answer for an address: a number is physical, a pointer virtual."""
+        try:
+            if len(given) != 1:
+                raise UsageError("it takes one address")
+            snapshot = take_snapshot(with_log=self.with_log)
+            at = Names().of_value(given[0])
+            if at >= 1 << snapshot.bits:
+                raise UsageError(f"{at:#x} is no address of {snapshot.bits} bits")
+            return self.say(snapshot, at)
+        except LmbError as error:
+            raise gdb.GdbError(f"${self.name}: {error}") from None
+
+    name = ""
+    with_log = False
+
+    def say(self, snapshot: Snapshot, at: int) -> str:
+        """Return the answer for a physical address. Raises: `LmbError`."""
+        raise NotImplementedError
+
+
+class LmbRegion(_Function):
+    """$lmb_region(ADDR): what an address lies in.
+
+    "reserved [0x1000, 0x2000)", "free [0x2000, 0x3000)", "never given [...)" for
+    memory that no allocation gets, or "not memory". ADDR is physical, or a
+    pointer of the kernel's.
+    """
+
+    name = "lmb_region"
+
+    def say(self, snapshot: Snapshot, at: int) -> str:
+        """Return the state and the region, or the hole."""
+        stretch = Stretches(snapshot).at(at)
+        if stretch.state == RESERVED and stretch.reserved is not None:
+            region = snapshot.reserved[stretch.reserved]
+            return f"reserved [{region.base:#x}, {region.end:#x})"
+        if stretch.memory is None:
+            return stretch.state
+        return f"{stretch.state} [{stretch.base:#x}, {stretch.end:#x})"
+
+
+class LmbOwner(_Function):
+    """$lmb_owner(ADDR): who reserved an address.
+
+    The first caller outside the allocator, from the trace that lmb-trace keeps
+    or the guest's operation log; else what is known to lie there; "nobody" for
+    what is not reserved. ADDR is physical, or a pointer of the kernel's.
+    """
+
+    name = "lmb_owner"
+    with_log = True
+
+    def say(self, snapshot: Snapshot, at: int) -> str:
+        """Return the owner's name, or what is known instead."""
+        past = history(snapshot)
+        found: Answer = answer(snapshot, (at, at + 1), known_places(), None if past is None else past.owners)
+        part = found.parts[0]
+        if part.stretch.state != RESERVED:
+            return "nobody" if part.stretch.state == FREE else f"nobody: {part.stretch.state}"
+        if past is not None and part.owners:
+            return owner_text(part.owners[0], past)
+        return part.places[-1].what if part.places else "unknown"
+
+
+def register() -> None:
+    """Make gdb know `lmb-who`, `$lmb_region()` and `$lmb_owner()`."""
+    LmbWho()
+    LmbRegion("lmb_region")
+    LmbOwner("lmb_owner")

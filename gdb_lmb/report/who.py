@@ -1,0 +1,226 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Whose an address is, for people and as `gdb-lmb/who/1`; and the owners of all that is reserved."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from gdb_lmb.region import FIRMWARE_TYPES, RegionList, Snapshot
+from gdb_lmb.report.jsonio import Json, stop_json
+from gdb_lmb.report.table import table
+from gdb_lmb.report.text import torn_line
+from gdb_lmb.report.words import address, flag_names, human_size, safe
+from gdb_lmb.trace.history import History
+from gdb_lmb.trace.owners import Piece
+from gdb_lmb.trace.record import Record, Symbol
+from gdb_lmb.trace.who import FREE, KEPT, NOTHING, Answer, Part, Stretch, owners_of
+
+WHO_SCHEMA = "gdb-lmb/who/1"
+
+_MAX_CALLERS_SHOWN = 3
+_GAPS = {FREE: "hole", KEPT: "kept", NOTHING: "gap"}
+
+
+@dataclass(frozen=True)
+class Known:
+    """What an answer is told with: the snapshot, the history or None, and the image's symbol at an address."""
+
+    snapshot: Snapshot
+    history: History | None
+    symbol: Callable[[int], str | None]
+
+
+def site(pc: int, symbol: Symbol | None) -> str:
+    """Write a caller: "reserve_initrd+0x2f (main.c:77)", else its bare address."""
+    if symbol is None:
+        return hex(pc)
+    line = "" if symbol.file is None else f" ({symbol.file}:{symbol.line})"
+    return safe(f"{symbol.function}+{symbol.offset:#x}{line}")
+
+
+def owner_text(piece: Piece, history: History) -> str:
+    """Return who owns a piece, in a few words."""
+    if piece.record is not None:
+        pc = history.owner(piece.record)
+        return "an unknown caller" if pc is None else site(pc, history.look(pc))
+    if piece.storage:
+        return f"the allocator itself: {piece.storage}"
+    return "reserved before the history begins" if piece.initial else "nobody that the history tells of"
+
+
+def when_text(record: Record) -> str:
+    """Return which operation it was, and where in the boot."""
+    phase = f", {safe(record.phase)}" if record.phase else ""
+    return f"operation {record.seq}, {record.operation}{phase}"
+
+
+def _range(base: int, end: int) -> str:
+    return f"[{base:#x}, {end:#x})"
+
+
+def _region(regions: RegionList, at: int, snapshot: Snapshot) -> str:
+    region = regions[at]
+    text = f"{_range(region.base, region.end)}, region {at}"
+    if len(regions.nid) and snapshot.no_node is not None and 0 <= regions.nid[at] < snapshot.no_node:
+        text += f", node {regions.nid[at]}"
+    if region.flags:
+        text += f", {flag_names(region.flags, snapshot.flag_names)}"
+    if regions.max is None:
+        where = snapshot.entry(regions.entry[at])
+        text += f", entry {where.block}:{where.slot}"
+    return text
+
+
+def _part_lines(part: Part, known: Known) -> list[str]:
+    snapshot, stretch = known.snapshot, part.stretch
+    rows: list[tuple[str, str]] = []
+    if stretch.reserved is not None:
+        rows.append(("reserved", _region(snapshot.reserved, stretch.reserved, snapshot)))
+    if stretch.memory is not None:
+        rows.append(("memory", _region(snapshot.memory, stretch.memory, snapshot)))
+    if stretch.reserved is None:
+        rows.append((_GAPS[stretch.state], _range(stretch.base, stretch.end)))
+    rows += [("firmware", f"{_range(base, end)} {FIRMWARE_TYPES.get(kind, f'type {kind}')}")
+             for base, end, kind in part.firmware]  # fmt: skip
+    rows += [("is", f"{_range(place.base, place.end)} {place.what}") for place in part.places]
+    symbol = known.symbol(part.base)
+    if symbol is not None:
+        rows.append(("symbol", safe(symbol)))
+    for piece in part.owners:
+        rows += _owner_rows(piece, known)
+    return [f"  {name:9} {text}" for name, text in rows]
+
+
+def _owner_rows(piece: Piece, known: Known) -> list[tuple[str, str]]:
+    assert known.history is not None
+    history, record = known.history, piece.record
+    rows = [("owner", f"{_range(piece.base, piece.end)} {owner_text(piece, history)}")]
+    if record is not None:
+        rows.append(("when", when_text(record)))
+        callers = history.callers(record)[1 : 1 + _MAX_CALLERS_SHOWN]
+        rows += [("from", site(pc, history.look(pc))) for pc in callers]
+    return rows
+
+
+def _stretch_text(stretch: Stretch | None) -> str:
+    return "the end of the address space" if stretch is None else f"{stretch.state} {_range(stretch.base, stretch.end)}"
+
+
+def who_text(answer: Answer, known: Known) -> str:
+    """Return what `lmb-who` prints."""
+    snapshot, history = known.snapshot, known.history
+    lines = [torn_line(snapshot)] if snapshot.torn else []
+    for part in answer.parts:
+        where = hex(part.base) if answer.end - answer.base == 1 else _range(part.base, part.end)
+        lines.append(f"{where}: {part.stretch.state}")
+        lines += _part_lines(part, known)
+    if answer.more:
+        lines.append("... and more, not shown")
+    lines.append(f"  below     {_stretch_text(answer.below)}")
+    lines.append(f"  above     {_stretch_text(answer.above)}")
+    if any(part.stretch.reserved is not None for part in answer.parts):
+        lines.append(f"  history   {_history_text(history)}")
+    return "\n".join(lines)
+
+
+def _history_text(history: History | None) -> str:
+    if history is None:
+        return "none: who reserved it is not known (no trace, and no operation log in this kernel)"
+    return history.source + (f"; {safe(history.note)}" if history.note else "")
+
+
+def owners_lines(snapshot: Snapshot, history: History | None) -> list[str]:
+    """Return the table of who reserved each region, piece by piece, for `lmb-dump --owners`."""
+    if history is None:
+        return [f"owners: {_history_text(None)}"]
+    rows: list[list[Any]] = []
+    bits = snapshot.bits
+    for at, pieces in enumerate(owners_of(snapshot, history.owners)):
+        for piece in pieces:
+            rows.append([at, address(piece.base, bits), address(piece.end, bits), human_size(piece.end - piece.base),
+                         "-" if piece.record is None else piece.record.seq, owner_text(piece, history)])  # fmt: skip
+    title = f"owners of what is reserved, by {_history_text(history)}:"
+    headers = ["#", "base", "end", "size", "operation", "owner"]
+    return [title, *(table(rows, headers, right=("#", "size", "operation")) if rows else [])]
+
+
+# -- JSON -------------------------------------------------------------------------------------------
+
+
+def _stretch_json(stretch: Stretch | None) -> Json | None:
+    if stretch is None:
+        return None
+    return {"base": hex(stretch.base), "size": hex(stretch.end - stretch.base), "state": stretch.state}
+
+
+def _region_json(regions: RegionList, at: int | None) -> Json | None:
+    if at is None:
+        return None
+    region = regions[at]
+    row: Json = {"index": at, "base": hex(region.base), "size": hex(region.size), "flags": region.flags}
+    if len(regions.nid):
+        row["nid"] = regions.nid[at]
+    return row
+
+
+def _site_json(pc: int, symbol: Symbol | None) -> Json:
+    row: Json = {"pc": hex(pc)}
+    if symbol is not None:
+        row |= {"function": safe(symbol.function), "offset": symbol.offset,
+                "file": None if symbol.file is None else safe(symbol.file), "line": symbol.line}  # fmt: skip
+    return row
+
+
+def piece_json(piece: Piece, history: History) -> Json:
+    """Return a piece of a reservation with its owner as JSON values."""
+    row: Json = {"base": hex(piece.base), "size": hex(piece.end - piece.base), "owner": owner_text(piece, history)}
+    record = piece.record
+    if record is not None:
+        row |= {
+            "seq": record.seq,
+            "call": str(record.operation),
+            "phase": None if record.phase is None else safe(record.phase),
+            "callers": [_site_json(pc, history.look(pc)) for pc in history.callers(record)],
+        }
+    return row
+
+
+def who_json(answer: Answer, known: Known) -> Json:
+    """Return an answer as JSON values of schema `gdb-lmb/who/1`."""
+    snapshot, history = known.snapshot, known.history
+    parts = []
+    for part in answer.parts:
+        symbol = known.symbol(part.base)
+        parts.append(
+            {
+                "base": hex(part.base),
+                "size": hex(part.end - part.base),
+                "state": part.stretch.state,
+                "stretch": _stretch_json(part.stretch),
+                "memory": _region_json(snapshot.memory, part.stretch.memory),
+                "reserved": _region_json(snapshot.reserved, part.stretch.reserved),
+                "firmware": [{"base": hex(b), "size": hex(e - b), "type": kind} for b, e, kind in part.firmware],
+                "places": [
+                    {"base": hex(place.base), "size": hex(place.end - place.base), "what": place.what}
+                    for place in part.places
+                ],
+                "symbol": None if symbol is None else safe(symbol),
+                "owners": [piece_json(piece, history) for piece in part.owners] if history is not None else [],
+            }
+        )
+    return {
+        "schema": WHO_SCHEMA,
+        "layout": snapshot.layout,
+        "arch": snapshot.arch,
+        "torn": snapshot.torn is not None,
+        "stop": stop_json(snapshot),
+        "base": hex(answer.base),
+        "size": hex(answer.end - answer.base),
+        "history": None if history is None else history.source,
+        "note": safe(history.note) if history is not None and history.note else None,
+        "parts": parts,
+        "below": _stretch_json(answer.below),
+        "above": _stretch_json(answer.above),
+    }

@@ -1,0 +1,46 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""What a return address means: the function that was called there, how far in it, file and line of the call."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import gdb
+
+
+@dataclass(frozen=True)
+class CodePlace:
+    """A place in the program: `function` is the one that was called, not one inlined into it."""
+
+    function: str
+    offset: int
+    file: str | None = None
+    line: int | None = None
+
+
+def code_place(pc: int) -> CodePlace | None:
+    """Return what the return address `pc` means, None where gdb knows no symbol for it.
+
+    A call may be the last instruction of its function and of its line, so the byte before is looked up.
+    """
+    found = gdb.find_pc_line(pc - 1)
+    file = found.symtab.filename if found.symtab is not None else None
+    line = found.line if file is not None and found.line else None
+    symbol = outermost_function(pc - 1)
+    if symbol is not None:
+        return CodePlace(symbol.name, pc - int(symbol.value().address), file, line)
+    # Assembly has no blocks; gdb's own "symbol + offset in section" is what is left.
+    text = gdb.execute(f"info symbol {pc - 1:#x}", to_string=True) or ""
+    if " in section " not in text:
+        return None
+    name, _, offset = text.partition(" in section ")[0].partition(" + ")
+    return CodePlace(name, int(offset or 0) + 1, file, line)
+
+
+def outermost_function(pc: int) -> gdb.Symbol | None:
+    """Return the function that is really there at `pc`: not one that was inlined into it."""
+    block, found = gdb.block_for_pc(pc), None
+    while block is not None and not block.is_static and not block.is_global:
+        found = block.function or found
+        block = block.superblock
+    return found
