@@ -128,6 +128,15 @@ def test_torn(fixture_kernel: Path) -> None:
         assert guest.verdict().exit_status == 5
 
 
+def test_torn_where_gdb_has_seen_a_declaration_first(fixture_kernel: Path) -> None:
+    with GuestSession(fixture_kernel) as guest:
+        # This early gdb reads the symbols of other files first, and finds `extern struct lmb lmb` in a header.
+        with pytest.raises(CommandError, match="cannot read"):
+            guest.command("lmb-check")
+        guest.run_until("lmb_add")
+        assert json.loads(guest.command("lmb-dump --json"))["torn"] is True
+
+
 def test_before_init_and_before_paging(fixture_kernel: Path) -> None:
     with GuestSession(fixture_kernel) as guest:
         with pytest.raises(CommandError, match=r"lmb-check: cannot read \d+ bytes of guest memory at 0xffffffff8"):
