@@ -7,18 +7,22 @@ import argparse
 
 from gdb_lmb.checks import check
 from gdb_lmb.commands.base import LmbCommand, take_snapshot, write
+from gdb_lmb.commands.history import history
 from gdb_lmb.commands.session import SESSION
+from gdb_lmb.errors import UsageError
 from gdb_lmb.region import FINDING
 from gdb_lmb.report.jsonio import dumps, not_verified, snapshot_json
 from gdb_lmb.report.kernel import kernel_text
 from gdb_lmb.report.text import PARTS, dump_text
+from gdb_lmb.report.who import owners_json, owners_lines
 from gdb_lmb.report.words import plural
 
 
 class LmbDump(LmbCommand):
     """Show the early-boot allocator's (LMB) lists of the stopped guest.
 
-    Usage: lmb-dump [memory|reserved|free|blocks|firmware|all] [--entries] [--json] [--kernel]
+    Usage: lmb-dump [memory|reserved|free|blocks|firmware|all] [--entries]
+                    [--owners [--trace FILE]] [--json | --kernel]
 
       memory     the RAM that exists
       reserved   what is taken
@@ -27,6 +31,8 @@ class LmbDump(LmbCommand):
       firmware   what the firmware said about memory
       all        memory, reserved, the freelist's length and blocks (the default)
       --entries  also show which entry stores each region, and its virtual address
+      --owners   also who reserved what, piece by piece, by a saved trace (FILE),
+                 the trace of this session, or the guest's operation log
       --json     the whole state as JSON, schema gdb-lmb/snapshot/1
       --kernel   byte for byte what the guest's lmb_dump_all() prints
 
@@ -43,22 +49,32 @@ class LmbDump(LmbCommand):
         """Take the part and the form of the output."""
         parser.add_argument("part", nargs="?", choices=PARTS, default="all")
         parser.add_argument("--entries", action="store_true")
+        parser.add_argument("--owners", action="store_true")
+        parser.add_argument("--trace", metavar="FILE")
         form = parser.add_mutually_exclusive_group()
         form.add_argument("--json", action="store_true")
         form.add_argument("--kernel", action="store_true")
 
     def run(self, options: argparse.Namespace) -> None:
         """Take a snapshot, check it, write it."""
-        snapshot = take_snapshot()
+        if options.kernel and options.owners:
+            raise UsageError("--kernel prints what the kernel would, and no owners (see: help lmb-dump)")
+        if options.trace is not None and not options.owners:
+            raise UsageError("--trace goes with --owners (see: help lmb-dump)")
+        snapshot = take_snapshot(with_log=options.owners)
+        past = history(snapshot, options.trace) if options.owners else None
         findings = check(snapshot)
         SESSION.record(self.name, findings, not_verified(snapshot, None))
         if options.json:
-            write(dumps(snapshot_json(snapshot, findings)))
+            data = snapshot_json(snapshot, findings)
+            write(dumps(data | {"owners": owners_json(snapshot, past)} if options.owners else data))
             return
         if options.kernel:
             write(kernel_text(snapshot))
             return
         write(dump_text(snapshot, options.part, options.entries))
+        if options.owners:
+            write("\n" + "\n".join(owners_lines(snapshot, past)))
         faults = sum(finding.severity == FINDING for finding in findings)
         if faults:
             write(f"\nwarning: {plural(faults, 'finding')}; lmb-check lists them")

@@ -36,7 +36,7 @@ class LmbWho(LmbCommand):
     piece by piece where merging has joined regions, and what lies below and
     above. Who and when come from FILE, from the trace that lmb-trace keeps, or
     from the guest's own operation log. $lmb_region(ADDR) and $lmb_owner(ADDR)
-    say it in a word, for breakpoint conditions and printf.
+    say it in a word, also in a breakpoint's condition ($_streq).
 
     Example: lmb-who 0x1000000+4K
     """

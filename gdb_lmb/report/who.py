@@ -187,6 +187,19 @@ def piece_json(piece: Piece, history: History) -> Json:
     return row
 
 
+def owners_json(snapshot: Snapshot, history: History | None) -> Json | None:
+    """Return who reserved each region, in list order, as JSON values; None where nothing is known."""
+    if history is None:
+        return None
+    return {
+        "history": history.source,
+        "note": safe(history.note) if history.note else None,
+        "reserved": [
+            [piece_json(piece, history) for piece in pieces] for pieces in owners_of(snapshot, history.owners)
+        ],
+    }
+
+
 def who_json(answer: Answer, known: Known) -> Json:
     """Return an answer as JSON values of schema `gdb-lmb/who/1`."""
     snapshot, history = known.snapshot, known.history
