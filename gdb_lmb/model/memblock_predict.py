@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from gdb_lmb.errors import InputError, StateError
 from gdb_lmb.model.holes import bounds, holes, largest
-from gdb_lmb.model.memblock import MemblockModel, MemblockPanicError
+from gdb_lmb.model.memblock import MemblockEndError, MemblockModel
 from gdb_lmb.model.memblock.generation import NUMA_NO_NODE
 from gdb_lmb.model.predict import Argument, Prediction, predict
 from gdb_lmb.region import Snapshot
@@ -40,7 +40,7 @@ def predict_memblock(model: MemblockModel, op: str, **arguments: int) -> Predict
     before = model.snapshot()
     try:
         prediction = predict(model, call, **given)
-    except MemblockPanicError as panic:
+    except MemblockEndError as panic:
         return Prediction(call, given, None, before, before, (), reason=f"the kernel stops with {str(panic)!r}")
     return replace(prediction, reason=_reason(prediction, model))
 

@@ -13,7 +13,7 @@ import copy
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from gdb_lmb.model.memblock import MemblockPanicError
+from gdb_lmb.model.memblock import MemblockEndError
 from gdb_lmb.region import Snapshot
 from gdb_lmb.trace.compare import compare
 from gdb_lmb.trace.diff import StateDiff, diff
@@ -105,7 +105,7 @@ class Lockstep:
             self._since.append(record)
         try:
             returned = apply(self.model, record.operation)
-        except MemblockPanicError as error:
+        except MemblockEndError as error:
             return self._diverged(
                 Divergence(PANIC, record, self.good, f"it returned, but the kernel should have stopped: {error}")
             )

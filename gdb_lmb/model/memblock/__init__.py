@@ -7,7 +7,7 @@ is what all operations are made of, `model` the allocator.
 
 from __future__ import annotations
 
-from gdb_lmb.model.memblock.core import MemblockPanicError
+from gdb_lmb.model.memblock.core import MemblockEndError
 from gdb_lmb.model.memblock.generation import (
     LINUX_6_1,
     LINUX_6_12,
@@ -24,7 +24,7 @@ __all__ = [
     "LINUX_7_3",
     "Generation",
     "MemblockConfig",
+    "MemblockEndError",
     "MemblockModel",
-    "MemblockPanicError",
     "generation_of",
 ]

@@ -27,8 +27,16 @@ from gdb_lmb.model.memblock.table import Table
 ENOMEM = -12
 
 
-class MemblockPanicError(Exception):
-    """Tells that the kernel would stop here, in its own words: there is no state after this."""
+class MemblockEndError(Exception):
+    """Tells why there is no state after an operation: the kernel stops there, or overwrites its own lists.
+
+    `overwrites` tells which of the two.
+    """
+
+    def __init__(self, message: str, *, overwrites: bool = False) -> None:
+        """Say in one line what happens, in the kernel's words where it has any."""
+        super().__init__(message)
+        self.overwrites = overwrites
 
 
 class Core:
@@ -74,7 +82,7 @@ class Core:
                     return ENOMEM
                 full = True
             if full and len(table.base) + table.gaps(base, base + size) > table.max:
-                raise MemblockPanicError("BUG in memblock_insert_region()")
+                raise MemblockEndError("BUG in memblock_insert_region()")
         table.fill(base, base + size, flags, nid)
         if table.scattered and self.generation.merges_all:
             self._merge_all(table)
@@ -121,7 +129,7 @@ class Core:
         """Do `memblock_double_array()`; tell whether there was memory for it."""
         if not self.can_resize:
             if self.generation.resize_panics:
-                raise MemblockPanicError(f"memblock: cannot resize {table.name} array")
+                raise MemblockEndError(f"memblock: cannot resize {table.name} array")
             return False
         old_bytes = table.max * self.config.region_size
         old_alloc, new_alloc = self._page_align(old_bytes), self._page_align(2 * old_bytes)
@@ -136,6 +144,7 @@ class Core:
                 array_base = self._find_anywhere(0, min(new_base, self.current_limit), new_alloc)
             if not array_base:
                 return False
+            self._refuse_overlap(table, array_base, new_alloc)
         old_base, old_static, old_slab = table.array_base, table.static, table.in_slab
         table.array_base, table.array_va, table.static = array_base, 0, False
         table.max *= 2
@@ -144,9 +153,25 @@ class Core:
         if not old_slab and (not old_static or table is self.physmem):
             self._free_array(old_base, old_alloc)
         if array_base is not None and self._reserve_own(array_base, new_alloc, NUMA_NO_NODE):
-            raise MemblockPanicError("BUG in memblock_double_array()")
+            raise MemblockEndError("BUG in memblock_double_array()")
         table.in_slab = self.slab_up
         return True
+
+    def _refuse_overlap(self, table: Table, base: int, size: int) -> None:
+        """Stop where the new array would lie on one that is in use.
+
+        That happens when somebody frees a list's array, and by the kernel's own doing: the new array of
+        `memory` is reserved only after its old one was freed, and freeing may double `reserved`, which then
+        takes the same place.
+        """
+        for other in (self.memory, self.reserved):
+            if other.array_base is not None and not other.static:
+                end = other.array_base + self._page_align(other.max * self.config.region_size)
+                if other.array_base < base + size and base < end:
+                    raise MemblockEndError(
+                        f"the doubled {table.name} array at {base:#x} overwrites the {other.name} array",
+                        overwrites=True,
+                    )
 
     def _free_array(self, base: int | None, size: int) -> None:
         """Do `memblock_free()`; nothing is known to change where `base` is not known."""

@@ -14,7 +14,7 @@ from collections.abc import Collection
 from typing import TypeVar
 
 from gdb_lmb.model.memblock import search
-from gdb_lmb.model.memblock.core import Core
+from gdb_lmb.model.memblock.core import Core, MemblockEndError
 from gdb_lmb.model.memblock.generation import (
     FLAG_NAMES,
     MEMBLOCK_HOTPLUG,
@@ -106,6 +106,7 @@ class MemblockModel(Core):
         """Do `memblock_trim_memory()`: round every memory region inward to `align` bytes, return 0.
 
         As in the C, `total_size` still counts the bytes cut off regions that stay.
+        Raises: `MemblockEndError` where a region begins past the last multiple of `align` there is.
         """
         memory, limit = self.memory, self.phys_addr_max
         mask = (align - 1) & limit
@@ -114,6 +115,8 @@ class MemblockModel(Core):
             end = memory.end[i] & ~mask
             if (base, end) == (memory.base[i], memory.end[i]):
                 continue
+            if base < memory.base[i] and end:
+                raise MemblockEndError("rounding wraps: memory is not sorted any more", overwrites=True)
             if base < end:
                 memory.base[i], memory.end[i] = base, end
             else:
