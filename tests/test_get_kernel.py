@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from gdb_lmb.errors import InfrastructureError, UsageError
-from gdb_lmb.runner import stock
+from gdb_lmb.runner import cache, stock
 from gdb_lmb.runner.apt import Apt, Name, archive_address
 from gdb_lmb.runner.stock import KernelFiles, find_kernel, is_name
 
@@ -202,10 +202,10 @@ def test_files_in_use_stay(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
         [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     ) as user:
         assert user.stdout is not None and user.stdout.readline() == "kept\n"
-        stock._remove_unless_used(files.image.parent)
+        cache.remove_unless_used(files.image.parent)
         assert files.image.is_file()
         user.communicate("\n")
-    stock._remove_unless_used(files.image.parent)
+    cache.remove_unless_used(files.image.parent)
     assert not files.image.parent.exists()
 
 
@@ -235,7 +235,7 @@ def test_packages_of_another_version_do_not_mix_in(tmp_path: Path) -> None:
 def test_a_relative_cache_is_made_absolute(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("GDB_LMB_CACHE", "here")
-    assert stock.cache_folder() == tmp_path / "here"
+    assert cache.cache_folder() == tmp_path / "here"
 
 
 def test_names() -> None:

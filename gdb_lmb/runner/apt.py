@@ -81,6 +81,15 @@ def _system_sources() -> str:
     return "\n\n".join(path.read_text(errors="replace") for path in paths if path.is_file())
 
 
+def require_apt() -> None:
+    """Check that apt and what belongs to it are there. Raises: InfrastructureError naming what is not."""
+    for program in ("apt-get", "apt-cache", "apt-config", "dpkg", "dpkg-deb"):
+        if shutil.which(program) is None:
+            raise InfrastructureError(f"{program} not found: distribution kernels come as Debian packages")
+    if not KEYRING.is_file():
+        raise InfrastructureError(f"{KEYRING} not found; apt-get install debian-archive-keyring")
+
+
 class Apt:
     """apt with a configuration of its own."""
 
@@ -168,8 +177,7 @@ class Apt:
         shown = [row for name in images for row in self._show(name)]
         if not shown:
             raise InfrastructureError(f"the archive has no package {self.row.image}*-{self.row.flavour} any more")
-        by_version = cmp_to_key(_compare_versions)
-        shown.sort(key=lambda row: by_version(row[1]), reverse=True)
+        shown = _newest_first(shown)
         for image in shown:
             packages = self._complete(image)
             if packages:
@@ -177,6 +185,16 @@ class Apt:
                     self.notice(f"{shown[0][0]} {shown[0][1]} has no debug symbols yet: taking {image[1]}")
                 return packages
         raise InfrastructureError(f"the archive has no debug symbols of {shown[0][0]}; try again later")
+
+    def newest_source(self) -> tuple[str, str, str]:
+        """Return (package, version, SHA-256) of the newest package of this name, or that goes on after its dot."""
+        names = self.run("pkgnames", self.row.image, program="apt-cache").split()
+        # linux-source-6.1 is not the beginning of linux-source-6.12, but linux-source-7. is that of every 7.x.
+        found = re.compile(re.escape(self.row.image) + (r"\d+" if self.row.image.endswith(".") else ""))
+        shown = [row for name in names if found.fullmatch(name) for row in self._show(name)]
+        if not shown:
+            raise InfrastructureError(f"the archive has no package {self.row.image}* any more")
+        return _newest_first(shown)[0]
 
     def _complete(self, image: tuple[str, str, str]) -> list[tuple[str, str, str]]:
         """Return the image's package and all that belongs to it, nothing where a part is missing."""
@@ -221,6 +239,11 @@ class Apt:
                 self.notice(f"{deb.name} is damaged; fetching it anew")
                 deb.unlink()
         raise InfrastructureError(f"{package} {version} does not have the SHA-256 that the archive signed for")
+
+
+def _newest_first(packages: list[tuple[str, str, str]]) -> list[tuple[str, str, str]]:
+    by_version = cmp_to_key(_compare_versions)
+    return sorted(packages, key=lambda row: by_version(row[1]), reverse=True)
 
 
 def _compare_versions(one: str, other: str) -> int:

@@ -9,21 +9,20 @@ taken; what it was is recorded beside the files, and `stock-kernels.json` says w
 from __future__ import annotations
 
 import argparse
-import fcntl
 import json
-import os
 import re
 import shutil
 import subprocess
 import sys
 import tarfile
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from gdb_lmb.errors import InfrastructureError, LmbError, UsageError
-from gdb_lmb.runner.apt import KEYRING, Apt, Name, safe_name
+from gdb_lmb.runner import sources
+from gdb_lmb.runner.apt import Apt, Name, require_apt, safe_name
+from gdb_lmb.runner.cache import cache_folder, keep, locked, remove_unless_used, require_space
 
 TESTED = Path(__file__).with_name("stock-kernels.json")
 NEEDED_BYTES = 3 << 30
@@ -74,19 +73,13 @@ class KernelFiles:
     hashes: dict[str, str]
 
 
-def cache_folder() -> Path:
-    """Return the cache: $GDB_LMB_CACHE, or ~/.cache/gdb-lmb."""
-    # Absolute, because apt runs in another folder and the manifest outlives this process.
-    return Path(os.environ.get("GDB_LMB_CACHE") or Path.home() / ".cache" / "gdb-lmb").absolute()
-
-
 def is_name(text: str) -> bool:
     """Tell whether `text` is meant as a kernel's name and not as a file."""
     return text.startswith("debian:")
 
 
 def row_of(name: str) -> Name:
-    """Return the row of this name. Raises: UsageError naming those there are."""
+    """Return the row of this kernel. Raises: UsageError naming those there are."""
     if name not in NAMES:
         raise UsageError(f"unknown kernel {name!r}; known are {', '.join(NAMES)}")
     return NAMES[name]
@@ -123,39 +116,9 @@ def cached(name: str) -> KernelFiles | None:
     return files if files.image.is_file() and files.vmlinux.is_file() else None
 
 
-_KEPT: dict[Path, int] = {}
-"""The folders in use by this process, each with the descriptor that holds its shared lock."""
-
-
 def _keep(files: KernelFiles) -> bool:
     """See that no other process removes the files; tell whether they are still there."""
-    folder = _folder(files.name, files.version)
-    if folder not in _KEPT:
-        try:
-            descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-        except OSError:
-            return files.image.is_file() and files.vmlinux.is_file()
-        # Where the file system cannot lock, nobody removes anything either.
-        with suppress(OSError):
-            fcntl.flock(descriptor, fcntl.LOCK_SH)
-        _KEPT[folder] = descriptor
-    if files.image.is_file() and files.vmlinux.is_file():
-        return True
-    os.close(_KEPT.pop(folder))
-    return False
-
-
-def _remove_unless_used(folder: Path) -> None:
-    """Remove a version's folder, or leave it to the next fetch where a process still uses it."""
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        return
-    else:
-        shutil.rmtree(folder, ignore_errors=True)
-    finally:
-        os.close(descriptor)
+    return keep(_folder(files.name, files.version), lambda: files.image.is_file() and files.vmlinux.is_file())
 
 
 def _folder(name: str, version: str) -> Path:
@@ -186,13 +149,9 @@ def get_kernel(name: str, notice: Callable[[str], None]) -> KernelFiles:
 def _fetch(row: Name, notice: Callable[[str], None]) -> KernelFiles:
     """Ask the archive, and fetch what the cache has not."""
     name = row.name
-    for program in ("apt-get", "apt-cache", "apt-config", "dpkg", "dpkg-deb"):
-        if shutil.which(program) is None:
-            raise InfrastructureError(f"{program} not found: distribution kernels come as Debian packages")
-    if not KEYRING.is_file():
-        raise InfrastructureError(f"{KEYRING} not found; apt-get install debian-archive-keyring")
+    require_apt()
     home = _home(name)
-    with _locked(home, lambda: notice(f"{name}: waiting for another get-kernel")) as lock:
+    with locked(home, lambda: notice(f"{name}: waiting for another get-kernel")) as lock:
         apt = Apt(home / "apt", row, lock, lambda text: notice(f"{name}: {text}"))
         notice(f"{name}: asking the archive for the newest version")
         apt.run("update")
@@ -202,31 +161,13 @@ def _fetch(row: Name, notice: Callable[[str], None]) -> KernelFiles:
         if held is not None and held.version == version:
             notice(f"{name}: {version} is in the cache{drift(held)}")
             return held
-        free = shutil.disk_usage(home).free
-        if free < NEEDED_BYTES:
-            raise InfrastructureError(f"{home} has {free >> 20} MiB free; {NEEDED_BYTES >> 20} MiB are needed")
+        require_space(home, NEEDED_BYTES)
         notice(f"{name}: fetching {', '.join(package for package, _, _ in packages)} {version}")
         debs = apt.download(packages)
         notice(f"{name}: unpacking")
         files = _unpack(row, home, version, debs, {package: digest for package, _, digest in packages})
         notice(f"{name}: {version} is in the cache{drift(files)}")
         return files
-
-
-@contextmanager
-def _locked(home: Path, waiting: Callable[[], None]) -> Iterator[int]:
-    """Hold this name's lock; yields its descriptor, which apt inherits: it may outlive a killed parent."""
-    try:
-        home.mkdir(parents=True, exist_ok=True)
-        with (home / "lock").open("w") as lock:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                waiting()
-                fcntl.flock(lock, fcntl.LOCK_EX)
-            yield lock.fileno()
-    except OSError as error:
-        raise InfrastructureError(f"cannot write the cache {home}: {error.strerror or error}") from None
 
 
 def _extract(deb: Path, work: Path) -> None:
@@ -286,11 +227,11 @@ def _unpack(row: Name, home: Path, version: str, debs: list[Path], hashes: dict[
         deb.unlink()
     for path in home.iterdir():
         if path.is_dir() and path.name not in ("apt", final.name):
-            _remove_unless_used(path)
+            remove_unless_used(path)
     return files
 
 
-def drift(files: KernelFiles) -> str:
+def drift(files: KernelFiles | sources.SourceFiles) -> str:
     """Say in half a sentence whether this is the version that was last tested."""
     try:
         tested = json.loads(TESTED.read_text()).get(files.name, {})
@@ -312,6 +253,9 @@ def list_kernels() -> str:
         else:
             size = (files.image.stat().st_size + files.vmlinux.stat().st_size) >> 20
             lines.append(f"{name:28} {files.version}, {size} MiB{drift(files)}")
+    for name in sources.SOURCES:
+        source = sources.cached(name)
+        lines.append(f"{name:28} {source.version}{drift(source)}" if source else f"{name:28} not in the cache")
     return "\n".join(lines)
 
 
@@ -319,8 +263,9 @@ def main(argv: list[str] | None = None) -> int:
     """Do what scripts/get-kernel is asked for; return its exit status."""
     parser = argparse.ArgumentParser(
         prog="scripts/get-kernel",
-        description="Bring a distribution kernel and its debug symbols into the cache, signatures checked.",
-        epilog=f"names: {', '.join(NAMES)}",
+        description="Bring a distribution kernel and its debug symbols, or what builds its memblock in user space, "
+        "into the cache, signatures checked.",
+        epilog=f"names: {', '.join([*NAMES, *sources.SOURCES])}",
     )
     parser.add_argument("name", metavar="NAME", nargs="?", help="suite, flavour and architecture")
     parser.add_argument("--cached", action="store_true", help="be content with what the cache holds, however old")
@@ -330,11 +275,16 @@ def main(argv: list[str] | None = None) -> int:
         print(list_kernels())
         return 0
     try:
-        row_of(options.name)
 
         def tell(text: str) -> None:
             print(f"get-kernel: {text}", file=sys.stderr)
 
+        if options.name in sources.SOURCES:
+            get = sources.find_source if options.cached else sources.get_source
+            source = get(options.name, notice=tell)
+            print(f"source={source.tree}\nversion={source.version}")
+            return 0
+        row_of(options.name)
         files = find_kernel(options.name, notice=tell) if options.cached else get_kernel(options.name, tell)
     except LmbError as error:
         print(f"get-kernel: {error}", file=sys.stderr)
