@@ -1,0 +1,102 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The model of memblock against the kernel's own mm/memblock.c, the whole state after every operation.
+
+The C is built in user space by the kernel's simulator, from the source packages in the cache, with nodes
+and without, with usual and with short static arrays, for 64 and 32 bits of `phys_addr_t`.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+from collections import Counter
+
+import pytest
+
+from gdb_lmb.model.memblock import LINUX_6_1, LINUX_6_12, LINUX_7_3
+from gdb_lmb.runner.cache import cache_folder
+from gdb_lmb.runner.sources import find_source
+from tests.memblock_oracle import Variant, build, drive
+from tests.memblock_random import RESIZE, Lockstep, Story, add
+
+pytestmark = pytest.mark.stock
+
+# Of each source version, with nodes and without: together over 20,000.
+OPERATIONS = int(os.environ.get("GDB_LMB_MEMBLOCK_OPS", "10500"))
+SEED = int(os.environ.get("GDB_LMB_MEMBLOCK_SEED", "20100324"))
+# Short arrays double over and over within a short run, usual ones only within a long one.
+PER_RUN = {128: 1300, 8: 200}
+SIZES = ((128, 128), (8, 9))
+
+GENERATIONS = {"source:6.1": LINUX_6_1, "source:6.12": LINUX_6_12, "source:7": LINUX_7_3}
+
+HAPPENED = (
+    "memory doubled", "reserved doubled", "memory's old array freed", "reserved's old array freed",
+    "both doubled at once", "array below the new area", "split", "merge", "allocation", "allocation failed",
+    "-ENOMEM", "top-down", "bottom-up", "mirror", "mirror fallback",
+)  # fmt: skip
+
+
+def events_of(source: str, numa: bool) -> tuple[int, Counter[str]]:
+    """Run random operations on every variant; return how many there were, and what happened."""
+    generation = GENERATIONS[source]
+    tree = find_source(source).tree
+    events: Counter[str] = Counter()
+    total = 0
+    for number, (memory_max, reserved_max, bits) in enumerate((*size, bits) for size in SIZES for bits in (64, 32)):
+        variant = Variant(numa, memory_max, reserved_max, bits)
+        driver = build(tree, variant, cache_folder())
+        run = done = 0
+        while done < OPERATIONS // 4:
+            seed = SEED + 10000 * number + 2 * run + numa
+            story = Story(random.Random(seed), generation, variant, PER_RUN[memory_max])
+            lockstep = Lockstep(generation, variant)
+            answers, _ = drive(driver, [call.line for call in story.calls])
+            try:
+                done += lockstep.follow(story.calls, answers)
+            except AssertionError as error:
+                raise AssertionError(f"{source}, {variant}, seed {seed}: {error}") from None
+            events += lockstep.events
+            run += 1
+        total += done
+    return total, events
+
+
+@pytest.mark.parametrize("numa", [True, False], ids=["numa", "no-numa"])
+@pytest.mark.parametrize("source", list(GENERATIONS))
+def test_random_operations(source: str, numa: bool) -> None:
+    total, events = events_of(source, numa)
+    print(f"{source} numa={numa} seed {SEED}: {total} operations, {dict(events)}")
+    assert total >= OPERATIONS // 4 * 4
+    wanted = [*HAPPENED, *(["node", "node fallback"] if numa else [])]
+    # The run must have gone where the rules are.
+    missing = [event for event in wanted if not events[event]]
+    assert not missing, f"never happened: {missing}; {dict(events)}"
+
+
+@pytest.mark.parametrize("source", list(GENERATIONS))
+def test_the_comparison_sees_a_difference(source: str) -> None:
+    """A model of another generation must be caught, or the comparison is blind."""
+    others = [generation for generation in GENERATIONS.values() if generation != GENERATIONS[source]]
+    variant = Variant(numa=True)
+    driver = build(find_source(source).tree, variant, cache_folder())
+    story = Story(random.Random(SEED), GENERATIONS[source], variant, PER_RUN[128])
+    answers, _ = drive(driver, [call.line for call in story.calls])
+    Lockstep(GENERATIONS[source], variant).follow(story.calls, answers)
+    for other in others:
+        with pytest.raises(AssertionError, match="operation"):
+            Lockstep(other, variant).follow(story.calls, answers)
+
+
+def test_doubling_may_land_in_the_area_to_be_reserved() -> None:
+    """With base 0 the second search has no upper end: the new array then lies inside what is reserved."""
+    variant = Variant(numa=True, memory_max=8, reserved_max=9)
+    for source, generation in GENERATIONS.items():
+        nid = -1 if generation.marks_kernel else 16
+        calls = [add("m", 0x100000, 0x100000, 0, 0), RESIZE]
+        calls += [add("r", 0x100000 + 0x2000 * n, 0x1000, nid, 0) for n in range(9)]
+        calls.append(add("r", 0, 0x4000000, nid, 0))
+        answers, _ = drive(build(find_source(source).tree, variant, cache_folder()), [call.line for call in calls])
+        lockstep = Lockstep(generation, variant)
+        assert lockstep.follow(calls, answers) == len(calls)
+        assert lockstep.events["array inside the new area"] == 1
