@@ -13,11 +13,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from gdb_lmb.runner.sources import find_source
 
 from gdb_lmb.model.memblock import LINUX_6_1, LINUX_6_12, LINUX_7_3, Generation, MemblockConfig, MemblockModel
 from gdb_lmb.report.export_c import source, survey
 from gdb_lmb.report.trace_file import TraceReader, TraceWriter
+from gdb_lmb.runner.sources import find_source
 from gdb_lmb.trace import Operation, Record, Symbol, TraceHeader, apply, memblock_values
 from tests.simulator import Simulator
 
