@@ -134,6 +134,7 @@ def test_torn_where_gdb_has_seen_a_declaration_first(fixture_kernel: Path) -> No
         with pytest.raises(CommandError, match="cannot read"):
             guest.command("lmb-check")
         guest.run_until("lmb_add")
+        guest.command("stepi 12")
         assert json.loads(guest.command("lmb-dump --json"))["torn"] is True
 
 
