@@ -97,9 +97,27 @@ def test_a_full_array_that_may_not_be_doubled() -> None:
         "the array of reserved is full (4 of 4 regions) and may not be doubled before memblock_allow_resize()"
     )
     found = predict_memblock(full(LINUX_6_12), "reserve", base=8 * M, size=K)
-    assert found.result is None and found.reason == "the kernel stops with 'memblock: cannot resize reserved array'"
+    assert found.result is None and found.reason == "the kernel stops with: memblock: cannot resize reserved array"
     assert "cannot be told: the kernel stops with" in prediction_text(found)
     assert prediction_json(found, found.before)["result"] is None
+
+
+def test_a_kernel_that_would_overwrite_its_own_lists() -> None:
+    # The new array of reserved may lie where memory's is: somebody has freed that one while it is in use.
+    made = MemblockModel(MemblockConfig(LINUX_6_12, no_node=NO_NODE, memory_max=4, reserved_max=4))
+    assert made.add_range("memory", 0, 16 * M, 0) == 0
+    made.can_resize = True
+    for base in (38 * M, 36 * M, 34 * M, 32 * M):
+        assert made.add_range("memory", base, M, 0) == 0
+    array = made.memory.array_base
+    assert array is not None and made.remove_range("reserved", array, 4 * K) == 0
+    for number in range(4):
+        assert made.add_range("reserved", M + number * 64 * K, K, NO_NODE) == 0
+    found = predict_memblock(made, "reserve", base=8 * M, size=K)
+    assert found.result is None and found.changes == ()
+    assert found.reason == (
+        f"the kernel overwrites its own lists: the doubled reserved array at {array:#x} overwrites the memory array"
+    )
 
 
 def test_no_memory() -> None:

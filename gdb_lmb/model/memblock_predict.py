@@ -40,8 +40,10 @@ def predict_memblock(model: MemblockModel, op: str, **arguments: int) -> Predict
     before = model.snapshot()
     try:
         prediction = predict(model, call, **given)
-    except MemblockEndError as panic:
-        return Prediction(call, given, None, before, before, (), reason=f"the kernel stops with {str(panic)!r}")
+    except MemblockEndError as end:
+        what = "overwrites its own lists" if end.overwrites else "stops with"
+        reason = f"the kernel {what}: {end}"
+        return Prediction(call, given, None, before, before, (), reason=reason)
     return replace(prediction, reason=_reason(prediction, model))
 
 
