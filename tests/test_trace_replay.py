@@ -52,7 +52,8 @@ def memblock_state(memory: list[Json], reserved: list[Json], **changes: Any) -> 
         "memory": listed(memory, max=128), "reserved": listed(reserved, max=128),
         "arrays": [{"list": name, "max": 128, "size": "0xc00", "static": True, "base": None}
                    for name in ("memory", "reserved")],
-        "current_limit": "0xffffffffffffffff", "bottom_up": False, "no_node": 1024, "firmware": [], "findings": [],
+        "current_limit": "0xffffffffffffffff", "bottom_up": False, "refused": {}, "no_node": 1024,
+        "firmware": [], "findings": [],
     }  # fmt: skip
     return {**state, **changes}
 
@@ -202,6 +203,24 @@ NOT_VERIFIED: list[tuple[str, str]] = [
     (text_of(changed(SOUND, 6, end={"records": 4, "final": None})), "the trace does not hold the final state"),
     (text_of(LOG[:1]), "the trace is cut off after record 0"),
     (
+        text_of(
+            [
+                *SOUND[:6],
+                {
+                    "end": {
+                        "records": 4,
+                        "final": memblock_state(
+                            rows((0x100000, 0x1000000, 0, 0)),
+                            [],
+                            refused={"reserved": "memblock_discard() has freed it"},
+                        ),
+                    }
+                },
+            ]
+        ),
+        "of the final state, reserved was not true any more",
+    ),
+    (
         text_of([header("lmb-list", None, source="log", lost=100), {**LOG[3], "seq": 101}, {"end": {"records": 1}}]),
         "0 operations replayed on the model; the first 100 operations are lost",
     ),
@@ -254,6 +273,14 @@ BAD: list[tuple[str, str]] = [
     (
         text_of([header("lmb-list", lmb_state([], [], [0, 1]))]),
         "boot.trace: the initial state: ",
+    ),
+    (
+        text_of([header("memblock", memblock_state([], [], refused={"memory": "freed"}), generation=GENERATION_6_12)]),
+        "the initial state: memory was not true any more",
+    ),
+    (
+        text_of([header("memblock", memblock_state([], [], refused={"\x1b[2J": "freed"}))]),
+        "there is no list '\\\\x1b[2J'",
     ),
     (
         text_of([SOUND[0], {**SOUND[1], "list": "physmem"}]),

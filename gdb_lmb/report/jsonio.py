@@ -300,7 +300,7 @@ def _memblock(data: Json) -> Snapshot:
 
     def listed(name: Any) -> str:
         if name not in ("memory", "reserved", "physmem") or name not in data:
-            raise ValueError(f"there is no list {name!r} for an array")
+            raise ValueError(f"there is no list {name!r}")
         return str(name)
 
     return Snapshot(
@@ -327,7 +327,7 @@ def _memblock(data: Json) -> Snapshot:
         byte_order=str(data["byte_order"]),
         phase=None if data["phase"] is None else str(data["phase"]),
         torn="a memblock function" if data["torn"] else None,
-        refused={str(name): str(why) for name, why in data.get("refused", {}).items()},
+        refused={listed(name): str(why) for name, why in data.get("refused", {}).items()},
         stop=_read_stop(data["stop"]),
         firmware=_read_firmware(data["firmware"]),
         flag_names=FLAG_NAMES if flag_names is None else {_hex(flag): str(name) for flag, name in flag_names.items()},

@@ -58,7 +58,7 @@ def diff(expected: Snapshot, found: Snapshot) -> StateDiff:
     values: list[ValueRow] = []
     for name in ("memory", "reserved", "physmem"):
         want, got = getattr(expected, name), getattr(found, name)
-        if want is None or got is None:
+        if want is None or got is None or name in found.refused:
             continue
         only = _only_in_one(expected, want, EXPECTED, found, got, FOUND)
         rows += only
@@ -71,7 +71,7 @@ def diff(expected: Snapshot, found: Snapshot) -> StateDiff:
     values += [
         ValueRow(f"array of {got.name}", array_place(arrays[got.name]), array_place(got))
         for got in found.arrays
-        if got.name in arrays and elsewhere(arrays[got.name], got)
+        if got.name in arrays and got.name not in found.refused and elsewhere(arrays[got.name], got)
     ]
     switches = ["current_limit", "bottom_up"]
     if expected.layout != "memblock":

@@ -147,7 +147,8 @@ class Lockstep:
     def _look(self, snapshot: Snapshot, kind: str, prefix: str = "", returned: int | None = None) -> Divergence | None:
         difference = compare(self.expected, snapshot, whole=True)
         if difference is None:
-            self._agreed()
+            if not snapshot.refused:  # else there is nothing that could agree
+                self._agreed()
             return None
         return self._diverged(
             Divergence(

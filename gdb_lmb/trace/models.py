@@ -62,6 +62,8 @@ def memblock_model(initial: Snapshot, values: Mapping[str, Any]) -> MemblockMode
         raise InputError(f'"max_low_pfn" is {short(max_low_pfn)}; expected a number of pages or null')
     if not isinstance(in_slab or [], list) or any(name not in _LISTS for name in in_slab or []):
         raise InputError(f'"in_slab" is {short(in_slab)}; expected names of lists')
+    for name in initial.refused:
+        raise InputError(f"the initial state: {name} was not true any more")
     for regions in initial.lists:
         if not 0 < (regions.max or 0) <= MAX_REGIONS:
             raise InputError(f"the initial state: no memblock has an array of {regions.max} regions ({regions.name})")

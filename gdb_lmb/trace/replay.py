@@ -58,4 +58,6 @@ class Replay:
         if final is None or self.lockstep is None:
             return "the trace does not hold the final state"
         self.lockstep.look(final)
+        if final.refused and self.divergence is None:
+            return f"of the final state, {' and '.join(final.refused)} was not true any more"
         return None

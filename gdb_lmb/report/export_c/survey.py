@@ -59,6 +59,8 @@ def survey(reader: TraceReader) -> Survey:
     if replay.divergence is not None:
         why = f"kernel and model differ: {replay.divergence.message}"
     seen.agrees = why
+    if recorded is not None and recorded.refused:
+        recorded = None
     if recorded is None and replay.divergence is not None:
         raise InputError(f"the trace does not hold the final state, and {why}")
     seen.final = model.snapshot() if recorded is None else recorded
