@@ -15,7 +15,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Generator
 from pathlib import Path
 from typing import Any
 
@@ -30,8 +30,8 @@ LIVE = 2_000
 """About so many ranges are reserved at a time."""
 
 
-def _operations(layout: str, count: int) -> Iterator[Operation]:
-    """Yield the operations of a boot."""
+def _operations(layout: str, count: int) -> Generator[Operation, int | None, None]:
+    """Yield the operations of a boot, and be sent what each returned."""
     memblock = layout == "memblock"
     yield Operation("add_range", 0, RAM_BYTES, list="memory", nid=0) if memblock else Operation("add", 0, RAM_BYTES)
     yield Operation("allow_resize" if memblock else "allow_growth")
@@ -45,7 +45,8 @@ def _operations(layout: str, count: int) -> Iterator[Operation]:
         elif draw.random() < 0.2:
             size, align = draw.randrange(1, 64) << 6, 64
             name = "alloc_range_nid" if memblock else "alloc"
-            yield Operation(name, size=size, align=align)
+            base = yield Operation(name, size=size, align=align)
+            taken.append((base or 0, size))
         else:
             base, size = draw.randrange(0x1000, RAM_BYTES >> 1) & ~0xFFF, draw.randrange(1, 16) << 12
             taken.append((base, size))
@@ -65,8 +66,13 @@ def write(path: Path, layout: str, count: int) -> int:
     callers = tuple(0xFFFFFFFF81000000 + 0x40 * at for at in range(8))
     with path.open("wb", buffering=1 << 20) as file:
         writer = TraceWriter(file, header)
-        for seq, operation in enumerate(_operations(layout, count), 1):
-            writer.record(Record(seq, operation, apply(model, operation), callers, "early"))
+        operations = _operations(layout, count)
+        operation = next(operations)
+        for seq in range(1, count + 1):
+            result = apply(model, operation)
+            writer.record(Record(seq, operation, result, callers, "early"))
+            if seq < count:
+                operation = operations.send(result)
         final = model.snapshot()
         writer.end(final)
     return sum(map(len, final.lists))
