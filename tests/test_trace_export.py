@@ -106,7 +106,7 @@ def export(
 def test_a_whole_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     status, out, err = export(tmp_path, capsys, SOUND)
     assert (status, err) == (0, "")
-    assert out.splitlines()[:11] == [
+    assert out.splitlines()[:12] == [
         "// SPDX-License-Identifier: GPL-2.0-or-later",
         "/*",
         " * The early boot of a kernel for x86_64, as gdb-lmb traced it: 4 calls",
@@ -114,7 +114,8 @@ def test_a_whole_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Non
         " *",
         " * Put this file beside the others in tools/testing/memblock/tests/, add",
         " * tests/boot_6_12.o to TEST_OFILES, call memblock_boot_6_12_checks() last in main(),",
-        " * and build with:  make NUMA=1",
+        " * and build with:",
+        " *   make NUMA=1",
         " */",
         '#include "common.h"',
         "#include <errno.h>",
@@ -146,6 +147,7 @@ def test_a_whole_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Non
 def test_a_state_to_begin_with(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     initial = memblock_state(rows((0, 0x1000000, 4, 3)), [], bottom_up=True, current_limit="0x800000")
     initial["memory"] = {**initial["memory"], "max": 1024, "total_size": "0x1000c00"}
+    initial["reserved"]["max"] = initial["arrays"][1]["max"] = 641
     initial["arrays"][0]["max"] = 1024
     generation = {**GENERATION_6_12, "can_resize": True, "movable_node": True}
     mark = record(1, "setclr_flag", 0, list="memory", base=0, size=0x1000000, set=True, flags=2)
@@ -157,13 +159,16 @@ def test_a_state_to_begin_with(tmp_path: Path, capsys: pytest.CaptureFixture[str
         "\tmemcpy(memblock.memory.regions, first_memory, sizeof(first_memory));\n"
         "\tmemblock.memory.cnt = 1;\n"
         "\tmemblock.memory.total_size = 0x1000c00;\n"
+        "\tmemblock.reserved.max = 641;\n"
         "\tmemblock_set_bottom_up(true);\n"
         "\tmemblock_set_current_limit(0x800000);\n"
         "\tmemblock_allow_resize();\n"
         "\tmovable_node_enabled = true;\n"
         "\tmirrored_kernelcore = true;\n"
     ) in out
-    assert 'build with CFLAGS=-DINIT_MEMBLOCK_MEMORY_REGIONS=1024 make NUMA=1"' in out
+    build = "CFLAGS='-DINIT_MEMBLOCK_MEMORY_REGIONS=1024 -DINIT_MEMBLOCK_RESERVED_REGIONS=641' make NUMA=1"
+    assert f" *   {build}\n" in out
+    assert f'room for 641 regions: build with {build}"\n#endif\n#include "common.h"\n' in out
     # The trace was cut off: the model says what the state is, and the file says that nobody has seen it.
     assert " * gdb-lmb's reference model does not confirm this trace:\n * the trace is cut off after record 1\n" in out
     assert ".flags = 0x6, .nid = 3 }" in out

@@ -71,9 +71,12 @@ def boot(draw: random.Random, generation: Generation, *, numa: bool, count: int)
     yield Operation("free_all")
 
 
-def exported(generation: Generation, *, numa: bool, seed: int, count: int = 500, room: int = 128) -> tuple[str, int]:
+def exported(
+    generation: Generation, *, numa: bool, seed: int, count: int = 500, room: tuple[int, int] = (128, 128)
+) -> tuple[str, int]:
     """Run a boot on the model; return it as C, and how many arrays were doubled."""
-    model = MemblockModel(MemblockConfig(generation, no_node=NO_NODE if numa else None, memory_max=room))
+    rooms = {"memory_max": room[0], "reserved_max": room[1]}
+    model = MemblockModel(MemblockConfig(generation, no_node=NO_NODE if numa else None, **rooms))
     stream = io.BytesIO()
     writer = TraceWriter(stream, TraceHeader("memblock", "x86_64", "little", 64, 4096, initial=model.snapshot(),
                                              generation=memblock_values(model)))  # fmt: skip
@@ -100,10 +103,11 @@ def test_the_kernel_agrees(kernel: tuple[Simulator, Generation], numa: bool, see
 
 def test_a_kernel_with_more_room(kernel: tuple[Simulator, Generation]) -> None:
     simulator, generation = kernel
-    text, _ = exported(generation, numa=True, seed=3, room=1024)
+    text, _ = exported(generation, numa=True, seed=3, room=(1024, 641))
+    rooms = "-DINIT_MEMBLOCK_MEMORY_REGIONS=1024 -DINIT_MEMBLOCK_RESERVED_REGIONS=641"
     done = simulator.run("boot", text, "NUMA=1")
-    assert done.returncode != 0 and "build with CFLAGS=-DINIT_MEMBLOCK_MEMORY_REGIONS=1024 make NUMA=1" in done.stderr
-    done = simulator.run("boot", text, "NUMA=1", cflags="-DINIT_MEMBLOCK_MEMORY_REGIONS=1024")
+    assert done.returncode != 0 and f"build with CFLAGS='{rooms}' make NUMA=1" in done.stderr
+    done = simulator.run("boot", text, "NUMA=1", cflags=rooms)
     assert done.returncode == 0 and "boot_check: passed" in done.stdout, done.stderr[-4000:]
 
 

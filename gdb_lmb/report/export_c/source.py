@@ -48,7 +48,14 @@ def source(seen: Survey, reader: TraceReader, name: str) -> Iterator[str]:
 def _head(seen: Survey, name: str) -> Iterator[str]:
     header = seen.reader.header
     numa = seen.initial.no_node is not None
+    rooms = {
+        f"INIT_MEMBLOCK_{regions.name.upper()}_REGIONS": regions.max
+        for regions in (seen.initial.memory, seen.initial.reserved)
+        if regions.max is not None and regions.max > SIMULATOR_REGIONS
+    }
     make = "make" + (" NUMA=1" if numa else "") + ("" if header.bits == 64 else " 32BIT_PHYS_ADDR_T=1")
+    if rooms:
+        make = f"CFLAGS='{' '.join(f'-D{macro}={room}' for macro, room in rooms.items())}' {make}"
     yield from (
         "// SPDX-License-Identifier: GPL-2.0-or-later",
         "/*",
@@ -57,7 +64,8 @@ def _head(seen: Survey, name: str) -> Iterator[str]:
         " *",
         " * Put this file beside the others in tools/testing/memblock/tests/, add",
         f" * tests/{name}.o to TEST_OFILES, call memblock_{name}_checks() last in main(),",
-        f" * and build with:  {make}",
+        " * and build with:",
+        f" *   {make}",
     )
     if seen.agrees is not None:
         yield from (" *", " * gdb-lmb's reference model does not confirm this trace:", f" * {_sentence(seen.agrees)}")
@@ -68,6 +76,11 @@ def _head(seen: Survey, name: str) -> Iterator[str]:
             " * make the Makefile's CFLAGS and LDFLAGS without -fsanitize=address.",
         )
     yield " */"
+    # Before common.h, which has a number of its own for the reserved list.
+    for macro, room in rooms.items():
+        yield f"#if !defined({macro}) || {macro} < {room}"
+        yield f'#error "this kernel has room for {room} regions: build with {make}"'
+        yield "#endif"
     yield '#include "common.h"'
     yield "#include <errno.h>"
     yield "#include <string.h>"
@@ -78,12 +91,6 @@ def _head(seen: Survey, name: str) -> Iterator[str]:
     yield from ("", "#ifdef CONFIG_NUMA" if not numa else "#ifndef CONFIG_NUMA")
     yield f'#error "this kernel {"knows" if numa else "knows no"} nodes: build with {make}"'
     yield "#endif"
-    for regions in (seen.initial.memory, seen.initial.reserved):
-        macro, room = f"INIT_MEMBLOCK_{regions.name.upper()}_REGIONS", regions.max or 0
-        if room > SIMULATOR_REGIONS:
-            yield f"#if !defined({macro}) || {macro} < {room}"
-            yield f'#error "this kernel has room for {room} regions: build with CFLAGS=-D{macro}={room} {make}"'
-            yield "#endif"
     yield f'_Static_assert(sizeof(phys_addr_t) == {header.bits // 8}, "the width of phys_addr_t");'
     yield f'_Static_assert(PAGE_SIZE == {header.page_size}, "the size of a page");'
     if numa and seen.highest_node >= 0:
