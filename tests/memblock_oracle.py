@@ -22,6 +22,8 @@ MAX_NUMNODES = 16
 """What the simulator is built with: CONFIG_NODES_SHIFT is 4."""
 CACHE_BYTES = 32
 """The simulator's L1_CACHE_BYTES."""
+MAX_LOW_PFN = 0x100000
+"""The driver's."""
 _OBJECTS = ("memblock.o", "lib/slab.o", "mmzone.o", "slab.o")
 _TIMEOUT_S = 600
 

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from gdb_lmb.model.memblock import Generation, MemblockConfig, MemblockEndError, MemblockModel
-from tests.memblock_oracle import CACHE_BYTES, MAX_NUMNODES, RAM_BASE, RAM_END, Variant, answer
+from tests.memblock_oracle import CACHE_BYTES, MAX_LOW_PFN, MAX_NUMNODES, RAM_BASE, RAM_END, Variant, answer
 
 NODES = 4
 LISTS = {"m": "memory", "r": "reserved"}
@@ -87,6 +87,7 @@ def config_of(generation: Generation, variant: Variant) -> MemblockConfig:
         region_size=variant.region_size,
         memory_max=variant.memory_max,
         reserved_max=variant.reserved_max,
+        max_low_pfn=MAX_LOW_PFN,
     )
 
 

@@ -16,8 +16,8 @@ import pytest
 from gdb_lmb.model.memblock import LINUX_6_1, LINUX_6_12, LINUX_7_3
 from gdb_lmb.runner.cache import cache_folder
 from gdb_lmb.runner.sources import find_source
-from tests.memblock_oracle import Variant, build, drive
-from tests.memblock_random import RESIZE, Lockstep, Story, add
+from tests.memblock_oracle import MAX_NUMNODES, RAM_BASE, RAM_END, Variant, build, drive
+from tests.memblock_random import RESIZE, Call, Lockstep, Story, add
 
 pytestmark = pytest.mark.stock
 
@@ -32,7 +32,7 @@ GENERATIONS = {"source:6.1": LINUX_6_1, "source:6.12": LINUX_6_12, "source:7": L
 
 HAPPENED = (
     "memory doubled", "reserved doubled", "memory's old array freed", "reserved's old array freed",
-    "both doubled at once", "array below the new area", "split", "merge", "allocation", "allocation failed",
+    "array below the new area", "split", "merge", "allocation", "allocation failed",
     "-ENOMEM", "top-down", "bottom-up", "mirror", "mirror fallback",
 )  # fmt: skip
 
@@ -88,15 +88,32 @@ def test_the_comparison_sees_a_difference(source: str) -> None:
             Lockstep(other, variant).follow(story.calls, answers)
 
 
-def test_doubling_may_land_in_the_area_to_be_reserved() -> None:
-    """With base 0 the second search has no upper end: the new array then lies inside what is reserved."""
+def follow(source: str, calls: list[Call]) -> Counter[str]:
+    """Run these calls on both, with short arrays; return what happened."""
     variant = Variant(numa=True, memory_max=8, reserved_max=9)
-    for source, generation in GENERATIONS.items():
-        nid = -1 if generation.marks_kernel else 16
-        calls = [add("m", 0x100000, 0x100000, 0, 0), RESIZE]
-        calls += [add("r", 0x100000 + 0x2000 * n, 0x1000, nid, 0) for n in range(9)]
-        calls.append(add("r", 0, 0x4000000, nid, 0))
-        answers, _ = drive(build(find_source(source).tree, variant, cache_folder()), [call.line for call in calls])
-        lockstep = Lockstep(generation, variant)
-        assert lockstep.follow(calls, answers) == len(calls)
-        assert lockstep.events["array inside the new area"] == 1
+    answers, _ = drive(build(find_source(source).tree, variant, cache_folder()), [call.line for call in calls])
+    lockstep = Lockstep(GENERATIONS[source], variant)
+    assert lockstep.follow(calls, answers) == len(calls)
+    return lockstep.events
+
+
+def reservations(source: str, count: int) -> list[Call]:
+    nid = -1 if GENERATIONS[source].marks_kernel else MAX_NUMNODES
+    return [add("r", RAM_BASE + 0x2000 * n, 0x1000, nid, 0) for n in range(count)]
+
+
+@pytest.mark.parametrize("source", list(GENERATIONS))
+def test_doubling_may_land_in_the_area_to_be_reserved(source: str) -> None:
+    """With base 0 the second search has no upper end: the new array then lies inside what is reserved."""
+    nid = -1 if GENERATIONS[source].marks_kernel else MAX_NUMNODES
+    whole = add("r", 0, RAM_END - RAM_BASE, nid, 0)
+    calls = [add("m", RAM_BASE, 0x100000, 0, 0), RESIZE, *reservations(source, 9), whole]
+    assert follow(source, calls)["array inside the new area"] == 1
+
+
+@pytest.mark.parametrize("source", list(GENERATIONS))
+def test_doubling_one_array_doubles_the_other(source: str) -> None:
+    """Reserving the new array of memory takes one region more than reserved has."""
+    banks = [add("m", RAM_BASE + 0x400000 * n, 0x200000, 0, 0) for n in range(9)]
+    calls = [*banks[:8], RESIZE, *reservations(source, 9), banks[8]]
+    assert follow(source, calls)["both doubled at once"] == 1

@@ -24,6 +24,9 @@
 
 typedef unsigned long long u64_io;
 
+/* Bounds what memblock_free_all() walks, page block by page block. */
+#define MAX_LOW_PFN 0x100000UL
+
 /* What not every version has is weak: asked for without being there, the run ends. */
 int __memblock_reserve(phys_addr_t base, phys_addr_t size, int nid, enum memblock_flags flags)
 	__attribute__((weak));
@@ -97,6 +100,8 @@ static long long free_all(void)
 		phys_addr_t first = (phys_addr_t)(start + PAGE_SIZE - 1) >> PAGE_SHIFT;
 		phys_addr_t last = end >> PAGE_SHIFT;
 
+		if (last > MAX_LOW_PFN)
+			last = MAX_LOW_PFN;
 		if (first < last)
 			pages += last - first;
 	}
@@ -179,14 +184,14 @@ int main(int argc, char **argv)
 	if (mmap((void *)(unsigned long)ram_base, ram_end - ram_base, PROT_READ | PROT_WRITE,
 		 MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED_NOREPLACE, -1, 0) == MAP_FAILED)
 		fail("the addresses of the simulated memory are taken");
-	max_low_pfn = ~0UL;
+	max_low_pfn = MAX_LOW_PFN;
 	mirrored_kernelcore = true;
 	initial[0] = memblock.memory.regions;
 	initial[1] = memblock.reserved.regions;
 	while (fgets(line, sizeof(line), stdin)) {
 		long long result = run(line);
 
-		if (result < 0)
+		if (result < 0 && result > -4096)
 			fprintf(out, "-%llx", (u64_io)-result);
 		else
 			fprintf(out, "%llx", (u64_io)result);
