@@ -9,13 +9,14 @@ import os
 import shutil
 import subprocess
 import sys
+import tarfile
 from dataclasses import asdict
 from pathlib import Path
 
 import pytest
 
 from gdb_lmb.errors import InfrastructureError, UsageError
-from gdb_lmb.runner import cache, stock
+from gdb_lmb.runner import cache, sources, stock
 from gdb_lmb.runner.apt import Apt, Name, archive_address
 from gdb_lmb.runner.stock import KernelFiles, find_kernel, is_name
 
@@ -276,6 +277,75 @@ def test_cache_and_drift(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
 def test_every_name_has_a_known_state(capsys: pytest.CaptureFixture[str]) -> None:
     assert stock.main(["--list"]) == 0
     out = capsys.readouterr().out
-    assert all(name in out for name in stock.NAMES)
+    assert all(name in out for name in [*stock.NAMES, *sources.SOURCES])
     assert stock.main(["debian:nothing"]) == 2
     assert "unknown kernel 'debian:nothing'" in capsys.readouterr().err
+
+
+def _source_package(folder: Path) -> Path:
+    """Build a package like linux-source-6.1: an archive in an archive."""
+    tree = folder / "tree"
+    inner = folder / "linux-source-6.1"
+    for name in ("mm/memblock.c", "mm/slub.c", "tools/testing/memblock/Makefile", "include/linux/memblock.h"):
+        (inner / name).parent.mkdir(parents=True, exist_ok=True)
+        (inner / name).write_bytes(name.encode() + os.urandom(1 << 16))
+    (tree / "usr" / "src").mkdir(parents=True)
+    with tarfile.open(tree / "usr" / "src" / "linux-source-6.1.tar.xz", "w:xz") as archive:
+        archive.add(inner, "linux-source-6.1")
+    (tree / "DEBIAN").mkdir()
+    control = "Package: linux-source-6.1\nVersion: 6-1\nArchitecture: all\nMaintainer: n <n@n.invalid>\n"
+    (tree / "DEBIAN" / "control").write_text(control + "Description: n\n")
+    deb = folder / "linux-source-6.1_6-1_all.deb"
+    subprocess.run(["dpkg-deb", "--build", tree, deb], check=True, stdout=subprocess.DEVNULL)
+    return deb
+
+
+def test_only_what_builds_memblock_is_unpacked(tmp_path: Path) -> None:
+    deb = _source_package(tmp_path)
+    sources.extract(deb, tmp_path / "whole")
+    found = sorted(str(path.relative_to(tmp_path / "whole")) for path in (tmp_path / "whole").rglob("*.*"))
+    assert found == ["include/linux/memblock.h", "mm/memblock.c"]
+    assert (tmp_path / "whole" / "tools" / "testing" / "memblock" / "Makefile").stat().st_size > 1 << 16
+    content = bytearray(deb.read_bytes())
+    content[len(content) // 2 : len(content) // 2 + 4096] = os.urandom(4096)
+    deb.write_bytes(content)
+    with pytest.raises(InfrastructureError, match=r"linux-source-6\.1_6-1_all\.deb cannot be unpacked to its end"):
+        sources.extract(deb, tmp_path / "damaged")
+
+
+class ListedApt(FakeApt):
+    """`apt-cache` of an archive that has these packages, each with its versions."""
+
+    def __init__(self, image: str, packages: dict[str, list[str]]) -> None:
+        self.row, self.packages = Name("source:n", (), image, "", "amd64"), packages
+
+    def run(self, *words: str, program: str = "apt-get", cwd: Path | None = None, what: str = "") -> str:
+        if words[0] == "pkgnames":
+            return "\n".join(name for name in self.packages if name.startswith(words[1]))
+        return "\n\n".join(f"Package: {words[1]}\nVersion: {v}\nSHA256: {v}" for v in self.packages[words[1]])
+
+
+def test_the_newest_source_of_a_name() -> None:
+    packages = {
+        "linux-source-6.1": ["6.1.9-1", "6.1.10-1"], "linux-source-6.12": ["6.12.1-1"],
+        "linux-source-7.2": ["7.2.1-1"], "linux-source-7.10": ["7.10.1-1"], "linux-source-7.10-rt": ["8"],
+    }  # fmt: skip
+    for image, expected in (
+        ("linux-source-6.1", ("linux-source-6.1", "6.1.10-1")),
+        ("linux-source-6.12", ("linux-source-6.12", "6.12.1-1")),
+        ("linux-source-7.", ("linux-source-7.10", "7.10.1-1")),
+    ):
+        assert ListedApt(image, packages).newest_source()[:2] == expected
+    with pytest.raises(InfrastructureError, match=r"no package linux-source-5\.\* any more"):
+        ListedApt("linux-source-5.", packages).newest_source()
+
+
+def test_sources_are_not_fetched_unasked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GDB_LMB_CACHE", str(tmp_path))
+    with pytest.raises(UsageError, match=r"bring it there with scripts/get-kernel source:6\.1"):
+        sources.find_source("source:6.1", fetch=False)
+    files = sources.SourceFiles("source:6.1", "6-1", tmp_path / "sources" / "source-6.1" / "6-1", {"deb": "00ff"})
+    files.tree.mkdir(parents=True)
+    sources._unpack(_source_package(tmp_path), files)
+    assert sources.find_source("source:6.1", fetch=False) == files
+    assert stock.main(["--cached", "source:6.1"]) == 0

@@ -11,7 +11,7 @@ from dataclasses import replace
 
 import pytest
 
-from gdb_lmb.errors import InputError
+from gdb_lmb.errors import StateError
 from gdb_lmb.model.memblock import (
     LINUX_6_1,
     LINUX_6_12,
@@ -369,10 +369,13 @@ def test_going_on_from_a_snapshot(generation: Generation) -> None:
 def test_a_damaged_snapshot_is_refused() -> None:
     model = full(LINUX_6_12)
     snapshot = model.snapshot()
+    with pytest.raises(StateError, match="inside memblock_add_range"):
+        torn = replace(snapshot, torn="memblock_add_range")
+        MemblockModel.from_snapshot(torn, MemblockConfig.of(snapshot, LINUX_6_12))
     for wrong in (
         replace(snapshot.reserved, base=[*snapshot.reserved.base][::-1]),
         replace(snapshot.reserved, cnt=3),
         replace(snapshot.reserved, max=2),
     ):
-        with pytest.raises(InputError, match="reserved"):
+        with pytest.raises(StateError, match="reserved"):
             MemblockModel.from_snapshot(replace(snapshot, reserved=wrong), MemblockConfig.of(snapshot, LINUX_6_12))

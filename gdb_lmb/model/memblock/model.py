@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import TypeVar
 
+from gdb_lmb.errors import StateError
 from gdb_lmb.model.memblock import search
 from gdb_lmb.model.memblock.core import Core, MemblockEndError
 from gdb_lmb.model.memblock.generation import (
@@ -45,8 +46,17 @@ class MemblockModel(Core):
     ) -> _Model:
         """Go on from a walked state; `in_slab` names the lists whose arrays came from the slab.
 
-        Raises: `InputError` for lists that no memblock has: unsorted, overlapping, longer than their array.
+        Raises: `StateError` where the stop is inside of memblock, and for lists that no memblock has: unsorted,
+        overlapping, longer than their array.
         """
+        if snapshot.layout != "memblock":
+            raise StateError(f"this state is of layout {snapshot.layout}, not a memblock")
+        if snapshot.torn:
+            raise StateError(
+                f"the stop is inside {snapshot.torn}, so the lists may be between two states: `finish` it first"
+            )
+        for defect in snapshot.defects:
+            raise StateError(f"no model goes on from here: {defect.what} (lmb-check lists all)")
         model = cls(config)
         tables = {"memory": model.memory, "reserved": model.reserved}
         if snapshot.physmem is not None:

@@ -6,7 +6,7 @@ from __future__ import annotations
 from array import array
 from operator import sub
 
-from gdb_lmb.errors import InputError
+from gdb_lmb.errors import StateError
 from gdb_lmb.model.memblock.table import Table
 from gdb_lmb.region import RegionList, column
 
@@ -34,9 +34,9 @@ def view(table: Table, *, dummy: bool, nodes: bool, limit: int) -> RegionList:
 
 
 def load(table: Table, regions: RegionList) -> None:
-    """Take a walked list over. Raises: `InputError` for one that no memblock has."""
+    """Take a walked list over. Raises: `StateError` for one that no memblock has."""
     if regions.max is None or regions.cnt != len(regions) or regions.cnt > regions.max:
-        raise InputError(f"{regions.name} has {len(regions)} regions, but cnt {regions.cnt} and max {regions.max}")
+        raise StateError(f"{regions.name} has {len(regions)} regions, but cnt {regions.cnt} and max {regions.max}")
     table.max, table.total_size = regions.max, regions.total_size
     if regions.dummy:
         table.dummy_nid = regions.nid[0] if len(regions.nid) else 0
@@ -44,7 +44,7 @@ def load(table: Table, regions: RegionList) -> None:
     last = 0
     for base, size in zip(regions.base, regions.size, strict=True):
         if base < last or not size:
-            raise InputError(f"{regions.name} is damaged at {base:#x}: its regions are not sorted or overlap")
+            raise StateError(f"{regions.name} is damaged at {base:#x}: its regions are not sorted or overlap")
         last = base + size
     table.base = [*regions.base]
     table.end = [base + size for base, size in zip(regions.base, regions.size, strict=True)]
