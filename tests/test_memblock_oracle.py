@@ -32,7 +32,7 @@ GENERATIONS = {"source:6.1": LINUX_6_1, "source:6.12": LINUX_6_12, "source:7": L
 
 HAPPENED = (
     "memory doubled", "reserved doubled", "memory's old array freed", "reserved's old array freed",
-    "array below the new area", "split", "merge", "allocation", "allocation failed",
+    "split", "merge", "allocation", "allocation failed",
     "-ENOMEM", "top-down", "bottom-up", "mirror", "mirror fallback",
 )  # fmt: skip
 
@@ -109,6 +109,15 @@ def test_doubling_may_land_in_the_area_to_be_reserved(source: str) -> None:
     whole = add("r", 0, RAM_END - RAM_BASE, nid, 0)
     calls = [add("m", RAM_BASE, 0x100000, 0, 0), RESIZE, *reservations(source, 9), whole]
     assert follow(source, calls)["array inside the new area"] == 1
+
+
+@pytest.mark.parametrize("source", list(GENERATIONS))
+def test_doubling_goes_below_the_area_to_be_reserved(source: str) -> None:
+    """Nothing is free above the area, so the second search finds the array's place."""
+    nid = -1 if GENERATIONS[source].marks_kernel else MAX_NUMNODES
+    top = add("r", RAM_BASE + 0xFF000, 0x1000, nid, 0)
+    calls = [add("m", RAM_BASE, 0x100000, 0, 0), RESIZE, *reservations(source, 9), top]
+    assert follow(source, calls)["array below the new area"] == 1
 
 
 @pytest.mark.parametrize("source", list(GENERATIONS))

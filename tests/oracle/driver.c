@@ -191,7 +191,8 @@ int main(int argc, char **argv)
 	while (fgets(line, sizeof(line), stdin)) {
 		long long result = run(line);
 
-		if (result < 0 && result > -4096)
+		/* An allocation's result is an address, however high. */
+		if (result < 0 && strncmp(line, "alloc", 5))
 			fprintf(out, "-%llx", (u64_io)-result);
 		else
 			fprintf(out, "%llx", (u64_io)result);
