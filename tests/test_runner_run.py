@@ -53,7 +53,7 @@ def test_commands_run_in_order_and_nothing_else_is_on_stdout(guests: Path, capfd
     assert lines[:5] == ["one", "two", "three$1 = 4", "VM status: paused (debug)", "fünf"]
     assert lines[5].endswith("incl counter")
     assert lines[6:] == ['\033[1m"q\\', ">"]
-    assert err == "gdb-lmb: no lmb command ran: nothing was verified\n"
+    assert err == "gdb-lmb: no command that checks ran: nothing was verified\n"
 
 
 def test_commands_wait_for_the_guest(guests: Path, capfd: Capture) -> None:

@@ -49,7 +49,7 @@ def test_exit_status(checks: list[tuple[int, int, list[str]]], status: int) -> N
 
 
 def test_verdict_in_words() -> None:
-    assert parse_verdict(verdict_text()).in_words() == "no lmb command ran: nothing was verified"
+    assert parse_verdict(verdict_text()).in_words() == "no command that checks ran: nothing was verified"
     assert parse_verdict(verdict_text((0, 2, []))).in_words() == "clean"
     both = parse_verdict(verdict_text((1, 0, ["log-wrapped"]), (1, 0, ["log-wrapped", "\033[2J"])))
     assert both.in_words() == "2 findings; not verified: log-wrapped, \\x1b[2J"

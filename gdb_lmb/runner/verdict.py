@@ -71,7 +71,7 @@ class Verdict:
         if self.not_verified:
             words.append("not verified: " + ", ".join(printable(what, 80) for what in self.not_verified))
         if not self.checks:
-            words.append("no lmb command ran: nothing was verified")
+            words.append("no command that checks ran: nothing was verified")
         return "; ".join(words) or "clean"
 
 
