@@ -75,6 +75,7 @@ def header_json(header: TraceHeader) -> dict[str, Any]:
         "page_size": hex(header.page_size),
         "source": header.source,
         "lost": header.lost,
+        "only": list(header.only),
         "generation": dict(header.generation),
         "initial": None if header.initial is None else snapshot_json(header.initial),
     }
@@ -258,7 +259,15 @@ def _header(row: dict[str, Any]) -> TraceHeader:
         initial=None if initial is None else _state(initial, layout, bits, page_size),
         generation=generation or {},
         lost=read_number("lost", row.get("lost", 0), 64),
+        only=_only(row.get("only", []), layout),
     )
+
+
+def _only(names: Any, layout: str) -> tuple[str, ...]:
+    known = {*INIT, *OPERATIONS[layout]}
+    if not isinstance(names, list) or any(not isinstance(name, str) or name not in known for name in names):
+        raise InputError(f'"only" is {short(names)}; expected names of operations')
+    return tuple(names)
 
 
 def _state(data: Any, layout: str, bits: int, page_size: int) -> Snapshot:

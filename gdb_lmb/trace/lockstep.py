@@ -91,8 +91,15 @@ class Lockstep:
         A difference was made outside of any operation; but where states have not been compared since `good`,
         one of the operations since then may have made it.
         """
+        return self.between(snapshot, f"before {operation} begins, ")
+
+    def between(self, snapshot: Snapshot, when: str = "") -> Divergence | None:
+        """Hold the state now, with no operation under way, against that which the last one left.
+
+        `when` is put before the message where the difference was made outside of any operation.
+        """
         kind = OUTSIDE if self.good == self.seq else STATE
-        return self._look(snapshot, kind, f"before {operation} begins, " if kind == OUTSIDE else "")
+        return self._look(snapshot, kind, when if kind == OUTSIDE else "")
 
     def look(self, snapshot: Snapshot) -> Divergence | None:
         """Compare the state now, as after the last operation of a trace."""

@@ -46,6 +46,7 @@ class TraceHeader:
 
     `source` is "breakpoints" or "log"; `lost` counts the operations before the first record that nobody has
     (a log that wrapped). `initial` is None where the first operation is the allocator's own `init`.
+    `only` names the operations that were recorded, where not all were: such a trace cannot be replayed.
     `generation` says how this kernel's memblock differs from others, as plain values.
     """
 
@@ -58,3 +59,4 @@ class TraceHeader:
     initial: Snapshot | None = None
     generation: Mapping[str, Any] = field(default_factory=dict)
     lost: int = 0
+    only: tuple[str, ...] = ()

@@ -20,7 +20,8 @@ class Replay:
         self.replayed = 0
         self.owners = Owners(header.layout, header.bits, header.page_size, header.initial)
         self.lockstep: Lockstep | None = None
-        if not header.lost:
+        self._partial = bool(header.lost or header.only)
+        if not self._partial:
             model = initial_model(header)
             self.lockstep = None if model is None else Lockstep(model)
 
@@ -32,7 +33,7 @@ class Replay:
     def follow(self, record: Record) -> None:
         """Take the next operation. After a divergence, and in a trace without its beginning, owners alone go on."""
         self.owners.follow(record)
-        if self._header.lost or self.divergence is not None:
+        if self._partial or self.divergence is not None:
             return
         if self.lockstep is None:
             if record.operation.op != "init":
@@ -51,6 +52,8 @@ class Replay:
         """
         if self._header.lost:
             return f"the first {self._header.lost} operations are lost"
+        if self._header.only:
+            return f"only {', '.join(self._header.only)} were recorded"
         if self.divergence is not None:
             return None
         if cut_off is not None:
