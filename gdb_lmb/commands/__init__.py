@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import importlib
 
-MODULES = ("dump", "check", "free", "who", "whatif", "attach", "verdict")
+MODULES = ("dump", "check", "free", "who", "whatif", "attach", "trace", "verdict")
 
 
 def register() -> None:

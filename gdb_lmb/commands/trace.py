@@ -1,0 +1,158 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""`lmb-trace`: record every call of the allocator, beside the reference model if wanted."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from gdb_lmb.commands.base import LmbCommand, take_snapshot, write
+from gdb_lmb.commands.recording import Wishes
+from gdb_lmb.commands.tracing import HOLDER, save
+from gdb_lmb.errors import LayoutError, NotReadyError, UsageError
+from gdb_lmb.report.jsonio import dumps
+from gdb_lmb.report.trace_text import Wanted, parse_caller, parse_range, trace_json, trace_table
+from gdb_lmb.report.words import plural
+from gdb_lmb.target.symbols import code_place
+from gdb_lmb.trace import Symbol, TraceHeader, log_records
+
+
+class LmbTrace(LmbCommand):
+    """Record the early allocator's calls, with arguments, result and callers.
+
+    Usage: lmb-trace start [--lockstep] [--every N] [--until SYMBOL] [--only KIND...]
+                           [-o FILE] [--timeout SECONDS]
+           lmb-trace stop
+           lmb-trace show [--last N] [--caller REGEX] [--range A-B] [--json]
+           lmb-trace save FILE [--from-log]
+           lmb-trace status [--json]
+
+      start        from here on; then let the guest run (continue). A compressed
+                   kernel is first brought to its first instruction
+      --lockstep   run the reference model beside the kernel: the guest stops
+                   after the first operation in which they differ
+      --every N    with --lockstep: compare after every N operations (default 1)
+      --until S    end there, and stop the guest (default: the hand-over)
+      --only K     only operations of these kinds; such a trace cannot be replayed
+      -o FILE      write each record to FILE at once (schema gdb-lmb/trace/1)
+      --timeout S  how long unpacking a kernel may take, in seconds (default 60)
+      stop         end now
+      show         what was recorded: --last N operations, with a caller like
+                   REGEX, on physical addresses from A up to B
+      save         write what was recorded to FILE; --from-log takes the kernel's
+                   own log of operations instead, where it keeps one
+      status       how far it is, or what came of it
+
+    The breakpoints are hidden from `info breakpoints`; your own work as ever,
+    also in the middle. $lmb_status is 0 where kernel and model agree, 1 where
+    they differ, 5 where nothing was compared.
+
+    Example: lmb-trace start --lockstep -o boot.jsonl
+    """
+
+    name = "lmb-trace"
+
+    def arguments(self, parser: argparse.ArgumentParser) -> None:
+        """Take what to do, and what belongs to it."""
+        parser.add_argument("action", choices=("start", "stop", "show", "save", "status"))
+        parser.add_argument("file", nargs="?")
+        parser.add_argument("--lockstep", action="store_true")
+        parser.add_argument("--every", type=int)
+        parser.add_argument("--until")
+        parser.add_argument("--only", nargs="+", default=())
+        parser.add_argument("-o", dest="output")
+        parser.add_argument("--timeout", type=float, default=60.0)
+        parser.add_argument("--last", type=int)
+        parser.add_argument("--caller")
+        parser.add_argument("--range")
+        parser.add_argument("--json", action="store_true")
+        parser.add_argument("--from-log", action="store_true")
+
+    def run(self, options: argparse.Namespace) -> None:
+        """Do what the first word says."""
+        if options.file is not None and options.action != "save":
+            raise UsageError(f"{options.action} takes no word {options.file[:40]!r} (see: help lmb-trace)")
+        {"start": _start, "stop": _stop, "show": _show, "save": _save, "status": _status}[options.action](options)
+
+
+def _start(options: argparse.Namespace) -> None:
+    every = 1 if options.every is None else options.every
+    if every < 1:
+        raise UsageError(f"--every {every}: give a number of operations from 1 up")
+    if options.every is not None and not options.lockstep:
+        raise UsageError("--every says how often to compare: it needs --lockstep")
+    path = None if options.output is None else Path(options.output).expanduser()
+    wishes = Wishes(options.lockstep, every, options.until, tuple(options.only))
+    HOLDER.start(wishes, path, options.timeout)
+    how = "in lockstep with the model, " if options.lockstep else ""
+    write(f"lmb-trace: recording {how}until {options.until or 'the hand-over'}; let the guest run: continue")
+
+
+def _stop(_options: argparse.Namespace) -> None:
+    HOLDER.stop()
+
+
+def _status(options: argparse.Namespace) -> None:
+    trace = HOLDER.require()
+    write(dumps(trace.status_json()) if options.json else trace.status_text())
+
+
+def _show(options: argparse.Namespace) -> None:
+    trace = HOLDER.require()
+    trace.symbolise()
+    wanted = Wanted(
+        options.last if options.last is None else max(0, options.last),
+        None if options.caller is None else parse_caller(options.caller),
+        None if options.range is None else parse_range(options.range),
+    )
+    layout = trace.recording.traced.layout
+    records = wanted.of(trace.records, trace.symbols)
+    if options.json:
+        write(dumps(trace_json(records, trace.symbols, layout, len(trace.records))))
+    else:
+        write(trace_table(records, trace.symbols, layout))
+
+
+def _save(options: argparse.Namespace) -> None:
+    if options.file is None:
+        raise UsageError("save where? lmb-trace save FILE")
+    path = Path(options.file).expanduser()
+    if options.from_log:
+        number = _save_log(path)
+    else:
+        trace = HOLDER.require()
+        trace.save(path)
+        number = len(trace.records)
+    write(f"lmb-trace: {plural(number, 'operation')} saved in {path}")
+
+
+def _save_log(path: Path) -> int:
+    """Write the kernel's own log as a trace; return how many operations it holds."""
+    snapshot = take_snapshot(with_log=True)
+    log = snapshot.log
+    if log is None or not log.capacity:
+        raise LayoutError("this kernel keeps no operation log (CONFIG_LMB_LOG): use lmb-trace start")
+    if snapshot.torn:
+        raise NotReadyError(f"the stop is inside {snapshot.torn}(): `finish` it first")
+    records = list(log_records(log))
+    symbols = {}
+    for pc in {pc for record in records for pc in record.callers}:
+        found = code_place(pc)
+        if found is not None:
+            symbols[pc] = Symbol(found.function, found.offset, found.file, found.line)
+    header = TraceHeader(
+        layout=snapshot.layout,
+        arch=snapshot.arch,
+        byte_order=snapshot.byte_order,
+        bits=snapshot.bits,
+        page_size=snapshot.page_size,
+        source="log",
+        lost=log.nr - len(log.op) if log.wrapped else 0,
+    )
+    save(path, header, records, symbols, snapshot)
+    return len(records)
+
+
+def register() -> None:
+    """Make gdb know `lmb-trace`."""
+    LmbTrace()

@@ -1,0 +1,341 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The trace of this gdb: set up at a stop, ended at another, and kept until the next one begins."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterable
+from pathlib import Path
+from typing import IO, Any
+
+import gdb
+
+from gdb_lmb.commands.base import write
+from gdb_lmb.commands.recording import CHECK, INIT_FREED, PANIC, SWITCH, UNTIL, Recording, Wishes
+from gdb_lmb.commands.session import SESSION
+from gdb_lmb.commands.traced import Traced, TracedLmb, TracedMemblock
+from gdb_lmb.errors import LayoutError, LmbError, NotReadyError, ReadError, StateError, UsageError
+from gdb_lmb.region import FINDING, FLAG_NAMES, Finding, Snapshot
+from gdb_lmb.report.divergence import divergence_json, divergence_text, headline
+from gdb_lmb.report.trace_file import TraceWriter
+from gdb_lmb.report.words import plural
+from gdb_lmb.target.boot import run_to_entry
+from gdb_lmb.target.calls import convention_of
+from gdb_lmb.target.core import current_dump
+from gdb_lmb.target.linux import find_kernel
+from gdb_lmb.target.memblock import take_memblock
+from gdb_lmb.target.place import locate, move_symbols
+from gdb_lmb.target.points import function_addresses, inlined_switches
+from gdb_lmb.target.program import lookup
+from gdb_lmb.target.stop import require_stopped, torn_in
+from gdb_lmb.target.symbols import code_place
+from gdb_lmb.target.tracepoints import Place, Tracer
+from gdb_lmb.trace import OPERATIONS, Record, Symbol, TraceHeader
+
+DIVERGENCE_CODE = "trace-divergence"
+STATUS_SCHEMA = "gdb-lmb/trace-status/1"
+
+_PANICS = ("panic", "panic_halt")
+_INIT_FREED = ("free_initmem", "free_init_memory")
+
+
+class Trace:
+    """One trace, from `start` to its end; afterwards what it holds."""
+
+    def __init__(self, wishes: Wishes, path: Path | None, timeout_s: float) -> None:
+        """Set it up at this stop, before the guest goes on. Raises: `LmbError`."""
+        require_stopped()
+        if current_dump() is not None:
+            raise NotReadyError("a dump does not run: there is nothing to trace")
+        self.path = path
+        traced, state = _find_allocator(timeout_s)
+        if wishes.until is None and state is not None and _handed_over(traced, state):
+            raise NotReadyError("the allocator has handed over already: say what to trace to with --until SYMBOL")
+        # Without `init`, which is where such a trace begins, nobody would know what the rest is about.
+        wanted = {*wishes.only, *(["init"] if state is None else [])}
+        points = [point for point in traced.points if not wishes.only or point.op in wanted]
+        if not any(point.op in wishes.only for point in points) and wishes.only:
+            known = ", ".join(dict.fromkeys(point.op for point in traced.points))
+            raise UsageError(f"nothing to trace: this kernel's operations are {known}")
+        places = [*_places(traced, wishes)]
+        self._stream = _open(path)
+        self._connected = False
+        self.symbols: dict[int, Symbol] = {}
+        self.final: Snapshot | None = None
+        self.names = FLAG_NAMES if state is None else state.flag_names
+        try:
+            self.recording = Recording(traced, wishes, self._stream)
+            self.header = self.recording.begin(state)
+            self._tracer = Tracer(points, places, convention_of(traced.arch), traced.byte_order, self.recording)
+            low, high = _init_code()
+            self.recording.free_init = lambda: self._tracer.forget(low, high)
+            self._tracer.start()
+        except (LmbError, gdb.error):
+            self._close()
+            raise
+        gdb.events.stop.connect(self._stopped)
+        gdb.events.exited.connect(self._exited)
+        self._connected = True
+        for message in traced.unseen:
+            write(f"lmb-trace: note: {message}")
+
+    @property
+    def running(self) -> bool:
+        """Tell whether calls are still recorded."""
+        return self._connected
+
+    @property
+    def records(self) -> list[Record]:
+        """Return what was recorded so far."""
+        return self.recording.records
+
+    @property
+    def stops(self) -> int:
+        """Return how often the guest was stopped for this trace."""
+        return self._tracer.stops
+
+    def _stopped(self, _event: gdb.Event) -> None:
+        """Take any stop of the guest: ours ends the trace, the user's own does not."""
+        self._tracer.catch_up()
+        if self.recording.ended is not None:
+            self.finish()
+        elif self._tracer.interrupted:
+            write(f"lmb-trace: interrupted after {plural(len(self.records), 'operation')}; it goes on with continue")
+        self._tracer.interrupted = False
+
+    def _exited(self, _event: gdb.Event) -> None:
+        """Take the end of the guest, or of the connection to it."""
+        self.recording.ended = self.recording.ended or "the guest is gone"
+        self.recording.failed = True
+        self.finish()
+
+    def finish(self) -> None:
+        """End the trace, compare the last state, complete the file and tell what came of it."""
+        if not self._connected:
+            return
+        self._connected = False
+        gdb.events.stop.disconnect(self._stopped)
+        gdb.events.exited.disconnect(self._exited)
+        self._tracer.stop()
+        recording = self.recording
+        recording.ended = recording.ended or "it was stopped"
+        if not recording.failed:
+            try:
+                self.final = recording.last_look()
+            except LmbError as error:
+                write(f"lmb-trace: the last state cannot be read: {error}")
+        self.symbolise()
+        if recording.writer is not None:
+            recording.writer.symbols(self.symbols)
+            recording.writer.end(self.final)
+        self._close()
+        self._tell()
+
+    def _tell(self) -> None:
+        """Write what came of the trace, and let it count for the verdict."""
+        write(self.status_text())
+        if self.recording.wishes.lockstep:
+            findings = [] if self.finding is None else [self.finding]
+            SESSION.record("lmb-trace", findings, [] if self.compared or findings else ["trace-not-compared"])
+
+    @property
+    def finding(self) -> Finding | None:
+        """Return the divergence as a finding, None where there is none."""
+        divergence = self.recording.divergence
+        if divergence is None:
+            return None
+        addresses = () if divergence.address is None else (divergence.address,)
+        return Finding(DIVERGENCE_CODE, FINDING, headline(divergence), addresses)
+
+    @property
+    def compared(self) -> bool:
+        """Tell whether the model has followed to the last state."""
+        return self.recording.lockstep is not None and self.final is not None
+
+    def status_text(self) -> str:
+        """Return what came of the trace; a divergence with all that differs."""
+        recording, divergence = self.recording, self.recording.divergence
+        told = plural(len(self.records), "operation") + " recorded"
+        if self.running:
+            return f"lmb-trace: running, {told}"
+        told += f", until {recording.ended}"
+        if recording.torn is not None:
+            told += f" (inside {recording.torn}, which is not recorded)"
+        if not recording.wishes.lockstep:
+            return f"lmb-trace: {told}"
+        if divergence is not None:
+            report = divergence_text(divergence, self.symbols, recording.traced.bits, self.names)
+            return f"{report}\nlmb-trace: kernel and model differ: {told}"
+        return f"lmb-trace: {'kernel and model agree' if self.compared else 'NOT verified'}: {told}"
+
+    def status_json(self) -> dict[str, Any]:
+        """Return the same as JSON values of schema `gdb-lmb/trace-status/1`."""
+        recording, divergence = self.recording, self.recording.divergence
+        return {
+            "schema": STATUS_SCHEMA,
+            "running": self.running,
+            "ended": recording.ended,
+            "complete": recording.complete,
+            "records": len(self.records),
+            "stops": self.stops,
+            "compared": self.compared,
+            "divergence": None if divergence is None else divergence_json(divergence),
+        }
+
+    def symbolise(self) -> None:
+        """Find what the program counters of all records mean."""
+        for record in self.records:
+            for pc in record.callers:
+                if pc not in self.symbols:
+                    found = code_place(pc)
+                    if found is not None:
+                        self.symbols[pc] = Symbol(found.function, found.offset, found.file, found.line)
+
+    def save(self, path: Path) -> None:
+        """Write all there is so far to a file of its own."""
+        self.symbolise()
+        save(path, self.header, self.records, self.symbols, self.final)
+
+    def _close(self) -> None:
+        if self._stream is not None:
+            self._stream.close()
+
+
+def save(
+    path: Path, header: TraceHeader, records: Iterable[Record], symbols: dict[int, Symbol], final: Snapshot | None
+) -> None:
+    """Write a whole trace. Raises: `UsageError` where the file cannot be written."""
+    stream = _open(path)
+    assert stream is not None
+    with stream:
+        writer = TraceWriter(stream, header)
+        for record in records:
+            writer.record(record)
+        writer.symbols(symbols)
+        writer.end(final)
+
+
+def _open(path: Path | None) -> IO[bytes] | None:
+    try:
+        return None if path is None else path.open("wb")
+    except OSError as error:
+        raise UsageError(f"cannot write {path}: {error.strerror}") from None
+
+
+def _find_allocator(timeout_s: float) -> tuple[Traced, Snapshot | None]:
+    """Return what to trace and its state now; None where the allocator's own `init` is still to come."""
+    kernel = find_kernel()
+    if kernel is None or (lookup("lmb") is not None and _initialised()):
+        traced = TracedLmb()
+        _refuse_torn(torn_in())
+        try:
+            return traced, traced.read()
+        except (NotReadyError, ReadError):
+            # Nothing is there yet, or nothing is mapped yet: LMB code runs where its kernel is mapped.
+            return traced, None
+    run_to_entry(kernel, timeout_s)
+    placement, moved = locate(kernel)
+    if placement.virtual != moved:
+        move_symbols(kernel, placement)
+        kernel = find_kernel()
+        if kernel is None:
+            raise LayoutError("gdb has lost the kernel's symbols")
+    state = take_memblock(kernel)
+    _refuse_torn(state.torn)
+    return TracedMemblock(kernel), state
+
+
+def _refuse_torn(function: str | None) -> None:
+    if function is not None:
+        raise StateError(f"the stop is inside {function}(), an operation that would be recorded in half: `finish` it")
+
+
+def _initialised() -> bool:
+    try:
+        TracedLmb().read()
+    except LmbError:
+        return False
+    return True
+
+
+def _handed_over(traced: Traced, state: Snapshot) -> bool:
+    return traced.phase_of(state) in ("handed over", "discarded")
+
+
+def _places(traced: Traced, wishes: Wishes) -> Iterable[Place]:
+    if wishes.until is not None:
+        for address in _addresses(wishes.until):
+            yield Place(wishes.until, address, UNTIL)
+    kinds = {**dict.fromkeys(_PANICS, PANIC), **dict.fromkeys(_INIT_FREED, INIT_FREED)}
+    if wishes.lockstep:
+        kinds |= dict.fromkeys(traced.checkpoints, CHECK)
+    for name, kind in kinds.items():
+        for address in function_addresses(name):
+            yield Place(name, address, kind)
+    if traced.layout == "memblock":
+        for address in inlined_switches():
+            yield Place("memblock_set_bottom_up", address, SWITCH)
+
+
+def _addresses(where: str) -> list[int]:
+    """Return what a symbol, FILE:LINE or *ADDRESS of the user's means. Raises: `UsageError`."""
+    exact = function_addresses(where)
+    if exact:
+        return exact
+    try:
+        found = [line.pc for line in gdb.decode_line(where)[1] or ()]
+    except gdb.error as error:
+        raise UsageError(f"cannot trace until {where[:80]}: {error}") from None
+    if not found:
+        raise UsageError(f"cannot trace until {where[:80]}: there is no code")
+    return found
+
+
+def _init_code() -> tuple[int, int]:
+    """Return where the code lies that is freed after boot."""
+    ends = []
+    for name in ("__init_begin", "__init_end"):
+        try:
+            ends.append(int(gdb.parse_and_eval(f"(unsigned long)&{name}")))
+        except gdb.error:
+            return 0, 0
+    return ends[0], ends[1]
+
+
+class Holder:
+    """The one trace that this gdb has."""
+
+    def __init__(self) -> None:
+        self.trace: Trace | None = None
+
+    def start(self, wishes: Wishes, path: Path | None, timeout_s: float) -> Trace:
+        """Begin a new trace; the one before is forgotten. Raises: `LmbError`."""
+        if self.trace is not None and self.trace.running:
+            raise UsageError("a trace is running: end it with `lmb-trace stop` first")
+        if wishes.lockstep and wishes.only:
+            raise UsageError("--lockstep needs every operation: leave --only out")
+        known = {op for table in OPERATIONS.values() for op in table} | {"init"}
+        for op in wishes.only:
+            if op not in known:
+                raise UsageError(f"unknown operation {op[:40]!r}: there are {', '.join(sorted(known))}")
+        self.trace = SESSION.trace = Trace(wishes, path, timeout_s)
+        return self.trace
+
+    def require(self) -> Trace:
+        """Return the trace. Raises: `NotReadyError` where there is none."""
+        if self.trace is None:
+            raise NotReadyError("nothing was traced yet: begin with `lmb-trace start`")
+        return self.trace
+
+    def stop(self) -> Trace:
+        """End the running trace. Raises: `NotReadyError` where none is running."""
+        trace = self.require()
+        if not trace.running:
+            raise NotReadyError("no trace is running: it has ended by itself, or was never started")
+        with contextlib.suppress(LmbError):
+            require_stopped()
+        trace.finish()
+        return trace
+
+
+HOLDER = Holder()

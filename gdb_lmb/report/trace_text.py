@@ -1,0 +1,103 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Records of a trace for people and as JSON: one line each, and which of them are asked for."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from gdb_lmb.errors import UsageError
+from gdb_lmb.region import Range
+from gdb_lmb.report.divergence import place, symbols_json
+from gdb_lmb.report.table import table
+from gdb_lmb.report.trace_file import record_json
+from gdb_lmb.trace import Record, Symbol
+from gdb_lmb.trace.lockstep import result_text
+from gdb_lmb.trace.owners import function_of, owner_pc
+
+SHOW_SCHEMA = "gdb-lmb/trace-show/1"
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """Which records to show: the last `last` of those with a caller like `caller` and a range that meets `within`."""
+
+    last: int | None = None
+    caller: re.Pattern[str] | None = None
+    within: Range | None = None
+
+    def of(self, records: Sequence[Record], symbols: Mapping[int, Symbol]) -> list[Record]:
+        """Return the records that are wanted, in their order."""
+        found = [record for record in records if self._fits(record, symbols)]
+        return found if self.last is None else found[len(found) - min(self.last, len(found)) :]
+
+    def _fits(self, record: Record, symbols: Mapping[int, Symbol]) -> bool:
+        if self.caller is not None and not any(self.caller.search(place(pc, symbols)) for pc in record.callers):
+            return False
+        if self.within is None:
+            return True
+        touched = touched_range(record)
+        return touched is not None and touched[0] < self.within[1] and self.within[0] < touched[1]
+
+
+def touched_range(record: Record) -> Range | None:
+    """Return the physical range that an operation was about, None where it was about none or failed to get one."""
+    operation = record.operation
+    if not operation.size or operation.op == "init":
+        return None
+    base = operation.base
+    if "alloc" in operation.op:
+        if record.result is None or record.result <= 0:
+            return None
+        base = record.result
+    return base, base + operation.size
+
+
+def parse_range(text: str) -> Range:
+    """Read "A-B", two addresses: [A, B). Raises: `UsageError`."""
+    low, dash, high = text.partition("-")
+    try:
+        found = int(low, 0), int(high, 0)
+    except ValueError:
+        found = (0, 0)
+    if not dash or not 0 <= found[0] < found[1]:
+        raise UsageError(f"{text[:80]!r} is no range: give two addresses, 0x1000-0x2000")
+    return found
+
+
+def parse_caller(text: str) -> re.Pattern[str]:
+    """Read a regular expression for callers. Raises: `UsageError`."""
+    try:
+        return re.compile(text)
+    except re.error as error:
+        raise UsageError(f"{text[:80]!r} is no regular expression: {error}") from None
+
+
+def trace_table(records: Sequence[Record], symbols: Mapping[int, Symbol], layout: str) -> str:
+    """Return one row for each record: number, call, result, the first caller outside the allocator, the phase."""
+    if not records:
+        return "no operation"
+    rows = [
+        [str(record.seq), str(record.operation), result_text(record.result), _owner(record, symbols, layout),
+         record.phase or "-"]
+        for record in records
+    ]  # fmt: skip
+    return "\n".join(table(rows, ["#", "operation", "result", "caller", "in the boot"], right=("#", "result")))
+
+
+def _owner(record: Record, symbols: Mapping[int, Symbol], layout: str) -> str:
+    pc = owner_pc(record, function_of(symbols), layout)
+    return "-" if pc is None else place(pc, symbols)
+
+
+def trace_json(records: Sequence[Record], symbols: Mapping[int, Symbol], layout: str, total: int) -> dict[str, Any]:
+    """Return the records as JSON values of schema `gdb-lmb/trace-show/1`; `total` is how many there are in all."""
+    return {
+        "schema": SHOW_SCHEMA,
+        "layout": layout,
+        "total": total,
+        "records": [record_json(record) for record in records],
+        "symbols": symbols_json({pc: None for record in records for pc in record.callers}, symbols),
+    }
