@@ -31,6 +31,7 @@ _AFTERMATH_S = 1.0
 # A console record that is just ">" with nothing after it is gdb asking for more lines.
 _PROMPT_S = 1.0
 _INTERRUPT_S = 3.0
+_INTERRUPTS = 3
 _FIRST_TOKEN = 10_000_000
 
 
@@ -136,9 +137,11 @@ class Mi:
             return True
         # While gdb waits in the foreground only a signal reaches it; after `continue &` only a command does.
         if not background:
-            self._signal(signal.SIGINT)
-            if self.wait_stopped(_INTERRUPT_S, sink):
-                return True
+            # gdb loses one that comes while it looks at a stop of the guest in Python.
+            for _ in range(_INTERRUPTS):
+                self._signal(signal.SIGINT)
+                if self.wait_stopped(_INTERRUPT_S / _INTERRUPTS, sink):
+                    return True
         self.execute("-exec-interrupt --all", _INTERRUPT_S, sink)
         return self.wait_stopped(_INTERRUPT_S, sink)
 

@@ -58,7 +58,7 @@ class GuestSession(Session):
             raise UsageError(f"cannot read {kernel}: no such file")
         self._options = options or QemuOptions()
         _, gdb_path = find_programs(machine_of(elf, self._options.arch), self._options.binary, gdb)
-        self._unpacked = symbols is None
+        self._plain = self._unpacked = symbols is None
         super().__init__(timeout_s, notice)
         with contextlib.ExitStack() as undo:
             undo.callback(self.close)
@@ -86,6 +86,11 @@ class GuestSession(Session):
         self._connect()
         return super().command(text, sink, timeout_s)
 
+    @property
+    def default_symbol(self) -> str:
+        """Return where a run ends unless another place is given."""
+        return DEFAULT_SYMBOL if self._plain else STOCK_SYMBOL
+
     def run_until(self, where: str | None = None, timeout_s: float | None = None) -> Stop:
         """Run the guest until `where` (a symbol, FILE:LINE or *ADDRESS; `lmb_ready` if None).
 
@@ -93,9 +98,8 @@ class GuestSession(Session):
         or takes longer than `timeout_s` seconds.
         """
         limit_s = timeout_s or self.timeout_s
-        place = where if where is not None else DEFAULT_SYMBOL if self._unpacked else STOCK_SYMBOL
-        if not self._unpacked:
-            self._unpack(limit_s)
+        place = where if where is not None else self.default_symbol
+        self.unpack(limit_s)
         target = self._insert_breakpoint(place, by_default=where is None)
         # `panic_halt` comes after the message is out; a plain panic() has still to print it.
         panics = {}
@@ -104,8 +108,33 @@ class GuestSession(Session):
             if number is not None:
                 panics[number] = name
                 break
-        self._connect()
         what = printable(place, 80)
+        stop, reached = self._continue(what, limit_s)
+        self._delete_breakpoints([target, *panics])
+        if stop.breakpoint == target:
+            return stop
+        raise NotReachedError(self._why_not(what, stop, panics, reached, limit_s), self.console())
+
+    def run_on(self, what: str, timeout_s: float | None = None) -> str | None:
+        """Let the guest run until it stops by itself; return why it does not run any more where that is not so.
+
+        `what` is what it should get to, for messages. Raises: InfrastructureError.
+        """
+        limit_s = timeout_s or self.timeout_s
+        stop, stopped = self._continue(what, limit_s)
+        if stopped and stop.signal != "SIGQUIT" and (not stop.signal or stop.breakpoint):
+            return None
+        return self._why_not(what, stop, {}, stopped, limit_s)
+
+    def let_print(self) -> None:
+        """Let a guest that called panic() print why."""
+        self.mi.execute("-exec-continue", STEP_S, ignore)
+        self.mi.wait_stopped(_PANIC_PRINTS_S)
+        self.mi.interrupt()
+
+    def _continue(self, what: str, limit_s: float) -> tuple[Stop, bool]:
+        """Let the guest run; return where it stopped, and whether it did so by itself."""
+        self._connect()
         self._announce(what, limit_s)
         reply = self.mi.execute("-exec-continue", STEP_S, ignore)
         if reply.kind != "running":
@@ -120,13 +149,16 @@ class GuestSession(Session):
         stop = self.mi.last_stop
         if stop is None or not self.mi.connected:
             raise InfrastructureError("QEMU closed the connection")
-        self._delete_breakpoints([target, *panics])
-        if stop.breakpoint == target:
-            return stop
-        raise NotReachedError(self._why_not(what, stop, panics, reached, limit_s), self.console())
+        return stop, reached
 
-    def _unpack(self, limit_s: float) -> None:
-        """Let a bzImage or Image get to where it will stay, and put gdb's symbols there."""
+    def unpack(self, timeout_s: float | None = None) -> None:
+        """Let a bzImage or Image get to where it will stay, and put gdb's symbols there; an ELF is there already.
+
+        Raises: NotReachedError where that does not come.
+        """
+        if self._unpacked:
+            return
+        limit_s = timeout_s or self.timeout_s
         try:
             self.command(f"lmb-attach --wait --timeout {limit_s:g}", ignore, limit_s + STEP_S)
         except CommandError as error:
@@ -137,9 +169,7 @@ class GuestSession(Session):
         """Say in one line why the guest is where it is and not at `what`."""
         if stop.breakpoint in panics:
             if panics[stop.breakpoint] == "panic":
-                self.mi.execute("-exec-continue", STEP_S, ignore)
-                self.mi.wait_stopped(_PANIC_PRINTS_S)
-                self.mi.interrupt()
+                self.let_print()
             return f"the guest panicked before it reached {what}"
         if stop.signal == "SIGQUIT":
             return f"the guest reset (triple fault?) or powered off before it reached {what}, in {stop.place()}"
