@@ -9,7 +9,7 @@ import sys
 from collections.abc import Sequence
 
 from gdb_lmb import __version__
-from gdb_lmb.cli import attach, core, export, interactive, replay, run
+from gdb_lmb.cli import attach, core, export, interactive, replay, run, trace
 from gdb_lmb.cli.common import STATUSES, SplitParser, discard, say
 from gdb_lmb.errors import GuestError, LmbError, UsageError
 from gdb_lmb.runner.base import NotReachedError
@@ -27,7 +27,7 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"gdb-lmb {__version__}")
     commands = parser.add_subparsers(title="commands", dest="command_name", metavar="COMMAND", required=True)
-    for room in (run, attach, core, interactive, replay, export):
+    for room in (run, trace, attach, core, interactive, replay, export):
         room.add_parser(commands)
     return parser
 

@@ -1,0 +1,110 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""`gdb-lmb trace`: boot a kernel and record every call of its early allocator, beside the model if wanted."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+from typing import Any
+
+from gdb_lmb.cli.boot import add_boot_options, booted
+from gdb_lmb.cli.common import STATUSES, Subparsers, add_gdb_options, progress, say, show
+from gdb_lmb.errors import InfrastructureError, UsageError
+from gdb_lmb.runner.base import ignore
+from gdb_lmb.runner.session import GuestSession, NotReachedError
+from gdb_lmb.runner.text import printable
+from gdb_lmb.runner.verdict import ExitStatus
+
+_DESCRIPTION = """\
+Boot KERNEL in QEMU and record every operation of its early allocator, with arguments, result and callers, from
+the first instruction to the hand-over. With --lockstep the reference model runs beside the kernel, and the boot
+ends with a report at the first operation after which they differ.
+"""
+_EXAMPLES = """\
+examples:
+  gdb-lmb trace vmlinux -o boot.jsonl
+  gdb-lmb trace debian:6.1-cloud-amd64 --memory 512M --lockstep -o boot.jsonl
+  gdb-lmb replay boot.jsonl
+"""
+_HAND_OVER = "the hand-over"
+
+
+def add_parser(commands: Subparsers) -> None:
+    """Add this command to the command line."""
+    parser = commands.add_parser(
+        "trace",
+        help="boot a kernel in QEMU and record every operation of its allocator",
+        description=_DESCRIPTION,
+        epilog=f"{_EXAMPLES}\n{STATUSES}",
+        usage="gdb-lmb trace KERNEL [-o FILE] [--lockstep] [options]",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    add_boot_options(parser)
+    parser.add_argument("-o", "--output", metavar="FILE", type=Path, help="the trace, schema gdb-lmb/trace/1")
+    parser.add_argument("--lockstep", action="store_true", help="compare with the reference model after each operation")
+    parser.add_argument("--every", metavar="N", type=int, help="with --lockstep: compare after every N operations only")
+    parser.add_argument("--until", metavar="SYMBOL", help=f"where to end (default: {_HAND_OVER})")
+    add_gdb_options(parser)
+    parser.set_defaults(run=_run)
+
+
+def _run(arguments: argparse.Namespace) -> ExitStatus:
+    """Boot, record, and return the status."""
+    if arguments.output is None and not arguments.lockstep:
+        raise UsageError("nothing to do: give -o FILE for the trace, or --lockstep")
+    until = arguments.until or _HAND_OVER
+    with booted(arguments) as guest:
+        progress(f"booting {arguments.kernel}, tracing to {until}")
+        guest.unpack()
+        guest.command(_start(arguments), ignore)
+        why_not = guest.run_on(until)
+        status = _status(guest)
+        if status["running"]:
+            guest.command("lmb-trace stop", ignore)
+        guest.command("lmb-trace status", show)
+        if status["divergence"] is None and not status["complete"]:
+            if why_not is None:
+                guest.let_print()
+                why_not = f"{status['ended']}, before it came to {until}"
+            raise NotReachedError(why_not, guest.console())
+        if not arguments.lockstep:
+            return ExitStatus.CLEAN
+        verdict = guest.verdict()
+        if verdict.exit_status is not ExitStatus.CLEAN:
+            say(verdict.in_words())
+        return verdict.exit_status
+
+
+def _start(arguments: argparse.Namespace) -> str:
+    """Return the command that begins the trace."""
+    words = ["lmb-trace", "start"]
+    if arguments.lockstep:
+        words.append("--lockstep")
+    if arguments.every is not None:
+        words += ["--every", str(arguments.every)]
+    if arguments.until is not None:
+        words += ["--until", _quoted(arguments.until)]
+    if arguments.output is not None:
+        words += ["-o", _quoted(str(arguments.output.absolute()))]
+    return " ".join(words)
+
+
+def _quoted(text: str) -> str:
+    """Return one word for gdb's way of taking an argument apart."""
+    if "\n" in text:
+        raise UsageError(f"{printable(text, 80)!r} has several lines")
+    escaped = text.replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{escaped}"'
+
+
+def _status(guest: GuestSession) -> dict[str, Any]:
+    # What was said when the trace ended may come with it.
+    output = guest.command("lmb-trace status --json")
+    try:
+        status = json.loads(output[output.find('{"schema"') :])
+    except ValueError as error:
+        raise InfrastructureError(f"no status of the trace from gdb: {printable(output, 200)}") from error
+    if not isinstance(status, dict) or status.get("schema") != "gdb-lmb/trace-status/1":
+        raise InfrastructureError(f"no status of the trace from gdb: {printable(output, 200)}")
+    return status
