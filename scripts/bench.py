@@ -15,6 +15,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import bench_trace
 from tabulate import tabulate
 
 from gdb_lmb.runner.qemu import QemuOptions
@@ -75,6 +76,7 @@ def run() -> dict[str, Any]:
     figures["growth"] = cost[1] / cost[0]
     figures["bytes_per_entry"] = large["peak_bytes"] / large["entries"]
     figures["import_ms"] = fixed["import_s"] * 1e3
+    figures["trace"] = bench_trace.run()
     figures["ratio"] = large["plain_per_entry"] / (large["lmb_check"] / large["entries"])
     return figures
 
@@ -91,12 +93,13 @@ def main() -> int:
         return 0
     if options.json:
         Path(options.json).write_text(json.dumps(figures, indent=1) + "\n")
-    print(table(figures))
+    text = f"{table(figures)}\n\n{bench_trace.table(figures['trace'])}"
+    print(text)
     if options.write_readme:
         readme = ROOT / "README.md"
-        block = f"<!-- bench -->\n{table(figures)}\n<!-- /bench -->"
-        text = re.sub(r"<!-- bench -->.*?<!-- /bench -->", lambda _: block, readme.read_text(), flags=re.S)
-        readme.write_text(text)
+        block = f"<!-- bench -->\n{text}\n<!-- /bench -->"
+        whole = re.sub(r"<!-- bench -->.*?<!-- /bench -->", lambda _: block, readme.read_text(), flags=re.S)
+        readme.write_text(whole)
     return 0
 
 
