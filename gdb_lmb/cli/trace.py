@@ -53,6 +53,8 @@ def _run(arguments: argparse.Namespace) -> ExitStatus:
     """Boot, record, and return the status."""
     if arguments.output is None and not arguments.lockstep:
         raise UsageError("nothing to do: give -o FILE for the trace, or --lockstep")
+    if arguments.kvm:
+        raise UsageError("leave --kvm out: the breakpoints of a trace need TCG")
     until = arguments.until or _HAND_OVER
     with booted(arguments) as guest:
         progress(f"booting {arguments.kernel}, tracing to {until}")
