@@ -402,6 +402,7 @@ def test_without_a_trace_there_is_nothing_to_show(fixture_kernel: Path) -> None:
         (["--until", "lmb_ready"], 0, "20 operations recorded, until the guest has reached lmb_ready"),
         (["--lockstep", "--append", "lmb.fault=overlap@9"], 1, "kernel and model differ: 10 operations"),
         (["--lockstep", "--append", "lmb.fault=no-such-fault"], 3, "the guest is in panic()"),
+        (["--kvm"], 2, "leave --kvm out"),
         (["--until", "no_such_symbol"], 2, "cannot trace until no_such_symbol"),
         (["--lockstep", "--timeout", "0.2", "--append", "lmb.scenario=random"], 3, "did not reach the hand-over"),
     ],
