@@ -82,9 +82,10 @@ def test_a_sound_boot_agrees_with_the_model_after_each_operation(kernel: Path, a
         status = traced(guest, f"--lockstep -o {path}")
         assert status["divergence"] is None and status["compared"] and status["complete"]
         assert status["ended"] == "the allocator has handed over"
-        # Nothing but what the kernel itself counted, and no more than two stops for each.
+        # Nothing but what the kernel itself counted.
         assert status["records"] == int(guest.command("output lmb_log.nr"))
-        assert status["stops"] <= 2 * status["records"] + len(guest.command("info symbol panic").splitlines()) + 12
+        # Two for each; QEMU tells of the same breakpoint twice now and then.
+        assert status["records"] < status["stops"] <= 2 * status["records"] + 3
         assert no_breakpoint_is_left(guest) and settings(guest) == before
         assert guest.verdict().exit_status == 0
         guest.command(f"lmb-trace save {tmp_path}/log.jsonl --from-log")

@@ -60,7 +60,8 @@ def test_a_whole_boot_agrees_with_the_model(
         guest.run_on("the hand-over")
         status = status_of(guest)
         assert status["divergence"] is None and status["compared"] and status["complete"], status
-        assert status["stops"] <= 2 * status["records"] + 20
+        # Two for each; QEMU tells of the same breakpoint twice now and then.
+        assert status["records"] < status["stops"] <= 2 * status["records"] + 3
         assert guest.command("maint info breakpoints").strip() == "No breakpoints or watchpoints."
         assert guest.verdict().exit_status == 0
         # What lmb-check finds at the same stop has nothing to do with the model.

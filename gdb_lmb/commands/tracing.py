@@ -91,7 +91,7 @@ class Trace:
 
     @property
     def stops(self) -> int:
-        """Return how often the guest was stopped for this trace."""
+        """Return how often the guest was stopped at calls and their returns."""
         return self._tracer.stops
 
     def _stopped(self, _event: gdb.Event) -> None:

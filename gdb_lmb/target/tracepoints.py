@@ -98,12 +98,11 @@ class Tracer:
         self._entries: list[tuple[Point, _Breakpoint]] = []
         self._passing: list[_Breakpoint] = []
         self._returns: dict[int, _Breakpoint] = {}
-        self._crowded: set[int] = set()
         self._before: dict[str, object] = {}
         self.current: Call | None = None
         self.last: gdb.Breakpoint | None = None
         self.interrupted = False
-        self.stops = self.nested = self.strays = 0
+        self.stops = self.passed = self.nested = self.strays = 0
 
     def start(self) -> None:
         """Set the breakpoints and gdb's settings. Raises: `gdb.error`."""
@@ -166,10 +165,13 @@ class Tracer:
         return work
 
     def _await(self, address: int) -> None:
-        """See that the return to `address` is noticed; each place of return keeps its breakpoint."""
+        """See that the return to `address` is noticed; each place of return keeps its breakpoint.
+
+        It is on only while a return is due: other code may jump there, and a stop costs far more than a switch.
+        """
         if address not in self._returns:
             self._returns[address] = _Breakpoint(self, address, self._return(address))
-        elif address in self._crowded:
+        else:
             self._returns[address].enabled = True
 
     def _return(self, address: int) -> Callable[[], bool]:
@@ -181,8 +183,7 @@ class Tracer:
                 self._stray(address)
                 return False
             self.current = None
-            if address in self._crowded:
-                self._returns[address].enabled = False
+            self._returns[address].enabled = False
             self._switch(call.point, True)
             returns = call.point.returns
             return self._listener.returned(call, None if returns is None else returns.of(registers.result))
@@ -190,9 +191,8 @@ class Tracer:
         return work
 
     def _stray(self, address: int) -> None:
-        """Take a stop that was no return: other code comes by there too, so only look when a return is due."""
+        """Take a stop that was no return: other code comes by there too."""
         self.strays += 1
-        self._crowded.add(address)
         if self.current is None or self.current.callers[0] != address:
             self._returns[address].enabled = False
 
@@ -204,7 +204,7 @@ class Tracer:
 
     def _passage(self, place: Place) -> Callable[[], bool]:
         def work() -> bool:
-            self.stops += 1
+            self.passed += 1
             return self._listener.reached(place)
 
         return work
