@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import json
 import re
-import struct
 import subprocess
 from pathlib import Path
 
@@ -24,6 +23,7 @@ from gdb_lmb.runner.core import CoreSession
 from gdb_lmb.runner.qemu import QemuOptions
 from gdb_lmb.runner.session import CommandError, GuestSession, NotReachedError
 from gdb_lmb.runner.stock import KernelFiles, find_kernel
+from tests.initramfs import SPIN_VA, write_initrd
 from tests.stock import console_of, faults, last_dump, plain_read, shown
 
 pytestmark = pytest.mark.stock
@@ -244,35 +244,14 @@ def test_an_image_of_ones_own(kernel: KernelFiles, capfd: pytest.CaptureFixture[
     assert main([*words, "vax"]) == 2
 
 
-USER_VA = 0x400000
-
-
-def init_that_spins() -> bytes:
-    """Return an initial RAM disk whose /init is one instruction, a branch to itself, at `USER_VA` + 0x78."""
-    ident = b"\x7fELF\2\1\1" + bytes(9)
-    header = ident + struct.pack("<HHIQQQIHHHHHH", 2, 183, 1, USER_VA + 0x78, 64, 0, 0, 64, 56, 1, 0, 0, 0)
-    elf = (
-        header + struct.pack("<IIQQQQQQ", 1, 5, 0, USER_VA, USER_VA, 0x7C, 0x7C, 0x1000) + struct.pack("<I", 0x14000000)
-    )
-
-    def member(name: bytes, content: bytes, mode: int) -> bytes:
-        fields = (1, mode, 0, 0, 1, 0, len(content), 0, 0, 0, 0, len(name) + 1, 0)
-        start = b"070701" + b"".join(b"%08X" % field for field in fields) + name + b"\0"
-        start += bytes(-len(start) % 4)
-        return start + content + bytes(-len(content) % 4)
-
-    return member(b"init", elf, 0o100755) + member(b"TRAILER!!!", b"", 0)
-
-
 def test_in_user_mode_with_the_kernels_pages_unmapped(kernel: KernelFiles, tmp_path: Path) -> None:
-    initrd = tmp_path / "initrd"
-    initrd.write_bytes(init_that_spins())
+    initrd = write_initrd(tmp_path / "initrd", "aarch64")
     options = QemuOptions(append=CONSOLE, memory="512M", initrd=initrd, arguments=SMALL)
     with GuestSession(kernel.image, options, symbols=kernel.vmlinux, timeout_s=120) as guest:
         guest.run_until("kernel_init")
         memblock = linked(guest, "memblock")
         voffset = int(guest.command('printf "%lu", kimage_voffset'))
-        guest.command(f"hbreak *{USER_VA + 0x78:#x}")
+        guest.command(f"hbreak *{SPIN_VA:#x}")
         guest.command("continue")
         assert "isolation forced ON by KASLR" in console_of(guest)
         with pytest.raises(CommandError, match="Cannot access memory"):
