@@ -24,7 +24,7 @@ from gdb_lmb.runner.qemu import QemuOptions
 from gdb_lmb.runner.session import CommandError, GuestSession, NotReachedError
 from gdb_lmb.runner.stock import KernelFiles, find_kernel
 from tests.initramfs import SPIN_VA, write_initrd
-from tests.stock import console_of, faults, last_dump, plain_read, shown
+from tests.stock import Rows, console_of, faults, last_dump, plain_read, shown
 
 pytestmark = pytest.mark.stock
 
@@ -72,16 +72,14 @@ def linked(guest: GuestSession, name: str) -> int:
     return int(guest.command(f'printf "%lu", (unsigned long)&{name}'))
 
 
-def read_physically(
-    guest: GuestSession, address: int, voffset: int = LINKED - IMAGE
-) -> dict[str, list[tuple[int, int, int]]]:
+def read_physically(guest: GuestSession, address: int, voffset: int = LINKED - IMAGE) -> dict[str, Rows]:
     """Read both arrays with gdb's own expressions while QEMU's stub takes every address for a physical one.
 
     `address` is memblock's; the arrays' pointers are `voffset` more than their physical addresses.
     """
     guest.command("maintenance packet Qqemu.PhyMemMode:1")
     try:
-        out = {}
+        out: dict[str, Rows] = {}
         place = f"((struct memblock *){address})"
         for name in ("memory", "reserved"):
             count = int(guest.command(f'printf "%lu", {place}->{name}.cnt'))
@@ -89,9 +87,9 @@ def read_physically(
             out[name] = []
             for at in range(count):
                 region = f"((struct memblock_region *){first - voffset})[{at}]"
-                text = guest.command(f'printf "%lu %lu %u", {region}.base, {region}.size, (unsigned){region}.flags')
-                base, size, flags = map(int, text.split())
-                out[name].append((base, size, flags))
+                fields = f"{region}.base, {region}.size, (unsigned){region}.flags, {region}.nid"
+                base, size, flags, nid = map(int, guest.command(f'printf "%lu %lu %u %d", {fields}').split())
+                out[name].append((base, size, flags, nid))
         return out
     finally:
         guest.command("maintenance packet Qqemu.PhyMemMode:0")
@@ -184,7 +182,7 @@ def test_pointers_into_the_linear_map(kernel: KernelFiles, words: tuple[str, ...
         # A free page, which the kernel has mapped; copied there, a list must read the same.
         page = RAM + (256 << 20)
         before = shown(guest)
-        assert not any(base <= page < base + size for base, size, _ in before["reserved"])
+        assert not any(base <= page < base + size for base, size, _, _ in before["reserved"])
         guest.command(f"set var $va = (unsigned long){page} - memstart_addr - (1UL << 52)")
         count = len(before["reserved"])
         guest.command(f"print *((struct memblock_region *)$va)@{count} = *memblock.reserved.regions@{count}")
