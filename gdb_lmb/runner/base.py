@@ -138,7 +138,8 @@ class Session:
     def _open(self, program: Path, gdb: str) -> None:
         """Start `gdb` on `program` with the lmb commands."""
         self._mi = start_gdb(self._folder, gdb)
-        open_program(self.mi, program, self._folder.path, STEP_S)
+        # Half a gigabyte of debug information may take gdb a minute on a busy machine.
+        open_program(self.mi, program, self._folder.path, max(STEP_S, self.timeout_s))
         load_extension(self.mi, STEP_S)
 
 

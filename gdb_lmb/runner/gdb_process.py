@@ -10,6 +10,7 @@ from pathlib import Path
 
 import gdb_lmb
 from gdb_lmb.errors import InfrastructureError, UsageError
+from gdb_lmb.runner.index_cache import index_folder
 from gdb_lmb.runner.mi import Mi
 from gdb_lmb.runner.mi_records import Reply
 from gdb_lmb.runner.process import RunFolder
@@ -78,6 +79,11 @@ def open_program(mi: Mi, program: Path, folder: Path, timeout_s: float) -> None:
 
     Raises: UsageError if gdb cannot.
     """
+    index = index_folder(program)
+    if index is not None:
+        # An older gdb lacks the second, and then keeps none.
+        for setting in (f"directory {plain_name(index, folder / 'index')}", "enabled on"):
+            mi.execute(f"-gdb-set index-cache {setting}", timeout_s)
     name = plain_name(program, folder / "program")
     reply = mi.execute(f"-file-exec-and-symbols {name}", timeout_s)
     if reply.kind != "done":
