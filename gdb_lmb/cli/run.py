@@ -20,8 +20,8 @@ from gdb_lmb.runner.verdict import ExitStatus
 
 _DESCRIPTION = f"""\
 Boot KERNEL (an ELF with symbols) in QEMU, stop it at a symbol, and run gdb commands there.
-Each word after -- is one gdb command (default: {", ".join(DEFAULT_COMMANDS)}). Nothing of the run is left behind but, in the cache,
-gdb's index of a large program.
+Each word after -- is one gdb command (default: {", ".join(DEFAULT_COMMANDS)}).
+Nothing of the run is left behind but, in the cache, gdb's index of a large program.
 """
 _EXAMPLES = """\
 examples:

@@ -96,6 +96,15 @@ def bytes_in_file(path: Path, va: int, size: int) -> Identity | None:
     return None
 
 
+def first_bytes(path: Path, size: int) -> bytes:
+    """Return the first bytes of the program's file, fewer where it has no `size`."""
+    try:
+        with path.open("rb") as file:
+            return file.read(size)
+    except OSError:
+        return b""
+
+
 def text_in_file(path: Path, text: bytes) -> bool:
     """Tell whether the program's loaded data hold `text`."""
     try:

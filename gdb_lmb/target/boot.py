@@ -22,6 +22,12 @@ from gdb_lmb.target.place import place
 SLICE_S = 0.02
 """How long the guest runs between two looks, in seconds: unpacking takes ten times that."""
 
+RESET_S = 0.5
+"""How long a guest at reset runs before all RAM is searched, in seconds: its firmware comes first."""
+
+SEARCH_RATIO = 10
+"""How many times as long as a search takes the guest runs before the next one: much RAM has many places."""
+
 MAX_SLICE_S = 0.1
 """How long at most, where a look takes longer than that: much RAM has many places to look at."""
 
@@ -35,21 +41,28 @@ def run_to_entry(kernel: Kernel, timeout_s: float) -> Placement:
     if current_dump() is not None:
         raise UsageError("this is a dump: nothing in it can be run, leave --wait out")
     deadline = time.monotonic() + timeout_s
+    search_at = 0.0
     while True:
         looked_at = time.monotonic()
         cpu = kernel.arch.selected_cpu()
         placement, running = None, False
         with physical_memory() as physical:
             memory = BoundedMemory(physical)
-            with contextlib.suppress(NotReadyError):
-                placement = place(kernel, memory, cpu)
-                kernel.arch.require_running(kernel, placement, cpu)
-                running = placement.settled
-            if placement is not None and running:
-                return placement
-            target = kernel.arch.way_point(kernel, placement, memory, cpu)
+            target = kernel.arch.quick_way_point(kernel, memory, cpu)
+            if not search_at and kernel.arch.nothing_yet(kernel, memory, cpu):
+                search_at = looked_at + RESET_S
+            if target is None and looked_at >= search_at:
+                with contextlib.suppress(NotReadyError):
+                    placement = place(kernel, memory, cpu)
+                    kernel.arch.require_running(kernel, placement, cpu)
+                    running = placement.settled
+                if placement is not None and running:
+                    return placement
+                target = kernel.arch.way_point(kernel, placement, memory, cpu)
+                search_at = time.monotonic() + SEARCH_RATIO * (time.monotonic() - looked_at)
         if target is not None:
             _run_to(target, deadline)
+            search_at = looked_at
             continue
         if time.monotonic() > deadline:
             raise GuestError(f"no kernel of the build of {kernel.own_file.name} came up within {timeout_s:g} s")

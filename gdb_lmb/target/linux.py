@@ -51,8 +51,8 @@ class Kernel:
         return self.init[0] <= va < self.init[1] and self.word(memory, "system_state", 4) >= FREEING_INITMEM
 
 
-_KERNELS: dict[tuple[str, int], Kernel] = {}
-"""What was worked out for a program, by its file."""
+_KERNELS: dict[tuple[str, int, int], Kernel] = {}
+"""What was worked out for a program, by its file: as linked, and so wherever its symbols stand."""
 
 
 def find_kernel() -> Kernel | None:
@@ -60,10 +60,14 @@ def find_kernel() -> Kernel | None:
     symbol = lookup("memblock")
     if symbol is None or symbol.symtab is None:
         return None
-    filename = symbol.symtab.objfile.filename
-    key = (filename, id(symbol.symtab.objfile))
+    path = Path(symbol.symtab.objfile.filename)
+    try:
+        status = path.stat()
+    except OSError as error:
+        raise LayoutError(f"cannot read {path}, which gdb has its symbols from: {error.strerror}") from None
+    key = (str(path), status.st_mtime_ns, status.st_size)
     if key not in _KERNELS:
-        _KERNELS[key] = _read_kernel(symbol, Path(filename))
+        _KERNELS[key] = _read_kernel(symbol, path)
     return _KERNELS[key]
 
 

@@ -26,13 +26,15 @@ if TYPE_CHECKING:
 class Cpu:
     """The selected CPU: program counter, whether paging is on, and the physical addresses of its page tables.
 
-    What gdb has no register for is None or empty. Taken before reads become physical: gdb looks at code and
+    `general` are its general registers, the stack pointer first, where they may tell of a kernel to come. What
+    gdb has no register for is None or empty. Taken before reads become physical: gdb looks at code and
     stack to make a frame, and keeps what it saw.
     """
 
     pc: int
     paging: bool | None = None
     tables: tuple[int, ...] = ()
+    general: tuple[int, ...] = ()
 
 
 class Architecture(ABC):
@@ -81,6 +83,14 @@ class Architecture(ABC):
 
         Raises: `NotReadyError` where it has not got to the kernel.
         """
+
+    def nothing_yet(self, kernel: Kernel, memory: Memory, cpu: Cpu) -> bool:
+        """Tell whether a look at the CPU is enough to know that no kernel is in memory."""
+        return False
+
+    def quick_way_point(self, kernel: Kernel, memory: Memory, cpu: Cpu) -> int | None:
+        """Return what `way_point()` returns where a few requests tell: a search of all RAM takes thousands."""
+        return None
 
     @abstractmethod
     def way_point(self, kernel: Kernel, placement: Placement | None, memory: Memory, cpu: Cpu) -> int | None:

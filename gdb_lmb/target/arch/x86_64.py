@@ -7,6 +7,8 @@ jumps to the first. Mirrors arch/x86/boot/compressed/misc.c and arch/x86/kernel/
 
 from __future__ import annotations
 
+import contextlib
+import struct
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -20,16 +22,17 @@ from gdb_lmb.address import (
     Placement,
     TranslatedMemory,
     find_physically,
+    first_match,
     x86_deltas,
 )
-from gdb_lmb.errors import LayoutError, NotReadyError
-from gdb_lmb.layout.program_file import bytes_in_file
+from gdb_lmb.errors import LayoutError, NotReadyError, ReadError
+from gdb_lmb.layout.program_file import bytes_in_file, first_bytes
 from gdb_lmb.memory import BoundedMemory, Memory
 from gdb_lmb.region import FirmwareMap
 from gdb_lmb.target.arch.base import Architecture, Cpu, word_at
 from gdb_lmb.target.core import current_dump
 from gdb_lmb.target.firmware import read_e820
-from gdb_lmb.target.ram import physical_limit
+from gdb_lmb.target.ram import MAX_PHYSICAL_BYTES, physical_limit
 from gdb_lmb.target.registers import current_pc, register
 
 if TYPE_CHECKING:
@@ -40,6 +43,12 @@ _PAGING = 1 << 31
 _USER_END = 1 << 47
 _KASLR_BYTES = 1 << 30
 """`KERNEL_IMAGE_SIZE`: how far KASLR moves the image at most."""
+_RESET_PC = 0xFFF0
+_GENERAL = ("rsp", "rax", "rbx", "rcx", "rdx", "rsi", "rdi", "rbp", *(f"r{number}" for number in range(8, 16)))
+_STACK_BYTES = 16 << 10
+"""`BOOT_STACK_SIZE` of the decompressor with most ways of compression."""
+_HEAD_BYTES = 32
+"""An ELF header as far as its entry point: what follows is of sections, which a stripped file has others of."""
 
 
 class X86(Architecture):
@@ -54,14 +63,20 @@ class X86(Architecture):
         dump = current_dump()
         noted = dump.cpu() if dump is not None else None
         cr0 = register("cr0") if noted is None else noted.cr0
-        return Cpu(current_pc(), None if cr0 is None else bool(cr0 & _PAGING))
+        pc, paging = current_pc(), None if cr0 is None else bool(cr0 & _PAGING)
+        # Only the decompressor, which runs at low addresses, knows more than the kernel's own variables tell.
+        general = tuple(register(name) or 0 for name in _GENERAL) if noted is None and paging and pc < _USER_END else ()
+        return Cpu(pc, paging, general=general)
 
     def base_va(self, image: tuple[int, int]) -> int:
         """Return `__START_KERNEL_map`."""
         return X86_KERNEL_MAP_VA
 
     def deltas(self, kernel: Kernel, cpu: Cpu) -> Iterator[int]:
-        """Yield every step of KASLR within the machine's RAM, 0 first."""
+        """Yield the place whose first instruction the CPU is at, then every step within the machine's RAM, 0 first."""
+        here = cpu.pc - (kernel.entry - X86_KERNEL_MAP_VA)
+        if cpu.pc < _USER_END and not here % X86_ALIGN:
+            yield here
         # Only asked when the last place does not do: how much RAM there is costs a request.
         yield from x86_deltas(kernel.identity.va - X86_KERNEL_MAP_VA, physical_limit())
 
@@ -99,6 +114,31 @@ class X86(Architecture):
         self.require_running(kernel, placement, cpu)
         return Phase.IDENTITY
 
+    def nothing_yet(self, kernel: Kernel, memory: Memory, cpu: Cpu) -> bool:
+        """Tell whether the CPU is at reset, unless QEMU has loaded the ELF itself, which it does unmoved."""
+        linked = kernel.identity.va - X86_KERNEL_MAP_VA
+        at_reset = cpu.paging is False and cpu.pc == _RESET_PC
+        return at_reset and first_match(memory, linked, kernel.identity.data, [0]) is None
+
+    def quick_way_point(self, kernel: Kernel, memory: Memory, cpu: Cpu) -> int | None:
+        """Return the first instruction by what the decompressor's registers and stack tell of where it unpacks to.
+
+        It needs that address until it jumps there. The ELF's first bytes are there from the beginning; when
+        the segments have been moved, the build id is in its place.
+        """
+        head, linked = first_bytes(kernel.own_file, _HEAD_BYTES), kernel.identity.va - kernel.image[0]
+        for output in _unpacked_to(memory, cpu):
+            try:
+                found = memory.read(output, _HEAD_BYTES) == head or (
+                    memory.read(output + linked, len(kernel.identity.data)) == kernel.identity.data
+                )
+            except ReadError:
+                continue
+            target = output + kernel.entry - kernel.image[0]
+            if found and target != cpu.pc:
+                return target
+        return None
+
     def way_point(self, kernel: Kernel, placement: Placement | None, memory: Memory, cpu: Cpu) -> int | None:
         """Return the first instruction, identity-mapped, as soon as the decompressor's output shows where.
 
@@ -111,3 +151,16 @@ class X86(Architecture):
     def firmware(self, kernel: Kernel, memory: TranslatedMemory) -> FirmwareMap | None:
         """Return the kernel's `e820_table`."""
         return read_e820(kernel, memory)
+
+
+def _unpacked_to(memory: Memory, cpu: Cpu) -> Iterator[int]:
+    """Yield where the decompressor may unpack to: every multiple of `X86_ALIGN` among its registers and stack."""
+    words = list(cpu.general)
+    if not words:
+        return
+    with contextlib.suppress(ReadError):
+        raw = memory.read(words[0], _STACK_BYTES)
+        words += struct.unpack(f"<{len(raw) // 8}Q", raw)
+    for word in dict.fromkeys(words):
+        if word and not word % X86_ALIGN and word < MAX_PHYSICAL_BYTES:
+            yield word
