@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from gdb_lmb.errors import GuestError, InfrastructureError, UsageError
-from gdb_lmb.runner.gdb_process import load_extension, open_program, start_gdb
+from gdb_lmb.runner.gdb_process import load_ahead, load_extension, open_program, start_gdb
 from gdb_lmb.runner.mi import Mi, OverdueError, Sink
 from gdb_lmb.runner.mi_records import Reply
 from gdb_lmb.runner.process import RunFolder
@@ -138,6 +138,7 @@ class Session:
     def _open(self, program: Path, gdb: str) -> None:
         """Start `gdb` on `program` with the lmb commands."""
         self._mi = start_gdb(self._folder, gdb)
+        load_ahead(self.mi, STEP_S)
         # Half a gigabyte of debug information may take gdb a minute on a busy machine.
         open_program(self.mi, program, self._folder.path, max(STEP_S, self.timeout_s))
         load_extension(self.mi, STEP_S)

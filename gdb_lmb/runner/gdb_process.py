@@ -90,6 +90,11 @@ def open_program(mi: Mi, program: Path, folder: Path, timeout_s: float) -> None:
         raise UsageError(f"gdb cannot read {program}: {reply.error}")
 
 
+def load_ahead(mi: Mi, timeout_s: float) -> None:
+    """Have gdb's Python import the lmb commands while gdb does something else; `load_extension()` follows."""
+    mi.console(f"source {extension().with_name('load_ahead.py')}", timeout_s)
+
+
 def load_extension(mi: Mi, timeout_s: float) -> None:
     """Load the lmb commands.
 
