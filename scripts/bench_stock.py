@@ -1,0 +1,182 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Where the time of `gdb-lmb run debian:6.1-cloud-amd64` goes: boot, symbol reading, ours.
+
+Each figure comes from one whole run, this program's start and end included:
+
+  boot     QEMU's start and end, and all the time in which the guest runs
+  symbols  gdb's start and end, its reading of the program, its moving of the symbols, each look-up in them
+  ours     all the rest: Python's start, imports, finding the kernel, reading, decoding, checking, printing
+
+Nothing here passes or fails: tests never assert a time.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import re
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parent.parent
+INSIDE = Path(__file__).with_name("bench_stock_gdb.py")
+KERNEL = "debian:6.1-cloud-amd64"
+RUNS = 7
+SYMBOL_COMMANDS = ("-file-exec-and-symbols", "-break-insert")
+
+
+def run_measured(name: str, out: Path, index: Path | None) -> int:
+    """Do what `gdb-lmb run NAME` does, in this process, and write what the parts took to `out`.
+
+    gdb keeps its index in the empty folder `index`, as in a first run, or in the cache where that is None.
+    """
+    from gdb_lmb.cli import main
+    from gdb_lmb.runner import base, gdb_process, process, session
+
+    spent = {"boot": 0.0, "symbols": 0.0}
+
+    def timed(part: str, work: Callable[..., Any]) -> Callable[..., Any]:
+        def wrapped(*words: Any, **named: Any) -> Any:
+            start = time.perf_counter()
+            try:
+                return work(*words, **named)
+            finally:
+                spent[part] += time.perf_counter() - start
+
+        return wrapped
+
+    def start_gdb(*words: Any) -> Any:
+        mi = timed("symbols", gdb_process.start_gdb)(*words)
+        execute, wait = mi.execute, mi.wait_stopped
+        symbols, boot = timed("symbols", execute), timed("boot", wait)
+        mi.execute = lambda command, *rest, **named: (symbols if command.startswith(SYMBOL_COMMANDS) else execute)(
+            command, *rest, **named
+        )
+        # Of a command of ours the stops are within it, and what it takes is told inside gdb.
+        mi.wait_stopped = lambda *rest: boot(*rest) if mi.running else wait(*rest)
+        return mi
+
+    def load_extension(mi: Any, timeout_s: float) -> None:
+        gdb_process.load_extension(mi, timeout_s)
+        mi.console(f"source {INSIDE}", timeout_s)
+
+    def verdict(self: Any) -> Any:
+        for part, seconds in json.loads(self.mi.console("python print_spent()", 60).console).items():
+            spent[part] += seconds
+        return own_verdict(self)
+
+    def end(self: Any) -> None:
+        timed("symbols" if self.name == "gdb" else "boot", own_end)(self)
+
+    own_verdict, own_end = base.Session.verdict, process.Child.end
+    session.Qemu = timed("boot", session.Qemu)  # type: ignore[assignment,misc]
+    base.start_gdb, base.load_extension = start_gdb, load_extension
+    base.Session.verdict, process.Child.end = verdict, end  # type: ignore[method-assign]
+    if index is not None:
+        gdb_process.index_folder = lambda _program: index
+    status = main(["run", name])
+    out.write_text(json.dumps(spent))
+    return status
+
+
+def one_run(name: str, first: bool) -> dict[str, float]:
+    """Run once in a process of its own; return the seconds of each part."""
+    with tempfile.TemporaryDirectory() as folder:
+        out, index = Path(folder) / "spent", Path(folder) / "index"
+        index.mkdir()
+        words = [sys.executable, __file__, "--kernel", name, "--inside", str(out)]
+        # Compiled modules are kept, as Python does unless it is told otherwise.
+        environment = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+        start = time.perf_counter()
+        done = subprocess.run(
+            [*words, *(["--index", str(index)] if first else [])], capture_output=True, text=True, env=environment
+        )
+        whole = time.perf_counter() - start
+        if done.returncode or "lmb-check: clean" not in done.stdout:
+            raise SystemExit(f"bench: gdb-lmb run {name} ended with {done.returncode}: {done.stderr.strip()}")
+        parts: dict[str, float] = json.loads(out.read_text())
+    return {"whole": whole, **parts, "ours": whole - sum(parts.values())}
+
+
+def median_run(runs: list[dict[str, float]]) -> dict[str, float]:
+    """Return the run whose whole is the median, so that its parts still add up."""
+    return sorted(runs, key=lambda run: run["whole"])[len(runs) // 2]
+
+
+def measure(name: str, runs: int) -> dict[str, Any]:
+    """Measure first and later runs, with progress on stderr."""
+    figures: dict[str, Any] = {"schema": "gdb-lmb/bench-stock/1", "kernel": name}
+    for kind, first in (("first", True), ("later", False)):
+        # What is in the page cache, and in gdb's index, belongs to the first of them.
+        one_run(name, first)
+        taken = []
+        for number in range(runs):
+            print(f"bench: {kind} run of {name}, {number + 1} of {runs}", file=sys.stderr)
+            taken.append(one_run(name, first))
+        figures[kind] = median_run(taken)
+    return figures
+
+
+def table(figures: dict[str, Any]) -> str:
+    """Return the README's table and the sentences under it."""
+    from tabulate import tabulate
+
+    headers = ["`gdb-lmb run " + figures["kernel"] + "`", "whole", "boot", "symbol reading", "ours"]
+    rows = []
+    for kind, what in (("first", "first run: gdb has no index yet"), ("later", "later runs")):
+        run = figures[kind]
+        parts = [f"{run[part]:.2f} s, {100 * run[part] / run['whole']:.1f} %" for part in ("boot", "symbols", "ours")]
+        rows.append([what, f"{run['whole']:.2f} s", *parts])
+    text = tabulate(rows, headers=headers, tablefmt="github", disable_numparse=True, stralign="right")
+    return (
+        f"{text}\n\nThe median run of several on one machine. Boot is QEMU's start and end and all the time in which "
+        "the guest runs; symbol reading is gdb's start and end, and what it reads and looks up; ours is the rest, from "
+        "Python's start to its end."
+    )
+
+
+def main() -> int:
+    """Measure, print the table, and keep what was asked to be kept."""
+    parser = argparse.ArgumentParser(prog="scripts/bench_stock.py", description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--kernel", metavar="NAME", default=KERNEL, help="a kernel of the cache (default: %(default)s)")
+    parser.add_argument(
+        "--runs", metavar="N", type=int, default=RUNS, help="how many of each kind (default: %(default)s)"
+    )
+    parser.add_argument("--json", metavar="FILE", help="keep the figures in FILE (- prints them instead of the table)")
+    parser.add_argument("--write-readme", action="store_true", help="put the table into README.md")
+    parser.add_argument("--inside", metavar="FILE", type=Path, help=argparse.SUPPRESS)
+    parser.add_argument("--index", metavar="FOLDER", type=Path, help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.inside:
+        return run_measured(options.kernel, options.inside, options.index)
+    from gdb_lmb.runner.stock import cached
+
+    if cached(options.kernel) is None:
+        print(
+            f"bench: {options.kernel} is not in the cache (scripts/get-kernel {options.kernel}): left out",
+            file=sys.stderr,
+        )
+        return 0
+    figures = measure(options.kernel, options.runs)
+    if options.json == "-":
+        print(json.dumps(figures, indent=1))
+        return 0
+    if options.json:
+        Path(options.json).write_text(json.dumps(figures, indent=1) + "\n")
+    print(table(figures))
+    if options.write_readme:
+        readme = ROOT / "README.md"
+        block = f"<!-- bench-stock -->\n{table(figures)}\n<!-- /bench-stock -->"
+        text = re.sub(r"<!-- bench-stock -->.*?<!-- /bench-stock -->", lambda _: block, readme.read_text(), flags=re.S)
+        readme.write_text(text)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,48 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The part of scripts/bench_stock.py that runs inside gdb: what our commands wait for in gdb and the guest."""
+
+import json
+import time
+
+import gdb
+
+SPENT = {"boot": 0.0, "symbols": 0.0}
+LOOK_UPS = ("lookup_global_symbol", "lookup_static_symbol", "lookup_type", "parse_and_eval", "block_for_pc",
+            "find_pc_line")  # fmt: skip
+BOOT_COMMANDS = ("continue",)
+SYMBOL_COMMANDS = ("symbol-file", "info symbol")
+
+
+def timed(part, work):
+    """Return `work` with its seconds added to a part."""
+
+    def wrapped(*words, **named):
+        start = time.perf_counter()
+        try:
+            return work(*words, **named)
+        finally:
+            SPENT[part] += time.perf_counter() - start
+
+    return wrapped
+
+
+def sorted_by_command(execute):
+    """Return `gdb.execute` with the seconds of some commands added to a part."""
+    boot, symbols = timed("boot", execute), timed("symbols", execute)
+
+    def wrapped(command, *words, **named):
+        if command.startswith(BOOT_COMMANDS):
+            return boot(command, *words, **named)
+        return (symbols if command.startswith(SYMBOL_COMMANDS) else execute)(command, *words, **named)
+
+    return wrapped
+
+
+def print_spent():
+    """Print the seconds of each part as one line of JSON."""
+    print(json.dumps(SPENT))
+
+
+for name in LOOK_UPS:
+    setattr(gdb, name, timed("symbols", getattr(gdb, name)))
+gdb.execute = sorted_by_command(gdb.execute)
