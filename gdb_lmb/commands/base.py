@@ -4,11 +4,12 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 from typing import Any, NoReturn
 
 import gdb
 
-from gdb_lmb.errors import LmbError, NotReadyError, UsageError
+from gdb_lmb.errors import LmbError, NotReadyError, ReadError, UsageError
 from gdb_lmb.layout.lmb import decode
 from gdb_lmb.memory import BoundedMemory, Meter
 from gdb_lmb.region import Snapshot
@@ -80,19 +81,16 @@ class LmbCommand(gdb.Command):
 def take_snapshot(*, with_log: bool = False, meter: Meter | None = None) -> Snapshot:
     """Read the stopped guest's whole allocator: the list-based LMB, else Linux's memblock.
 
-    A program may hold both; then the one that is initialised at this stop is shown. What reading costs is
-    added to `meter`. Raises: `LmbError`.
+    A program may hold both; then memblock is shown while LMB is not initialised or cannot be read yet. What
+    reading costs is added to `meter`. Raises: `LmbError`.
     """
     require_stopped()
-    kernel = find_kernel()
-    if kernel is None:
-        return _take_lmb(with_log, meter)
-    if lookup("lmb") is not None:
-        try:
+    both = lookup("lmb") is not None and lookup("memblock") is not None
+    if both:
+        with contextlib.suppress(NotReadyError, ReadError):
             return _take_lmb(with_log, meter)
-        except NotReadyError:
-            pass
-    return take_memblock(kernel, meter)
+    kernel = find_kernel()
+    return _take_lmb(with_log, meter) if kernel is None else take_memblock(kernel, meter)
 
 
 def _take_lmb(with_log: bool, meter: Meter | None) -> Snapshot:
