@@ -235,6 +235,28 @@ def test_a_wrong_result_alone_is_a_divergence(fixture_kernel: Path) -> None:
 # -- users, signals, deaths -------------------------------------------------------------------------------------------
 
 
+def test_a_reservation_over_what_was_allocated_is_a_finding(fixture_kernel: Path) -> None:
+    with guest_of(fixture_kernel) as guest:
+        guest.command("break lmb_ready")
+        guest.command("lmb-trace start --lockstep --until lmb_free_all")
+        guest.command("continue")
+        # Two pages: one that the kernel's own log says alloc_page_table() got, and one that is free.
+        log = "lmb_log.ring[11]"
+        assert guest.command(f"output {log}.op") == "LMB_OP_ALLOC"
+        taken = int(guest.command(f"output {log}.result"))
+        assert "alloc_page_table" in guest.command(f"info symbol {log}.caller")
+        for base in (taken, 0x2000000):
+            assert guest.command(f"output (int)lmb_reserve({base}, 4096, 0)") == "0"
+        out = guest.command("continue")
+        status = status_of(guest)
+        assert status["compared"] and status["divergence"] is None
+        (finding,) = status["findings"]
+        assert (finding["code"], finding["severity"]) == ("reserved-over-allocation", "finding")
+        assert finding["addresses"] == [hex(taken)] and "alloc_page_table in operation 12" in finding["message"]
+        assert "finding: reserved-over-allocation: " in out and "kernel and model agree" in out
+        assert guest.verdict().exit_status == 1
+
+
 def test_breakpoints_of_the_users_own_stop_the_guest_and_tracing_goes_on(fixture_kernel: Path) -> None:
     with guest_of(fixture_kernel) as guest:
         guest.command("lmb-trace start --lockstep")

@@ -55,6 +55,7 @@ class Recording:
         self.free_init: Callable[[], None] = lambda: None
         self._stream = stream
         self._open: Operation | None = None
+        self._open_at = 0
         self._switches: dict[str, int] = {}
         self._passed: tuple[int, ...] = ()
         self._states: deque[tuple[int, Snapshot]] = deque(maxlen=wishes.every)
@@ -125,7 +126,7 @@ class Recording:
             return True
 
     def _entered(self, call: Call) -> bool:
-        self._open = self.traced.operation(call)
+        self._open, self._open_at = self.traced.operation(call), call.point.address
         if not self._started:
             return False
         if self._look_between(f"before {self._open} begins, "):
@@ -213,6 +214,8 @@ class Recording:
             self._check()
             return True
         elif place.kind == UNTIL:
+            if place.address == self._open_at:
+                self._open = None  # it is only about to begin, and has changed nothing
             self._end(f"the guest has reached {place.name}")
             return self._check() or True
         elif self._check():

@@ -17,6 +17,8 @@ from gdb_lmb.commands.traced import Traced, TracedLmb, TracedMemblock
 from gdb_lmb.errors import LayoutError, LmbError, NotReadyError, ReadError, StateError, UsageError
 from gdb_lmb.region import FINDING, FLAG_NAMES, Finding, Snapshot
 from gdb_lmb.report.divergence import divergence_json, divergence_text, headline
+from gdb_lmb.report.jsonio import finding_json
+from gdb_lmb.report.text import finding_lines, summary
 from gdb_lmb.report.trace_file import TraceWriter
 from gdb_lmb.report.words import plural
 from gdb_lmb.target.boot import run_to_entry
@@ -30,7 +32,7 @@ from gdb_lmb.target.program import lookup
 from gdb_lmb.target.stop import require_stopped, torn_in
 from gdb_lmb.target.symbols import code_place
 from gdb_lmb.target.tracepoints import Place, Tracer
-from gdb_lmb.trace import OPERATIONS, Record, Symbol, TraceHeader
+from gdb_lmb.trace import OPERATIONS, Record, Symbol, TraceHeader, function_of, overlaid
 
 DIVERGENCE_CODE = "trace-divergence"
 STATUS_SCHEMA = "gdb-lmb/trace-status/1"
@@ -62,6 +64,7 @@ class Trace:
         self._connected = False
         self.symbols: dict[int, Symbol] = {}
         self.final: Snapshot | None = None
+        self.overlaid: list[Finding] = []
         self.names = FLAG_NAMES if state is None else state.flag_names
         try:
             self.recording = Recording(traced, wishes, self._stream)
@@ -125,6 +128,7 @@ class Trace:
             except LmbError as error:
                 write(f"lmb-trace: the last state cannot be read: {error}")
         self.symbolise()
+        self.overlaid = overlaid(self.header, self.records, function_of(self.symbols))
         if recording.writer is not None:
             recording.writer.symbols(self.symbols)
             recording.writer.end(self.final)
@@ -134,9 +138,16 @@ class Trace:
     def _tell(self) -> None:
         """Write what came of the trace, and let it count for the verdict."""
         write(self.status_text())
-        if self.recording.wishes.lockstep:
-            findings = [] if self.finding is None else [self.finding]
-            SESSION.record("lmb-trace", findings, [] if self.compared or findings else ["trace-not-compared"])
+        lockstep = self.recording.wishes.lockstep
+        # A trace without the model and without a finding has verified nothing, and is no check.
+        if lockstep or self.overlaid:
+            unknown = lockstep and not self.compared and self.finding is None
+            SESSION.record("lmb-trace", self.findings, ["trace-not-compared"] if unknown else [])
+
+    @property
+    def findings(self) -> list[Finding]:
+        """Return the divergence, where there is one, and what lies over another's reservation."""
+        return [*([] if self.finding is None else [self.finding]), *self.overlaid]
 
     @property
     def finding(self) -> Finding | None:
@@ -161,12 +172,15 @@ class Trace:
         told += f", until {recording.ended}"
         if recording.torn is not None:
             told += f" (inside {recording.torn}, which is not recorded)"
-        if not recording.wishes.lockstep:
-            return f"lmb-trace: {told}"
+        lines = finding_lines(self.overlaid)
         if divergence is not None:
-            report = divergence_text(divergence, self.symbols, recording.traced.bits, self.names)
-            return f"{report}\nlmb-trace: kernel and model differ: {told}"
-        return f"lmb-trace: {'kernel and model agree' if self.compared else 'NOT verified'}: {told}"
+            lines.insert(0, divergence_text(divergence, self.symbols, recording.traced.bits, self.names))
+            told = f"kernel and model differ: {told}"
+        elif recording.wishes.lockstep:
+            told = f"{'kernel and model agree' if self.compared else 'NOT verified'}: {told}"
+        if self.overlaid:
+            told += f"; {summary(self.overlaid)}"
+        return "\n".join([*lines, f"lmb-trace: {told}"])
 
     def status_json(self) -> dict[str, Any]:
         """Return the same as JSON values of schema `gdb-lmb/trace-status/1`."""
@@ -180,6 +194,7 @@ class Trace:
             "stops": self.stops,
             "compared": self.compared,
             "divergence": None if divergence is None else divergence_json(divergence),
+            "findings": [finding_json(finding) for finding in self.findings],
         }
 
     def symbolise(self) -> None:

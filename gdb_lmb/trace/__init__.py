@@ -23,7 +23,7 @@ from gdb_lmb.trace.operation import (
     operation_json,
     parse_operations,
 )
-from gdb_lmb.trace.owners import Owners, Piece, function_of, owner_name, owner_pc
+from gdb_lmb.trace.owners import Owners, Piece, function_of, overlaid, owner_name, owner_pc
 from gdb_lmb.trace.record import Record, Symbol, TraceHeader
 from gdb_lmb.trace.replay import Replay
 
@@ -61,6 +61,7 @@ __all__ = [
     "memblock_values",
     "operation_from",
     "operation_json",
+    "overlaid",
     "owner_name",
     "owner_pc",
     "parse_operations",

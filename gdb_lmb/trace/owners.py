@@ -10,11 +10,11 @@ operation of anybody's, and is found in the snapshot.
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
 from gdb_lmb.region import FINDING, NOTE, Finding, Snapshot
-from gdb_lmb.trace.record import Record, Symbol
+from gdb_lmb.trace.record import Record, Symbol, TraceHeader
 
 Function = Callable[[int], "str | None"]
 """Turns a program counter into the name of the function that was called there (not one inlined into it)."""
@@ -286,3 +286,11 @@ def _storage(snapshot: Snapshot) -> Iterator[tuple[int, int, str]]:
     for number, block in enumerate(snapshot.blocks):
         if not block.static:
             yield block.base, block.base + block.size, f"block {number} of entries"
+
+
+def overlaid(header: TraceHeader, records: Iterable[Record], function: Function) -> list[Finding]:
+    """Return what is wrong or worth knowing about a whole trace's reservations laid over another owner's."""
+    owners = Owners(header.layout, header.bits, header.page_size, header.initial)
+    for record in records:
+        owners.follow(record)
+    return owners.findings(function)
