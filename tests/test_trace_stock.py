@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import re
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -112,3 +113,31 @@ def assert_printed(console: str, reader: TraceReader, records: list[Record]) -> 
             raise AssertionError(f"{call} of [{first}-{last}] by {function}+{offset} was not recorded")
         found += 1
     assert found > 3
+
+
+def test_lines_are_those_of_addr2line(tmp_path: Path) -> None:
+    """A caller's line is the innermost one in its own file, as binutils reads it out of the same program."""
+    kernel, path = find_kernel(AMD64[0], notice=print), tmp_path / "trace.jsonl"
+    assert main(["trace", AMD64[0], "--memory", "512M", "--append", "nokaslr", "-o", str(path)]) == 0
+    symbols = read(path)[0].symbols
+    places = [hex(pc - 1) for pc in symbols]
+    told = subprocess.run(
+        ["addr2line", "-a", "-i", "-e", kernel.vmlinux, *places], check=True, text=True, capture_output=True
+    ).stdout
+    chains: dict[int, list[tuple[str, int]]] = {}
+    for line in told.splitlines():
+        if line.startswith("0x"):
+            chain = chains.setdefault(int(line, 16) + 1, [])
+        else:
+            file, _, number = line.split(" (")[0].rpartition(":")
+            chain.append((file, int(number) if number.isdigit() else 0))
+    assert len(chains) == len(symbols) > 100
+    inlined = 0
+    for pc, symbol in symbols.items():
+        chain = chains[pc]
+        file, line = next(place for place in chain if place[0] == chain[-1][0])
+        inlined += file != chain[0][0]
+        assert symbol.file is not None and symbol.line is not None and file.endswith(symbol.file)
+        # Where a statement has two lines, gdb and addr2line may choose differently.
+        assert abs(symbol.line - line) <= 1, (symbol, chain)
+    assert inlined > 10

@@ -28,6 +28,8 @@ def code_place(pc: int) -> CodePlace | None:
     line = found.line if file is not None and found.line else None
     symbol = outermost_function(pc - 1)
     if symbol is not None:
+        if file != symbol.symtab.filename:
+            file, line = _line_outside(pc - 1, symbol) or (file, line)
         return CodePlace(symbol.name, pc - int(symbol.value().address), file, line)
     # Assembly has no blocks; gdb's own "symbol + offset in section" is what is left.
     text = gdb.execute(f"info symbol {pc - 1:#x}", to_string=True) or ""
@@ -44,3 +46,19 @@ def outermost_function(pc: int) -> gdb.Symbol | None:
         found = block.function or found
         block = block.superblock
     return found
+
+
+def _line_outside(pc: int, outer: gdb.Symbol) -> tuple[str, int] | None:
+    """Return the innermost place in the file of `outer` from where what lies at `pc` was inlined into it.
+
+    A header's inline function says little of who wanted something; the line that calls it says it. To gdb the
+    symbol of an inlined function is declared where it is called (DW_AT_call_file and DW_AT_call_line).
+    """
+    home, block = outer.symtab.filename, gdb.block_for_pc(pc)
+    while block is not None and not block.is_static and not block.is_global:
+        call = block.function
+        inlined = call is not None and (call.name, call.line) != (outer.name, outer.line)
+        if inlined and call.line and call.symtab is not None and call.symtab.filename == home:
+            return home, call.line
+        block = block.superblock
+    return None
