@@ -418,6 +418,17 @@ def test_without_a_trace_there_is_nothing_to_show(fixture_kernel: Path) -> None:
 # -- the command line -------------------------------------------------------------------------------------------------
 
 
+def test_commands_after_the_trace_know_what_it_recorded(
+    fixture_kernel: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    commands = ["lmb-trace show --last 1", "lmb-who 0xffde000", "lmb-check --no-log"]
+    assert main(["trace", str(fixture_kernel), "--", *commands]) == 0
+    out, err = capfd.readouterr()
+    assert "free_all" in out and "alloc_page_table" in out and "the trace of this session" in out
+    assert "lmb-check: clean" in out and not err
+    assert main(["trace", str(fixture_kernel), "--", "lmb-who nobody"]) == 2
+
+
 @pytest.mark.parametrize(
     ("options", "status", "says"),
     [

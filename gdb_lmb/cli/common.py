@@ -41,7 +41,8 @@ class SplitParser(argparse.ArgumentParser):
     def parse_args(self, args: Any = None, namespace: Any = None) -> Any:
         """Parse `args`; what follows `--` is `gdb_commands`, or None where there is no `--`."""
         words = list(args or [])
-        cut = words.index("--") if "--" in words and words[:1] in (["run"], ["attach"], ["core"]) else len(words)
+        takes = words[:1] in (["run"], ["attach"], ["core"], ["trace"])
+        cut = words.index("--") if "--" in words and takes else len(words)
         found = super().parse_args(words[:cut], namespace)
         found.gdb_commands = words[cut + 1 :] if cut < len(words) else None
         return found

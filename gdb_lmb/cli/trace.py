@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from gdb_lmb.cli.boot import add_boot_options, booted
-from gdb_lmb.cli.common import STATUSES, Subparsers, add_gdb_options, progress, say, show
+from gdb_lmb.cli.common import STATUSES, Subparsers, add_gdb_options, progress, run_commands, show
 from gdb_lmb.errors import InfrastructureError, UsageError
 from gdb_lmb.runner.base import ignore
 from gdb_lmb.runner.session import GuestSession, NotReachedError
@@ -19,12 +19,14 @@ from gdb_lmb.runner.verdict import ExitStatus
 _DESCRIPTION = """\
 Boot KERNEL in QEMU and record every operation of its early allocator, with arguments, result and callers, from
 the first instruction to the hand-over. With --lockstep the reference model runs beside the kernel, and the boot
-ends with a report at the first operation after which they differ.
+ends with a report at the first operation after which they differ. Each word after -- is one gdb command, run at
+the end of the trace.
 """
 _EXAMPLES = """\
 examples:
   gdb-lmb trace vmlinux -o boot.jsonl
   gdb-lmb trace debian:6.1-cloud-amd64 --memory 512M --lockstep -o boot.jsonl
+  gdb-lmb trace debian:6.1-cloud-amd64 --memory 512M -- 'lmb-dump reserved --owners' 'lmb-who 0x1f500000'
   gdb-lmb replay boot.jsonl
 """
 _HAND_OVER = "the hand-over"
@@ -37,7 +39,7 @@ def add_parser(commands: Subparsers) -> None:
         help="boot a kernel in QEMU and record every operation of its allocator",
         description=_DESCRIPTION,
         epilog=f"{_EXAMPLES}\n{STATUSES}",
-        usage="gdb-lmb trace KERNEL [-o FILE] [--lockstep] [options]",
+        usage="gdb-lmb trace KERNEL [-o FILE] [--lockstep] [options] [-- GDB-COMMAND ...]",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add_boot_options(parser)
@@ -51,8 +53,8 @@ def add_parser(commands: Subparsers) -> None:
 
 def _run(arguments: argparse.Namespace) -> ExitStatus:
     """Boot, record, and return the status."""
-    if arguments.output is None and not arguments.lockstep:
-        raise UsageError("nothing to do: give -o FILE for the trace, or --lockstep")
+    if arguments.output is None and not arguments.lockstep and not arguments.gdb_commands:
+        raise UsageError("nothing to do: give -o FILE for the trace, --lockstep, or gdb commands after --")
     if arguments.kvm:
         raise UsageError("leave --kvm out: the breakpoints of a trace need TCG")
     until = arguments.until or _HAND_OVER
@@ -70,12 +72,10 @@ def _run(arguments: argparse.Namespace) -> ExitStatus:
                 guest.let_print()
                 why_not = f"{status['ended']}, before it came to {until}"
             raise NotReachedError(why_not, guest.console())
-        if not arguments.lockstep:
+        commands = arguments.gdb_commands or ()
+        if not arguments.lockstep and not commands and not status["findings"]:
             return ExitStatus.CLEAN
-        verdict = guest.verdict()
-        if verdict.exit_status is not ExitStatus.CLEAN:
-            say(verdict.in_words())
-        return verdict.exit_status
+        return run_commands(guest, commands)
 
 
 def _start(arguments: argparse.Namespace) -> str:
