@@ -10,16 +10,20 @@ from pathlib import Path
 
 import pytest
 
+from gdb_lmb.runner.qemu import QemuOptions
 from gdb_lmb.runner.session import CommandError, GuestSession
 from gdb_lmb.runner.stock import KernelFiles, find_kernel
 from tests.initramfs import SPIN_VA, write_initrd
 from tests.stock import (
     AMD64,
+    CONSOLE,
     KERNEL_MAP_VA,
     boot,
     console_of,
     dump,
+    faults,
     moved_by,
+    plain_read,
     printed_firmware,
     regions_of,
     shown_firmware,
@@ -27,6 +31,20 @@ from tests.stock import (
 )
 
 pytestmark = pytest.mark.stock
+
+PHASES = ["compressed", "unmapped", "identity-mapped", "mapped", "allocator complete", "handed over", "discarded"]
+
+# From the first instruction at the kernel's own addresses on: (run until, the phase there).
+STOPS = [
+    ("x86_64_start_kernel", "mapped"),
+    ("setup_arch", "mapped"),
+    # Arrays may grow from within this on, but its memory is not all there yet.
+    ("e820__memblock_setup", "mapped"),
+    ("init_mem_mapping", "mapped"),
+    ("memblock_free_all", "allocator complete"),
+    ("memblock_discard", "handed over"),
+    ("free_initmem", "discarded"),
+]
 
 
 @pytest.fixture(scope="session", params=AMD64)
@@ -96,3 +114,71 @@ def test_in_user_mode_with_the_kernels_pages_unmapped(kernel: KernelFiles, tmp_p
         guest.command("continue")
         assert regions_of(dump(guest)) == regions_of(snapshot)
         assert int(guest.command("output memblock.memory.cnt")) == len(before["memory"])
+
+
+def hbreak(guest: GuestSession, address: int) -> None:
+    """Run to an address, as the CPU will address it there."""
+    guest.command(f"hbreak *{address:#x}")
+    guest.command("continue")
+    guest.command("delete")
+    assert int(guest.command("output/x $pc"), 16) == address
+
+
+def check_stops(guest: GuestSession) -> None:
+    """Follow the boot from the kernel's own addresses on to its end."""
+    for where, phase in STOPS:
+        guest.run_until(where)
+        snapshot = dump(guest)
+        assert (where, snapshot["phase"], snapshot["refused"]) == (where, phase, {})
+        assert regions_of(snapshot) == plain_read(guest)
+
+
+def test_every_phase_that_a_vmlinux_goes_through(kernel: KernelFiles, tmp_path: Path) -> None:
+    """QEMU boots the ELF itself by its PVH note: unmoved, and from 32-bit code without paging on."""
+    options = QemuOptions(append=CONSOLE, memory="512M", initrd=write_initrd(tmp_path / "initrd", "x86_64"))
+    with GuestSession(kernel.vmlinux, options, timeout_s=120) as guest:
+        hbreak(guest, linked(guest, "pvh_start_xen") - KERNEL_MAP_VA)
+        assert int(guest.command("output/x $cr0"), 16) >> 31 == 0
+        with pytest.raises(CommandError, match="Cannot access memory"):
+            guest.command("output memblock.memory.cnt")
+        snapshot = dump(guest)
+        assert snapshot["phase"] == "unmapped" and faults(guest) == []
+        rows = {name: [row[:2] for row in rows] for name, rows in regions_of(snapshot).items()}
+        assert rows == read_physically(guest, KERNEL_MAP_VA)
+        # Before June 2024 an empty list has a dummy.
+        assert rows["memory"] == rows["reserved"] in ([], [(0, 0)])
+        assert "moved by 0x0 physically, by 0x0 virtually" in guest.command("lmb-attach")
+
+        hbreak(guest, linked(guest, "startup_64") - KERNEL_MAP_VA)
+        assert int(guest.command("output/x $cr0"), 16) >> 31 == 1
+        assert dump(guest)["phase"] == "identity-mapped"
+        check_stops(guest)
+
+
+def test_every_phase_that_a_bzimage_goes_through(kernel: KernelFiles, tmp_path: Path) -> None:
+    # Without an /init to run, it would not come to free_initmem().
+    with boot(kernel, initrd=write_initrd(tmp_path / "initrd", "x86_64")) as guest:
+        with pytest.raises(CommandError, match="still compressed at this stop"):
+            guest.command("lmb-dump")
+        guest.command("lmb-attach --wait")
+        assert dump(guest)["phase"] == "identity-mapped"
+        check_stops(guest)
+
+
+def test_phases_only_move_forward(kernel: KernelFiles) -> None:
+    """Interrupted every few milliseconds from reset to the panic at the end, symbols left where they were linked."""
+    seen = []
+    with boot(kernel) as guest:
+        for _ in range(400):
+            try:
+                seen.append(str(dump(guest)["phase"]))
+            except CommandError as error:
+                # The decompressor has moved the image, but not relocated its pointers yet: nothing to show.
+                assert "still compressed at this stop" in error.message or "not relocated yet" in error.message
+                seen.append("compressed")
+            if seen[-1] == "discarded":
+                break
+            with pytest.raises(CommandError, match="did not stop"):
+                guest.command("continue", timeout_s=0.02)
+    assert seen[0] == "compressed" and seen[-1] == "discarded" and len(seen) > 10
+    assert [PHASES.index(phase) for phase in seen] == sorted(PHASES.index(phase) for phase in seen)
