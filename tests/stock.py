@@ -23,9 +23,11 @@ Rows = list[tuple[int, int, int, int]]
 """(base, size, flags, nid) of each region."""
 
 E820_TYPES = {
-    "usable": 1, "System RAM": 1, "reserved": 2, "device reserved": 2, "ACPI data": 3, "ACPI NVS": 4,
+    "usable": 1, "System RAM": 1, "reserved": 2, "device reserved": 2, "ACPI data": 3, "ACPI NVS": 4, "unusable": 5,
+    "persistent (type 7)": 7, "persistent RAM (type 7)": 7,
     "persistent (type 12)": 12, "persistent RAM (type 12)": 12, "soft reserved": 0xEFFFFFFF,
 }  # fmt: skip
+"""What kernels call the types, the second name of one since 7.0."""
 
 
 def boot(

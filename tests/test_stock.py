@@ -139,6 +139,32 @@ def test_a_stock_boot(kernel: KernelFiles, append: str, megabytes: int, nodes: i
         assert banner.encode().startswith(raw) and len(raw) == 64
 
 
+EVERY_TYPE = "memmap=1M#160M,1M$168M,4M!176M,1M%184M-1+4,1M%192M-1+5,1M%200M-1+7,1M%208M-1+0xefffffff"
+
+
+def test_every_type_of_the_firmware_map(kernel: KernelFiles) -> None:
+    """A map that the command line has changed, where QEMU's firmware has two types only."""
+    # Where KASLR put the image onto such a range, the kernel would make it RAM again.
+    with boot(kernel, f"nokaslr {EVERY_TYPE}") as guest:
+        guest.run_until("memblock_free_all")
+        snapshot, console = dump(guest), console_of(guest)
+        assert shown_firmware(snapshot) == printed_firmware(console, "user", updated=True)
+        assert {kind for _, _, kind in shown_firmware(snapshot)} == {1, 2, 3, 4, 5, 7, 12, 0xEFFFFFFF}
+        assert (160 << 20, 161 << 20, 3) in shown_firmware(snapshot)
+        # Memory is what is RAM there; of the others, soft-reserved ranges are reserved.
+        assert faults(guest) == [] and regions_of(snapshot) == plain_read(guest)
+        assert any(base == 208 << 20 and size == 1 << 20 for base, size, _, _ in regions_of(snapshot)["reserved"])
+        # Memory that the firmware has for something else is a finding, whatever the type.
+        last = f"memblock.memory.regions[{len(regions_of(snapshot)['memory']) - 1}]"
+        guest.command(f"set var $saved = {last}")
+        guest.command(f"set var {last}.size = 1 << 20")
+        for base in (at << 20 for at in (160, 168, 176, 184, 192, 200)):
+            guest.command(f"set var {last}.base = {base}")
+            assert f"memory [{base:#x}, {base + (1 << 20):#x}) is not RAM in the firmware map" in faults(guest)
+        guest.command(f"set var {last} = $saved")
+        assert faults(guest) == []
+
+
 def test_after_boot(kernel: KernelFiles) -> None:
     """A kernel without a root panics: its own word on KASLR, and what is left of memblock by then."""
     with boot(kernel) as guest:
