@@ -165,6 +165,16 @@ def test_every_phase_that_a_bzimage_goes_through(kernel: KernelFiles, tmp_path: 
         check_stops(guest)
 
 
+def test_the_search_of_all_ram_leads_to_the_kernel_too(kernel: KernelFiles) -> None:
+    """Where neither registers nor stack of the decompressor tell, as with one that nobody has seen yet."""
+    with boot(kernel) as guest:
+        guest.command("python from gdb_lmb.target.arch.x86_64 import X86; X86.quick_way_point = lambda *_: None")
+        guest.command("lmb-attach --wait")
+        assert dump(guest)["phase"] in ("identity-mapped", "mapped")
+        guest.run_until("memblock_free_all")
+        assert regions_of(dump(guest)) == plain_read(guest)
+
+
 def test_phases_only_move_forward(kernel: KernelFiles) -> None:
     """Interrupted every few milliseconds from reset to the panic at the end, symbols left where they were linked."""
     seen = []
