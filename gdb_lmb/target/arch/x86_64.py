@@ -142,11 +142,19 @@ class X86(Architecture):
     def way_point(self, kernel: Kernel, placement: Placement | None, memory: Memory, cpu: Cpu) -> int | None:
         """Return the first instruction, identity-mapped, as soon as the decompressor's output shows where.
 
-        The build id shows up at its offset in the *file* first, and from there the entry follows before the
-        kernel gets there.
+        The build id shows up at its offset in the *file* first, later in its place; both are whole steps of KASLR
+        apart, so what lies where the ELF would begin tells which it is.
         """
-        output = find_physically(memory, kernel.identity.file_offset, kernel.identity.data, physical_limit())
-        return None if output is None else output + kernel.entry - kernel.image[0]
+        identity = kernel.identity
+        output = find_physically(memory, identity.file_offset, identity.data, physical_limit())
+        if output is None:
+            return None
+        head = None
+        with contextlib.suppress(ReadError):
+            head = memory.read(output, _HEAD_BYTES)
+        if head != first_bytes(kernel.own_file, _HEAD_BYTES):
+            output += identity.file_offset - (identity.va - kernel.image[0])
+        return output + kernel.entry - kernel.image[0]
 
     def firmware(self, kernel: Kernel, memory: TranslatedMemory) -> FirmwareMap | None:
         """Return the kernel's `e820_table`."""
