@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import argparse
 import json
-import re
 import statistics
 import sys
 from pathlib import Path
 from typing import Any
 
 import bench_trace
+from bench_readme import write_block
 from tabulate import tabulate
 
 from gdb_lmb.runner.qemu import QemuOptions
@@ -96,10 +96,7 @@ def main() -> int:
     text = f"{table(figures)}\n\n{bench_trace.table(figures['trace'])}"
     print(text)
     if options.write_readme:
-        readme = ROOT / "README.md"
-        block = f"<!-- bench -->\n{text}\n<!-- /bench -->"
-        whole = re.sub(r"<!-- bench -->.*?<!-- /bench -->", lambda _: block, readme.read_text(), flags=re.S)
-        readme.write_text(whole)
+        write_block("bench", text)
     return 0
 
 

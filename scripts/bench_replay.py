@@ -2,7 +2,7 @@
 """Replaying a saved trace of a million operations: time and peak memory, one run, no guest.
 
 The operations are those of a busy boot, from a fixed seed: ranges reserved and freed, memory allocated, a few
-thousand regions at a time. `measure` is for `scripts/bench`; alone, this prints its figures as JSON.
+thousand regions at a time.
 """
 
 from __future__ import annotations
@@ -18,6 +18,8 @@ import time
 from collections.abc import Generator
 from pathlib import Path
 from typing import Any
+
+from bench_readme import write_block
 
 from gdb_lmb.model.lmb import LmbConfig, LmbModel
 from gdb_lmb.model.memblock import LINUX_6_12, MemblockConfig, MemblockModel
@@ -100,13 +102,33 @@ def measure(layout: str, count: int = OPERATIONS) -> dict[str, Any]:
         }  # fmt: skip
 
 
+def table(figures: dict[str, dict[str, Any]]) -> str:
+    """Return the README's table and the sentence under it."""
+    from tabulate import tabulate
+
+    headers = ["`gdb-lmb replay` of", "operations", "seconds", "each", "peak memory", "regions at the end"]
+    rows = [
+        [layout, f"{row['operations']:,}", f"{row['seconds']:.1f}", f"{row['us_per_operation']:.1f} us",
+         f"{row['peak_bytes'] / (1 << 20):.0f} MiB", f"{row['regions']:,}"]
+        for layout, row in figures.items()
+    ]  # fmt: skip
+    return tabulate(rows, headers=headers, tablefmt="github", disable_numparse=True, colalign=["left"] + ["right"] * 5)
+
+
 def main() -> int:
-    """Measure both layouts and print the figures."""
+    """Measure both layouts, print the figures, and keep what was asked to be kept."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--operations", type=int, default=OPERATIONS, metavar="N")
+    parser.add_argument("--json", action="store_true", help="print the figures as JSON instead of the table")
+    parser.add_argument("--write-readme", action="store_true", help="put the table into README.md")
     options = parser.parse_args()
-    figures = {layout: measure(layout, options.operations) for layout in ("memblock", "lmb-list")}
-    print(json.dumps(figures, indent=1))
+    figures = {}
+    for layout in ("memblock", "lmb-list"):
+        print(f"bench: replaying {options.operations:,} operations of {layout}", file=sys.stderr)
+        figures[layout] = measure(layout, options.operations)
+    print(json.dumps(figures, indent=1) if options.json else table(figures))
+    if options.write_readme:
+        write_block("bench-replay", table(figures))
     return 0
 
 

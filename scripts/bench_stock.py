@@ -15,7 +15,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import re
 import subprocess
 import sys
 import tempfile
@@ -23,6 +22,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+
+from bench_readme import write_block
 
 ROOT = Path(__file__).resolve().parent.parent
 INSIDE = Path(__file__).with_name("bench_stock_gdb.py")
@@ -171,10 +172,7 @@ def main() -> int:
         Path(options.json).write_text(json.dumps(figures, indent=1) + "\n")
     print(table(figures))
     if options.write_readme:
-        readme = ROOT / "README.md"
-        block = f"<!-- bench-stock -->\n{table(figures)}\n<!-- /bench-stock -->"
-        text = re.sub(r"<!-- bench-stock -->.*?<!-- /bench-stock -->", lambda _: block, readme.read_text(), flags=re.S)
-        readme.write_text(text)
+        write_block("bench-stock", table(figures))
     return 0
 
 
