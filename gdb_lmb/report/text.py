@@ -85,7 +85,9 @@ def _array_lines(snapshot: Snapshot) -> list[str]:
 
 def _firmware_lines(snapshot: Snapshot) -> list[str]:
     if snapshot.firmware is None:
-        return ["firmware: this program keeps no map"]
+        # Linux always keeps one, but not from the first instruction on, nor to the end of the boot.
+        early = snapshot.layout == "memblock"
+        return ["firmware: no map can be read at this stop" if early else "firmware: this program keeps no map"]
     firmware = snapshot.firmware
     rows = [
         [

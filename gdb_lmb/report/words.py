@@ -12,6 +12,8 @@ _UNITS = ("bytes", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB")
 
 def human_size(size: int) -> str:
     """Write `size` bytes in binary units: "640 KiB", "254.9 MiB"."""
+    if size == 1:
+        return "1 byte"
     unit, scale = 0, 1
     while size >= scale * 1024 and unit < len(_UNITS) - 1:
         unit, scale = unit + 1, scale * 1024
