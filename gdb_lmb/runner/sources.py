@@ -8,10 +8,8 @@ checked. Only what `tools/testing/memblock`, the simulator, is built from is kep
 from __future__ import annotations
 
 import json
-import lzma
 import re
 import shutil
-import subprocess
 import tarfile
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -21,6 +19,7 @@ from typing import IO
 from gdb_lmb.errors import InfrastructureError, UsageError
 from gdb_lmb.runner.apt import Apt, Name, require_apt, safe_name
 from gdb_lmb.runner.cache import cache_folder, keep, locked, remove_unless_used, require_space
+from gdb_lmb.runner.package import BLOCK_BYTES, read_package, write_file
 
 NEEDED_BYTES = 1 << 29
 """Free disk that a fetch wants: the package, and what is kept of it."""
@@ -38,8 +37,7 @@ _WANTED = re.compile(
     r"mm/memblock\.c|include/linux/[^/]+\.h|lib/[^/]+\.c|arch/x86/include/asm/[^/]+\.h"
     r"|tools/(include|lib|arch/x86/include|testing/memblock)/.+"
 )
-_TREE = re.compile(r"(\./)?usr/src/linux-source-[^/]+\.tar\.xz")
-_BLOCK_BYTES = 1 << 20
+_TREE = re.compile(r"usr/src/linux-source-[^/]+\.tar\.xz")
 
 
 @dataclass(frozen=True)
@@ -154,38 +152,22 @@ def extract(deb: Path, work: Path) -> None:
 
     Raises: InfrastructureError unless both could be read to their ends.
     """
-    with subprocess.Popen(
-        ["dpkg-deb", "--fsys-tarfile", deb], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
-    ) as unpacked:
-        assert unpacked.stdout is not None
-        found = False
-        try:
-            with tarfile.open(fileobj=unpacked.stdout, mode="r|", bufsize=_BLOCK_BYTES) as members:
-                for member in members:
-                    content = members.extractfile(member) if _TREE.fullmatch(member.name) else None
-                    if content is not None:
-                        _extract_tree(content, work)
-                        found = True
-            # What follows the last member: dpkg-deb must not die of a closed pipe.
-            while unpacked.stdout.read(_BLOCK_BYTES):
-                pass
-            whole = unpacked.wait() == 0 and found
-        except (tarfile.TarError, lzma.LZMAError, EOFError):
-            whole = False
-        finally:
-            unpacked.kill()
-    if not whole:
-        raise InfrastructureError(f"{deb.name} cannot be unpacked to its end")
+
+    def take(path: str, content: IO[bytes]) -> bool:
+        wanted = _TREE.fullmatch(path) is not None
+        if wanted:
+            _extract_tree(content, work)
+        return wanted
+
+    read_package(deb, take)
 
 
 def _extract_tree(content: IO[bytes], work: Path) -> None:
-    with tarfile.open(fileobj=content, mode="r|xz", bufsize=_BLOCK_BYTES) as members:
+    with tarfile.open(fileobj=content, mode="r|xz", bufsize=BLOCK_BYTES) as members:
         for member in members:
             path = member.name.removeprefix("./").partition("/")[2]
             if not member.isfile() or not _WANTED.fullmatch(path) or ".." in Path(path).parts:
                 continue
             inner = members.extractfile(member)
             if inner is not None:
-                (work / path).parent.mkdir(parents=True, exist_ok=True)
-                with (work / path).open("wb") as target:
-                    shutil.copyfileobj(inner, target, _BLOCK_BYTES)
+                write_file(work / path, inner)

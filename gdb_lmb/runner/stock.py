@@ -12,17 +12,17 @@ import argparse
 import json
 import re
 import shutil
-import subprocess
 import sys
-import tarfile
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import IO
 
 from gdb_lmb.errors import InfrastructureError, LmbError, UsageError
 from gdb_lmb.runner import sources
 from gdb_lmb.runner.apt import Apt, Name, require_apt, safe_name
 from gdb_lmb.runner.cache import cache_folder, keep, locked, remove_unless_used, require_space
+from gdb_lmb.runner.package import read_package, write_file
 
 TESTED = Path(__file__).with_name("stock-kernels.json")
 NEEDED_BYTES = 3 << 30
@@ -171,33 +171,14 @@ def _fetch(row: Name, notice: Callable[[str], None]) -> KernelFiles:
 
 
 def _extract(deb: Path, work: Path) -> None:
-    """Take the wanted members out of one package.
+    """Take the wanted members out of one package, which may hold none of them."""
 
-    Raises: InfrastructureError unless the package could be read to its end.
-    """
-    with subprocess.Popen(
-        ["dpkg-deb", "--fsys-tarfile", deb], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
-    ) as unpacked:
-        assert unpacked.stdout is not None
-        try:
-            with tarfile.open(fileobj=unpacked.stdout, mode="r|", bufsize=1 << 20) as members:
-                for member in members:
-                    path = member.name.removeprefix("./")
-                    content = members.extractfile(member) if member.isfile() and _WANTED.fullmatch(path) else None
-                    if content is not None:
-                        (work / path).parent.mkdir(parents=True, exist_ok=True)
-                        with (work / path).open("wb") as target:
-                            shutil.copyfileobj(content, target, 1 << 20)
-            # What follows the last member: dpkg-deb must not die of a closed pipe.
-            while unpacked.stdout.read(1 << 20):
-                pass
-            whole = unpacked.wait() == 0
-        except tarfile.TarError:
-            whole = False
-        finally:
-            unpacked.kill()
-    if not whole:
-        raise InfrastructureError(f"{deb.name} cannot be unpacked to its end")
+    def take(path: str, content: IO[bytes]) -> bool:
+        if _WANTED.fullmatch(path):
+            write_file(work / path, content)
+        return True
+
+    read_package(deb, take)
 
 
 def _unpack(row: Name, home: Path, version: str, debs: list[Path], hashes: dict[str, str]) -> KernelFiles:

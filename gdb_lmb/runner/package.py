@@ -1,0 +1,51 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Taking files out of a Debian package, in one pass, by `dpkg-deb`."""
+
+from __future__ import annotations
+
+import lzma
+import shutil
+import subprocess
+import tarfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import IO
+
+from gdb_lmb.errors import InfrastructureError
+
+BLOCK_BYTES = 1 << 20
+
+
+def read_package(deb: Path, take: Callable[[str, IO[bytes]], bool]) -> None:
+    """Give `take` the path and the content of each file in a Debian package; it tells whether it wanted it.
+
+    Raises: InfrastructureError unless the package could be read to its end and something in it was wanted.
+    """
+    with subprocess.Popen(
+        ["dpkg-deb", "--fsys-tarfile", deb], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+    ) as unpacked:
+        assert unpacked.stdout is not None
+        found = False
+        try:
+            with tarfile.open(fileobj=unpacked.stdout, mode="r|", bufsize=BLOCK_BYTES) as members:
+                for member in members:
+                    content = members.extractfile(member) if member.isfile() else None
+                    if content is not None:
+                        found = take(member.name.removeprefix("./"), content) or found
+            # What follows the last member: dpkg-deb must not die of a closed pipe.
+            while unpacked.stdout.read(BLOCK_BYTES):
+                pass
+            whole = unpacked.wait() == 0 and found
+        except (tarfile.TarError, lzma.LZMAError, EOFError):
+            whole = False
+        finally:
+            unpacked.kill()
+    if not whole:
+        raise InfrastructureError(f"{deb.name} cannot be unpacked to its end")
+
+
+def write_file(target: Path, content: IO[bytes]) -> None:
+    """Write one file, its folders made as needed."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with target.open("wb") as file:
+        shutil.copyfileobj(content, file, BLOCK_BYTES)
