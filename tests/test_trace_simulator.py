@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from gdb_lmb.cli import main
 from gdb_lmb.model.memblock import LINUX_6_1, LINUX_6_12, LINUX_7_3, Generation, MemblockConfig, MemblockModel
 from gdb_lmb.report.export_c import source, survey
 from gdb_lmb.report.trace_file import TraceReader, TraceWriter
@@ -150,3 +151,19 @@ def test_among_the_simulators_own(source_name: str, tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr[-4000:]
     passed = re.findall(r"^ok .*: passed$", done.stdout, re.M)
     assert len(passed) > 150 and "boot_check" in passed[-1] and "not ok" not in done.stdout
+
+
+@pytest.mark.parametrize("source_name", GENERATIONS)
+def test_a_whole_boot_of_the_same_kernel(source_name: str, tmp_path: Path) -> None:
+    """What a stock kernel did at boot, its own memblock.c does again: neither word is the model's."""
+    name = source_name.replace("source:", "debian:") + "-cloud-amd64"
+    trace, test = tmp_path / "boot.jsonl", tmp_path / "boot.c"
+    assert main(["trace", name, "--memory", "512M", "-o", str(trace)]) == 0
+    assert main(["export", str(trace), "--c", "-o", str(test), "--name", "boot"]) == 0
+    with trace.open("rb") as file:
+        assert sum(1 for _ in TraceReader(file)) > 50
+    simulator = Simulator(find_source(source_name, notice=print).tree, tmp_path / "simulator")
+    done = simulator.run_among_the_others("boot", test.read_text(), "NUMA=1")
+    assert done.returncode == 0, done.stderr[-4000:]
+    passed = re.findall(r"^ok .*: passed$", done.stdout, re.M)
+    assert "boot_check" in passed[-1] and "not ok" not in done.stdout
