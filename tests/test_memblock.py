@@ -229,6 +229,30 @@ def test_what_sound_kernels_do_is_a_note_with_its_reason() -> None:
     assert "has room for 1 more" in notes["headroom"]
 
 
+@pytest.mark.parametrize("name", list(ABIS))
+def test_physmem_is_a_list_of_its_own(name: str) -> None:
+    # As s390 has it: a struct memblock_type beside memblock, with an array of four.
+    abi = ABIS[name]
+    program, segments = image(Case(MEMORY, RESERVED), abi)
+    va, array = program.memblock_va + 0x6000, program.memblock_va + 0x7000
+    raw, rows = bytearray(program.type.size), bytearray(4 * program.region.size)
+    for member, value in (("cnt", 1), ("max", 4), ("total_size", 0x40000000), ("regions", array)):
+        field = program.type.fields[member]
+        raw[field.offset : field.offset + field.size] = value.to_bytes(field.size, abi.order)
+    size = program.region.fields["size"]
+    rows[size.offset : size.offset + size.size] = (0x40000000).to_bytes(size.size, abi.order)
+    whole = replace(program, physmem_va=va, physmem_array_va=array)
+    snapshot = decode(whole, BytesMemory({**segments, va: bytes(raw), array: bytes(rows)}))
+    assert snapshot.physmem is not None and [regions.name for regions in snapshot.lists][2] == "physmem"
+    assert [(r.base, r.size, r.flags) for r in snapshot.physmem.regions()] == [(0, 0x40000000, 0)]
+    assert (snapshot.physmem.cnt, snapshot.physmem.max, snapshot.arrays[2].static) == (1, 4, True)
+    assert codes(snapshot) == set()
+    assert "physmem: 1 region (room for 4), 1 GiB (1,073,741,824 bytes)" in dump_text(snapshot)
+    assert snapshot_json(snapshot)["physmem"]["regions"][0]["size"] == "0x40000000"
+    # memblock_dump_all() prints it last.
+    assert kernel_text(snapshot).splitlines()[-2] == " physmem.cnt  = 0x1"
+
+
 def test_json_says_arrays() -> None:
     data = snapshot_json(snapshot_of(Case(MEMORY, RESERVED)))
     assert data["layout"] == "memblock" and data["memory"]["max"] == 128

@@ -28,7 +28,8 @@ class MemblockProgram:
 
     `memblock` is `struct memblock` flattened; `type` is `struct memblock_type`; `region` is
     `struct memblock_region`. `init_arrays` maps a list's name to the address of its static array.
-    `flag_names` comes from `enum memblock_flags`; `no_node` is `MAX_NUMNODES`, None without nodes.
+    `physmem_va` is s390's third list, None elsewhere, `physmem_array_va` its static array. `flag_names` comes
+    from `enum memblock_flags`; `no_node` is `MAX_NUMNODES`, None without nodes.
     """
 
     arch: str
@@ -41,6 +42,7 @@ class MemblockProgram:
     flag_names: Mapping[int, str]
     init_arrays: Mapping[str, int]
     physmem_va: int | None = None
+    physmem_array_va: int | None = None
     no_node: int | None = None
 
     def __post_init__(self) -> None:
@@ -139,7 +141,8 @@ def _list(
         # cnt is damaged: the array's unused end is zero, and would only be found fault with once more.
         for values_of in columns:
             values_of.pop()
-    static = va == program.init_arrays.get(name, -1) + offset
+    first = program.physmem_array_va if name == "physmem" else program.init_arrays.get(name)
+    static = first is not None and va == first + offset
     regions = RegionList(
         name=name,
         cnt=cnt,

@@ -107,6 +107,7 @@ def _read_kernel(symbol: gdb.Symbol, path: Path) -> Kernel:
         flag_names={k: v.upper() for k, v in enum_names(member_type(region_kind, "flags"), "MEMBLOCK_").items() if k},
         init_arrays=arrays,
         physmem_va=linked(lookup("physmem")) or None,
+        physmem_array_va=linked(lookup("memblock_physmem_init_regions")) or None,
         no_node=_max_nodes(),
     )
     places = {name: linked(lookup(name)) for name in (*_VARIABLES, *machine.variables)}
