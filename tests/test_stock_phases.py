@@ -170,8 +170,11 @@ def test_the_search_of_all_ram_leads_to_the_kernel_too(kernel: KernelFiles) -> N
     with boot(kernel) as guest:
         guest.command("python from gdb_lmb.target.arch.x86_64 import X86; X86.quick_way_point = lambda *_: None")
         guest.command("lmb-attach --wait")
-        assert dump(guest)["phase"] in ("identity-mapped", "mapped")
-        guest.run_until("memblock_free_all")
+        # A search takes its time, and a guest that was let run meanwhile may be anywhere behind its beginning.
+        phase = dump(guest)["phase"]
+        assert phase not in ("compressed", "unmapped")
+        if phase == "identity-mapped":
+            guest.run_until("setup_arch")
         assert regions_of(dump(guest)) == plain_read(guest)
 
 
