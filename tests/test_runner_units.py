@@ -14,7 +14,7 @@ import pytest
 
 import gdb_lmb
 from gdb_lmb.errors import InfrastructureError, UsageError
-from gdb_lmb.runner import reaper, rsp
+from gdb_lmb.runner import process, rsp
 from gdb_lmb.runner.attach import parse_endpoint
 from gdb_lmb.runner.elf import read_elf
 from gdb_lmb.runner.gdb_process import python_path
@@ -206,8 +206,8 @@ def test_what_the_machine_did_before(
 
 @pytest.mark.parametrize("base", ["/tmp/a:b", "/tmp/a,b", "/tmp/a b", "/tmp/" + "x" * 80, "/tmp/\udcff"])
 def test_unusable_temporary_folders(base: str) -> None:
-    assert reaper.folder_base(base) == "/tmp"
-    assert reaper.folder_base("/var/tmp") == "/var/tmp"
+    assert process.folder_base(base) == "/tmp"
+    assert process.folder_base("/var/tmp") == "/var/tmp"
 
 
 def test_gdbs_python_gets_a_folder_with_tabulate() -> None:

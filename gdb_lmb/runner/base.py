@@ -142,6 +142,8 @@ class Session:
         # Half a gigabyte of debug information may take gdb a minute on a busy machine.
         open_program(self.mi, program, self._folder.path, max(STEP_S, self.timeout_s))
         load_extension(self.mi, STEP_S)
+        # By now it has long had the time to start; before anything is connected it must have.
+        self._folder.guarded()
 
 
 def _failure(reply: Reply) -> tuple[bool, str]:

@@ -7,7 +7,6 @@ setting survives execve(2), and the process keeps its id. Arguments: parent's id
 
 from __future__ import annotations
 
-import ctypes
 import os
 import signal
 import sys
@@ -18,6 +17,8 @@ CANNOT_START = 127
 
 def main() -> None:
     """Tie this process to its parent's life and run the program given."""
+    import ctypes  # here, because whoever starts us imports this module too
+
     parent, program = int(sys.argv[1]), sys.argv[2:]
     if ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, int(signal.SIGKILL), 0, 0, 0) != 0:
         sys.exit(f"prctl: {os.strerror(ctypes.get_errno())}")

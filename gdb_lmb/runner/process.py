@@ -13,27 +13,34 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import secrets
+import re
 import select
 import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
 from pathlib import Path
 from types import TracebackType
+from typing import TYPE_CHECKING
 
 import gdb_lmb
 from gdb_lmb.errors import InfrastructureError
 from gdb_lmb.runner import reaper
 from gdb_lmb.runner.leash import CANNOT_START
-from gdb_lmb.runner.rsp import Endpoint
 from gdb_lmb.runner.text import tail
 
+if TYPE_CHECKING:
+    from gdb_lmb.runner.rsp import Endpoint
+
+SOCKET_PATH_BYTES = 107
+# gdb takes a name with a colon for host and port, QEMU a comma for the next option.
+_PLAIN = re.compile(r"[A-Za-z0-9._/+@=-]+")
 _REAPER_START_S = 20.0
 _REAPER_END_S = 15.0
+_NAME_DIGITS = 12
 _KILL_S = 5.0
 _POLL_S = 0.01
 
@@ -104,24 +111,34 @@ class RunFolder:
     """The temporary folder of one run, its children, and the reaper that outlives them."""
 
     def __init__(self) -> None:
-        """Start the reaper, which makes the folder.
+        """Start the reaper, and make the folder.
 
+        The reaper is not waited for here: it gets ready while gdb starts (see `guarded`).
         Raises: InfrastructureError if there can be no folder.
         """
         self.children: list[Child] = []
-        self._token = secrets.token_hex(16)
+        self._guarded = False
+        self._token = os.urandom(16).hex()
+        try:
+            base = folder_base(tempfile.gettempdir())
+        except OSError as error:
+            raise InfrastructureError(f"cannot make a temporary folder: {error}") from error
+        self.path = Path(base, f"gdb-lmb-{self._token[:_NAME_DIGITS]}")
+        # Before the folder, so that there is no moment in which nobody would remove it.
         self._reaper = subprocess.Popen(
-            _bare_python("gdb_lmb.runner.reaper", self._token),
+            _bare_python("gdb_lmb.runner.reaper", self._token, str(self.path)),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             start_new_session=True,
             cwd="/",
         )
-        with contextlib.ExitStack() as undo:
-            undo.callback(self._end_reaper)
-            self.path = Path(self._first_line())
-            undo.pop_all()
+        try:
+            self.path.mkdir(mode=0o700)
+        except OSError as error:
+            self._reaper.kill()  # what has that name is not ours to remove
+            self._end_reaper()
+            raise InfrastructureError(f"cannot make a temporary folder: {error}") from error
 
     def __enter__(self) -> RunFolder:
         """Return self."""
@@ -166,12 +183,28 @@ class RunFolder:
         self.children.append(child)
         return child
 
+    def guarded(self) -> None:
+        """See that the reaper is there.
+
+        Raises: InfrastructureError if it could not start.
+        """
+        if self._guarded:
+            return
+        assert self._reaper.stdout is not None and self._reaper.stderr is not None
+        ready, _, _ = select.select([self._reaper.stdout], [], [], _REAPER_START_S)
+        if not (ready and self._reaper.stdout.readline()):
+            self._reaper.kill()
+            said = tail(self._reaper.stderr.read(), lines=1)
+            raise InfrastructureError(said[0] if said else "the clean-up process did not start")
+        self._guarded = True
+
     def promise(self, endpoint: Endpoint, running: bool) -> None:
         """Have the reaper leave the machine behind `endpoint` running or stopped if we cannot.
 
         Raises: InfrastructureError if the reaper is gone.
         """
-        self._tell({**asdict(endpoint), "running": running})
+        self.guarded()
+        self._tell({**vars(endpoint), "running": running})
 
     def forget_promise(self) -> None:
         """Tell the reaper that the machine has been left as it should be."""
@@ -193,17 +226,6 @@ class RunFolder:
         except OSError as error:
             raise InfrastructureError(f"the clean-up process is gone: {error.strerror}") from error
 
-    def _first_line(self) -> str:
-        """Receive the folder's name."""
-        assert self._reaper.stdout is not None and self._reaper.stderr is not None
-        ready, _, _ = select.select([self._reaper.stdout], [], [], _REAPER_START_S)
-        line = self._reaper.stdout.readline() if ready else b""
-        if not line.endswith(b"\n"):
-            self._reaper.kill()
-            said = tail(self._reaper.stderr.read(), lines=1)
-            raise InfrastructureError(said[0] if said else "the clean-up process did not start")
-        return line[:-1].decode()
-
     def _end_reaper(self) -> None:
         """Close the pipe the reaper waits on, and wait for it."""
         for stream in (self._reaper.stdin, self._reaper.stdout, self._reaper.stderr):
@@ -215,6 +237,13 @@ class RunFolder:
         except subprocess.TimeoutExpired:
             self._reaper.kill()
             self._reaper.wait()
+
+
+def folder_base(preferred: str) -> str:
+    """Return `preferred`, or /tmp where a socket in a folder under it would get no usable name."""
+    longest = f"{preferred}/gdb-lmb-{'0' * _NAME_DIGITS}/{'x' * 12}"
+    usable = _PLAIN.fullmatch(preferred) and len(longest) <= SOCKET_PATH_BYTES
+    return preferred if usable else "/tmp"
 
 
 def _bare_python(module: str, *arguments: str) -> list[str]:

@@ -1,34 +1,24 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Clean up after a run that could not: a small process that outlives its parent by moments.
 
-It makes the folder of the run and says its path on stdout, then reads stdin, whose other end only the
-parent holds. At end of file the parent is gone, however it died: every process that carries the run's
-token in its environment is killed, a visited QEMU is left as it was, and the folder is removed. A token
-cannot be mistaken for another process's as a number that was used again could.
+It says an empty line on stdout once it is there, then reads stdin, whose other end only the parent holds. At
+end of file the parent is gone, however it died: every process that carries the run's token in its environment
+is killed, a visited QEMU is left as it was, and the folder is removed. A token cannot be mistaken for another
+process's as a number that was used again could.
 
-Arguments: the token. Lines on stdin, JSON: an `Endpoint`'s fields and `running`, or null to forget it.
+Arguments: the token, and the folder, which the parent makes once this process has been started. Lines on stdin,
+JSON: an `Endpoint`'s fields and `running`, or null to forget it.
 """
 
 from __future__ import annotations
 
-import contextlib
-import json
 import os
-import re
 import select
-import shutil
 import signal
 import sys
-import tempfile
 import time
-from pathlib import Path
-
-from gdb_lmb.runner import rsp
 
 TOKEN_VARIABLE = "GDB_LMB_RUN"
-SOCKET_PATH_BYTES = 107
-# gdb takes a name with a colon for host and port, QEMU a comma for the next option.
-_PLAIN = re.compile(r"[A-Za-z0-9._/+@=-]+")
 _KILL_S = 5.0
 _LEAVE_S = 5.0
 
@@ -37,32 +27,47 @@ def main() -> None:
     """Serve one run."""
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGPIPE):
         signal.signal(number, signal.SIG_IGN)
+    token, folder = sys.argv[1:3]
     try:
-        folder = tempfile.mkdtemp(prefix="gdb-lmb-", dir=folder_base(tempfile.gettempdir()))
-    except OSError as error:
-        sys.exit(f"cannot make a temporary folder: {error}")
-    promise: dict[str, object] | None = None
-    try:
-        with contextlib.suppress(BrokenPipeError):
-            os.write(1, folder.encode() + b"\n")
-        # Not `for line in sys.stdin`, whose last line may be cut short by the parent's death.
-        for line in sys.stdin.buffer:
-            if line.endswith(b"\n"):
-                promise = json.loads(line)
-        kill_all(sys.argv[1])
-        if promise is not None:
-            with contextlib.suppress(OSError):
-                running = bool(promise.pop("running"))
-                rsp.leave(rsp.Endpoint(**promise), running, _LEAVE_S)  # type: ignore[arg-type]
+        _serve(token)
     finally:
-        shutil.rmtree(folder, ignore_errors=True)
+        # The parent has done it already, unless it was killed.
+        if os.access(folder, os.F_OK):
+            import shutil
+
+            shutil.rmtree(folder, ignore_errors=True)
 
 
-def folder_base(preferred: str) -> str:
-    """Return `preferred`, or /tmp where a socket in a folder under it would get no usable name."""
-    longest = f"{preferred}/gdb-lmb-12345678/{'x' * 12}"
-    usable = _PLAIN.fullmatch(preferred) and len(longest) <= SOCKET_PATH_BYTES
-    return preferred if usable else "/tmp"
+def _serve(token: str) -> None:
+    """Wait for the parent's end, kill what is left of the run, and keep the last promise."""
+    try:  # noqa: SIM105  contextlib takes as long to import as all the rest here
+        os.write(1, b"\n")
+    except BrokenPipeError:
+        pass
+    promise = b""
+    # Not `for line in sys.stdin`, whose last line may be cut short by the parent's death.
+    for line in sys.stdin.buffer:
+        if line.endswith(b"\n"):
+            promise = line
+    kill_all(token)
+    if promise:
+        _leave(promise)
+
+
+def _leave(promise: bytes) -> None:
+    """Leave a visited machine as the parent promised, if it did."""
+    # Only now: most runs visit none, and this process shares the processors with gdb's and QEMU's start.
+    import contextlib
+    import json
+
+    from gdb_lmb.runner import rsp
+
+    wanted = json.loads(promise)
+    if wanted is None:
+        return
+    running = bool(wanted.pop("running"))
+    with contextlib.suppress(OSError):
+        rsp.leave(rsp.Endpoint(**wanted), running, _LEAVE_S)
 
 
 def kill_all(token: str) -> None:
@@ -70,7 +75,8 @@ def kill_all(token: str) -> None:
     wanted = f"{TOKEN_VARIABLE}={token}".encode()
     deadline = time.monotonic() + _KILL_S
     while time.monotonic() < deadline:
-        found = [int(entry.name) for entry in Path("/proc").iterdir() if entry.name.isdecimal()]
+        with os.scandir("/proc") as entries:
+            found = [int(entry.name) for entry in entries if entry.name.isdecimal()]
         if not [pid for pid in found if _kill(pid, wanted, deadline)]:
             return
 
@@ -98,6 +104,7 @@ def _kill(pid: int, wanted: bytes, deadline: float) -> bool:
 def _carries(pid: int, wanted: bytes) -> bool:
     """Tell whether the environment of `pid` holds `wanted`; others' and dead processes do not."""
     try:
-        return wanted in Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
+        with open(f"/proc/{pid}/environ", "rb") as environment:  # noqa: PTH123
+            return wanted in environment.read().split(b"\0")
     except OSError:
         return False
