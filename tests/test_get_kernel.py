@@ -16,9 +16,10 @@ from pathlib import Path
 import pytest
 
 from gdb_lmb.errors import InfrastructureError, UsageError
-from gdb_lmb.runner import cache, sources, stock
-from gdb_lmb.runner.apt import Apt, Name, archive_address
-from gdb_lmb.runner.stock import KernelFiles, find_kernel, is_name
+from gdb_lmb.runner import cache, fetch, get_kernel, kernel_package, source_package, sources, stock
+from gdb_lmb.runner.apt import Apt, archive_address
+from gdb_lmb.runner.names import KERNELS, SOURCES, Name, is_name
+from gdb_lmb.runner.stock import KernelFiles, find_kernel
 
 ONE_LINE = """\
 # deb http://commented.invalid/debian bookworm main
@@ -83,7 +84,7 @@ def _package(folder: Path, size: int) -> Path:
 
 def test_only_whole_packages_are_unpacked(tmp_path: Path) -> None:
     deb = _package(tmp_path, 1 << 20)
-    stock._extract(deb, tmp_path / "whole")
+    kernel_package.extract(deb, tmp_path / "whole")
     found = sorted(path.relative_to(tmp_path / "whole") for path in (tmp_path / "whole").rglob("*") if path.is_file())
     assert found == [Path("boot/vmlinuz-6"), Path("usr/lib/debug/boot/vmlinux-6")]
     assert (tmp_path / "whole" / found[1]).stat().st_size == 1 << 20
@@ -91,7 +92,7 @@ def test_only_whole_packages_are_unpacked(tmp_path: Path) -> None:
     content[len(content) // 2 : len(content) // 2 + 4096] = os.urandom(4096)
     deb.write_bytes(content)
     with pytest.raises(InfrastructureError, match=r"linux-image-6_6-1_all\.deb cannot be unpacked to its end"):
-        stock._extract(deb, tmp_path / "damaged")
+        kernel_package.extract(deb, tmp_path / "damaged")
 
 
 class FakeApt(Apt):
@@ -182,17 +183,17 @@ ARM64 = "debian:6.12-cloud-arm64"
 def test_offline_the_cache_will_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GDB_LMB_CACHE", str(tmp_path))
 
-    def unreachable(row: Name, notice: object) -> KernelFiles:
+    def unreachable(*_: object) -> KernelFiles:
         raise InfrastructureError("apt-get update failed: E: no route to the archive")
 
-    monkeypatch.setattr(stock, "_fetch", unreachable)
+    monkeypatch.setattr(fetch, "_fetch", unreachable)
     with pytest.raises(InfrastructureError, match="no route"):
         stock.get_kernel(ARM64, print)
     files, told = put(ARM64, "6.12.1-1"), list[str]()
     assert stock.get_kernel(ARM64, told.append) == files
     assert told[0] == f"{ARM64}: apt-get update failed: E: no route to the archive"
     assert told[1].startswith(f"{ARM64}: keeping 6.12.1-1, which is in the cache; last tested was")
-    assert stock.main([ARM64]) == 0
+    assert get_kernel.main([ARM64]) == 0
 
 
 def test_files_in_use_stay(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -264,21 +265,21 @@ def test_cache_and_drift(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
         path.write_bytes(b"x")
     assert find_kernel(name, fetch=False) == files
     tested = tmp_path / "tested.json"
-    monkeypatch.setattr(stock, "TESTED", tested)
-    assert stock.drift(files) == "; none was tested yet"
+    monkeypatch.setattr(fetch, "TESTED", tested)
+    assert fetch.drift(files) == "; none was tested yet"
     tested.write_text(json.dumps({name: {"version": "7.1-1", "hashes": {"a_deb": "00ff"}}}))
-    assert stock.drift(files) == "; last tested"
+    assert fetch.drift(files) == "; last tested"
     tested.write_text(json.dumps({name: {"version": "7.0-1", "hashes": {}}}))
-    assert stock.drift(files) == "; last tested was 7.0-1"
+    assert fetch.drift(files) == "; last tested was 7.0-1"
     (home / "manifest.json").write_text("{")
     assert stock.cached(name) is None
 
 
 def test_every_name_has_a_known_state(capsys: pytest.CaptureFixture[str]) -> None:
-    assert stock.main(["--list"]) == 0
+    assert get_kernel.main(["--list"]) == 0
     out = capsys.readouterr().out
-    assert all(name in out for name in [*stock.NAMES, *sources.SOURCES])
-    assert stock.main(["debian:nothing"]) == 2
+    assert all(name in out for name in [*KERNELS, *SOURCES])
+    assert get_kernel.main(["debian:nothing"]) == 2
     assert "unknown kernel 'debian:nothing'" in capsys.readouterr().err
 
 
@@ -302,7 +303,7 @@ def _source_package(folder: Path) -> Path:
 
 def test_only_what_builds_memblock_is_unpacked(tmp_path: Path) -> None:
     deb = _source_package(tmp_path)
-    sources.extract(deb, tmp_path / "whole")
+    source_package.extract(deb, tmp_path / "whole")
     found = sorted(str(path.relative_to(tmp_path / "whole")) for path in (tmp_path / "whole").rglob("*.*"))
     assert found == ["include/linux/memblock.h", "mm/memblock.c"]
     assert (tmp_path / "whole" / "tools" / "testing" / "memblock" / "Makefile").stat().st_size > 1 << 16
@@ -310,7 +311,7 @@ def test_only_what_builds_memblock_is_unpacked(tmp_path: Path) -> None:
     content[len(content) // 2 : len(content) // 2 + 4096] = os.urandom(4096)
     deb.write_bytes(content)
     with pytest.raises(InfrastructureError, match=r"linux-source-6\.1_6-1_all\.deb cannot be unpacked to its end"):
-        sources.extract(deb, tmp_path / "damaged")
+        source_package.extract(deb, tmp_path / "damaged")
 
 
 class ListedApt(FakeApt):
@@ -344,8 +345,10 @@ def test_sources_are_not_fetched_unasked(tmp_path: Path, monkeypatch: pytest.Mon
     monkeypatch.setenv("GDB_LMB_CACHE", str(tmp_path))
     with pytest.raises(UsageError, match=r"bring it there with scripts/get-kernel source:6\.1"):
         sources.find_source("source:6.1", fetch=False)
-    files = sources.SourceFiles("source:6.1", "6-1", tmp_path / "sources" / "source-6.1" / "6-1", {"deb": "00ff"})
-    files.tree.mkdir(parents=True)
-    sources._unpack(_source_package(tmp_path), files)
-    assert sources.find_source("source:6.1", fetch=False) == files
-    assert stock.main(["--cached", "source:6.1"]) == 0
+    home = tmp_path / "sources" / "source-6.1"
+    home.mkdir(parents=True)
+    deb = _source_package(tmp_path)
+    fetch.unpack(SOURCES["source:6.1"], home, source_package.KIND, [deb], [("deb", "6-1", "00ff")])
+    expected = sources.SourceFiles("source:6.1", "6-1", home / "6-1", {"deb": "00ff"})
+    assert sources.find_source("source:6.1", fetch=False) == expected
+    assert get_kernel.main(["--cached", "source:6.1"]) == 0

@@ -11,9 +11,9 @@ from pathlib import Path
 from gdb_lmb.cli.common import say
 from gdb_lmb.errors import InfrastructureError, UsageError
 from gdb_lmb.runner.machines import MACHINES, find_programs, machine_named
+from gdb_lmb.runner.names import is_name, row_of
 from gdb_lmb.runner.qemu import DEFAULT_MEMORY, QemuOptions
 from gdb_lmb.runner.session import GuestSession
-from gdb_lmb.runner.stock import find_kernel, is_name, row_of
 
 
 def add_boot_options(parser: argparse.ArgumentParser) -> None:
@@ -84,6 +84,8 @@ def _kernel_of(arguments: argparse.Namespace) -> tuple[Path, Path | None]:
     row = row_of(arguments.kernel)
     # Before a long download, not after it.
     find_programs(machine_named(row.arch), arguments.qemu, arguments.gdb)
+    from gdb_lmb.runner.stock import find_kernel
+
     files = find_kernel(arguments.kernel, notice=say)
     return files.image, files.vmlinux
 

@@ -11,12 +11,13 @@ import subprocess
 import tempfile
 import threading
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from functools import cmp_to_key
 from pathlib import Path
 from typing import TextIO
 
 from gdb_lmb.errors import InfrastructureError
+from gdb_lmb.runner.cache import safe_name
+from gdb_lmb.runner.names import Name
 
 KEYRING = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
 _APT_TIMEOUT_S = 3600
@@ -30,18 +31,8 @@ _RELEASES = frozenset(
 )
 
 
-@dataclass(frozen=True)
-class Name:
-    """A kernel that can be asked for: where its newest version lives and how its packages are called.
-
-    `suites` of the Debian archive are tried together; `image` is the start of the image package's name.
-    """
-
-    name: str
-    suites: tuple[str, ...]
-    image: str
-    flavour: str
-    arch: str
+# (package, version, SHA-256)
+Package = tuple[str, str, str]
 
 
 def archive_address(sources: str, *, security: bool = False) -> str | None:
@@ -167,7 +158,7 @@ class Apt:
                 told = int(percent) // _PROGRESS_STEP_PERCENT * _PROGRESS_STEP_PERCENT
                 self.notice(f"{what}: {told} %")
 
-    def newest(self) -> list[tuple[str, str, str]]:
+    def newest(self) -> list[Package]:
         """Return (package, version, SHA-256) of the newest image that has debug symbols, and what belongs to it.
 
         The archive may have an image before it has its symbols.
@@ -186,7 +177,7 @@ class Apt:
                 return packages
         raise InfrastructureError(f"the archive has no debug symbols of {shown[0][0]}; try again later")
 
-    def newest_source(self) -> tuple[str, str, str]:
+    def newest_source(self) -> Package:
         """Return (package, version, SHA-256) of the newest package of this name, or that goes on after its dot."""
         names = self.run("pkgnames", self.row.image, program="apt-cache").split()
         # linux-source-6.1 is not the beginning of linux-source-6.12, but linux-source-7. is that of every 7.x.
@@ -196,7 +187,7 @@ class Apt:
             raise InfrastructureError(f"the archive has no package {self.row.image}* any more")
         return _newest_first(shown)[0]
 
-    def _complete(self, image: tuple[str, str, str]) -> list[tuple[str, str, str]]:
+    def _complete(self, image: Package) -> list[Package]:
         """Return the image's package and all that belongs to it, nothing where a part is missing."""
         name, version, _ = image
         packages = [image, *(row for row in self._show(f"{name}-dbg") if row[1] == version)][:2]
@@ -205,7 +196,7 @@ class Apt:
         packages += [row for row in binaries if row[1] == version][:1]
         return packages if len(packages) == (3 if binaries else 2) else []
 
-    def _show(self, package: str) -> list[tuple[str, str, str]]:
+    def _show(self, package: str) -> list[Package]:
         try:
             text = self.run("show", package, program="apt-cache")
         except InfrastructureError:
@@ -217,7 +208,7 @@ class Apt:
                 rows.append((package, fields["Version"], fields["SHA256"]))
         return rows
 
-    def download(self, packages: list[tuple[str, str, str]]) -> list[Path]:
+    def download(self, packages: list[Package]) -> list[Path]:
         """Fetch the packages; apt goes on where it was interrupted, and every hash is checked here.
 
         apt itself takes a file of the right size for the right one.
@@ -241,7 +232,7 @@ class Apt:
         raise InfrastructureError(f"{package} {version} does not have the SHA-256 that the archive signed for")
 
 
-def _newest_first(packages: list[tuple[str, str, str]]) -> list[tuple[str, str, str]]:
+def _newest_first(packages: list[Package]) -> list[Package]:
     by_version = cmp_to_key(_compare_versions)
     return sorted(packages, key=lambda row: by_version(row[1]), reverse=True)
 
@@ -252,10 +243,6 @@ def _compare_versions(one: str, other: str) -> int:
         return 0
     later = subprocess.run(["dpkg", "--compare-versions", one, "gt", other], check=False).returncode == 0
     return 1 if later else -1
-
-
-def safe_name(version: str) -> str:
-    return "".join(c if c.isalnum() or c in ".+-~" else "_" for c in version)
 
 
 def _sha256(path: Path) -> str:

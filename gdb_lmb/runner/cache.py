@@ -19,6 +19,11 @@ def cache_folder() -> Path:
     return Path(os.environ.get("GDB_LMB_CACHE") or Path.home() / ".cache" / "gdb-lmb").absolute()
 
 
+def safe_name(version: str) -> str:
+    """Return a folder's name for a version."""
+    return "".join(c if c.isalnum() or c in ".+-~" else "_" for c in version)
+
+
 @contextmanager
 def locked(home: Path, waiting: Callable[[], None]) -> Iterator[int]:
     """Hold this name's lock; yields its descriptor, which apt inherits: it may outlive a killed parent."""
