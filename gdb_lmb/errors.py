@@ -25,8 +25,21 @@ class InfrastructureError(LmbError):
     """Report that QEMU, gdb or the system failed; this says nothing about the guest."""
 
 
+class OverdueError(InfrastructureError):
+    """Report that gdb did not answer in time."""
+
+
 class GuestError(LmbError):
     """Report that the guest never reached the place where it was to be looked at."""
+
+
+class NotReachedError(GuestError):
+    """Report a guest that never reached the symbol; `console` is all it printed."""
+
+    def __init__(self, message: str, console: bytes) -> None:
+        """Hold both."""
+        self.console = console
+        super().__init__(message)
 
 
 class LayoutError(LmbError):

@@ -19,8 +19,8 @@ from gdb_lmb.runner.attach import parse_endpoint
 from gdb_lmb.runner.elf import read_elf
 from gdb_lmb.runner.gdb_process import python_path
 from gdb_lmb.runner.machines import MACHINES, machine_named, machine_of
-from gdb_lmb.runner.mi_records import WholeLines, quote, unglue
-from gdb_lmb.runner.text import printable, tail
+from gdb_lmb.runner.mi_records import WholeLines, unglue
+from gdb_lmb.runner.text import printable, quote, tail
 from gdb_lmb.runner.verdict import SCHEMA, parse_verdict
 
 

@@ -4,21 +4,32 @@
 from __future__ import annotations
 
 import argparse
+import importlib
 import signal
 import sys
 from collections.abc import Sequence
 
 from gdb_lmb import __version__
-from gdb_lmb.cli import attach, core, export, interactive, replay, run, trace
 from gdb_lmb.cli.common import STATUSES, SplitParser, discard, say
-from gdb_lmb.errors import GuestError, LmbError, UsageError
-from gdb_lmb.runner.base import NotReachedError
+from gdb_lmb.errors import GuestError, LmbError, NotReachedError, UsageError
 from gdb_lmb.runner.text import tail
 from gdb_lmb.runner.verdict import ExitStatus
 
+_ROOMS = {
+    "run": "run",
+    "trace": "trace",
+    "attach": "attach",
+    "core": "core",
+    "gdb": "interactive",
+    "gdbinit": "interactive",
+    "replay": "replay",
+    "export": "export",
+}
+"""Which module of this package has which command."""
 
-def build_parser() -> argparse.ArgumentParser:
-    """Return the parser of all commands."""
+
+def build_parser(word: str = "") -> argparse.ArgumentParser:
+    """Return the parser of the command `word` alone, whose module is all that it imports, else that of all."""
     parser = SplitParser(
         prog="gdb-lmb",
         epilog=STATUSES,
@@ -27,15 +38,15 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"gdb-lmb {__version__}")
     commands = parser.add_subparsers(title="commands", dest="command_name", metavar="COMMAND", required=True)
-    for room in (run, trace, attach, core, interactive, replay, export):
-        room.add_parser(commands)
+    for room in [_ROOMS[word]] if word in _ROOMS else dict.fromkeys(_ROOMS.values()):
+        importlib.import_module(f"gdb_lmb.cli.{room}").add_parser(commands)
     return parser
 
 
 def dispatch(words: Sequence[str]) -> int:
     """Run one command line and return its exit status, having said on stderr why it is not 0."""
     try:
-        arguments = build_parser().parse_args(words)
+        arguments = build_parser(words[0] if words else "").parse_args(words)
     except SystemExit as end:  # argparse has said why; --help and --version end with 0
         return end.code if isinstance(end.code, int) else int(ExitStatus.USAGE)
     try:

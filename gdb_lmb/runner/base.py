@@ -6,14 +6,17 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from gdb_lmb.errors import GuestError, InfrastructureError, UsageError
+from gdb_lmb.errors import InfrastructureError, OverdueError, UsageError
 from gdb_lmb.runner.gdb_process import load_ahead, load_extension, open_program, start_gdb
-from gdb_lmb.runner.mi import Mi, OverdueError, Sink
-from gdb_lmb.runner.mi_records import Reply
 from gdb_lmb.runner.process import RunFolder
 from gdb_lmb.runner.text import printable
 from gdb_lmb.runner.verdict import Verdict, parse_verdict
+
+if TYPE_CHECKING:  # the conversation with gdb is imported while gdb starts
+    from gdb_lmb.runner.mi import Mi, Sink
+    from gdb_lmb.runner.mi_records import Reply
 
 DEFAULT_TIMEOUT_S = 60.0
 # gdb's own small steps: settings, symbols, breakpoints.
@@ -31,15 +34,6 @@ class CommandError(UsageError):
         self.command = printable(command, 200)
         self.message = message
         super().__init__(f"{self.command!r} failed: {message}")
-
-
-class NotReachedError(GuestError):
-    """Report a guest that never reached the symbol; `console` is all it printed."""
-
-    def __init__(self, message: str, console: bytes) -> None:
-        """Hold both."""
-        self.console = console
-        super().__init__(message)
 
 
 class Session:

@@ -7,13 +7,16 @@ import importlib.util
 import os
 import re
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import gdb_lmb
 from gdb_lmb.errors import InfrastructureError, UsageError
 from gdb_lmb.runner.index_cache import index_folder
-from gdb_lmb.runner.mi import Mi
-from gdb_lmb.runner.mi_records import Reply
 from gdb_lmb.runner.process import RunFolder
+
+if TYPE_CHECKING:
+    from gdb_lmb.runner.mi import Mi
+    from gdb_lmb.runner.mi_records import Reply
 
 PATH_VARIABLE = "GDB_LMB_PATH"
 _PLAIN = re.compile(r"/[A-Za-z0-9._/+@=,:-]+")
@@ -58,7 +61,11 @@ def start_gdb(folder: RunFolder, gdb: str) -> Mi:
         environment.pop(name, None)
     environment |= {PATH_VARIABLE: python_path(), "LC_ALL": "C.UTF-8", "TERM": "dumb"}
     quiet = ["-nx", "-q", "--interpreter=mi3", "-iex", "set auto-load no", "-iex", "set debuginfod enabled off"]
-    mi = Mi(folder.spawn("gdb", [gdb, *quiet], pipes=True, environment=environment))
+    child = folder.spawn("gdb", [gdb, *quiet], pipes=True, environment=environment)
+    # gdb takes longer to start than this to import.
+    from gdb_lmb.runner.mi import Mi
+
+    mi = Mi(child)
     for setting in _SETTINGS:
         mi.execute(f"-gdb-set {setting}", 30)  # an older gdb may lack one
     return mi

@@ -6,7 +6,7 @@ x86-64 and aarch64 are exercised; the other rows are what QEMU and Debian call t
 
 from __future__ import annotations
 
-import platform
+import os
 import shutil
 from dataclasses import dataclass
 from typing import Literal
@@ -131,7 +131,7 @@ def find_gdb(machine: Machine, given: str | None) -> str:
 def _gdb_for(machine: Machine) -> tuple[str, str]:
     """Return the gdb that knows `machine`, and its Debian package."""
     # gdb-multiarch knows the host's architecture as well, and may be the only one installed.
-    if platform.machine() in machine.native and (shutil.which("gdb") or not shutil.which("gdb-multiarch")):
+    if os.uname().machine in machine.native and (shutil.which("gdb") or not shutil.which("gdb-multiarch")):
         return "gdb", "gdb"
     return "gdb-multiarch", "gdb-multiarch"
 

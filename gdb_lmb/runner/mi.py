@@ -17,10 +17,10 @@ from typing import IO, cast
 
 from pygdbmi.IoManager import IoManager
 
-from gdb_lmb.errors import InfrastructureError
-from gdb_lmb.runner.mi_records import Record, Reply, Stop, WholeLines, quote, read_stop, unglue
+from gdb_lmb.errors import InfrastructureError, OverdueError
+from gdb_lmb.runner.mi_records import Record, Reply, Stop, WholeLines, read_stop, unglue
 from gdb_lmb.runner.process import Child
-from gdb_lmb.runner.text import printable
+from gdb_lmb.runner.text import printable, quote
 
 Sink = Callable[[str], None]
 
@@ -33,10 +33,6 @@ _PROMPT_S = 1.0
 _INTERRUPT_S = 3.0
 _INTERRUPTS = 3
 _FIRST_TOKEN = 10_000_000
-
-
-class OverdueError(InfrastructureError):
-    """Report that gdb did not answer in time."""
 
 
 class Mi:

@@ -89,12 +89,6 @@ class WholeLines(io.RawIOBase):
         return whole
 
 
-def quote(text: str) -> str:
-    """Write `text` as a C string of MI; bytes that are not plain ASCII become octal escapes."""
-    plain = (chr(b) if 0x20 <= b < 0x7F and b not in b'"\\' else f"\\{b:03o}" for b in os.fsencode(text))
-    return '"' + "".join(plain) + '"'
-
-
 def read_stop(payload: Record) -> Stop:
     """Read a `*stopped` record."""
     frame = payload.get("frame")

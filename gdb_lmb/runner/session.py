@@ -16,15 +16,18 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
+from typing import TYPE_CHECKING
 
-from gdb_lmb.errors import InfrastructureError, UsageError
-from gdb_lmb.runner.base import DEFAULT_TIMEOUT_S, STEP_S, CommandError, NotReachedError, Session, ignore
+from gdb_lmb.errors import InfrastructureError, NotReachedError, UsageError
+from gdb_lmb.runner.base import DEFAULT_TIMEOUT_S, STEP_S, CommandError, Session, ignore
 from gdb_lmb.runner.elf import read_elf
 from gdb_lmb.runner.machines import find_programs, machine_of
-from gdb_lmb.runner.mi import Sink
-from gdb_lmb.runner.mi_records import Reply, Stop, quote
 from gdb_lmb.runner.qemu import Qemu, QemuOptions
-from gdb_lmb.runner.text import printable
+from gdb_lmb.runner.text import printable, quote
+
+if TYPE_CHECKING:
+    from gdb_lmb.runner.mi import Sink
+    from gdb_lmb.runner.mi_records import Reply, Stop
 
 __all__ = ["DEFAULT_SYMBOL", "CommandError", "GuestSession", "NotReachedError"]
 

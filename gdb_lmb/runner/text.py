@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import os
+
 TAIL_LINES = 20
 TAIL_BYTES = 4096
 LINE_CHARACTERS = 400
@@ -25,6 +27,12 @@ def tail(data: bytes, lines: int = TAIL_LINES, limit: int = TAIL_BYTES) -> list[
     text = data[-limit:].decode("utf-8", errors="surrogateescape").replace("\r\n", "\n")
     found = text.rstrip("\n").split("\n") if text.strip() else []
     return [printable(line) for line in found[-lines:]]
+
+
+def quote(text: str) -> str:
+    """Write `text` as a C string of MI; bytes that are not plain ASCII become octal escapes."""
+    plain = (chr(b) if 0x20 <= b < 0x7F and b not in b'"\\' else f"\\{b:03o}" for b in os.fsencode(text))
+    return '"' + "".join(plain) + '"'
 
 
 def _escape(character: str) -> str:
