@@ -20,7 +20,6 @@ import signal
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
@@ -42,7 +41,6 @@ _REAPER_START_S = 20.0
 _REAPER_END_S = 15.0
 _NAME_DIGITS = 12
 _KILL_S = 5.0
-_POLL_S = 0.01
 
 
 class Child:
@@ -62,12 +60,7 @@ class Child:
 
     def ended(self, within_s: float) -> bool:
         """Wait at most `within_s` seconds for its end and tell whether it has ended."""
-        deadline = time.monotonic() + within_s
-        while self.alive():
-            if time.monotonic() >= deadline:
-                return False
-            time.sleep(_POLL_S)
-        return True
+        return _ended(self.process, within_s)
 
     def last_words(self) -> str:
         """Say how it ended and what it said last on stderr, in one line."""
@@ -86,16 +79,20 @@ class Child:
             said = []
         return f"{self.name} {how}" + (f": {' / '.join(said)}" if said else "")
 
+    def ask_to_end(self) -> None:
+        """Have it and its process group end, without waiting: SIGTERM if it has `grace_s` seconds, else SIGKILL."""
+        if self.alive():
+            self._signal_group(signal.SIGTERM if self.grace_s > 0 else signal.SIGKILL)
+
     def end(self) -> None:
         """End it and its process group: SIGTERM first if it has `grace_s` seconds, then SIGKILL."""
-        if self.grace_s > 0 and self.alive():
-            self._signal_group(signal.SIGTERM)
+        self.ask_to_end()
+        if self.grace_s > 0:
             self.ended(self.grace_s)
         # While the leader is not waited for, its id, and so the group's, cannot be another's.
         if self.process.returncode is None:
             self._signal_group(signal.SIGKILL)
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                self.process.wait(_KILL_S)
+            self.ended(_KILL_S)
         for stream in (self.process.stdin, self.process.stdout):
             if stream is not None:
                 with contextlib.suppress(BrokenPipeError):
@@ -213,6 +210,8 @@ class RunFolder:
     def close(self) -> None:
         """End all children, remove the folder, and see the reaper off; a second call does nothing."""
         for child in reversed(self.children):
+            child.ask_to_end()  # all at once: a gdb with half a gigabyte of symbols takes a moment to die
+        for child in reversed(self.children):
             child.end()
         shutil.rmtree(self.path, ignore_errors=True)
         self._end_reaper()
@@ -232,11 +231,31 @@ class RunFolder:
             if stream is not None:
                 with contextlib.suppress(BrokenPipeError):
                     stream.close()
-        try:
-            self._reaper.wait(_REAPER_END_S)
-        except subprocess.TimeoutExpired:
+        if not _ended(self._reaper, _REAPER_END_S):
             self._reaper.kill()
             self._reaper.wait()
+
+
+def _ended(process: subprocess.Popen[bytes], within_s: float) -> bool:
+    """Wait at most `within_s` seconds for the end of `process` and tell whether it has ended.
+
+    `Popen.wait` looks again after ever longer sleeps; here the kernel wakes us.
+    """
+    if process.poll() is not None:
+        return True
+    try:
+        handle = os.pidfd_open(process.pid)
+    except OSError:  # a kernel or a sandbox without it
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(within_s)
+    else:
+        poll = select.poll()
+        poll.register(handle, select.POLLIN)
+        try:
+            poll.poll(within_s * 1000)
+        finally:
+            os.close(handle)
+    return process.poll() is not None
 
 
 def folder_base(preferred: str) -> str:
