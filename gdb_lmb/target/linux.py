@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,6 +21,8 @@ from gdb_lmb.target.types import byte_order, enum_names, member_type, struct_of
 FREEING_INITMEM = 2
 """`SYSTEM_FREEING_INITMEM` of `enum system_states`."""
 
+# No "+ offset": several symbols may have this address, but all that are in this section are at its ends.
+_FIRST_NOTE = re.compile(r"\S+ in section \.notes")
 _VARIABLES = ("_totalram_pages", "system_state", "memblock_memory", "memblock_can_resize")
 
 
@@ -71,10 +75,10 @@ def find_kernel() -> Kernel | None:
     return _KERNELS[key]
 
 
-def symbols_moved_by(identity: Identity) -> int:
-    """Return by how much gdb has its symbols away from where they were linked (`symbol-file -o`)."""
-    at = _minimal("__start_notes")
-    return at - identity.notes_va if at and identity.notes_va else 0
+def symbols_moved_by(kernel: Kernel) -> int:
+    """Return by how much gdb has the kernel's symbols away from where they were linked (`symbol-file -o`)."""
+    symbol = lookup("memblock")
+    return 0 if symbol is None else int(symbol.value().address) - kernel.program.memblock_va
 
 
 def _read_kernel(symbol: gdb.Symbol, path: Path) -> Kernel:
@@ -82,13 +86,13 @@ def _read_kernel(symbol: gdb.Symbol, path: Path) -> Kernel:
     identity = build_identity(path)
     if identity is None:
         raise LayoutError(f"{path} has no build id in a loaded note: it cannot be told from another build")
-    moved = symbols_moved_by(identity)
+    moved = _moved_by(identity)
 
     def linked(symbol: gdb.Symbol | None) -> int:
         return 0 if symbol is None else int(symbol.value().address) - moved
 
-    def minimal(name: str) -> int:
-        at = _minimal(name)
+    def minimal(name: str, find: Callable[[str], int] = _minimal) -> int:
+        at = find(name)
         return at - moved if at else 0
 
     kind = symbol.type.strip_typedefs()
@@ -120,10 +124,10 @@ def _read_kernel(symbol: gdb.Symbol, path: Path) -> Kernel:
         image=image,
         init=(minimal("__init_begin"), minimal("__init_end")),
         code=((minimal("_text"), minimal("_etext")), (minimal("_sinittext"), minimal("_einittext"))),
-        entry=minimal(machine.entry),
+        entry=minimal(machine.entry, _code),
         name_pointer_va=program.memblock_va + program.memblock.fields["memory.name"].offset,
         symbols=places,
-        keeps=not _minimal("memblock_discard"),
+        keeps=not _code("memblock_discard"),
     )
 
 
@@ -140,6 +144,29 @@ def _max_nodes() -> int | None:
         return None
     most = next((value for value, name in zones.items() if name == "__max_nr_zones"), 0)
     return references // most if most else None
+
+
+def _moved_by(identity: Identity) -> int:
+    """Return the same of a kernel that nothing is known of yet but where its notes were linked."""
+    if not identity.notes_va:
+        return 0
+    # By its name gdb would look for it in all debug information, a tenth of a second for nothing.
+    if _FIRST_NOTE.fullmatch((gdb.execute(f"info symbol {identity.notes_va:#x}", to_string=True) or "").strip()):
+        return 0
+    at = _minimal("__start_notes")
+    return at - identity.notes_va if at else 0
+
+
+def _code(name: str) -> int:
+    """Return the address of a function or of a label in assembly, 0 where there is none.
+
+    An expression would give the same, but takes gdb up to a tenth of a second where only the linker knows the name.
+    """
+    try:
+        places = gdb.decode_line(name)[1]
+    except gdb.error:
+        return 0
+    return int(places[0].pc) if places else 0
 
 
 def _minimal(name: str) -> int:

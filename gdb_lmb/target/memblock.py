@@ -27,7 +27,7 @@ def take_memblock(kernel: Kernel, meter: Meter | None = None) -> Snapshot:
     # Before reads become physical, and not of a dump, whose stack can be looked at only when the place is known.
     live = current_dump() is None
     sp = register("sp") if live else None
-    moved = symbols_moved_by(kernel.identity)
+    moved = symbols_moved_by(kernel)
     meter = meter or Meter()
     with physical_memory(meter) as physical:
         bounded = BoundedMemory(physical, meter)

@@ -79,7 +79,7 @@ def locate(kernel: Kernel) -> tuple[Placement, int]:
     """Return where the running kernel lies, and by how much gdb's symbols are moved now."""
     cpu = kernel.arch.selected_cpu()
     with physical_memory() as physical:
-        return place(kernel, BoundedMemory(physical), cpu), symbols_moved_by(kernel.identity)
+        return place(kernel, BoundedMemory(physical), cpu), symbols_moved_by(kernel)
 
 
 def move_symbols(kernel: Kernel, placement: Placement) -> None:

@@ -88,7 +88,7 @@ def address_map() -> AddressMap:
 
 def _of_kernel(kernel: Kernel, placement: Placement) -> AddressMap:
     low, high = kernel.image
-    part = Part(placement.to_physical(low + placement.virtual), high - low, low + symbols_moved_by(kernel.identity))
+    part = Part(placement.to_physical(low + placement.virtual), high - low, low + symbols_moved_by(kernel))
     return AddressMap((part,), placement)
 
 
