@@ -19,7 +19,7 @@ from gdb_lmb.runner.attach import parse_endpoint
 from gdb_lmb.runner.elf import read_elf
 from gdb_lmb.runner.gdb_process import python_path
 from gdb_lmb.runner.machines import MACHINES, machine_named, machine_of
-from gdb_lmb.runner.mi_records import WholeLines, unglue
+from gdb_lmb.runner.mi_records import Lines, unglue
 from gdb_lmb.runner.text import printable, quote, tail
 from gdb_lmb.runner.verdict import SCHEMA, parse_verdict
 
@@ -153,16 +153,14 @@ def test_quote() -> None:
 
 def test_pieces_become_whole_lines() -> None:
     reader, writer = os.pipe()
-    os.set_blocking(reader, False)
     with os.fdopen(reader, "rb", 0) as pipe:
-        lines = WholeLines(pipe)
-        got = [lines.read()]
+        lines, got = Lines(pipe), []
         for piece in (b'~"a', b"b", b'c"\n^do', b"ne\n", b"x\ny\nz"):
             os.write(writer, piece)
             got.append(lines.read())
         os.close(writer)
         got.append(lines.read())
-    assert got == [b"", b"", b"", b'~"abc"\n', b"^done\n", b"x\ny\n", b""]
+    assert got == [[], [], ['~"abc"'], ["^done"], ["x", "y"], []]
 
 
 def test_a_result_after_an_unfinished_line_of_a_program() -> None:

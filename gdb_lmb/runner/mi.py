@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """gdb's machine interface: commands in, records out, each wait under a deadline.
 
-pygdbmi parses and buffers; its own `write` is not used to wait, for it returns after a quiet spell, not at
-the result. A command is over at the record with its own token, and, if it set the guest running, at the
-stop that follows.
+pygdbmi parses. Its own reading is not used: it waits for a quiet spell, not for the result, and it prints every
+record prettily for a log that nobody keeps. A command is over at the record with its own token, and, if it set
+the guest running, at the stop that follows.
 """
 
 from __future__ import annotations
@@ -13,12 +13,9 @@ import select
 import signal
 import time
 from collections.abc import Callable
-from typing import IO, cast
-
-from pygdbmi.IoManager import IoManager
 
 from gdb_lmb.errors import InfrastructureError, OverdueError
-from gdb_lmb.runner.mi_records import Record, Reply, Stop, WholeLines, read_stop, unglue
+from gdb_lmb.runner.mi_records import Lines, Record, Reply, Stop, parse, read_stop, unglue
 from gdb_lmb.runner.process import Child
 from gdb_lmb.runner.text import printable, quote
 
@@ -32,6 +29,7 @@ _AFTERMATH_S = 1.0
 _PROMPT_S = 1.0
 _INTERRUPT_S = 3.0
 _INTERRUPTS = 3
+_WRITE_S = 3.0
 _FIRST_TOKEN = 10_000_000
 
 
@@ -51,7 +49,9 @@ class Mi:
         self._pending: int | None = None
         # Called about every tenth of a second of waiting, for progress messages.
         self.on_wait: Callable[[], None] | None = None
-        self._io = IoManager(gdb.process.stdin, cast(IO[bytes], WholeLines(gdb.process.stdout)), None, 0)
+        self._lines = Lines(gdb.process.stdout)
+        self._input = gdb.process.stdin
+        os.set_blocking(self._input.fileno(), False)
         self._poll = select.poll()
         self._poll.register(gdb.process.stdout, select.POLLIN)
         self._token = _FIRST_TOKEN
@@ -159,9 +159,18 @@ class Mi:
             os.kill(self.gdb.process.pid, number)
 
     def _write(self, line: str) -> None:
-        """Send one line."""
+        """Send one line.
+
+        Raises: OverdueError if gdb does not take it; InfrastructureError if it is gone.
+        """
+        data = line.encode() + b"\n"
+        ready = select.poll()
+        ready.register(self._input, select.POLLOUT)
         try:
-            self._io.write(line, timeout_sec=_INTERRUPT_S, read_response=False)
+            while data:
+                if not ready.poll(_WRITE_S * 1000):
+                    raise OverdueError(f"gdb took no command for {_WRITE_S:g} s")
+                data = data[os.write(self._input.fileno(), data) :]
         except (BrokenPipeError, ConnectionError) as error:
             self.gdb.ended(_AFTERMATH_S)
             raise InfrastructureError(self.gdb.last_words()) from error
@@ -204,7 +213,8 @@ class Mi:
     def _parse(self) -> list[Record]:
         """Read what there is."""
         try:
-            return self._io.get_gdb_response(timeout_sec=0, raise_error_on_timeout=False)
+            records = map(parse, self._lines.read())
+            return [record for record in records if record is not None]
         except ValueError as error:  # an escape that MI does not have
             raise InfrastructureError(f"gdb said what is not MI: {printable(str(error), 200)}") from error
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
-import io
 import os
 import re
 import time
@@ -19,8 +18,10 @@ from gdb_lmb.runner.text import printable
 Record = dict[str, Any]
 
 _PIPE_BYTES = 1 << 20
-# gdb writes a line character by character: let some gather.
+# gdb writes a line character by character: let some gather, more when it has been going on for a while.
 _FILL_S = 0.0005
+_SHORT_FILL_S = 0.00005
+_SHORT_PIECES = 8
 
 
 @dataclass(frozen=True)
@@ -55,38 +56,38 @@ class Reply:
         return printable(str(self.payload.get("msg", "")))
 
 
-class WholeLines(io.RawIOBase):
-    """gdb's output for pygdbmi, which joins and searches all it has of a line again with every piece.
+class Lines:
+    """The lines that gdb writes to a pipe, whole ones only, and without the empty ones.
 
-    A snapshot of 100,000 regions is one line of megabytes in pieces of kilobytes.
+    A snapshot of 100,000 regions is one line of megabytes in pieces of kilobytes; they are joined once.
     """
 
     def __init__(self, pipe: IO[bytes]) -> None:
         """Read from `pipe`."""
-        super().__init__()
-        self._pipe = pipe
+        self._descriptor = pipe.fileno()
         self._begun: list[bytes] = []
         with contextlib.suppress(OSError):  # more than the user is allowed
             fcntl.fcntl(pipe, fcntl.F_SETPIPE_SZ, _PIPE_BYTES)
 
-    def fileno(self) -> int:
-        """Return the pipe's."""
-        return self._pipe.fileno()
-
-    def read(self, _size: int = -1) -> bytes:
-        """Return what has come up to the last end of a line, or nothing if there was none."""
-        try:
-            piece = os.read(self._pipe.fileno(), _PIPE_BYTES)
-        except BlockingIOError:
-            return b""
+    def read(self) -> list[str]:
+        """Return what has been completed by the next piece, which must be there or be the end of file."""
+        piece = os.read(self._descriptor, _PIPE_BYTES)
         end = piece.rfind(b"\n") + 1
         if not end:
             self._begun.append(piece)
-            time.sleep(_FILL_S)
-            return b""
+            time.sleep(_FILL_S if len(self._begun) > _SHORT_PIECES else _SHORT_FILL_S)
+            return []
         whole = b"".join([*self._begun, piece[:end]])
-        self._begun = [piece[end:]]
-        return whole
+        self._begun = [piece[end:]] if piece[end:] else []
+        return [line for line in whole.decode(errors="replace").split("\n") if line]
+
+
+def parse(line: str) -> Record | None:
+    """Return one line of gdb's as a record, None for its prompt, which says nothing.
+
+    Raises: ValueError for what is not MI.
+    """
+    return None if gdbmiparser.response_is_finished(line) else dict(gdbmiparser.parse_response(line))
 
 
 def read_stop(payload: Record) -> Stop:
