@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gdb_lmb.errors import InfrastructureError, OverdueError, UsageError
-from gdb_lmb.runner.gdb_process import load_ahead, load_extension, open_program, start_gdb
+from gdb_lmb.runner.gdb_process import load_extension, open_program, start_gdb
 from gdb_lmb.runner.process import RunFolder
 from gdb_lmb.runner.text import printable
 from gdb_lmb.runner.verdict import Verdict, parse_verdict
@@ -132,7 +132,6 @@ class Session:
     def _open(self, program: Path, gdb: str) -> None:
         """Start `gdb` on `program` with the lmb commands."""
         self._mi = start_gdb(self._folder, gdb)
-        load_ahead(self.mi, STEP_S)
         # Half a gigabyte of debug information may take gdb a minute on a busy machine.
         open_program(self.mi, program, self._folder.path, max(STEP_S, self.timeout_s))
         load_extension(self.mi, STEP_S)

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 PATH_VARIABLE = "GDB_LMB_PATH"
 _PLAIN = re.compile(r"/[A-Za-z0-9._/+@=,:-]+")
 _SETTINGS = (
+    "auto-load no",
     "confirm off",
     "pagination off",
     "height 0",
@@ -53,6 +54,7 @@ def python_path() -> str:
 def start_gdb(folder: RunFolder, gdb: str) -> Mi:
     """Start the program `gdb`, with nobody's start-up files, in English, without the network.
 
+    Its Python begins to import the lmb commands at once; `load_extension()` is to follow.
     Raises: InfrastructureError if it cannot be started.
     """
     environment = dict(os.environ)
@@ -60,15 +62,15 @@ def start_gdb(folder: RunFolder, gdb: str) -> Mi:
     for name in ("PYTHONHOME", "PYTHONPATH", "PYTHONSTARTUP", "DEBUGINFOD_URLS", "LANGUAGE"):
         environment.pop(name, None)
     environment |= {PATH_VARIABLE: python_path(), "LC_ALL": "C.UTF-8", "TERM": "dumb"}
-    quiet = ["-nx", "-q", "--interpreter=mi3", "-iex", "set auto-load no", "-iex", "set debuginfod enabled off"]
-    child = folder.spawn("gdb", [gdb, *quiet], pipes=True, environment=environment)
+    words = [gdb, "-nx", "-q", "--interpreter=mi3"]
+    # As arguments, each of which would be a question and an answer; an older gdb may lack one, and goes on.
+    for command in (*(f"set {setting}" for setting in _SETTINGS), f"source {extension().with_name('load_ahead.py')}"):
+        words += ["-iex", command]
+    child = folder.spawn("gdb", words, pipes=True, environment=environment)
     # gdb takes longer to start than this to import.
     from gdb_lmb.runner.mi import Mi
 
-    mi = Mi(child)
-    for setting in _SETTINGS:
-        mi.execute(f"-gdb-set {setting}", 30)  # an older gdb may lack one
-    return mi
+    return Mi(child)
 
 
 def plain_name(file: Path, link: Path) -> str:
@@ -95,11 +97,6 @@ def open_program(mi: Mi, program: Path, folder: Path, timeout_s: float) -> None:
     reply = mi.execute(f"-file-exec-and-symbols {name}", timeout_s)
     if reply.kind != "done":
         raise UsageError(f"gdb cannot read {program}: {reply.error}")
-
-
-def load_ahead(mi: Mi, timeout_s: float) -> None:
-    """Have gdb's Python import the lmb commands while gdb does something else; `load_extension()` follows."""
-    mi.console(f"source {extension().with_name('load_ahead.py')}", timeout_s)
 
 
 def load_extension(mi: Mi, timeout_s: float) -> None:
