@@ -7,8 +7,9 @@ import time
 import gdb
 
 SPENT = {"boot": 0.0, "symbols": 0.0}
-LOOK_UPS = ("lookup_global_symbol", "lookup_static_symbol", "lookup_type", "parse_and_eval", "block_for_pc",
-            "find_pc_line")  # fmt: skip
+# With the first frame gdb reads how to unwind, from .debug_frame: megabytes.
+LOOK_UPS = ("lookup_global_symbol", "lookup_static_symbol", "lookup_type", "parse_and_eval", "decode_line",
+            "block_for_pc", "find_pc_line", "newest_frame")  # fmt: skip
 BOOT_COMMANDS = ("continue",)
 SYMBOL_COMMANDS = ("symbol-file", "info symbol")
 
