@@ -7,5 +7,9 @@ they have in common is in `base`. Beneath them: `mi` and `mi_records` (gdb/MI by
 raw gdbstub), `elf` and `machines` (what the kernel's file says), `verdict` (JSON to exit status), `text`
 (what a terminal may see).
 
+Kernels of distributions: `names` (the table), `stock` and `sources` (what the cache holds), `fetch` (the way
+there), `apt` and `package` beneath it, `kernel_package` and `source_package` (what is kept), `get_kernel` (the
+command).
+
 This file imports nothing: `reaper` and `leash` are started for every run, and their start is waited for.
 """

@@ -81,7 +81,8 @@ class Child:
 
     def ask_to_end(self) -> None:
         """Have it and its process group end, without waiting: SIGTERM if it has `grace_s` seconds, else SIGKILL."""
-        if self.alive():
+        # While the leader is not waited for, its id, and so the group's, cannot be another's.
+        if self.process.returncode is None:
             self._signal_group(signal.SIGTERM if self.grace_s > 0 else signal.SIGKILL)
 
     def end(self) -> None:
@@ -89,7 +90,6 @@ class Child:
         self.ask_to_end()
         if self.grace_s > 0:
             self.ended(self.grace_s)
-        # While the leader is not waited for, its id, and so the group's, cannot be another's.
         if self.process.returncode is None:
             self._signal_group(signal.SIGKILL)
             self.ended(_KILL_S)
