@@ -19,6 +19,7 @@ from gdb_lmb.target.memblock import take_memblock
 from gdb_lmb.target.physical import put_back
 from gdb_lmb.target.program import find_lmb, lookup
 from gdb_lmb.target.reader import virtual_memory
+from gdb_lmb.target.registers import booting_cpu
 from gdb_lmb.target.stop import current_stop, require_stopped, torn_in
 
 
@@ -86,11 +87,12 @@ def take_snapshot(*, with_log: bool = False, meter: Meter | None = None) -> Snap
     """
     require_stopped()
     both = lookup("lmb") is not None and lookup("memblock") is not None
-    if both:
-        with contextlib.suppress(NotReadyError, ReadError):
-            return _take_lmb(with_log, meter)
-    kernel = find_kernel()
-    return _take_lmb(with_log, meter) if kernel is None else take_memblock(kernel, meter)
+    with booting_cpu():
+        if both:
+            with contextlib.suppress(NotReadyError, ReadError):
+                return _take_lmb(with_log, meter)
+        kernel = find_kernel()
+        return _take_lmb(with_log, meter) if kernel is None else take_memblock(kernel, meter)
 
 
 def _take_lmb(with_log: bool, meter: Meter | None) -> Snapshot:

@@ -20,6 +20,7 @@ from gdb_lmb.target.arch import Cpu
 from gdb_lmb.target.core import current_dump
 from gdb_lmb.target.linux import Kernel, symbols_moved_by
 from gdb_lmb.target.physical import physical_memory
+from gdb_lmb.target.registers import booting_cpu
 
 NEAR_BYTES, CLUSTER_BYTES = 256, 2048
 """Variables this near to one another are read in one request, which fits into one packet of QEMU's stub."""
@@ -77,7 +78,8 @@ def _clusters(kernel: Kernel) -> list[tuple[int, int]]:
 
 def locate(kernel: Kernel) -> tuple[Placement, int]:
     """Return where the running kernel lies, and by how much gdb's symbols are moved now."""
-    cpu = kernel.arch.selected_cpu()
+    with booting_cpu():
+        cpu = kernel.arch.selected_cpu()
     with physical_memory() as physical:
         return place(kernel, BoundedMemory(physical), cpu), symbols_moved_by(kernel)
 

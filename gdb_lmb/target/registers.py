@@ -3,11 +3,41 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
+
 import gdb
 
 from gdb_lmb.target.core import current_dump
 
 _WORD = (1 << 64) - 1
+
+
+@contextlib.contextmanager
+def booting_cpu() -> Iterator[None]:
+    """Look at the first CPU meanwhile where another is selected that is not in the kernel.
+
+    The firmware has parked it, or it runs a user's program: its stack and its page tables tell nothing of the
+    kernel's allocator. Kernels boot on the first, and are linked to the upper half of the addresses.
+    """
+    selected = gdb.selected_thread()
+    # The list of threads costs requests: a guest with one CPU, or stopped by the first, is not asked for it.
+    if selected is None or selected.num == 1 or _in_upper_half(current_pc()):
+        yield
+        return
+    first = min(gdb.selected_inferior().threads(), key=lambda thread: thread.num)
+    frame = gdb.selected_frame()
+    first.switch()
+    try:
+        yield
+    finally:
+        with contextlib.suppress(gdb.error):
+            selected.switch()
+            frame.select()
+
+
+def _in_upper_half(address: int) -> bool:
+    return bool(address >> (8 * int(gdb.parse_and_eval("sizeof(void *)")) - 1) & 1)
 
 
 def register(name: str) -> int | None:

@@ -22,6 +22,7 @@ from gdb_lmb.target.linux import Kernel, find_kernel, symbols_moved_by
 from gdb_lmb.target.physical import physical_memory
 from gdb_lmb.target.place import place
 from gdb_lmb.target.program import lookup
+from gdb_lmb.target.registers import booting_cpu
 
 
 @dataclass(frozen=True)
@@ -73,7 +74,8 @@ def address_map() -> AddressMap:
     kernel = find_kernel()
     if kernel is not None:
         try:
-            cpu = kernel.arch.selected_cpu()
+            with booting_cpu():
+                cpu = kernel.arch.selected_cpu()
             with physical_memory() as physical:
                 return _of_kernel(kernel, place(kernel, BoundedMemory(physical), cpu))
         except NotReadyError:

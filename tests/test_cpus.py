@@ -1,0 +1,62 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""More CPUs than the one that boots: whichever is selected, the commands look at the kernel, and leave it selected."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from gdb_lmb.runner.core import CoreSession
+from gdb_lmb.runner.qemu import QemuOptions
+from gdb_lmb.runner.session import GuestSession
+from gdb_lmb.runner.stock import find_kernel
+from tests.stock import AMD64, boot
+
+ARM64 = "debian:6.12-cloud-arm64"
+
+
+@pytest.mark.kernel
+def test_a_parked_cpu_of_the_fixture(fixture_kernel: Path) -> None:
+    with GuestSession(fixture_kernel, QemuOptions(memory="64M", smp=3)) as guest:
+        guest.run_until("lmb_add")
+        guest.command("stepi 12")
+        alive = guest.command("lmb-dump --json")
+        assert json.loads(alive)["torn"] is True
+        guest.command("thread 3")
+        assert guest.command("lmb-dump --json") == alive
+        assert guest.command("output $_thread") == "3"
+        path = guest.folder / "guest.core"
+        guest.command(f"monitor dump-guest-memory {path}")
+        with CoreSession(path, fixture_kernel) as dump:
+            for thread in (1, 3):
+                dump.command(f"thread {thread}")
+                assert dump.command("lmb-dump --json") == alive
+                assert dump.command("output $_thread") == str(thread)
+        path.unlink()
+
+
+@pytest.mark.stock
+@pytest.mark.parametrize("name", [*AMD64, ARM64])
+def test_a_parked_cpu_of_a_stock_kernel(name: str) -> None:
+    kernel = find_kernel(name, notice=print)
+    if name == ARM64:
+        options = QemuOptions(append="console=ttyAMA0", smp=2)
+        session = GuestSession(kernel.image, options, symbols=kernel.vmlinux, timeout_s=120)
+    else:
+        session = boot(kernel, smp=2)
+    with session as guest:
+        words = ("lmb-dump --json", "lmb-dump --kernel", "lmb-attach")
+        # Half way through a change, which the stack of the CPU that boots tells; and after all of them.
+        for place, torn in (("memblock_insert_region", True), ("memblock_free_all", False)):
+            guest.run_until(place)
+            alive = [guest.command(word) for word in words]
+            assert json.loads(alive[0])["torn"] is torn
+            guest.command("thread 2")
+            # Where the firmware keeps it: below the kernel, without paging.
+            assert guest.command("output (unsigned long)$pc < 0x100000") == "1"
+            assert [guest.command(word) for word in words] == alive
+            assert guest.command("output $_thread") == "2"
+            guest.command("thread 1")
+        assert json.loads(alive[0])["phase"] == "allocator complete"
