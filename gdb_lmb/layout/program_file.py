@@ -96,6 +96,23 @@ def bytes_in_file(path: Path, va: int, size: int) -> Identity | None:
     return None
 
 
+def same_bytes(path: Path, data: bytes, within: tuple[int, int], residue: int, step: int) -> list[int]:
+    """Return the addresses `within` a range that are `residue` modulo `step` and are loaded with `data`."""
+    found = []
+    try:
+        with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+            for segment in _segments(file)[1]:
+                low, high = max(segment.va, within[0]), min(segment.va + segment.size, within[1])
+                if segment.kind == _PT_LOAD:
+                    for va in range(low + (residue - low) % step, high - len(data) + 1, step):
+                        at = segment.offset + va - segment.va
+                        if content[at : at + len(data)] == data:
+                            found.append(va)
+    except (OSError, ValueError, struct.error):
+        return []
+    return found
+
+
 def first_bytes(path: Path, size: int) -> bytes:
     """Return the first bytes of the program's file, fewer where it has no `size`."""
     try:

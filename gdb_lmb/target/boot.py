@@ -19,9 +19,6 @@ from gdb_lmb.target.linux import Kernel
 from gdb_lmb.target.physical import physical_memory
 from gdb_lmb.target.place import place
 
-SLICE_S = 0.02
-"""How long the guest runs between two looks, in seconds: unpacking takes ten times that."""
-
 RESET_S = 0.5
 """How long a guest at reset runs before all RAM is searched, in seconds: its firmware comes first."""
 
@@ -41,32 +38,36 @@ def run_to_entry(kernel: Kernel, timeout_s: float) -> Placement:
     if current_dump() is not None:
         raise UsageError("this is a dump: nothing in it can be run, leave --wait out")
     deadline = time.monotonic() + timeout_s
-    search_at = 0.0
+    linked = kernel.arch.linked_way_points(kernel)
+    search_at, found = 0.0, linked
     while True:
         looked_at = time.monotonic()
         cpu = kernel.arch.selected_cpu()
         placement, running = None, False
         with physical_memory() as physical:
             memory = BoundedMemory(physical)
-            target = kernel.arch.quick_way_point(kernel, memory, cpu)
+            certain = kernel.arch.quick_way_points(kernel, memory, cpu)
             if not search_at and kernel.arch.nothing_yet(kernel, memory, cpu):
                 search_at = looked_at + RESET_S
-            if target is None and looked_at >= search_at:
+            if not certain and (looked_at >= search_at or kernel.arch.arrived(cpu)):
                 with contextlib.suppress(NotReadyError):
                     placement = place(kernel, memory, cpu)
                     kernel.arch.require_running(kernel, placement, cpu)
                     running = placement.settled
                 if placement is not None and running:
                     return placement
-                target = kernel.arch.way_point(kernel, placement, memory, cpu)
+                way_point = kernel.arch.way_point(kernel, placement, memory, cpu)
+                found = linked if way_point is None else (*linked, way_point)
                 search_at = time.monotonic() + SEARCH_RATIO * (time.monotonic() - looked_at)
-        if target is not None:
-            _run_to(target, deadline)
+        if certain:
+            _run_to(certain, deadline)
             search_at = looked_at
             continue
         if time.monotonic() > deadline:
             raise GuestError(f"no kernel of the build of {kernel.own_file.name} came up within {timeout_s:g} s")
-        _run_for(min(MAX_SLICE_S, max(SLICE_S, time.monotonic() - looked_at)))
+        slice_s = min(MAX_SLICE_S, max(kernel.arch.slice_s, time.monotonic() - looked_at))
+        if _run_by(found, slice_s):
+            search_at, found = looked_at, linked
 
 
 def _run_for(seconds: float) -> None:
@@ -83,15 +84,23 @@ def _run_for(seconds: float) -> None:
         timer.cancel()
 
 
-def _run_to(address: int, deadline: float) -> None:
-    """Let the guest run to an address, as its CPU will address it there."""
-    stop = gdb.Breakpoint(f"*{address:#x}", type=gdb.BP_HARDWARE_BREAKPOINT, internal=True, temporary=True)
+def _run_by(addresses: tuple[int, ...], seconds: float) -> bool:
+    """Let the guest run for a moment, or to one of these addresses, as its CPU has them; tell whether it got there."""
+    stops = []
     try:
-        _run_for(max(0.1, deadline - time.monotonic()))
-        if gdb.newest_frame().pc() != address:
-            raise GuestError(f"the guest did not reach the kernel at {address:#x}")
+        for address in addresses:
+            stops.append(gdb.Breakpoint(f"*{address:#x}", type=gdb.BP_HARDWARE_BREAKPOINT, internal=True))
+        _run_for(seconds)
+        return gdb.newest_frame().pc() in addresses
     except gdb.error as error:
         raise LayoutError(f"cannot stop where the kernel comes to: {error}") from None
     finally:
-        if stop.is_valid():
-            stop.delete()
+        for stop in stops:
+            if stop.is_valid():
+                stop.delete()
+
+
+def _run_to(addresses: tuple[int, ...], deadline: float) -> None:
+    """Let the guest run to one of these addresses."""
+    if not _run_by(addresses, max(0.1, deadline - time.monotonic())):
+        raise GuestError(f"the guest did not reach the kernel at {' or '.join(map(hex, addresses))}")

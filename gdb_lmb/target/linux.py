@@ -116,6 +116,7 @@ def _read_kernel(symbol: gdb.Symbol, path: Path) -> Kernel:
     )
     places = {name: linked(lookup(name)) for name in (*_VARIABLES, *machine.variables)}
     places |= {name: minimal(name) for name in machine.labels}
+    places |= {name: minimal(name, _code) for name in machine.code_labels}
     return Kernel(
         arch=machine,
         program=program,

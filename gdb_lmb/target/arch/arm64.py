@@ -2,20 +2,22 @@
 """arm64: an Image that runs where it was loaded, and moves itself virtually when it turns the MMU on.
 
 Its first instructions run with the MMU off, then identity-mapped; `__primary_switch` has the image mapped
-and relocated and branches to `__primary_switched`, which writes `kimage_voffset`. Mirrors
-arch/arm64/kernel/head.S, arch/arm64/kernel/pi/map_kernel.c and Documentation/arch/arm64/booting.rst.
+and relocated and branches to `__primary_switched`, which writes `kimage_voffset`. EFI firmware starts a copy of
+the Image as a program, which may move another copy to where it is to run. Mirrors arch/arm64/kernel/head.S,
+arch/arm64/kernel/pi/map_kernel.c, drivers/firmware/efi/libstub/arm64.c and Documentation/arch/arm64/booting.rst.
 """
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from gdb_lmb.address import ARM64_ALIGN, Phase, Placement, TranslatedMemory, arm64_linear, arm64_places
-from gdb_lmb.errors import NotReadyError
-from gdb_lmb.layout.program_file import bytes_in_file
+from gdb_lmb.address import ARM64_ALIGN, ARM64_EFI_ALIGN, Phase, Placement, TranslatedMemory, arm64_linear, arm64_places
+from gdb_lmb.errors import NotReadyError, ReadError
+from gdb_lmb.layout.program_file import bytes_in_file, same_bytes
 from gdb_lmb.memory import BoundedMemory, Memory
 from gdb_lmb.region import FirmwareMap
 from gdb_lmb.target.arch.base import Architecture, Cpu, word_at
@@ -41,6 +43,10 @@ _PAGE_SIZES = {1: 4 << 10, 2: 16 << 10, 3: 64 << 10}
 _BRANCH, _BRANCH_MASK = 0xD61F0000, 0xFFFFFC1F
 """BR Xn, n in bits 5 to 9."""
 _SWITCH_BYTES = 256
+_ENTER = "__efistub_efi_enter_kernel"
+"""`efi_enter_kernel(entrypoint, ...)`: the last that the EFI stub does; `entrypoint` is where the image begins."""
+_CODE_BYTES = 64
+"""So much code tells where in the image it is, but for a few places that the build id sorts out."""
 _NEAR_BYTES = 4096
 
 
@@ -50,7 +56,10 @@ class Arm64(Architecture):
     entry = "_text"
     missing = "it has not been loaded yet at this stop"
     variables = ("kimage_voffset", "memstart_addr", "initial_boot_params_pa", "__fdt_pointer")
-    labels = (*_TABLES, "__primary_switch")
+    labels = _TABLES
+    code_labels = ("__primary_switch", "__primary_switched", _ENTER)
+    # From EFI's last words to the kernel's own addresses it takes hundredths of a second.
+    slice_s = 0.005
 
     def page_size(self, program: Path, image: tuple[int, int]) -> int:
         """Return what the Image's header says, which is always little-endian."""
@@ -64,7 +73,7 @@ class Arm64(Architecture):
         control = register("SCTLR_EL2") if level == 2 else register("SCTLR") or register("SCTLR_EL1")
         bases = [base & _TABLE_ADDRESS for base in map(register, _REGISTERS) if base is not None]
         paging = None if control is None else bool(control & _MMU)
-        return Cpu(current_pc(), paging, tuple(base for base in bases if base))
+        return Cpu(current_pc(), paging, tuple(base for base in bases if base), general=(register("x0") or 0,))
 
     def base_va(self, image: tuple[int, int]) -> int:
         """Return where the image is linked: it has no physical address of its own, so it stands for 0."""
@@ -115,19 +124,74 @@ class Arm64(Architecture):
         self.require_running(kernel, placement, cpu)
         return Phase.IDENTITY if cpu.paging else Phase.UNMAPPED
 
+    def arrived(self, cpu: Cpu) -> bool:
+        """Tell by the program counter: then the page tables say where the image is."""
+        return cpu.pc >= _HIGH
+
+    def linked_way_points(self, kernel: Kernel) -> tuple[int, ...]:
+        """Return the first instruction at the kernel's own addresses."""
+        switched = kernel.symbols["__primary_switched"]
+        return (switched,) if switched else ()
+
+    def quick_way_points(self, kernel: Kernel, memory: Memory, cpu: Cpu) -> tuple[int, ...]:
+        """Return where the copy of the image that the CPU is in goes next, by the code there.
+
+        That is the branch that leaves the identity map, then where it leads; in EFI's stub the call that enters the
+        image, after it the same in the image that is entered.
+        """
+        if cpu.pc >= _HIGH:
+            return ()
+        switch, enter = self._switch(kernel), kernel.symbols[_ENTER]
+        if switch is None:
+            return ()
+        branch, number = switch
+        start = self._copy_at(kernel, memory, cpu.pc, (branch, enter))
+        if start is None:
+            return ()
+        here = cpu.pc - start + kernel.image[0]
+        if here == branch:
+            target = register(f"x{number}")
+            return () if target is None else (target,)
+        if here == enter and self._is_image(kernel, memory, cpu.general[0]):
+            return (cpu.general[0] + branch - kernel.image[0],)
+        return tuple(start + at - kernel.image[0] for at in (branch, enter) if at and at != here)
+
     def way_point(self, kernel: Kernel, placement: Placement | None, memory: Memory, cpu: Cpu) -> int | None:
-        """Return the first instruction, then the branch that leaves the identity map, then where it leads."""
-        if placement is None:
+        """Return the first instruction of what has been found."""
+        if placement is None or self._inside(kernel, placement, cpu):
             return None
-        if not self._inside(kernel, placement, cpu):
-            return placement.physical + kernel.entry - kernel.image[0]
-        code = bytes_in_file(kernel.own_file, kernel.symbols["__primary_switch"], _SWITCH_BYTES)
+        return placement.physical + kernel.entry - kernel.image[0]
+
+    def _switch(self, kernel: Kernel) -> tuple[int, int] | None:
+        """Return the linked address of the branch that leaves the identity map, and the number of its register."""
+        start = kernel.symbols["__primary_switch"]
+        code = bytes_in_file(kernel.own_file, start, _SWITCH_BYTES) if start else None
         for at in range(0, len(code.data) if code else 0, 4):
             word = int.from_bytes(code.data[at : at + 4], "little") if code else 0
             if word & _BRANCH_MASK == _BRANCH:
-                branch = placement.physical + kernel.symbols["__primary_switch"] + at - kernel.image[0]
-                return register(f"x{word >> 5 & 31}") if cpu.pc == branch else branch
+                return start + at, word >> 5 & 31
         return None
+
+    def _copy_at(self, kernel: Kernel, memory: Memory, pc: int, likely: tuple[int, ...]) -> int | None:
+        """Return where the copy of the image begins that the CPU is in, at one of the `likely` linked addresses or not.
+
+        None where it is in none.
+        """
+        # Images begin at multiples of what EFI aligns them to, and are linked to such a one.
+        found = [va for va in likely if va and not (pc - va) % ARM64_EFI_ALIGN]
+        with contextlib.suppress(ReadError):
+            code = memory.read(pc, _CODE_BYTES)
+            found += same_bytes(kernel.own_file, code, kernel.image, pc % ARM64_EFI_ALIGN, ARM64_EFI_ALIGN)
+        starts = (pc - (va - kernel.image[0]) for va in found)
+        return next((start for start in starts if self._is_image(kernel, memory, start)), None)
+
+    def _is_image(self, kernel: Kernel, memory: Memory, start: int) -> bool:
+        """Tell whether an image of this build begins at physical `start`."""
+        identity = kernel.identity
+        try:
+            return memory.read(start + identity.va - kernel.image[0], len(identity.data)) == identity.data
+        except ReadError:
+            return False
 
     def firmware(self, kernel: Kernel, memory: TranslatedMemory) -> FirmwareMap | None:
         """Return what the flattened device tree says."""

@@ -41,14 +41,17 @@ class Architecture(ABC):
     """How one architecture boots Linux.
 
     Besides those of every kernel, `variables` (with debug information) and `labels` (the linker's and the
-    assembler's) are wanted; `entry` is the label of the image's first instruction. `missing` says why a
-    kernel may not be in memory yet.
+    assembler's, of data and of code) are wanted; `entry` is the label of the image's first instruction. `missing`
+    says why a kernel may not be in memory yet. `slice_s` is how many seconds a guest whose kernel is awaited runs
+    between two looks.
     """
 
     entry: str
     missing: str
     variables: tuple[str, ...] = ()
     labels: tuple[str, ...] = ()
+    code_labels: tuple[str, ...] = ()
+    slice_s = 0.02
 
     def page_size(self, program: Path, image: tuple[int, int]) -> int:
         """Return `PAGE_SIZE` in bytes of the kernel in the ELF `program`, linked at `image`."""
@@ -88,15 +91,27 @@ class Architecture(ABC):
         """Tell whether a look at the CPU is enough to know that no kernel is in memory."""
         return False
 
-    def quick_way_point(self, kernel: Kernel, memory: Memory, cpu: Cpu) -> int | None:
-        """Return what `way_point()` returns where a few requests tell: a search of all RAM takes thousands."""
-        return None
+    def quick_way_points(self, kernel: Kernel, memory: Memory, cpu: Cpu) -> tuple[int, ...]:
+        """Return where a guest on its way to the kernel is sure to come by: at one of these, as its CPU has them.
+
+        A few requests tell; a search of all RAM takes thousands. Nothing where they do not.
+        """
+        return ()
+
+    def arrived(self, cpu: Cpu) -> bool:
+        """Tell whether the CPU runs at a kernel's own addresses, so that a search would be a short one."""
+        return False
+
+    def linked_way_points(self, kernel: Kernel) -> tuple[int, ...]:
+        """Return where a kernel that is not moved virtually comes by first, if the CPU tells it by those addresses."""
+        return ()
 
     @abstractmethod
     def way_point(self, kernel: Kernel, placement: Placement | None, memory: Memory, cpu: Cpu) -> int | None:
-        """Return where a guest whose kernel is not settled should run to, as its CPU will address it.
+        """Return where a guest whose kernel is not settled may come by, as its CPU will address it.
 
-        None where that cannot be told yet: then it runs a little and is asked again.
+        None where that cannot be told yet. What has been found may be a copy that the boot loader only reads, so the
+        guest is to be looked at again meanwhile.
         """
 
     @abstractmethod

@@ -120,7 +120,7 @@ class X86(Architecture):
         at_reset = cpu.paging is False and cpu.pc == _RESET_PC
         return at_reset and first_match(memory, linked, kernel.identity.data, [0]) is None
 
-    def quick_way_point(self, kernel: Kernel, memory: Memory, cpu: Cpu) -> int | None:
+    def quick_way_points(self, kernel: Kernel, memory: Memory, cpu: Cpu) -> tuple[int, ...]:
         """Return the first instruction by what the decompressor's registers and stack tell of where it unpacks to.
 
         It needs that address until it jumps there. The ELF's first bytes are there from the beginning; when
@@ -136,8 +136,8 @@ class X86(Architecture):
                 continue
             target = output + kernel.entry - kernel.image[0]
             if found and target != cpu.pc:
-                return target
-        return None
+                return (target,)
+        return ()
 
     def way_point(self, kernel: Kernel, placement: Placement | None, memory: Memory, cpu: Cpu) -> int | None:
         """Return the first instruction, identity-mapped, as soon as the decompressor's output shows where.
