@@ -4,18 +4,14 @@
 from __future__ import annotations
 
 import contextlib
-import os
-import signal
-import threading
 import time
 
-import gdb
-
 from gdb_lmb.address import Placement
-from gdb_lmb.errors import GuestError, LayoutError, NotReadyError, UsageError
+from gdb_lmb.errors import GuestError, NotReadyError, UsageError
 from gdb_lmb.memory import BoundedMemory
 from gdb_lmb.target.core import current_dump
 from gdb_lmb.target.linux import Kernel
+from gdb_lmb.target.moments import run_by
 from gdb_lmb.target.physical import physical_memory
 from gdb_lmb.target.place import place
 
@@ -60,47 +56,12 @@ def run_to_entry(kernel: Kernel, timeout_s: float) -> Placement:
                 found = linked if way_point is None else (*linked, way_point)
                 search_at = time.monotonic() + SEARCH_RATIO * (time.monotonic() - looked_at)
         if certain:
-            _run_to(certain, deadline)
+            if not run_by(certain, max(0.1, deadline - time.monotonic())):
+                raise GuestError(f"the guest did not reach the kernel at {' or '.join(map(hex, certain))}")
             search_at = looked_at
             continue
         if time.monotonic() > deadline:
             raise GuestError(f"no kernel of the build of {kernel.own_file.name} came up within {timeout_s:g} s")
         slice_s = min(MAX_SLICE_S, max(kernel.arch.slice_s, time.monotonic() - looked_at))
-        if _run_by(found, slice_s):
+        if run_by(found, slice_s):
             search_at, found = looked_at, linked
-
-
-def _run_for(seconds: float) -> None:
-    """Let the guest run for a moment."""
-    timer = threading.Timer(seconds, lambda: os.kill(os.getpid(), signal.SIGINT))
-    timer.start()
-    try:
-        gdb.execute("continue", to_string=True)
-    except gdb.error as error:
-        raise GuestError(f"the guest cannot be run: {error}") from None
-    except KeyboardInterrupt:
-        pass
-    finally:
-        timer.cancel()
-
-
-def _run_by(addresses: tuple[int, ...], seconds: float) -> bool:
-    """Let the guest run for a moment, or to one of these addresses, as its CPU has them; tell whether it got there."""
-    stops = []
-    try:
-        for address in addresses:
-            stops.append(gdb.Breakpoint(f"*{address:#x}", type=gdb.BP_HARDWARE_BREAKPOINT, internal=True))
-        _run_for(seconds)
-        return gdb.newest_frame().pc() in addresses
-    except gdb.error as error:
-        raise LayoutError(f"cannot stop where the kernel comes to: {error}") from None
-    finally:
-        for stop in stops:
-            if stop.is_valid():
-                stop.delete()
-
-
-def _run_to(addresses: tuple[int, ...], deadline: float) -> None:
-    """Let the guest run to one of these addresses."""
-    if not _run_by(addresses, max(0.1, deadline - time.monotonic())):
-        raise GuestError(f"the guest did not reach the kernel at {' or '.join(map(hex, addresses))}")

@@ -1,0 +1,56 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Letting the guest run for a moment: the bell that ends the moment must not be heard by anything else."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from gdb_lmb.runner.qemu import QemuOptions
+from gdb_lmb.runner.session import GuestSession
+
+pytestmark = pytest.mark.kernel
+
+# A guest that comes by the breakpoint again and again, with a bell that rings before that, about then, and after.
+RING = """
+from gdb_lmb.target import moments
+seen = [0, 0]
+at = int(gdb.parse_and_eval("(unsigned long)&lmb_reserve"))
+for number in range(500):
+    seen[moments.run_by((at,), 0.0005 + 0.00004 * (number % 100))] += 1
+    for _ in range(100):
+        gdb.parse_and_eval("1")
+print(*seen)
+"""
+
+ELSEWHERE = """
+from gdb_lmb.errors import GuestError
+from gdb_lmb.target import moments
+try:
+    moments.run_by((0x1234,), 20)
+except GuestError as error:
+    print(error)
+"""
+
+
+def test_a_late_bell_is_not_heard(fixture_kernel: Path, tmp_path: Path) -> None:
+    script = tmp_path / "ring.py"
+    script.write_text(RING)
+    with GuestSession(fixture_kernel, QemuOptions(append="lmb.scenario=random lmb.ops=5000")) as guest:
+        guest.run_until("lmb_reserve")
+        over, reached = map(int, guest.command(f"source {script}").splitlines()[-1].split())
+        assert over + reached == 500 and reached >= 100
+        assert guest.command("print 1") == "$1 = 1\n"
+        guest.run_until("lmb_ready")
+
+
+def test_a_guest_that_stops_by_itself(fixture_kernel: Path, tmp_path: Path) -> None:
+    script = tmp_path / "elsewhere.py"
+    script.write_text(ELSEWHERE)
+    with GuestSession(fixture_kernel) as guest:
+        guest.run_until("lmb_init")
+        guest.command("break *(long)&lmb_add")
+        at = guest.command("output/x (long)&lmb_add")
+        told = guest.command(f"source {script}").splitlines()[-1]
+        assert told == f"the guest stopped at {at} on its way to the kernel: it was interrupted, or see why"
