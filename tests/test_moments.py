@@ -18,7 +18,7 @@ from gdb_lmb.target import moments
 seen = [0, 0]
 at = int(gdb.parse_and_eval("(unsigned long)&lmb_reserve"))
 for number in range(500):
-    seen[moments.run_by((at,), 0.0005 + 0.00004 * (number % 100))] += 1
+    seen[moments.run_by((at,), 0.00004 * (number % 100))] += 1
     for _ in range(100):
         gdb.parse_and_eval("1")
 print(*seen)

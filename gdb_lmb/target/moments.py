@@ -1,85 +1,41 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Letting the guest run: for a moment, or to an address, whichever comes first."""
+"""Letting the guest run: for a moment, or to an address, whichever comes first.
+
+What ends a moment is not gdb's Ctrl-C. That is lost where it comes a little too early, ends the command where it
+comes a little too late, and gives the connection up where it comes twice. The byte that a Ctrl-C makes gdb send
+is none of these: a stub takes it while the guest runs, and passes over it else.
+"""
 
 from __future__ import annotations
 
 import os
 import signal
+import socket
 import threading
-import time
 
 import gdb
 
 from gdb_lmb.errors import GuestError, LayoutError
 
+_INTERRUPT = b"\x03"
+_AGAIN_S = 0.05
+
 
 def run_for(seconds: float) -> bool:
     """Let the guest run for a moment; tell whether the moment is over, or it has stopped before by itself.
 
-    Raises: `GuestError` where it cannot be run.
+    Raises: `GuestError` where it cannot be run, or the user interrupts it.
     """
-    global _bell
-    bell = _bell = _Bell(seconds)
-    failed = None
+    bell = _Bell(seconds)
     try:
         gdb.execute("continue", to_string=True)
     except gdb.error as error:
-        failed = error
+        raise GuestError(f"the guest cannot be run: {error}") from None
     except KeyboardInterrupt:
-        pass
-    # It may ring for a guest that has just stopped: then it must not interrupt what comes next. No function of
-    # gdb's is called here, for they fail in odd ways where an interrupt is pending.
-    while True:
-        try:
-            bell.silence()
-            time.sleep(0)
-            break
-        except KeyboardInterrupt:
-            pass
-    _bell = None
-    if failed is not None:
-        raise GuestError(f"the guest cannot be run: {failed}")
+        raise GuestError("interrupted on the way to the kernel") from None
+    finally:
+        bell.silence()
     return bell.rung
-
-
-def _guest_runs(_event: object) -> None:
-    if _bell is not None:
-        _bell.wind()
-
-
-class _Bell:
-    """Presses Ctrl-C when the guest has run for `seconds`.
-
-    Counted from gdb's word that it runs, for QEMU does not hear one that comes before; and once, for gdb takes
-    a second one for the wish to give the connection up.
-    """
-
-    def __init__(self, seconds: float) -> None:
-        """Hold what it needs; nothing runs yet."""
-        self.rung = False
-        self._seconds = seconds
-        self._silenced = threading.Event()
-        self._thread = threading.Thread(target=self._wait, daemon=True)
-
-    def wind(self) -> None:
-        """Begin to count, where it has not begun."""
-        if not self._thread.ident:
-            self._thread.start()
-
-    def silence(self) -> None:
-        """Have it rung or not for good."""
-        self._silenced.set()
-        if self._thread.ident:
-            self._thread.join()
-
-    def _wait(self) -> None:
-        if not self._silenced.wait(self._seconds):
-            self.rung = True
-            os.kill(os.getpid(), signal.SIGINT)
-
-
-_bell: _Bell | None = None
-gdb.events.cont.connect(_guest_runs)
 
 
 def run_by(addresses: tuple[int, ...], seconds: float) -> bool:
@@ -102,3 +58,77 @@ def run_by(addresses: tuple[int, ...], seconds: float) -> bool:
     if not over and pc not in addresses:
         raise GuestError(f"the guest stopped at {pc:#x} on its way to the kernel: it was interrupted, or see why")
     return pc in addresses
+
+
+class _Bell:
+    """Has the stub stop the guest in `seconds`, and from then on until it is silenced."""
+
+    def __init__(self, seconds: float) -> None:
+        """Begin to count."""
+        self.rung = False
+        self._seconds = seconds
+        self._silenced = threading.Event()
+        self._link = _link_to_stub()
+        self._thread = threading.Thread(target=self._wait, daemon=True)
+        self._thread.start()
+
+    def silence(self) -> None:
+        """Have it rung or not for good."""
+        self._silenced.set()
+        self._thread.join()
+        if self._link is not None:
+            self._link.close()
+
+    def _wait(self) -> None:
+        if self._silenced.wait(self._seconds):
+            return
+        self.rung = True
+        if self._link is None:
+            os.kill(os.getpid(), signal.SIGINT)
+            return
+        while not self._silenced.is_set():
+            try:
+                self._link.send(_INTERRUPT, socket.MSG_DONTWAIT | socket.MSG_NOSIGNAL)
+            except OSError:
+                return  # the stub is gone, and gdb is told so too
+            self._silenced.wait(_AGAIN_S)
+
+
+def _link_to_stub() -> socket.socket | None:
+    """Return gdb's connection to the stub, a descriptor of our own; None where it is no socket, or not the only one."""
+    found: dict[int, socket.socket] = {}
+    for name in os.listdir("/proc/self/fd"):  # noqa: PTH208  numbers, not files
+        link = _connected(int(name))
+        if link is None:
+            continue
+        # A copy of ours may have got a number that was listed.
+        inode = os.fstat(link.fileno()).st_ino
+        if inode in found:
+            link.close()
+        else:
+            found[inode] = link
+    if len(found) == 1:
+        return found.popitem()[1]
+    for link in found.values():
+        link.close()
+    return None
+
+
+def _connected(descriptor: int) -> socket.socket | None:
+    """Return a copy of a descriptor that is a socket connected to a named one."""
+    try:
+        copy = os.dup(descriptor)
+    except OSError:  # it was the one by which they are listed
+        return None
+    try:
+        link = socket.socket(fileno=copy)
+    except OSError:
+        os.close(copy)
+        return None
+    try:
+        if link.getpeername():
+            return link
+    except OSError:
+        pass
+    link.close()
+    return None
