@@ -121,20 +121,24 @@ def test_a_damaged_file_is_read_or_refused(
 
 
 # struct QEMUCPUState: version, size; rax rbx rcx rdx rsi rdi rsp rbp r8-r15 rip rflags; 10 segments; cr0-cr4, gs base
-def qemu_state(rip: int, rsp: int, control: tuple[int, ...]) -> bytes:
+def qemu_state(rip: int, rsp: int, control: tuple[int, ...], cs: int = 0x10) -> bytes:
     general = [0] * 18
     general[6], general[16] = rsp, rip
-    return struct.pack("<II18Q", 1, 440, *general) + bytes(240) + struct.pack("<6Q", *control, 0)
+    return (
+        struct.pack("<II18Q", 1, 440, *general) + struct.pack("<I", cs) + bytes(236) + struct.pack("<6Q", *control, 0)
+    )
 
 
 def test_cpus_of_qemus_notes(tmp_path: Path) -> None:
-    notes = note(b"CORE", 1, bytes(336)) + note(b"CORE", 1, bytes(144))
+    notes = note(b"CORE", 1, bytes(336)) + note(b"CORE", 1, bytes(144)) + note(b"CORE", 1, bytes(336))
     notes += note(b"QEMU", 0, qemu_state(0xFFFF_FFFF_8100_0000, 0x2000, (0x8000_0001, 0, 0, 0x5000, 0x20)))
     notes += note(b"QEMU", 0, qemu_state(0xFFF0, 0x3000, (0x6000_0010, 0, 0, 0, 0)))
+    notes += note(b"QEMU", 0, qemu_state(0x40_0000, 0x4000, (0x8000_0001, 0, 0, 0x6000, 0x20), cs=0x33))
     image = core_image([], notes=notes)
     assert x86_cpus(read_core(written(tmp_path, image))) == (
-        X86Cpu(0xFFFF_FFFF_8100_0000, 0x2000, 0x8000_0001, 0x5000, 0x20, True),
-        X86Cpu(0xFFF0, 0x3000, 0x6000_0010, 0, 0, False),
+        X86Cpu(0xFFFF_FFFF_8100_0000, 0x2000, 0x8000_0001, 0x5000, 0x20, True, False),
+        X86Cpu(0xFFF0, 0x3000, 0x6000_0010, 0, 0, False, False),
+        X86Cpu(0x40_0000, 0x4000, 0x8000_0001, 0x6000, 0x20, True, True),
     )
     assert x86_cpus(read_core(written(tmp_path, core_image([], notes=notes, machine=183)))) == ()
     assert x86_cpus(read_core(written(tmp_path, core_image([], notes=notes[:400])))) == ()

@@ -165,6 +165,17 @@ def test_every_phase_that_a_bzimage_goes_through(kernel: KernelFiles, tmp_path: 
         check_stops(guest)
 
 
+def test_what_is_to_be_zero_says_nothing_before_it_is(kernel: KernelFiles) -> None:
+    """The image has memory without content that the kernel's first instructions clear: whatever was there before."""
+    with boot(kernel) as guest:
+        guest.command("lmb-attach --wait")
+        physical, virtual = moved_by(guest)
+        at = int(guest.command("output/x (unsigned long)&_totalram_pages"), 16) - virtual - KERNEL_MAP_VA + physical
+        guest.command(f"set var *(long *){at:#x} = 0x1234")
+        assert words_at(guest, at, 1) == [0x1234]
+        assert dump(guest)["phase"] == "identity-mapped" and faults(guest) == []
+
+
 def test_the_search_of_all_ram_leads_to_the_kernel_too(kernel: KernelFiles) -> None:
     """Where neither registers nor stack of the decompressor tell, as with one that nobody has seen yet."""
     with boot(kernel) as guest:

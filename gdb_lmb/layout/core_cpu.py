@@ -24,7 +24,7 @@ _GENERAL, _SEGMENTS, _CONTROL = 18, 10, 5
 
 @dataclass(frozen=True)
 class X86Cpu:
-    """Registers of one CPU: `pc`, `sp`, CR0, CR3, CR4, and whether it is in long mode (`EFER.LMA`)."""
+    """Registers of one CPU: `pc`, `sp`, CR0, CR3, CR4, is it in long mode (`EFER.LMA`), and in user mode (`CS.RPL`)?"""
 
     pc: int
     sp: int
@@ -32,6 +32,7 @@ class X86Cpu:
     cr3: int
     cr4: int
     long_mode: bool
+    user: bool
 
 
 def x86_cpus(core: CoreFile) -> tuple[X86Cpu, ...]:
@@ -52,5 +53,6 @@ def x86_cpus(core: CoreFile) -> tuple[X86Cpu, ...]:
         general, control = values[2 : 2 + _GENERAL], values[-_CONTROL:]
         # rax, rbx, rcx, rdx, rsi, rdi, rsp, rbp, r8 … r15, rip, rflags
         long_mode = len(status) == _LONG_PRSTATUS_BYTES
-        cpus.append(X86Cpu(general[16], general[6], control[0], control[3], control[4], long_mode))
+        user = values[2 + _GENERAL] & 3 == 3
+        cpus.append(X86Cpu(general[16], general[6], control[0], control[3], control[4], long_mode, user))
     return tuple(cpus)

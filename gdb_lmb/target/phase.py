@@ -22,7 +22,7 @@ def phase_of(kernel: Kernel, memory: TranslatedMemory, cpu: Cpu) -> tuple[Phase,
         raw = memory.read(program.memblock_va + virtual, program.memblock.size)
         return program.memblock.value(raw, name, program.byte_order)
 
-    if not kernel.word(memory, "_totalram_pages"):
+    if kernel.arch.before_kernel(cpu) or not kernel.word(memory, "_totalram_pages"):
         early = kernel.arch.early_phase(kernel, memory.placement, cpu)
         if early is not None:
             return early, {}

@@ -26,7 +26,8 @@ if TYPE_CHECKING:
 class Cpu:
     """The selected CPU: program counter, whether paging is on, and the physical addresses of its page tables.
 
-    `general` are its general registers, the stack pointer first, where they may tell of a kernel to come. What
+    `general` are its general registers, the stack pointer first, where they may tell of a kernel to come; `user`
+    whether it is in user mode. What
     gdb has no register for is None or empty. Taken before reads become physical: gdb looks at code and
     stack to make a frame, and keeps what it saw.
     """
@@ -35,6 +36,7 @@ class Cpu:
     paging: bool | None = None
     tables: tuple[int, ...] = ()
     general: tuple[int, ...] = ()
+    user: bool | None = None
 
 
 class Architecture(ABC):
@@ -79,6 +81,10 @@ class Architecture(ABC):
     @abstractmethod
     def require_running(self, kernel: Kernel, placement: Placement, cpu: Cpu) -> None:
         """Check that the CPU has got to the kernel. Raises: `NotReadyError`."""
+
+    def before_kernel(self, cpu: Cpu) -> bool:
+        """Tell whether the CPU alone shows that the kernel does not run: what its variables hold means nothing then."""
+        return False
 
     @abstractmethod
     def early_phase(self, kernel: Kernel, placement: Placement, cpu: Cpu) -> Phase | None:

@@ -38,6 +38,8 @@ from gdb_lmb.target.registers import current_pc, register
 if TYPE_CHECKING:
     from gdb_lmb.target.linux import Kernel
 
+_RPL = 3
+"""The privilege level in a segment's selector: 3 is user mode."""
 _PAGING = 1 << 31
 """CR0.PG."""
 _USER_END = 1 << 47
@@ -66,7 +68,9 @@ class X86(Architecture):
         pc, paging = current_pc(), None if cr0 is None else bool(cr0 & _PAGING)
         # Only the decompressor, which runs at low addresses, knows more than the kernel's own variables tell.
         general = tuple(register(name) or 0 for name in _GENERAL) if noted is None and paging and pc < _USER_END else ()
-        return Cpu(pc, paging, general=general)
+        cs = register("cs") if noted is None else None
+        user = noted.user if noted is not None else None if cs is None else cs & _RPL == _RPL
+        return Cpu(pc, paging, general=general, user=user)
 
     def base_va(self, image: tuple[int, int]) -> int:
         """Return `__START_KERNEL_map`."""
@@ -104,6 +108,13 @@ class X86(Architecture):
         linked = cpu.pc + X86_KERNEL_MAP_VA - placement.physical
         if cpu.pc < _USER_END and not any(low <= linked < high for low, high in kernel.code):
             raise NotReadyError("the kernel is still compressed at this stop: continue, or use lmb-attach --wait")
+
+    def before_kernel(self, cpu: Cpu) -> bool:
+        """Tell by a low program counter that is no user's program: the decompressor's, or the first instructions'.
+
+        The image is in its place before it is whole, and what is to be zero in it is not.
+        """
+        return cpu.paging is True and cpu.pc < _USER_END and cpu.user is False
 
     def early_phase(self, kernel: Kernel, placement: Placement, cpu: Cpu) -> Phase | None:
         """Tell by CR0 and the program counter: before the jump it is low."""
