@@ -19,6 +19,7 @@ from gdb_lmb.errors import GuestError, LayoutError
 
 _INTERRUPT = b"\x03"
 _AGAIN_S = 0.05
+_REPEATS = 2
 
 
 def run_for(seconds: float) -> bool:
@@ -47,8 +48,14 @@ def run_by(addresses: tuple[int, ...], seconds: float) -> bool:
     try:
         for address in addresses:
             stops.append(gdb.Breakpoint(f"*{address:#x}", type=gdb.BP_HARDWARE_BREAKPOINT, internal=True))
-        over = run_for(seconds)
-        pc = gdb.newest_frame().pc()
+        before = pc = gdb.newest_frame().pc()
+        over = False
+        # QEMU may tell a second time of the breakpoint that the guest is at.
+        for _ in range(_REPEATS):
+            over = run_for(seconds)
+            pc = gdb.newest_frame().pc()
+            if over or pc != before:
+                break
     except gdb.error as error:
         raise LayoutError(f"cannot stop where the kernel comes to: {error}") from None
     finally:
