@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -54,3 +55,17 @@ def test_a_guest_that_stops_by_itself(fixture_kernel: Path, tmp_path: Path) -> N
         at = guest.command("output/x (long)&lmb_add")
         told = guest.command(f"source {script}").splitlines()[-1]
         assert told == f"the guest stopped at {at} on its way to the kernel: it was interrupted, or see why"
+
+
+def test_a_users_ctrl_c_ends_it(fixture_kernel: Path, tmp_path: Path) -> None:
+    script = tmp_path / "interrupted.py"
+    press = "import os, signal, threading\nthreading.Timer(1, lambda: os.kill(os.getpid(), signal.SIGINT)).start()"
+    script.write_text(press + ELSEWHERE)
+    with GuestSession(fixture_kernel) as guest:
+        guest.run_until("lmb_init")
+        # All breakpoints are behind it: the guest is done before that, and waits for ever.
+        told = guest.command(f"source {script}", timeout_s=15).splitlines()[-1]
+        assert re.fullmatch(
+            r"the guest stopped at 0x\w+ on its way to the kernel: it was interrupted, or see why", told
+        )
+        assert guest.command("print 1") == "$1 = 1\n"
