@@ -102,23 +102,21 @@ class _Bell:
 
 
 def _link_to_stub() -> socket.socket | None:
-    """Return gdb's connection to the stub, a descriptor of our own; None where it is no socket, or not the only one."""
+    """Return gdb's connection to the stub, a descriptor of our own; None where it is no socket, or cannot be told."""
     found: dict[int, socket.socket] = {}
     for name in os.listdir("/proc/self/fd"):  # noqa: PTH208  numbers, not files
         link = _connected(int(name))
-        if link is None:
-            continue
-        # A copy of ours may have got a number that was listed.
-        inode = os.fstat(link.fileno()).st_ino
-        if inode in found:
-            link.close()
-        else:
-            found[inode] = link
-    if len(found) == 1:
-        return found.popitem()[1]
+        if link is not None:
+            # A copy of ours may have got a number that was listed.
+            found.setdefault(os.fstat(link.fileno()).st_ino, link)
+    links = list(found.values())
+    if len(links) > 1:  # a server of debug files may be one; gdb has no word for its own before version 12
+        details = str(getattr(getattr(gdb.selected_inferior(), "connection", None), "details", None))
+        links = [link for link in links if details.endswith(_name(link))]
     for link in found.values():
-        link.close()
-    return None
+        if links != [link]:
+            link.close()
+    return links[0] if len(links) == 1 else None
 
 
 def _connected(descriptor: int) -> socket.socket | None:
@@ -132,10 +130,16 @@ def _connected(descriptor: int) -> socket.socket | None:
     except OSError:
         os.close(copy)
         return None
-    try:
-        if link.getpeername():
-            return link
-    except OSError:
-        pass
+    if _name(link):
+        return link
     link.close()
     return None
+
+
+def _name(link: socket.socket) -> str:
+    """Return whom it is connected to, as gdb's words for a connection end: a path or ":PORT"; empty for nobody."""
+    try:
+        peer = link.getpeername()
+    except OSError:
+        return ""
+    return str(peer) if isinstance(peer, str) else f":{peer[1]}"
