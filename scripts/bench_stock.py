@@ -64,16 +64,20 @@ def run_measured(name: str, out: Path, index: Path | None) -> int:
 
     def start_gdb(*words: Any) -> Any:
         mi = timed("symbols", gdb_process.start_gdb)(*words)
-        own_execute, wait = mi.execute, mi.wait_stopped
-        boot = timed("boot", wait)
+        own_execute, own_wait = mi.execute, mi.wait_stopped
+        last = ""
 
         def execute(command: str, *rest: Any, **named: Any) -> Any:
-            part = PARTS.get(command.split()[0])
+            nonlocal last
+            last = command.split()[0]
+            part = PARTS.get(last)
             return (timed(part, own_execute) if part else own_execute)(command, *rest, **named)
 
-        mi.execute = execute
-        # Of a command of ours the stops are within it, and what it takes is told inside gdb.
-        mi.wait_stopped = lambda *rest: boot(*rest) if mi.running else wait(*rest)
+        def wait_stopped(*rest: Any) -> Any:
+            # While a command of ours lets the guest run, gdb's side tells: not to be counted twice.
+            return (timed("boot", own_wait) if last == "-exec-continue" else own_wait)(*rest)
+
+        mi.execute, mi.wait_stopped = execute, wait_stopped
         return mi
 
     def load_extension(mi: Any, timeout_s: float) -> None:
