@@ -10,7 +10,6 @@ import shutil
 import subprocess
 import sys
 import tarfile
-from dataclasses import asdict
 from pathlib import Path
 
 import pytest
@@ -172,7 +171,7 @@ def put(name: str, version: str) -> KernelFiles:
     files = KernelFiles(name, "arm64", version, folder / "vmlinuz", folder / "vmlinux", {})
     for path in (files.image, files.vmlinux):
         path.write_bytes(b"x")
-    manifest = {key: str(value) if isinstance(value, Path) else value for key, value in asdict(files).items()}
+    manifest = {key: str(value) if isinstance(value, Path) else value for key, value in files._asdict().items()}
     (folder.parent / "manifest.json").write_text(json.dumps(manifest))
     return files
 
@@ -258,7 +257,7 @@ def test_cache_and_drift(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
     home = tmp_path / "kernels" / "debian-7-cloud-amd64"
     home.mkdir(parents=True)
     files = KernelFiles(name, "amd64", "7.1-1", home / "vmlinuz", home / "vmlinux", {"a_deb": "00ff"})
-    manifest = {key: str(value) if isinstance(value, Path) else value for key, value in asdict(files).items()}
+    manifest = {key: str(value) if isinstance(value, Path) else value for key, value in files._asdict().items()}
     (home / "manifest.json").write_text(json.dumps(manifest))
     assert stock.cached(name) is None, "the files themselves are missing"
     for path in (files.image, files.vmlinux):

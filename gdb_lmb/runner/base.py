@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -84,7 +83,7 @@ class Session:
         if not stopped and not self.mi.interrupt(take, background=text.rstrip().endswith("&")):
             raise OverdueError(f"after {printable(text, 200)!r} the guest cannot be interrupted")
         if reply.kind == "running" and self.mi.connected:
-            reply = replace(reply, log=reply.log + self._drained(text, limit_s, take))
+            reply = reply._replace(log=reply.log + self._drained(text, limit_s, take))
         self._judge(text, reply, was_connected)
         if not stopped:
             raise CommandError(text, f"the guest did not stop within {limit_s:g} s and was interrupted")

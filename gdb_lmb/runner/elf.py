@@ -8,9 +8,8 @@ from __future__ import annotations
 
 import os
 import struct
-from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO, Literal
+from typing import BinaryIO, Literal, NamedTuple
 
 from gdb_lmb.errors import UsageError
 
@@ -19,8 +18,7 @@ _SHT_SYMTAB = 2
 _IDENT_BYTES = 16
 
 
-@dataclass(frozen=True)
-class ElfFile:
+class ElfFile(NamedTuple):
     """What was read: `bits` 32 or 64, `e_machine` as in elf.h, and where the file is."""
 
     path: Path

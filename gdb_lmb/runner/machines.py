@@ -8,16 +8,14 @@ from __future__ import annotations
 
 import os
 import shutil
-from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from gdb_lmb.errors import InfrastructureError, UsageError
 from gdb_lmb.runner.elf import ElfFile
 from gdb_lmb.runner.text import printable
 
 
-@dataclass(frozen=True)
-class Machine:
+class Machine(NamedTuple):
     """One row: what the ELF must say, and what boots and debugs it.
 
     `machine` is QEMU's `-machine` (None: QEMU's own default), `cpu` its `-cpu` under TCG (None: QEMU's own

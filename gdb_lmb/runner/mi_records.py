@@ -8,8 +8,7 @@ import fcntl
 import os
 import re
 import time
-from dataclasses import dataclass
-from typing import IO, Any
+from typing import IO, Any, NamedTuple
 
 from pygdbmi import gdbmiparser
 
@@ -24,8 +23,7 @@ _SHORT_FILL_S = 0.00005
 _SHORT_PIECES = 8
 
 
-@dataclass(frozen=True)
-class Stop:
+class Stop(NamedTuple):
     """Why and where the guest stopped: `reason` and `signal` as MI has them, `address` a virtual address."""
 
     reason: str
@@ -40,8 +38,7 @@ class Stop:
         return where if self.function in ("", "??") else f"{printable(self.function, 80)} at {where}"
 
 
-@dataclass(frozen=True)
-class Reply:
+class Reply(NamedTuple):
     """The result of one command: its `kind` (done, running, connected, error), payload and streams."""
 
     kind: str

@@ -3,13 +3,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from gdb_lmb.errors import UsageError
 
 
-@dataclass(frozen=True)
-class Name:
+class Name(NamedTuple):
     """A kernel that can be asked for: where its newest version lives and how its packages are called.
 
     `suites` of the Debian archive are tried together; `image` is the start of the image package's name.

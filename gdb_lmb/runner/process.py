@@ -201,7 +201,7 @@ class RunFolder:
         Raises: InfrastructureError if the reaper is gone.
         """
         self.guarded()
-        self._tell({**vars(endpoint), "running": running})
+        self._tell({**endpoint._asdict(), "running": running})
 
     def forget_promise(self) -> None:
         """Tell the reaper that the machine has been left as it should be."""

@@ -13,7 +13,7 @@ from __future__ import annotations
 import re
 import socket
 import time
-from dataclasses import dataclass
+from typing import NamedTuple
 
 _PACKET = re.compile(rb"\$([^#]*)#[0-9a-fA-F]{2}")
 # With the process, as QEMU demands it once a client has asked for the multiprocess extensions: that it
@@ -24,8 +24,7 @@ _REPLY_BYTES = 1 << 20
 _SILENT_SINCE = (8, 1)
 
 
-@dataclass(frozen=True)
-class Endpoint:
+class Endpoint(NamedTuple):
     """Where a stub listens: a unix socket's `path`, or `host` and `port`."""
 
     path: str | None = None
@@ -52,8 +51,7 @@ class Endpoint:
         return link
 
 
-@dataclass(frozen=True)
-class Before:
+class Before(NamedTuple):
     """What the machine did before we connected; `certain` is False where it had to be assumed."""
 
     running: bool

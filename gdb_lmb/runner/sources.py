@@ -8,16 +8,15 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from gdb_lmb.errors import UsageError
 from gdb_lmb.runner.cache import cache_folder, keep
 from gdb_lmb.runner.names import SOURCES
 
 
-@dataclass(frozen=True)
-class SourceFiles:
+class SourceFiles(NamedTuple):
     """Part of a kernel's source in the cache: the package's `version`, its SHA-256 by name, the `tree`."""
 
     name: str

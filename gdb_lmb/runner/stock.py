@@ -9,16 +9,15 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from gdb_lmb.errors import UsageError
 from gdb_lmb.runner.cache import cache_folder, keep, safe_name
 from gdb_lmb.runner.names import row_of
 
 
-@dataclass(frozen=True)
-class KernelFiles:
+class KernelFiles(NamedTuple):
     """A kernel in the cache: its packages' `version`, their SHA-256 by file name, and the unpacked files."""
 
     name: str

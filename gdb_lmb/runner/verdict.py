@@ -7,8 +7,8 @@ Nothing else is a verdict: gdb exits with 0 after failures. What is missing or d
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
 from enum import IntEnum
+from typing import NamedTuple
 
 from gdb_lmb.errors import InfrastructureError
 from gdb_lmb.runner.text import printable
@@ -28,8 +28,7 @@ class ExitStatus(IntEnum):
     NOT_VERIFIED = 5
 
 
-@dataclass(frozen=True)
-class Check:
+class Check(NamedTuple):
     """What one lmb command found: counts, and what it could not verify."""
 
     command: str
@@ -38,8 +37,7 @@ class Check:
     not_verified: tuple[str, ...]
 
 
-@dataclass(frozen=True)
-class Verdict:
+class Verdict(NamedTuple):
     """What all lmb commands of a run found together."""
 
     checks: tuple[Check, ...]
