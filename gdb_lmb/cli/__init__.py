@@ -26,6 +26,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     signals = Signals()
     if argv is None:
         sys.excepthook = _crash_hook(signals)
+        # What is imported makes no garbage; by default it would be looked for forty times meanwhile.
+        gc.set_threshold(50_000)
     try:
         # Only here: importing takes a tenth of a second, in which a Ctrl-C would show a traceback. And not
         # yet armed: what Python calls while it makes a class may turn an exception into another.

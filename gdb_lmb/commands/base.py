@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import functools
 from typing import Any, NoReturn
 
 import gdb
@@ -41,8 +42,13 @@ class LmbCommand(gdb.Command):
     def __init__(self) -> None:
         """Register the command with gdb."""
         super().__init__(self.name, gdb.COMMAND_DATA)
-        self.parser = _Parser(prog=self.name, add_help=False, allow_abbrev=False)
-        self.arguments(self.parser)
+
+    @functools.cached_property
+    def parser(self) -> argparse.ArgumentParser:
+        """Make the parser when it is first asked for: a session uses few of the commands."""
+        parser = _Parser(prog=self.name, add_help=False, allow_abbrev=False)
+        self.arguments(parser)
+        return parser
 
     def arguments(self, parser: argparse.ArgumentParser) -> None:
         """Add what the command takes to `parser`."""
