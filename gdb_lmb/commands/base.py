@@ -67,8 +67,13 @@ class LmbCommand(gdb.Command):
         finally:
             put_back()
 
-    def complete(self, text: str, word: str) -> list[str]:
-        """Offer the words and options that fit and are not there yet."""
+    def complete(self, text: str, word: str | None) -> list[str]:
+        """Offer the words and options that fit and are not there yet.
+
+        gdb asks twice: first with no word, only for how words are to be broken, which is left to it.
+        """
+        if word is None:
+            return []
         given = text.split()
         typed = given.pop() if given and not text.endswith(" ") else ""
         # gdb breaks words at "-" too, and wants only what follows the break.

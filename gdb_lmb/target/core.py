@@ -19,6 +19,7 @@ from gdb_lmb.layout.core_cpu import X86Cpu, x86_cpus
 from gdb_lmb.layout.core_file import CoreFile, DumpMemory, read_core
 from gdb_lmb.layout.x86_paging import X86PagedMemory
 from gdb_lmb.memory import Memory
+from gdb_lmb.target.gdb_text import ask
 
 
 @dataclass(frozen=True)
@@ -54,10 +55,10 @@ _OPENED: dict[tuple[str, int, int, int], Dump] = {}
 
 def current_dump() -> Dump | None:
     """Return the dump that gdb has open, None for a live guest. Raises: `LmbError` where it cannot be read."""
-    connection = getattr(gdb.selected_inferior(), "connection", None)
-    if connection is None or connection.type != "core":
+    inferior = gdb.selected_inferior()
+    if inferior.connection is None or inferior.connection.type != "core":
         return None
-    path = _path(connection.description)
+    path = _path(inferior)
     try:
         status = path.stat()
     except OSError as error:
@@ -70,10 +71,11 @@ def current_dump() -> Dump | None:
     return _OPENED[key]
 
 
-def _path(description: str) -> Path:
-    """Return the core's file. gdb 13 tells it to people only, under the target's description."""
-    text = gdb.execute("info target", to_string=True) or ""
-    _, _, rest = text.partition(f"{description}:\n")
+def _path(inferior: gdb.Inferior) -> Path:
+    """Return the core's file. Before gdb 18 it is told to people only, under the target's description."""
+    if hasattr(inferior, "corefile"):
+        return Path(inferior.corefile.filename)
+    _, _, rest = ask("info target").partition(f"{inferior.connection.description}:\n")
     found = re.match(r"\s*`(.*)', ", rest)
     if found is None:
         raise InfrastructureError("gdb does not tell which file its core is: `info target` names none")

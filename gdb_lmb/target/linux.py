@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,13 +15,12 @@ from gdb_lmb.layout.memblock import MemblockProgram
 from gdb_lmb.layout.program_file import Identity, build_identity
 from gdb_lmb.target.arch import Architecture, architecture
 from gdb_lmb.target.program import arch, lookup
+from gdb_lmb.target.symbols import linker_symbol
 from gdb_lmb.target.types import byte_order, enum_names, member_type, struct_of
 
 FREEING_INITMEM = 2
 """`SYSTEM_FREEING_INITMEM` of `enum system_states`."""
 
-# No "+ offset": several symbols may have this address, but all that are in this section are at its ends.
-_FIRST_NOTE = re.compile(r"\S+ in section \.notes")
 _VARIABLES = ("_totalram_pages", "system_state", "memblock_memory", "memblock_can_resize")
 
 
@@ -152,7 +150,9 @@ def _moved_by(identity: Identity) -> int:
     if not identity.notes_va:
         return 0
     # By its name gdb would look for it in all debug information, a tenth of a second for nothing.
-    if _FIRST_NOTE.fullmatch((gdb.execute(f"info symbol {identity.notes_va:#x}", to_string=True) or "").strip()):
+    # Several symbols may have this address, but all that are in this section are at its ends.
+    found = linker_symbol(identity.notes_va)
+    if found is not None and found.section == ".notes" and not found.offset:
         return 0
     at = _minimal("__start_notes")
     return at - identity.notes_va if at else 0

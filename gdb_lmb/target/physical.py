@@ -16,18 +16,10 @@ from gdb_lmb.errors import LayoutError
 from gdb_lmb.memory import Memory, Meter
 from gdb_lmb.target.core import current_dump
 from gdb_lmb.target.reader import GdbMemory
+from gdb_lmb.target.stub import packet
 
 MAX_TRIES = 8
 """How often putting the mode back is tried: each Ctrl-C can spoil one."""
-
-
-def _packet(text: str) -> str:
-    """Send one packet and return the reply, without gdb's words around it."""
-    out = gdb.execute(f"maintenance packet {text}", to_string=True) or ""
-    for line in out.splitlines():
-        if line.startswith("received: "):
-            return line.removeprefix("received: ").strip().strip('"')
-    return ""
 
 
 def physical_memory(meter: Meter | None = None) -> contextlib.AbstractContextManager[Memory]:
@@ -48,7 +40,7 @@ class StubMemory(GdbMemory):
 
     def _switch(self, text: str) -> str:
         self._meter.requests += 1
-        return _packet(text)
+        return packet(text)
 
     def __enter__(self) -> StubMemory:
         """Switch the mode on. Raises: `LayoutError` where the stub has none."""
@@ -88,7 +80,7 @@ def put_back() -> None:
         if not StubMemory._left_on:
             break
         try:
-            if _packet("Qqemu.PhyMemMode:0") == "OK":
+            if packet("Qqemu.PhyMemMode:0") == "OK":
                 StubMemory._left_on = False
             # gdb may have kept stack or code that it read meanwhile.
             gdb.execute("maintenance flush dcache", to_string=True)

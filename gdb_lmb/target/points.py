@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 import gdb
 
 from gdb_lmb.target.calls import Parameter
-from gdb_lmb.target.symbols import outermost_function
+from gdb_lmb.target.symbols import linker_symbol, outermost_function
 
 Fixed = Mapping[str, int | str | bool]
 
@@ -174,14 +174,14 @@ def _point(symbol: gdb.Symbol, role: Role) -> Point:
         block = block.superblock
     result = symbol.type.target().strip_typedefs()
     # gdb names what lies there as the linker does, with the compiler's suffixes.
-    linked_as = (gdb.execute(f"info symbol {address:#x}", to_string=True) or "").split(" ")[0]
+    linked_as = linker_symbol(address)
     return Point(
         function=symbol.name,
         role=role,
         address=address,
         parameters=tuple(_parameter(s.name, s.type) for s in block or () if s.is_argument),
         returns=None if result.code == gdb.TYPE_CODE_VOID else _parameter("", result),
-        copied="." in linked_as,
+        copied=linked_as is not None and "." in linked_as.name,
     )
 
 

@@ -8,9 +8,8 @@ from __future__ import annotations
 
 import re
 
-import gdb
-
 from gdb_lmb.target.core import current_dump
+from gdb_lmb.target.stub import monitor
 
 MAX_PHYSICAL_BYTES = 64 << 30
 """How far the search for a moved kernel goes up."""
@@ -24,7 +23,7 @@ def physical_limit() -> int:
     dump = current_dump()
     if dump is not None:
         return min(MAX_PHYSICAL_BYTES, dump.physical.end)
-    sizes = [int(word) for word in _monitor("info memory_size_summary").replace(":", " ").split() if word.isdigit()]
+    sizes = [int(word) for word in monitor("info memory_size_summary").replace(":", " ").split() if word.isdigit()]
     # The hole below 4 GiB moves what does not fit below it up: by 1.25 GiB at most.
     return min(MAX_PHYSICAL_BYTES, sum(sizes) + (5 << 28)) if sizes else MAX_PHYSICAL_BYTES
 
@@ -38,16 +37,8 @@ def ram_ranges() -> list[tuple[int, int]]:
     dump = current_dump()
     if dump is not None:
         return dump.physical.ranges()
-    for view in _monitor("info mtree -f").split("FlatView #"):
+    for view in monitor("info mtree -f").split("FlatView #"):
         found = [(int(low, 16), int(high, 16) + 1) for low, high in _RAM.findall(view)]
         if _SYSTEM in view and found:
             return found
     return [(0, physical_limit())]
-
-
-def _monitor(command: str) -> str:
-    """Return what QEMU's monitor answers, nothing where there is none."""
-    try:
-        return gdb.execute(f"monitor {command}", to_string=True) or ""
-    except gdb.error:
-        return ""

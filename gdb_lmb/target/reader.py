@@ -19,6 +19,8 @@ class GdbMemory:
         Raises: `ReadError` where the guest has no such memory; `InfrastructureError` where the guest is
         gone, which must never look like damage in it.
         """
+        if not size:
+            return b""  # gdb 14 and later refuse it
         try:
             return bytes(gdb.selected_inferior().read_memory(address, size))
         except (gdb.MemoryError, OverflowError) as error:

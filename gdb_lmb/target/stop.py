@@ -12,6 +12,10 @@ from gdb_lmb.region import Stop
 from gdb_lmb.target.program import lookup
 from gdb_lmb.target.registers import current_pc
 from gdb_lmb.target.stack import functions_on_stack, is_address
+from gdb_lmb.target.symbols import linker_symbol
+
+FUNCTIONS = getattr(gdb, "SYMBOL_FUNCTION_DOMAIN", gdb.SYMBOL_VAR_DOMAIN)
+"""The domain in which functions are looked up; before gdb 15 that of variables."""
 
 
 def require_stopped() -> None:
@@ -41,10 +45,11 @@ def symbol_at(pc: int) -> str | None:
     if block is not None:
         offset = pc - block.start
         return f"{block.function.name}+{offset:#x}" if offset else str(block.function.name)
-    # Assembly has no blocks; gdb's own <symbol+offset> is what is left.
-    text = gdb.format_address(pc) if hasattr(gdb, "format_address") else ""
-    _, bracket, rest = text.partition("<")
-    return rest.rstrip(">") if bracket else None
+    # Assembly has no blocks; the linker's symbol is what is left.
+    label = linker_symbol(pc)
+    if label is None:
+        return None
+    return f"{label.name}+{label.offset:#x}" if label.offset else label.name
 
 
 def current_stop() -> Stop:
@@ -81,7 +86,7 @@ def _home() -> PurePath | None:
     """Return the source file that defines `lmb`, None where gdb does not know it."""
     # Of the variable gdb may have read the header's declaration only, and then gives the header's name; a
     # function is where its body is.
-    for symbol in (gdb.lookup_global_symbol("lmb_init", gdb.SYMBOL_FUNCTIONS_DOMAIN), lookup("lmb")):
+    for symbol in (gdb.lookup_global_symbol("lmb_init", FUNCTIONS), lookup("lmb")):
         if symbol is not None and symbol.symtab is not None:
             return PurePath(symbol.symtab.filename)
     return None

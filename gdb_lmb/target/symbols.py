@@ -3,9 +3,12 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 import gdb
+
+from gdb_lmb.target.gdb_text import ask
 
 
 @dataclass(frozen=True)
@@ -16,6 +19,18 @@ class CodePlace:
     offset: int
     file: str | None = None
     line: int | None = None
+
+
+@dataclass(frozen=True)
+class LinkerSymbol:
+    """A symbol of the ELF's symbol table, with the compiler's suffixes, and how far from it in which section."""
+
+    name: str
+    offset: int
+    section: str
+
+
+_IN_SECTION = re.compile(r"(\S+)(?: \+ (\d+))? in section (\S+)")
 
 
 def code_place(pc: int) -> CodePlace | None:
@@ -31,12 +46,18 @@ def code_place(pc: int) -> CodePlace | None:
         if file != symbol.symtab.filename:
             file, line = _line_outside(pc - 1, symbol) or (file, line)
         return CodePlace(symbol.name, pc - int(symbol.value().address), file, line)
-    # Assembly has no blocks; gdb's own "symbol + offset in section" is what is left.
-    text = gdb.execute(f"info symbol {pc - 1:#x}", to_string=True) or ""
-    if " in section " not in text:
-        return None
-    name, _, offset = text.partition(" in section ")[0].partition(" + ")
-    return CodePlace(name, int(offset or 0) + 1, file, line)
+    # Assembly has no blocks; the linker's symbol is what is left.
+    label = linker_symbol(pc - 1)
+    return None if label is None else CodePlace(label.name, label.offset + 1, file, line)
+
+
+def linker_symbol(address: int) -> LinkerSymbol | None:
+    """Return the linker's symbol at or before `address` in its section, None where there is none.
+
+    gdb's Python has no interface to these.
+    """
+    found = _IN_SECTION.match(ask(f"info symbol {address:#x}"))
+    return None if found is None else LinkerSymbol(found[1], int(found[2] or 0), found[3])
 
 
 def outermost_function(pc: int) -> gdb.Symbol | None:

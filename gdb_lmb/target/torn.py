@@ -17,6 +17,7 @@ from gdb_lmb.errors import ReadError
 from gdb_lmb.target.linux import Kernel
 from gdb_lmb.target.program import lookup
 from gdb_lmb.target.stack import at_entry, functions_at, functions_on_stack, is_address
+from gdb_lmb.target.symbols import linker_symbol
 
 STACK_BYTES = 16 << 10
 """`THREAD_SIZE` at the least; stacks are aligned to it."""
@@ -91,5 +92,5 @@ def _functions_beside_memblock(_build: bytes) -> frozenset[str]:
 
 def _label_of(pc: int) -> str:
     """Return the linker's symbol of `pc` without compilers' suffixes (".cold", ".constprop.0")."""
-    text = (gdb.execute(f"info symbol {pc:#x}", to_string=True) or "") if is_address(pc) else ""
-    return text.split(" ", 1)[0].split(".")[0]
+    found = linker_symbol(pc) if is_address(pc) else None
+    return "" if found is None else found.name.split(".")[0]

@@ -10,8 +10,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-import gdb
-
 from gdb_lmb.address import Placement
 from gdb_lmb.errors import LmbError, NotReadyError, ReadError
 from gdb_lmb.layout.program_file import loaded_parts
@@ -23,6 +21,8 @@ from gdb_lmb.target.physical import physical_memory
 from gdb_lmb.target.place import place
 from gdb_lmb.target.program import lookup
 from gdb_lmb.target.registers import booting_cpu
+from gdb_lmb.target.stub import monitor
+from gdb_lmb.target.symbols import linker_symbol
 
 
 @dataclass(frozen=True)
@@ -62,10 +62,11 @@ class AddressMap:
         raise ReadError(va, 1, "this virtual address is not mapped at this stop")
 
     def symbol(self, physical: int) -> str | None:
-        """Return "name+0x10" of the image's symbol at a physical address, None where there is none."""
+        """Return "name+16" of the image's symbol at a physical address, None where there is none."""
         for part in self.parts:
             if part.physical <= physical < part.physical + part.size:
-                return _symbol(physical - part.physical + part.symbol_va)
+                found = linker_symbol(physical - part.physical + part.symbol_va)
+                return None if found is None else f"{found.name}+{found.offset}" if found.offset else found.name
         return None
 
 
@@ -104,22 +105,8 @@ def _tables_translate(va: int) -> int | None:
         except LmbError:
             return None
     # The monitor's answer is of the first CPU; all have the kernel mapped alike.
-    try:
-        text = gdb.execute(f"monitor gva2gpa {va:#x}", to_string=True) or ""
-    except gdb.error:
-        return None
-    mark, _, found = text.strip().rpartition("gpa: ")
+    mark, _, found = monitor(f"gva2gpa {va:#x}").strip().rpartition("gpa: ")
     try:
         return None if mark else int(found, 16)
     except ValueError:
         return None
-
-
-def _symbol(va: int) -> str | None:
-    """Return gdb's symbol at `va`: "lmb+16"."""
-    try:
-        text = gdb.execute(f"info symbol {va:#x}", to_string=True) or ""
-    except gdb.error:
-        return None
-    name, _, _ = text.partition(" in section ")
-    return name.strip().replace(" + ", "+") if "No symbol matches" not in text and name.strip() else None

@@ -1,0 +1,44 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Ask gdb for what only its text tells: in English whatever the user's language, and without MI's quoting."""
+
+from __future__ import annotations
+
+import locale
+import re
+
+import gdb
+
+_RECORD = re.compile(r'[~@&]"((?:[^"\\\n]|\\.)*)"\n')
+"""One stream record of MI: console, target or log output."""
+
+_RECORDS = re.compile(rf"(?:{_RECORD.pattern})+")
+_ESCAPE = re.compile(rb"\\([0-7]{3}|.)")
+_CONTROLS = {b"n": b"\n", b"t": b"\t", b"r": b"\r", b"e": b"\x1b", b"b": b"\b", b"f": b"\f", b"v": b"\v", b"a": b"\a"}
+"""The letters by which gdb escapes control characters. Source: print_one_char() of gdb/utils.c."""
+
+
+def ask(command: str) -> str:
+    """Execute a gdb command and return what it prints, untranslated. Raises: `gdb.error`."""
+    language = locale.setlocale(locale.LC_MESSAGES)
+    if language == "C":
+        return plain(gdb.execute(command, to_string=True) or "")
+    # In any other locale, C.UTF-8 too, LANGUAGE may name a catalog.
+    locale.setlocale(locale.LC_MESSAGES, "C")
+    try:
+        return plain(gdb.execute(command, to_string=True) or "")
+    finally:
+        locale.setlocale(locale.LC_MESSAGES, language)
+
+
+def plain(text: str) -> str:
+    """Return `text` without the quoting that gdb 18 puts around a command's output where its interpreter is MI."""
+    if not _RECORDS.fullmatch(text):
+        return text
+    # Every byte that is not printable ASCII is an escape of its own, also the parts of one character.
+    quoted = "".join(found[1] for found in _RECORD.finditer(text)).encode()
+    return _ESCAPE.sub(_unescaped, quoted).decode(errors="replace")
+
+
+def _unescaped(found: re.Match[bytes]) -> bytes:
+    code = found[1]
+    return bytes([int(code, 8) & 0xFF]) if len(code) == 3 else _CONTROLS.get(code, code)
