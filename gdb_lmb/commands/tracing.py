@@ -29,6 +29,7 @@ from gdb_lmb.target.memblock import take_memblock
 from gdb_lmb.target.place import locate, move_symbols
 from gdb_lmb.target.points import function_addresses, inlined_switches
 from gdb_lmb.target.program import lookup
+from gdb_lmb.target.registers import booting_cpu
 from gdb_lmb.target.stop import require_stopped, torn_in
 from gdb_lmb.target.symbols import code_place
 from gdb_lmb.target.tracepoints import Place, Tracer
@@ -124,7 +125,8 @@ class Trace:
         recording.ended = recording.ended or "it was stopped"
         if not recording.failed:
             try:
-                self.final = recording.last_look()
+                with booting_cpu():
+                    self.final = recording.last_look()
             except LmbError as error:
                 write(f"lmb-trace: the last state cannot be read: {error}")
         self.symbolise()
@@ -242,9 +244,10 @@ def _find_allocator(timeout_s: float) -> tuple[Traced, Snapshot | None]:
     kernel = find_kernel()
     if kernel is None or (lookup("lmb") is not None and _initialised()):
         traced = TracedLmb()
-        _refuse_torn(torn_in())
         try:
-            return traced, traced.read()
+            with booting_cpu():
+                _refuse_torn(torn_in())
+                return traced, traced.read()
         except (NotReadyError, ReadError):
             # Nothing is there yet, or nothing is mapped yet: LMB code runs where its kernel is mapped.
             return traced, None
@@ -255,9 +258,10 @@ def _find_allocator(timeout_s: float) -> tuple[Traced, Snapshot | None]:
         kernel = find_kernel()
         if kernel is None:
             raise LayoutError("gdb has lost the kernel's symbols")
-    state = take_memblock(kernel)
-    _refuse_torn(state.torn)
-    return TracedMemblock(kernel), state
+    with booting_cpu():
+        state = take_memblock(kernel)
+        _refuse_torn(state.torn)
+        return TracedMemblock(kernel), state
 
 
 def _refuse_torn(function: str | None) -> None:
@@ -267,7 +271,8 @@ def _refuse_torn(function: str | None) -> None:
 
 def _initialised() -> bool:
     try:
-        TracedLmb().read()
+        with booting_cpu():
+            TracedLmb().read()
     except LmbError:
         return False
     return True

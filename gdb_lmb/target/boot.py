@@ -14,6 +14,7 @@ from gdb_lmb.target.linux import Kernel
 from gdb_lmb.target.moments import run_by
 from gdb_lmb.target.physical import physical_memory
 from gdb_lmb.target.place import place
+from gdb_lmb.target.registers import select_booting_cpu
 
 RESET_S = 0.5
 """How long a guest at reset runs before all RAM is searched, in seconds: its firmware comes first."""
@@ -28,8 +29,9 @@ MAX_SLICE_S = 0.1
 def run_to_entry(kernel: Kernel, timeout_s: float) -> Placement:
     """Let the guest run until the kernel is in its place; return where that is.
 
-    A kernel that is there already is left where it stands. Raises: `GuestError` after `timeout_s`
-    seconds or where the guest stops for another reason, `UsageError` for a dump, `LmbError`.
+    A kernel that is there already is left where it stands. The CPU that boots is selected, unless the one that is
+    selected runs the kernel too. Raises: `GuestError` after `timeout_s` seconds or where the guest stops for another
+    reason, `UsageError` for a dump, `LmbError`.
     """
     if current_dump() is not None:
         raise UsageError("this is a dump: nothing in it can be run, leave --wait out")
@@ -38,6 +40,7 @@ def run_to_entry(kernel: Kernel, timeout_s: float) -> Placement:
     search_at, found = 0.0, linked
     while True:
         looked_at = time.monotonic()
+        select_booting_cpu()
         cpu = kernel.arch.selected_cpu()
         placement, running = None, False
         with physical_memory() as physical:

@@ -16,6 +16,7 @@ import threading
 import gdb
 
 from gdb_lmb.errors import GuestError, LayoutError
+from gdb_lmb.target.registers import select_booting_cpu
 
 _INTERRUPT = b"\x03"
 _AGAIN_S = 0.05
@@ -42,6 +43,7 @@ def run_for(seconds: float) -> bool:
 def run_by(addresses: tuple[int, ...], seconds: float) -> bool:
     """Let the guest run for a moment, or to one of these addresses, as its CPU has them; tell whether it got there.
 
+    The CPU that boots is the one that is looked at, and is selected afterwards.
     Raises: `GuestError` where it stops elsewhere before.
     """
     stops = []
@@ -53,6 +55,8 @@ def run_by(addresses: tuple[int, ...], seconds: float) -> bool:
         # QEMU may tell a second time of the breakpoint that the guest is at.
         for _ in range(_REPEATS):
             over = run_for(seconds)
+            if over:  # QEMU may report an interrupt on any CPU
+                select_booting_cpu()
             pc = gdb.newest_frame().pc()
             if over or pc != before:
                 break

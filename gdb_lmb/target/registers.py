@@ -21,11 +21,10 @@ def booting_cpu() -> Iterator[None]:
     kernel's allocator. Kernels boot on the first, and are linked to the upper half of the addresses.
     """
     selected = gdb.selected_thread()
-    # The list of threads costs requests: a guest with one CPU, or stopped by the first, is not asked for it.
-    if selected is None or selected.num == 1 or _in_upper_half(current_pc()):
+    first = _booting_cpu()
+    if selected is None or first is None:
         yield
         return
-    first = min(gdb.selected_inferior().threads(), key=lambda thread: thread.num)
     frame = gdb.selected_frame()
     first.switch()
     try:
@@ -34,6 +33,26 @@ def booting_cpu() -> Iterator[None]:
         with contextlib.suppress(gdb.error):
             selected.switch()
             frame.select()
+
+
+def select_booting_cpu() -> None:
+    """Select the first CPU where another is selected that is not in the kernel, as after an interrupt.
+
+    QEMU reports an interrupt on the last of the CPUs that were running, since 8.1 or so: during early boot the firmware
+    still has that one parked. Source: `gdb_handle_vcont()` of QEMU's gdbstub/gdbstub.c.
+    """
+    first = _booting_cpu()
+    if first is not None:
+        first.switch()
+
+
+def _booting_cpu() -> gdb.InferiorThread | None:
+    """Return the first CPU, None where it is selected or the selected one is in the kernel."""
+    selected = gdb.selected_thread()
+    # The list of threads costs requests: a guest with one CPU, or stopped by the first, is not asked for it.
+    if selected is None or selected.num == 1 or _in_upper_half(current_pc()):
+        return None
+    return min(gdb.selected_inferior().threads(), key=lambda thread: thread.num)
 
 
 def _in_upper_half(address: int) -> bool:
