@@ -22,8 +22,11 @@ ALLOWED = {
     "address": {"memory", "errors"},
     "report": {"errors", "region", "memory", "model", "layout", "checks", "trace"},
     "target": {"memory", "layout", "address", "region", "errors", "gdb"},
+    # The grammar of numbers, which the commands in gdb and the command line share.
+    "numbers": {"errors", "report"},
     "commands": {
         "errors",
+        "numbers",
         "region",
         "memory",
         "model",
@@ -35,8 +38,8 @@ ALLOWED = {
         "target",
         "gdb",
     },
-    "runner": {"report", "errors", "pygdbmi"},
-    "cli": {"runner", "report", "model", "trace", "errors"},
+    "runner": {"report", "errors", "numbers", "pygdbmi"},
+    "cli": {"runner", "report", "model", "trace", "errors", "numbers"},
 }
 OUTSIDE = {"gdb", "pygdbmi"}
 

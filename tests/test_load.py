@@ -109,3 +109,32 @@ def test_import_is_lazy() -> None:
 @pytest.mark.parametrize("name", ["lmb-dump", "lmb-check", "lmb-verdict"])
 def test_help_without_a_target(name: str) -> None:
     assert f"Usage: {name}" in gdb(f"source {LOAD}", f"help {name}")
+
+
+NAMES = ("attach", "check", "dump", "free", "trace", "verdict", "whatif", "who")
+
+
+def test_lmb_alone_and_help_lmb_list_every_command() -> None:
+    output = gdb(f"source {LOAD}", "echo ONE\\n", "lmb", "echo TWO\\n", "help lmb", "echo THREE\\n", "apropos lmb")
+    alone, helped, found = (output.split(mark)[1] for mark in ("ONE", "TWO", "THREE"))
+    assert alone.replace("ONE", "").split("TWO")[0].strip() == helped.split("THREE")[0].strip()
+    for name in NAMES:
+        summary = next(line for line in found.splitlines() if line.startswith(f"lmb-{name} -- ")).partition(" -- ")[2]
+        assert f"lmb {name} -- {summary}\n" in alone and summary.endswith(".")
+
+
+def test_two_words_are_the_same_command_as_one() -> None:
+    for name in NAMES:
+        output = gdb(f"source {LOAD}", f"source {LOAD}", f"help lmb-{name}", "echo HALF\\n", f"help lmb {name}")
+        one, two = output.split("HALF\n")
+        assert one and one == two.removesuffix("END\n"), name
+    output = gdb(f"source {LOAD}", "lmb dump", "lmb dump --typo", "lmb no", "complete lmb du", "complete lmb dump --en")
+    for line in (
+        "lmb-dump: there is no guest: connect with `target remote ...`, open a dump with `core FILE`, or use "
+        "`gdb-lmb run`",
+        "lmb-dump: unknown option '--typo' (see: help lmb-dump)",
+        "lmb: there is no command 'no': lmb alone lists the commands",
+        "lmb dump",
+        "lmb dump --entries",
+    ):
+        assert line in output.splitlines(), output

@@ -5,8 +5,9 @@ from __future__ import annotations
 
 import pytest
 
-from gdb_lmb.commands.numbers import address_range, flags_of, literal, number
+from gdb_lmb.commands.numbers import address_range, alignment, count, flags_of, number, timeout
 from gdb_lmb.errors import UsageError
+from gdb_lmb.numbers import literal, seconds, whole_number
 
 LITERALS = [
     ("0", 0), ("4096", 4096), ("0x1000", 4096), ("0XFF", 255), ("010", 10), ("4K", 4096), ("0x10k", 16384),
@@ -58,23 +59,27 @@ def same(value: int) -> int:
 
 
 def test_ranges() -> None:
-    assert address_range("0x1000", 64, nobody, same) == (0x1000, 0x1001)
-    assert address_range("0x1000-8K", 64, nobody, same) == (0x1000, 0x2000)
-    assert address_range("lmb+4K", 64, known, same) == (0x100000, 0x101000)
-    assert address_range("$x-lmb", 64, known, same) == (0x2000, 0x100000)
+    assert address_range("0x1000", 64, nobody, same, nobody) == (0x1000, 0x1001)
+    assert address_range("0x1000-8K", 64, nobody, same, nobody) == (0x1000, 0x2000)
+    assert address_range("lmb+4K", 64, known, same, nobody) == (0x100000, 0x101000)
+    assert address_range("$x-lmb", 64, known, same, nobody) == (0x2000, 0x100000)
+    assert address_range("$x - lmb", 64, known, same, nobody) == (0x2000, 0x100000)
+    assert address_range("0+sizeof(struct foo *)", 64, nobody, same, known) == (0, 8)
     # Numbers written out may be virtual; names are physical already, and a size is neither.
-    assert address_range("5+3", 64, nobody, lambda value: value + 100) == (105, 108)
-    assert address_range("5-7", 64, nobody, lambda value: value + 100) == (105, 107)
-    assert address_range("0xffffffff", 32, nobody, same) == (0xFFFFFFFF, 1 << 32)
+    assert address_range("5+3", 64, nobody, lambda value: value + 100, nobody) == (105, 108)
+    assert address_range("5-7", 64, nobody, lambda value: value + 100, nobody) == (105, 107)
+    assert address_range("0xffffffff", 32, nobody, same, nobody) == (0xFFFFFFFF, 1 << 32)
 
 
 @pytest.mark.parametrize(("text", "message"), [
     ("5-5", "is empty"), ("5-3", "is empty"), ("5+0", "is empty"), ("0xffffffff+2", "past the end of 32-bit"),
     ("1-2-3", "is no number"), ("1+2+3", "is no number"), ("-", "is no number"), ("+4K", "is no number"), ("", "is no"),
+    ("-1", "address '-1' is negative"), ("-4K-8K", "is negative"), ("8--4", "address '-4' is negative"),
+    ("8+-4", "'8\\+' is no number"),
 ])  # fmt: skip
 def test_bad_ranges(text: str, message: str) -> None:
     with pytest.raises(UsageError, match=message):
-        address_range(text, 32, nobody, same)
+        address_range(text, 32, nobody, same, nobody)
 
 
 def test_flags() -> None:
@@ -87,3 +92,45 @@ def test_flags() -> None:
         flags_of("MIRROR", names, nobody)
     with pytest.raises(UsageError, match="32 bits"):
         flags_of("0x100000000", names, nobody)
+
+
+def test_counts_and_alignments() -> None:
+    assert count("$x", "--every", known, least=1) == 0x2000
+    assert count("0", "--last", nobody) == 0
+    assert alignment("2M", "--align", 64, nobody) == 2 << 20
+    for text, message in (("0", "--every 0: give a number from 1 up"), ("-1", "'-1' is negative"), ("4G", "too large")):
+        with pytest.raises(UsageError, match=message):
+            count(text, "--every", nobody, least=1)
+    for text in ("0", "3", "0xc00"):
+        with pytest.raises(UsageError, match="is no power of two"):
+            alignment(text, "--align", 64, nobody)
+
+
+TIMES = [("60", 60.0), ("0.5", 0.5), (".25", 0.25), ("5.", 5.0), ("0x10", 16.0), ("1e3", 1000.0), ("1e-05", 1e-5)]
+
+
+@pytest.mark.parametrize(("text", "value"), TIMES)
+def test_times(text: str, value: float) -> None:
+    assert seconds(text, "--timeout") == timeout(text, "--timeout", nobody) == value
+
+
+@pytest.mark.parametrize("text", ["0", "0.0", "-1", "-0.5", "1e400", "1e7", "nan", "inf", "-inf", "1_0", "5s", "", "٣",
+                                  "9" * 300, "1T"])  # fmt: skip
+def test_what_is_no_time_is_refused(text: str) -> None:
+    with pytest.raises(UsageError, match=r"^--timeout .*seconds") as refused:
+        seconds(text, "--timeout")
+    assert len(str(refused.value)) < 200
+
+
+def test_a_time_may_be_a_variable_in_gdb() -> None:
+    assert timeout("$x", "--timeout", known) == 0x2000
+    assert timeout(None, "--timeout", nobody) == 60
+
+
+def test_whole_numbers_of_the_shell() -> None:
+    assert whole_number("0x10", "--smp", least=1) == 16
+    assert whole_number("4K", "--static") == 4096
+    for text, message in (("0", "from 1 up"), ("-1", "is negative"), ("$x", "is no number"), ("1.5", "is no number"),
+                          ("100", "too large: the most is 64")):  # fmt: skip
+        with pytest.raises(UsageError, match=f"^--smp .*{message}"):
+            whole_number(text, "--smp", least=1, most=64)

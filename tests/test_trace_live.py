@@ -235,6 +235,20 @@ def test_show_finds_records_by_number_caller_and_range(finished: GuestSession) -
     first = int(by_caller[0]["result"], 16)
     assert shown(finished, f"--range {first:#x}-{first + 1:#x} --caller per_cpu") == by_caller[:1]
     assert shown(finished, f"--range {first - 1:#x}-{first:#x} --caller per_cpu") == by_caller[1:2]
+    for same in (
+        f"{first:#x}+1",
+        f"{first:#x} + 1",
+        f"{first:#x} - {first + 1:#x}",
+        f"{first}-{first + 1}",
+        f"{first:#x}",
+    ):
+        assert shown(finished, f"--range {same} --caller per_cpu") == by_caller[:1], same
+    finished.command(f"set $first = {first}")
+    assert shown(finished, "--caller per_cpu --range $first+sizeof(struct lmb)") == by_caller[:1]
+    finished.command("set $two = 2")
+    assert shown(finished, "--last $two") == shown(finished, "--last 0x2") == shown(finished, "")[-2:]
+    # The README's own sample: a symbol stands for its physical address.
+    assert shown(finished, "--range 0x1000000-17M") == shown(finished, "--range 16777216-17825792") != []
     text = finished.command("lmb-trace show --last 1")
     assert "free_all()" in text and "hand_over+" in text and "main.c:" in text
 
@@ -250,11 +264,31 @@ def test_show_finds_records_by_number_caller_and_range(finished: GuestSession) -
         ("start -o /nonexistent/file --until start_kernel", "cannot write /nonexistent/file"),
         ("start word", "takes no word"),
         ("stop", "no trace is running"),
-        ("show --range 5", "is no range"),
+        ("start --lockstep --every -1", "'-1' is negative"),
+        ("start --lockstep --every x", "give a number, $variable or sizeof(type)"),
+        ("start --timeout 0", "--timeout 0: give a number of seconds more than 0"),
+        ("start --timeout -1", "'-1' is negative"),
+        ("start --timeout 1e400", "give a number of seconds more than 0"),
+        ("start --timeout 1_0", "is no time: give seconds, such as 60 or 0.5"),
+        ("start --timeout", "--timeout needs a value"),
+        ("start --json", "start takes no --json"),
+        ("stop --lockstep", "stop takes no --lockstep"),
+        ("status --last 1", "status takes no --last"),
+        ("show -o x", "show takes no -o"),
+        ("show --from-log", "show takes no --from-log"),
+        ("show --last -1", "--last '-1' is negative"),
+        ("show --last many", "'many' is a name, and a symbol has an address but no size"),
+        ("show --range -5", "address '-5' is negative"),
+        ("show --range 0x2000-0x1000", "is empty"),
+        ("show --range 5+0", "is empty"),
+        ("show --range 1-2-3", "is no number"),
+        ("show --range 5+lmb", "has an address but no size"),
+        ("show --typo", "unknown option '--typo'"),
+        ("show --lasst 3", "did you mean --last?"),
         ("show --caller (", "is no regular expression"),
         ("save", "save where"),
         ("save /nonexistent/file", "cannot write /nonexistent/file"),
-        ("dance", "invalid choice"),
+        ("dance", "'dance' is none of start, stop, show, save, status"),
     ],
 )
 def test_wrong_input_is_one_clear_line(finished: GuestSession, command: str, why: str) -> None:

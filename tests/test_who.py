@@ -186,10 +186,17 @@ def test_free_is_what_the_guest_would_give(fixture_kernel: Path) -> None:
 
 BAD = [
     ("lmb-whatif alloc 4K --align 3K", "returns", None),
-    ("lmb-whatif alloc", None, "required: NUMBER"),
+    ("lmb-whatif alloc", None, "alloc takes SIZE"),
     ("lmb-whatif alloc 1 2", None, "alloc takes SIZE"),
-    ("lmb-whatif free 4K", None, "free takes BASE and SIZE"),
-    ("lmb-whatif grow 1", None, "invalid choice: 'grow'"),
+    ("lmb-whatif free 4K", None, "free takes BASE and SIZE, A-B or A\\+SIZE"),
+    ("lmb-whatif alloc 4K+4K", None, "SIZE '4K\\+4K' is no number"),
+    ("lmb-whatif free 8K-4K", None, "the range 8K-4K is empty"),
+    ("lmb-whatif alloc -1", None, "'-1' is negative, but must be 0 or more"),
+    ("lmb-whatif alloc 4K --min -1", None, "--min '-1' is negative, but must be 0 or more"),
+    ("lmb-whatif alloc 4K --nid -1", None, "--nid '-1' is negative, but must be 0 or more"),
+    ("lmb-whatif alloc 4K --flags -1", None, "--flags '-1' is no number and none of"),
+    ("lmb-whatif", None, "operation is missing: one of alloc, reserve, add, free, remove"),
+    ("lmb-whatif grow 1", None, "'grow' is none of alloc, reserve, add, free, remove"),
     ("lmb-whatif free 0 1 --flags 1", None, "free takes no --flags"),
     ("lmb-whatif reserve 0 1 --align 4K", None, "reserve takes no --align"),
     ("lmb-whatif alloc 1 --nid 0", None, "knows no nodes"),
@@ -201,8 +208,31 @@ BAD = [
     ("lmb-whatif alloc 0x10000000000000000", None, "no number of 64 bits"),
     ("lmb-free --align 3", None, "no power of two"),
     ("lmb-free --align 0", None, "no power of two"),
-    ("lmb-free 5", None, "unrecognized arguments: 5"),
-    ("lmb-who", None, "required"),
+    ("lmb-free 5", None, "'5' is one word too many"),
+    ("lmb-free --min 4M --max 2M", None, "--min 0x400000 is not below --max 0x200000: nothing lies between"),
+    ("lmb-free --min 4M --max 4M", None, "--min 0x400000 is not below --max 0x400000"),
+    ("lmb-free --max 0", None, "--min 0x0 is not below --max 0x0"),
+    ("lmb-free --min -4K", None, "--min '-4K' is negative"),
+    ("lmb-free --min --json", None, "--min needs a value"),
+    ("lmb-free --align", None, "--align needs a value"),
+    ("lmb-free --algin 4K", None, "unknown option '--algin', did you mean --align"),
+    ("lmb-free --align nan", None, "'nan' is a name"),
+    ("lmb-who", None, r"ADDRESS\|SYMBOL\|RANGE is missing"),
+    ("lmb-who -1", None, "'-1' is negative, but must be 0 or more"),
+    ("lmb-who -4K", None, "'-4K' is negative, but must be 0 or more"),
+    ("lmb-who -x", None, "unknown option '-x'"),
+    ("lmb-who 1 2", None, "'2' is one word too many"),
+    ("lmb-who 4K--1", None, "address '-1' is negative"),
+    ("lmb-who 0x1000+-1", None, "'0x1000\\+' is no number"),
+    ("lmb-who sizeof(struct", None, "is no number"),
+    ("lmb-who sizeof(struct lmb", None, "is no number"),
+    ("lmb-who sizeof(lmb_free_all())", None, "is no number"),
+    ("lmb-dump nonsense", None, "'nonsense' is none of memory, reserved, free, blocks, firmware, all"),
+    ("lmb-check --josn", None, "unknown option '--josn', did you mean --json"),
+    ("lmb-attach --timeout 5", None, "it needs --wait"),
+    ("lmb-attach --wait --timeout 0", None, "more than 0"),
+    ("lmb-attach --wait --timeout 0x", None, "is no time"),
+    ("lmb-attach --wait --timeout -3", None, "'-3' is negative"),
     ("lmb-who 5-3", None, "the range 5-3 is empty"),
     ("lmb-who lmb.memory", None, "is no number"),
     ("lmb-who 0 --trace /nowhere", None, "cannot read /nowhere: No such file"),
@@ -213,6 +243,45 @@ BAD = [
     ("output $lmb_owner(lmb)", None, "type struct lmb is no address"),
     ("output $lmb_region((char *)0x10)", None, "not known at this stop"),
 ]
+
+
+def test_two_words_do_the_same_as_one(fixture_kernel: Path) -> None:
+    with GuestSession(fixture_kernel) as guest:
+        guest.run_until("lmb_ready")
+        for line in ("dump reserved --entries", "check", "who 0x1000 + 4K", "free --align 2M", "whatif alloc 64K"):
+            assert guest.command(f"lmb {line}") == guest.command(f"lmb-{line}")
+        with pytest.raises(
+            CommandError, match="^'lmb free --align 3' failed: lmb-free: --align 0x3 is no power of two$"
+        ):
+            guest.command("lmb free --align 3")
+        assert [check.command for check in guest.verdict().checks] == ["lmb-dump"] * 2 + ["lmb-check"] * 2
+
+
+def test_numbers_are_written_alike_everywhere(fixture_kernel: Path) -> None:
+    with GuestSession(fixture_kernel) as guest:
+        guest.run_until("lmb_ready")
+        size = int(guest.command("output sizeof(struct lmb)"))
+        guest.command("set $base = 0x1000000")
+        asked = who(guest, f"0x1000000+{size}")
+        for same in ("0x1000000+sizeof(struct lmb)", "0x1000000 + sizeof (struct lmb)", "16M+sizeof(struct lmb)",
+                     f"$base - {(16 << 20) + size}", "'$base+sizeof(struct  lmb)'"):  # fmt: skip
+            assert who(guest, same) == asked, same
+        alone = who(guest, "sizeof(struct lmb)")
+        assert (alone["base"], alone["size"]) == (hex(size), "0x1")
+        assert who(guest, "sizeof (struct lmb)") == who(guest, str(size)) == alone
+        whatif = guest.command("lmb-whatif reserve 0x5000 12K")
+        for same in ("0x5000+12K", "0x5000 + 12K", "20K-0x8000", "0x5000 - 32K"):
+            assert guest.command(f"lmb-whatif reserve {same}") == whatif, same
+        wanted = guest.command(f"lmb-whatif alloc {size}")
+        assert guest.command("lmb-whatif alloc sizeof(struct lmb)") == wanted
+        assert guest.command("lmb-whatif alloc sizeof (struct lmb) --align 1") == guest.command(
+            f"lmb-whatif alloc {size} --align 1"
+        )
+        guest.command("set $align = 0x1000")
+        for same in ("0x1000", "4096", "4K", "$align"):
+            assert guest.command(f"lmb-free --align {same} --max 16M") == guest.command(
+                "lmb-free --align 4k --max $base"
+            )
 
 
 def test_bad_input_and_a_guest_left_alone(fixture_kernel: Path) -> None:

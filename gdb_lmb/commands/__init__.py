@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import importlib
 
-MODULES = ("dump", "check", "free", "who", "whatif", "attach", "trace", "verdict")
+# In this order: load_ahead.py imports them in another thread meanwhile, and two threads that import the same modules
+# in different orders can get half of one. The prefix is first, for the commands are registered under it.
+MODULES = ("prefix", "dump", "check", "free", "who", "whatif", "attach", "trace", "verdict")
 
 
 def register() -> None:
@@ -20,6 +22,7 @@ def register() -> None:
         try:
             module = importlib.import_module(f"gdb_lmb.commands.{name}")
         except ImportError as error:
-            gdb.write(f"gdb-lmb: lmb-{name} is not available: {error}\n", gdb.STDERR)
+            what = "lmb" if name == "prefix" else f"lmb-{name}"
+            gdb.write(f"gdb-lmb: {what} is not available: {error}\n", gdb.STDERR)
         else:
             module.register()

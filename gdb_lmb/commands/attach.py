@@ -7,7 +7,9 @@ import argparse
 
 from gdb_lmb.address import Placement
 from gdb_lmb.commands.base import LmbCommand, write
-from gdb_lmb.errors import LayoutError
+from gdb_lmb.commands.names import Names
+from gdb_lmb.commands.numbers import timeout
+from gdb_lmb.errors import LayoutError, UsageError
 from gdb_lmb.target.boot import run_to_entry
 from gdb_lmb.target.linux import find_kernel
 from gdb_lmb.target.place import locate, move_symbols
@@ -39,17 +41,20 @@ class LmbAttach(LmbCommand):
     def arguments(self, parser: argparse.ArgumentParser) -> None:
         """Take whether to let the guest run, and whether to leave gdb's symbols alone."""
         parser.add_argument("--wait", action="store_true")
-        parser.add_argument("--timeout", type=float, default=60.0)
+        parser.add_argument("--timeout")
         parser.add_argument("--keep-symbols", action="store_true")
 
     def run(self, options: argparse.Namespace) -> None:
         """Find the kernel, say where, move the symbols."""
+        if options.timeout is not None and not options.wait:
+            raise UsageError("--timeout says how long --wait may take: it needs --wait (see: help lmb-attach)")
+        timeout_s = timeout(options.timeout, "--timeout", Names().value)
         require_stopped()
         kernel = find_kernel()
         if kernel is None:
             raise LayoutError("gdb's symbols have no memblock: load the kernel's vmlinux with `file VMLINUX`")
         if options.wait:
-            run_to_entry(kernel, options.timeout)
+            run_to_entry(kernel, timeout_s)
         placement, moved = locate(kernel)
         write(f"kernel {kernel.own_file.name}, build id {kernel.identity.data.hex()}: {_where(placement)}")
         if not placement.settled:
@@ -73,4 +78,4 @@ def _where(placement: Placement) -> str:
 
 def register() -> None:
     """Make gdb know `lmb-attach`."""
-    LmbAttach()
+    LmbAttach.register()

@@ -6,14 +6,17 @@ from __future__ import annotations
 import argparse
 import contextlib
 import functools
+from collections.abc import Sequence
 from typing import Any, NoReturn
 
 import gdb
 
+from gdb_lmb.commands.words import for_parser, joined
 from gdb_lmb.errors import LmbError, NotReadyError, ReadError, UsageError
 from gdb_lmb.layout.lmb import decode
 from gdb_lmb.memory import BoundedMemory, Meter
 from gdb_lmb.region import Snapshot
+from gdb_lmb.report.words import safe
 from gdb_lmb.target.identity import require_same_build
 from gdb_lmb.target.linux import find_kernel
 from gdb_lmb.target.memblock import take_memblock
@@ -30,6 +33,18 @@ class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         raise UsageError(f"{message} (see: help {self.prog})")
 
+    def _check_value(self, action: argparse.Action, value: Any) -> None:
+        """Refuse what is not one of an argument's choices, in the same words under every Python."""
+        if action.choices is not None and value not in action.choices:
+            raise UsageError(f"{safe(value, 40)!r} is none of {', '.join(action.choices)} (see: help {self.prog})")
+
+    def options_of(self, words: Sequence[str]) -> argparse.Namespace:
+        """Return what the words of a command line mean. Raises: `UsageError`."""
+        found, rest = self.parse_known_args(for_parser(joined(words), self))
+        if rest:
+            raise UsageError(f"{safe(rest[0], 40)!r} is one word too many (see: help {self.prog})")
+        return found
+
 
 class LmbCommand(gdb.Command):
     """One `lmb-*` command: subclasses set `name`, fill `arguments()` and do the work in `run()`.
@@ -39,12 +54,18 @@ class LmbCommand(gdb.Command):
 
     name = ""
 
-    def __init__(self) -> None:
-        """Register the command with gdb."""
-        super().__init__(self.name, gdb.COMMAND_DATA)
+    def __init__(self, typed: str) -> None:
+        """Register the command with gdb as `typed`: its name, or the two words of it."""
+        super().__init__(typed, gdb.COMMAND_DATA)
+
+    @classmethod
+    def register(cls) -> None:
+        """Make gdb know the command by both of its names: lmb-dump, and dump of the prefix lmb."""
+        cls(cls.name)
+        cls(cls.name.replace("-", " ", 1))
 
     @functools.cached_property
-    def parser(self) -> argparse.ArgumentParser:
+    def parser(self) -> _Parser:
         """Make the parser when it is first asked for: a session uses few of the commands."""
         parser = _Parser(prog=self.name, add_help=False, allow_abbrev=False)
         self.arguments(parser)
@@ -61,7 +82,7 @@ class LmbCommand(gdb.Command):
         """Parse and run; one clean line for everything that is not our own bug."""
         self.dont_repeat()
         try:
-            self.run(self.parser.parse_args(gdb.string_to_argv(argument)))
+            self.run(self.parser.options_of(gdb.string_to_argv(argument)))
         except LmbError as error:
             raise gdb.GdbError(f"{self.name}: {error}") from None
         finally:

@@ -63,4 +63,4 @@ class LmbCheck(LmbCommand):
 
 def register() -> None:
     """Make gdb know `lmb-check`."""
-    LmbCheck()
+    LmbCheck.register()

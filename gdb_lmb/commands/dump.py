@@ -82,4 +82,4 @@ class LmbDump(LmbCommand):
 
 def register() -> None:
     """Make gdb know `lmb-dump`."""
-    LmbDump()
+    LmbDump.register()

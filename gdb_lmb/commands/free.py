@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from gdb_lmb.commands.base import LmbCommand, take_snapshot, write
 from gdb_lmb.commands.names import Names
-from gdb_lmb.commands.numbers import number
+from gdb_lmb.commands.numbers import alignment, number
 from gdb_lmb.errors import UsageError
 from gdb_lmb.model.holes import ALIGNS, LIMITS, free_space
 from gdb_lmb.report.free import free_json, free_text
@@ -31,7 +31,7 @@ class LmbFree(LmbCommand):
     anywhere, and below 1 MiB, 16 MiB and 4 GiB where holes lie on either side.
     Fragmentation is 1 - largest hole / all free bytes: 0 % is one hole. What an
     allocation that first needs more entries gets, tells lmb-whatif. A and B are
-    physical: 0x..., 16M, a $variable, or a symbol.
+    physical: 0x..., 16M, a $variable, sizeof(type), or a symbol.
 
     Example: lmb-free --max 4G --align 2M
     """
@@ -54,13 +54,14 @@ class LmbFree(LmbCommand):
         }
         aligns: Sequence[int] = ALIGNS
         if options.align is not None:
-            aligns = (number(options.align, "--align", snapshot.bits, names.value),)
-            if not aligns[0] or aligns[0] & (aligns[0] - 1):
-                raise UsageError(f"--align {aligns[0]:#x} is no power of two")
+            aligns = (alignment(options.align, "--align", snapshot.bits, names.value),)
+        if "max" in values and values.get("min", 0) >= values["max"]:
+            low, high = values.get("min", 0), values["max"]
+            raise UsageError(f"--min {low:#x} is not below --max {high:#x}: nothing lies between")
         space = free_space(snapshot, aligns=aligns, limits=() if "max" in values else LIMITS, **values)
         write(dumps(free_json(snapshot, space)) if options.json else free_text(snapshot, space))
 
 
 def register() -> None:
     """Make gdb know `lmb-free`."""
-    LmbFree()
+    LmbFree.register()

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import gdb
 
+from gdb_lmb.commands.numbers import address_range
 from gdb_lmb.errors import ReadError, UsageError
 from gdb_lmb.report.words import safe
 from gdb_lmb.target.translate import AddressMap, address_map
@@ -33,7 +34,10 @@ class Names:
     def value(self, name: str) -> int:
         """Return `$var` or `sizeof(type)` as a number. Raises: `UsageError`, also for a symbol."""
         if not name.startswith(("$", "sizeof")):
-            raise UsageError(f"{safe(name, 40)!r} is a symbol, which has an address but no size: use sizeof(type)")
+            raise UsageError(
+                f"{safe(name, 40)!r} is a name, and a symbol has an address but no size: "
+                "give a number, $variable or sizeof(type)"
+            )
         return int(_evaluate(name)) & _WORD
 
     def physical(self, name: str) -> int:
@@ -42,6 +46,10 @@ class Names:
             return self.of_value(_evaluate(name))
         value = _evaluate(f"&'{name.removeprefix('&')}'")
         return self._translated(name, int(value) & _WORD, symbol=True)
+
+    def range(self, text: str, bits: int) -> tuple[int, int]:
+        """Return the half-open physical range that ADDRESS, A-B or A+SIZE means. Raises: `LmbError`."""
+        return address_range(text, bits, self.physical, self.of_number, self.value)
 
     def of_value(self, value: gdb.Value) -> int:
         """Return the physical address that a value of gdb's means: a pointer is virtual. Raises: `LmbError`."""

@@ -7,14 +7,25 @@ import argparse
 from pathlib import Path
 
 from gdb_lmb.commands.base import LmbCommand, take_snapshot, write
+from gdb_lmb.commands.names import Names
+from gdb_lmb.commands.numbers import count, timeout
 from gdb_lmb.commands.recording import Wishes
 from gdb_lmb.commands.tracing import HOLDER, save
 from gdb_lmb.errors import LayoutError, NotReadyError, UsageError
 from gdb_lmb.report.jsonio import dumps
-from gdb_lmb.report.trace_text import Wanted, parse_caller, parse_range, trace_json, trace_table
-from gdb_lmb.report.words import plural
+from gdb_lmb.report.trace_text import Wanted, parse_caller, trace_json, trace_table
+from gdb_lmb.report.words import plural, safe
 from gdb_lmb.target.symbols import code_place
 from gdb_lmb.trace import Symbol, TraceHeader, log_records
+
+_TAKES = {
+    "start": ("lockstep", "every", "until", "only", "output", "timeout"),
+    "stop": (),
+    "show": ("last", "caller", "range", "json"),
+    "save": ("file", "from_log"),
+    "status": ("json",),
+}
+"""What belongs to each first word."""
 
 
 class LmbTrace(LmbCommand):
@@ -23,7 +34,8 @@ class LmbTrace(LmbCommand):
     Usage: lmb-trace start [--lockstep] [--every N] [--until SYMBOL] [--only KIND...]
                            [-o FILE] [--timeout SECONDS]
            lmb-trace stop
-           lmb-trace show [--last N] [--caller REGEX] [--range A-B] [--json]
+           lmb-trace show [--last N] [--caller REGEX] [--range A-B|A+SIZE]
+                          [--json]
            lmb-trace save FILE [--from-log]
            lmb-trace status [--json]
 
@@ -38,7 +50,8 @@ class LmbTrace(LmbCommand):
       --timeout S  how long unpacking a kernel may take, in seconds (default 60)
       stop         end now
       show         what was recorded: --last N operations, with a caller like
-                   REGEX, on physical addresses from A up to B
+                   REGEX, on physical addresses from A up to B, or on SIZE bytes
+                   from A on; numbers are as those of lmb-who
       save         write what was recorded to FILE; --from-log takes the kernel's
                    own log of operations instead, where it keeps one
       status       how far it is, or what came of it
@@ -57,12 +70,12 @@ class LmbTrace(LmbCommand):
         parser.add_argument("action", choices=("start", "stop", "show", "save", "status"))
         parser.add_argument("file", nargs="?")
         parser.add_argument("--lockstep", action="store_true")
-        parser.add_argument("--every", type=int)
+        parser.add_argument("--every")
         parser.add_argument("--until")
         parser.add_argument("--only", nargs="+", default=())
         parser.add_argument("-o", dest="output")
-        parser.add_argument("--timeout", type=float, default=60.0)
-        parser.add_argument("--last", type=int)
+        parser.add_argument("--timeout")
+        parser.add_argument("--last")
         parser.add_argument("--caller")
         parser.add_argument("--range")
         parser.add_argument("--json", action="store_true")
@@ -70,20 +83,30 @@ class LmbTrace(LmbCommand):
 
     def run(self, options: argparse.Namespace) -> None:
         """Do what the first word says."""
-        if options.file is not None and options.action != "save":
-            raise UsageError(f"{options.action} takes no word {options.file[:40]!r} (see: help lmb-trace)")
+        require_fitting(options)
         {"start": _start, "stop": _stop, "show": _show, "save": _save, "status": _status}[options.action](options)
 
 
+def require_fitting(options: argparse.Namespace) -> None:
+    """Check that the first word takes what else was given. Raises: `UsageError`."""
+    for name, value in vars(options).items():
+        if name in ("action", *_TAKES[options.action]) or not value:
+            continue
+        if name == "file":
+            raise UsageError(f"{options.action} takes no word {safe(value, 40)!r} (see: help lmb-trace)")
+        option = "-o" if name == "output" else f"--{name.replace('_', '-')}"
+        raise UsageError(f"{options.action} takes no {option} (see: help lmb-trace)")
+
+
 def _start(options: argparse.Namespace) -> None:
-    every = 1 if options.every is None else options.every
-    if every < 1:
-        raise UsageError(f"--every {every}: give a number of operations from 1 up")
+    names = Names()
+    every = 1 if options.every is None else count(options.every, "--every", names.value, least=1)
     if options.every is not None and not options.lockstep:
         raise UsageError("--every says how often to compare: it needs --lockstep")
+    timeout_s = timeout(options.timeout, "--timeout", names.value)
     path = None if options.output is None else Path(options.output).expanduser()
     wishes = Wishes(options.lockstep, every, options.until, tuple(options.only))
-    HOLDER.start(wishes, path, options.timeout)
+    HOLDER.start(wishes, path, timeout_s)
     how = "in lockstep with the model, " if options.lockstep else ""
     write(f"lmb-trace: recording {how}until {options.until or 'the hand-over'}; let the guest run: continue")
 
@@ -98,13 +121,13 @@ def _status(options: argparse.Namespace) -> None:
 
 
 def _show(options: argparse.Namespace) -> None:
-    trace = HOLDER.require()
-    trace.symbolise()
+    trace, names = HOLDER.require(), Names()
     wanted = Wanted(
-        options.last if options.last is None else max(0, options.last),
+        None if options.last is None else count(options.last, "--last", names.value),
         None if options.caller is None else parse_caller(options.caller),
-        None if options.range is None else parse_range(options.range),
+        None if options.range is None else names.range(options.range, trace.header.bits),
     )
+    trace.symbolise()
     layout = trace.recording.traced.layout
     records = wanted.of(trace.records, trace.symbols)
     if options.json:
@@ -155,4 +178,4 @@ def _save_log(path: Path) -> int:
 
 def register() -> None:
     """Make gdb know `lmb-trace`."""
-    LmbTrace()
+    LmbTrace.register()

@@ -38,4 +38,4 @@ class LmbVerdict(LmbCommand):
 
 def register() -> None:
     """Make gdb know `lmb-verdict`."""
-    LmbVerdict()
+    LmbVerdict.register()

@@ -34,8 +34,8 @@ class LmbWhatif(LmbCommand):
     """Tell what an allocator call would do, without doing it.
 
     Usage: lmb-whatif alloc SIZE [--align N] [--min A] [--max B] [--flags F]
-           lmb-whatif reserve|add BASE SIZE [--flags F]
-           lmb-whatif free|remove BASE SIZE
+           lmb-whatif reserve|add BASE SIZE|A-B|A+SIZE [--flags F]
+           lmb-whatif free|remove BASE SIZE|A-B|A+SIZE
 
       alloc      find SIZE bytes and reserve them
       reserve    take the range BASE, SIZE; free gives it back
@@ -51,8 +51,8 @@ class LmbWhatif(LmbCommand):
     The result, the regions that change (before -> after), and the entries and
     growth it takes, worked out on the reference model from the lists as they
     are at this stop; the guest is not touched. BASE, A and B are physical, SIZE
-    and N are bytes: decimal, 0x..., with K, M, G or T, a $variable, or the name
-    of a symbol, which stands for its physical address.
+    and N are bytes: decimal, 0x..., with K, M, G or T, a $variable, sizeof(type),
+    or the name of a symbol, which stands for its physical address.
 
     Example: lmb-whatif alloc 64K --align 2M --max 4G
     """
@@ -62,7 +62,7 @@ class LmbWhatif(LmbCommand):
     def arguments(self, parser: argparse.ArgumentParser) -> None:
         """Take the operation, its range, and what it may be given besides."""
         parser.add_argument("operation", choices=tuple(_OPTIONS))
-        parser.add_argument("numbers", nargs="+", metavar="NUMBER")
+        parser.add_argument("numbers", nargs="*", metavar="NUMBER")
         for name in _OPTIONS["alloc"]:
             parser.add_argument(f"--{name}")
         parser.add_argument("--json", action="store_true")
@@ -77,21 +77,31 @@ class LmbWhatif(LmbCommand):
 
 def require_fitting(options: argparse.Namespace) -> None:
     """Check that the operation takes so many numbers, and these options. Raises: `UsageError`."""
-    want = ("BASE", "SIZE") if options.operation in _RANGES else ("SIZE",)
-    if len(options.numbers) != len(want):
-        raise UsageError(f"{options.operation} takes {' and '.join(want)} (see: help lmb-whatif)")
+    ranged = options.operation in _RANGES
+    if len(options.numbers) != (2 if ranged else 1) and not (ranged and _is_range(options.numbers)):
+        takes = "BASE and SIZE, A-B or A+SIZE" if ranged else "SIZE"
+        raise UsageError(f"{options.operation} takes {takes} (see: help lmb-whatif)")
     for name in _OPTIONS["alloc"]:
         if getattr(options, name) is not None and name not in _OPTIONS[options.operation]:
             raise UsageError(f"{options.operation} takes no --{name} (see: help lmb-whatif)")
 
 
+def _is_range(words: list[str]) -> bool:
+    """Tell whether one word stands for base and size together."""
+    return len(words) == 1 and ("-" in words[0] or "+" in words[0])
+
+
 def given(snapshot: Snapshot, options: argparse.Namespace) -> dict[str, int]:
     """Return the numbers that were given, by the names of the model's arguments. Raises: `UsageError`."""
     names, bits = Names(), snapshot.bits
-    values = {}
-    if len(options.numbers) > 1:
-        values["base"] = number(options.numbers[0], "BASE", bits, names.physical)
-    values["size"] = number(options.numbers[-1], "SIZE", bits, names.value)
+    values: dict[str, int] = {}
+    if options.operation in _RANGES and _is_range(options.numbers):
+        base, end = names.range(options.numbers[0], bits)
+        values |= {"base": base, "size": end - base}
+    else:
+        if len(options.numbers) > 1:
+            values["base"] = number(options.numbers[0], "BASE", bits, names.physical)
+        values["size"] = number(options.numbers[-1], "SIZE", bits, names.value)
     if options.align is not None:
         values["align"] = number(options.align, "--align", bits, names.value)
     for name in ("min", "max"):
@@ -118,4 +128,4 @@ def prediction_of(snapshot: Snapshot, operation: str, values: dict[str, int]) ->
 
 def register() -> None:
     """Make gdb know `lmb-whatif`."""
-    LmbWhatif()
+    LmbWhatif.register()

@@ -10,7 +10,6 @@ import gdb
 from gdb_lmb.commands.base import LmbCommand, take_snapshot, write
 from gdb_lmb.commands.history import history
 from gdb_lmb.commands.names import Names
-from gdb_lmb.commands.numbers import address_range
 from gdb_lmb.errors import LmbError, UsageError
 from gdb_lmb.region import Snapshot
 from gdb_lmb.report.jsonio import dumps
@@ -24,8 +23,8 @@ class LmbWho(LmbCommand):
 
     Usage: lmb-who ADDRESS|SYMBOL|A-B|A+SIZE [--trace FILE] [--json]
 
-      ADDRESS       physical: 0x1000, 16M, or a $variable; one of the kernel's
-                    virtual addresses is translated
+      ADDRESS       physical: 0x1000, 16M, $variable or sizeof(type); one of the
+                    kernel's virtual addresses is translated
       SYMBOL        where a variable or function lies
       A-B, A+SIZE   all from A up to, and without, B; SIZE bytes from A on
       --trace FILE  a saved trace (gdb-lmb/trace/1) tells who reserved what
@@ -52,7 +51,7 @@ class LmbWho(LmbCommand):
     def run(self, options: argparse.Namespace) -> None:
         """Take a snapshot and write what is known of the place."""
         snapshot, names = take_snapshot(with_log=True), Names()
-        asked = address_range(options.what, snapshot.bits, names.physical, names.of_number)
+        asked = names.range(options.what, snapshot.bits)
         known = Known(snapshot, history(snapshot, options.trace), names.map.symbol)
         owners = None if known.history is None else known.history.owners
         found = answer(snapshot, asked, known_places(), owners)
@@ -129,6 +128,6 @@ class LmbOwner(_Function):
 
 def register() -> None:
     """Make gdb know `lmb-who`, `$lmb_region()` and `$lmb_owner()`."""
-    LmbWho()
+    LmbWho.register()
     LmbRegion("lmb_region")
     LmbOwner("lmb_owner")

@@ -55,18 +55,6 @@ def touched_range(record: Record) -> Range | None:
     return base, base + operation.size
 
 
-def parse_range(text: str) -> Range:
-    """Read "A-B", two addresses: [A, B). Raises: `UsageError`."""
-    low, dash, high = text.partition("-")
-    try:
-        found = int(low, 0), int(high, 0)
-    except ValueError:
-        found = (0, 0)
-    if not dash or not 0 <= found[0] < found[1]:
-        raise UsageError(f"{text[:80]!r} is no range: give two addresses, 0x1000-0x2000")
-    return found
-
-
 def parse_caller(text: str) -> re.Pattern[str]:
     """Read a regular expression for callers. Raises: `UsageError`."""
     try:
