@@ -15,6 +15,7 @@ from gdb_lmb.cli.common import (
     progress,
     run_commands,
     say,
+    stdout_terminal,
 )
 from gdb_lmb.runner.attach import AttachedSession, parse_endpoint
 from gdb_lmb.runner.verdict import ExitStatus
@@ -59,5 +60,6 @@ def _attach(arguments: argparse.Namespace) -> ExitStatus:
         timeout_s=arguments.timeout,
         leave=arguments.leave,
         notice=say,
+        terminal=stdout_terminal(arguments.color),
     ) as guest:
         return run_commands(guest, commands_of(arguments))

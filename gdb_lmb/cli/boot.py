@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from gdb_lmb.cli.common import say
+from gdb_lmb.cli.common import say, stdout_terminal
 from gdb_lmb.errors import InfrastructureError, UsageError
 from gdb_lmb.runner.machines import MACHINES, find_programs, machine_named
 from gdb_lmb.runner.names import is_name, row_of
@@ -65,7 +65,13 @@ def booted(arguments: argparse.Namespace) -> Iterator[GuestSession]:
     if console is not None:
         _prepare(console)
     with GuestSession(
-        kernel, options, symbols=symbols, gdb=arguments.gdb, timeout_s=arguments.timeout, notice=say
+        kernel,
+        options,
+        symbols=symbols,
+        gdb=arguments.gdb,
+        timeout_s=arguments.timeout,
+        notice=say,
+        terminal=stdout_terminal(arguments.color),
     ) as guest:
         try:
             yield guest

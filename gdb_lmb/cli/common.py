@@ -5,10 +5,12 @@ from __future__ import annotations
 
 import argparse
 import os
+import shutil
 import sys
 from collections.abc import Sequence
 from typing import Any, TextIO
 
+from gdb_lmb.report.terminal import Terminal
 from gdb_lmb.runner.base import DEFAULT_TIMEOUT_S, Session
 from gdb_lmb.runner.text import printable
 from gdb_lmb.runner.verdict import ExitStatus
@@ -57,6 +59,28 @@ def add_gdb_options(parser: argparse.ArgumentParser) -> None:
         type=float,
         default=DEFAULT_TIMEOUT_S,
         help="the longest the way to the symbol, and each command, may take (default: %(default)g)",
+    )
+    add_color_option(parser)
+
+
+def add_color_option(parser: argparse.ArgumentParser) -> None:
+    """Add whether the output has colours."""
+    parser.add_argument(
+        "--color",
+        choices=("auto", "always", "never"),
+        default="auto",
+        help="colours in the output (default: on a terminal, unless NO_COLOR is set)",
+    )
+
+
+def stdout_terminal(color: str) -> Terminal:
+    """Return what stdout is: a file and a pipe have no width; `color` is "auto", "always" or "never"."""
+    shown = sys.stdout.isatty()
+    able = shown and not os.environ.get("NO_COLOR") and os.environ.get("TERM", "dumb") != "dumb"
+    return Terminal(
+        width=shutil.get_terminal_size().columns if shown else None,
+        color=color == "always" or (color == "auto" and able),
+        unicode=(sys.stdout.encoding or "").upper().replace("-", "") == "UTF8",
     )
 
 

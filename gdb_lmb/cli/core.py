@@ -15,6 +15,7 @@ from gdb_lmb.cli.common import (
     progress,
     run_commands,
     say,
+    stdout_terminal,
 )
 from gdb_lmb.runner.core import CoreSession
 from gdb_lmb.runner.verdict import ExitStatus
@@ -51,6 +52,11 @@ def _core(arguments: argparse.Namespace) -> ExitStatus:
     """Open, look, and return the status."""
     progress(f"opening {arguments.core}")
     with CoreSession(
-        arguments.core, arguments.program, gdb=arguments.gdb, timeout_s=arguments.timeout, notice=say
+        arguments.core,
+        arguments.program,
+        gdb=arguments.gdb,
+        timeout_s=arguments.timeout,
+        notice=say,
+        terminal=stdout_terminal(arguments.color),
     ) as dump:
         return run_commands(dump, commands_of(arguments))

@@ -11,7 +11,7 @@ import importlib
 
 # In this order: load_ahead.py imports them in another thread meanwhile, and two threads that import the same modules
 # in different orders can get half of one. The prefix is first, for the commands are registered under it.
-MODULES = ("prefix", "dump", "check", "free", "who", "whatif", "attach", "trace", "verdict")
+MODULES = ("prefix", "dump", "check", "map", "free", "who", "whatif", "attach", "trace", "verdict")
 
 
 def register() -> None:

@@ -9,13 +9,15 @@ from gdb_lmb.checks import check
 from gdb_lmb.commands.base import LmbCommand, take_snapshot, write
 from gdb_lmb.commands.history import history
 from gdb_lmb.commands.session import SESSION
+from gdb_lmb.commands.terminal import terminal
 from gdb_lmb.errors import UsageError
 from gdb_lmb.region import FINDING
 from gdb_lmb.report.jsonio import dumps, not_verified, snapshot_json
 from gdb_lmb.report.kernel import kernel_text
-from gdb_lmb.report.text import PARTS, dump_text
+from gdb_lmb.report.text import DRAWN, PARTS, dump_text
 from gdb_lmb.report.who import owners_json, owners_lines
 from gdb_lmb.report.words import plural
+from gdb_lmb.target.known import image_ranges
 
 
 class LmbDump(LmbCommand):
@@ -36,9 +38,11 @@ class LmbDump(LmbCommand):
       --json     the whole state as JSON, schema gdb-lmb/snapshot/1
       --kernel   byte for byte what the guest's lmb_dump_all() prints
 
-    Addresses are physical, "end" is the first address past a region, sizes are
-    bytes. The lists are checked on the way: a last line tells of findings, which
-    lmb-check lists. $lmb_status is 0 clean, 1 findings, 5 not verified.
+    memory, reserved and all begin with a picture of all memory, as wide as the
+    terminal; lmb-map shows a part of it larger. Addresses are physical, "end" is
+    the first address past a region, sizes are bytes. The lists are checked on the
+    way: a last line tells of findings, which lmb-check lists. $lmb_status is 0
+    clean, 1 findings, 5 not verified.
 
     Example: lmb-dump reserved --entries
     """
@@ -72,7 +76,8 @@ class LmbDump(LmbCommand):
         if options.kernel:
             write(kernel_text(snapshot))
             return
-        write(dump_text(snapshot, options.part, options.entries))
+        image = image_ranges() if options.part in DRAWN else ()
+        write(dump_text(snapshot, options.part, options.entries, image=image, terminal=terminal()))
         if options.owners:
             write("\n" + "\n".join(owners_lines(snapshot, past)))
         faults = sum(finding.severity == FINDING for finding in findings)

@@ -7,12 +7,16 @@ from collections.abc import Sequence
 
 from gdb_lmb.errors import LmbError
 from gdb_lmb.memory import Meter
-from gdb_lmb.region import FINDING, FIRMWARE_TYPES, Finding, RegionArray, RegionList, Snapshot
+from gdb_lmb.region import FINDING, FIRMWARE_TYPES, Finding, Range, RegionArray, RegionList, Snapshot
+from gdb_lmb.report.map_text import bar_lines
 from gdb_lmb.report.table import table as _table
+from gdb_lmb.report.terminal import PLAIN, Terminal
 from gdb_lmb.report.words import address, flag_names, human_size, plural, safe
 from gdb_lmb.trace import LogVerdict
 
 PARTS = ("memory", "reserved", "free", "blocks", "firmware", "all")
+DRAWN = ("memory", "reserved", "all")
+"""The parts of `lmb-dump` that begin with a picture of memory."""
 
 
 def _region_lines(snapshot: Snapshot, regions: RegionList, entries: bool) -> list[str]:
@@ -119,11 +123,23 @@ def torn_line(snapshot: Snapshot) -> str:
     return f"torn: the stop is inside {safe(snapshot.torn or '')}: the lists may be between two states"
 
 
-def dump_text(snapshot: Snapshot, part: str = "all", entries: bool = False) -> str:
-    """Return the tables of `lmb-dump`; `part` is one of `PARTS`, `entries` adds where each is stored."""
+def dump_text(
+    snapshot: Snapshot,
+    part: str = "all",
+    entries: bool = False,
+    *,
+    image: Sequence[Range] = (),
+    terminal: Terminal = PLAIN,
+) -> str:
+    """Return what `lmb-dump` prints: a picture of memory, then tables.
+
+    `part` is one of `PARTS`, `entries` adds where each is stored, `image` is where the kernel's image lies.
+    """
     lines = [_where(snapshot)]
     if snapshot.torn:
         lines.append(torn_line(snapshot))
+    if part in DRAWN:
+        lines += ["", *bar_lines(snapshot, image, terminal)]
     sections = []
     if part in ("memory", "all"):
         sections.append(_region_lines(snapshot, snapshot.memory, entries))

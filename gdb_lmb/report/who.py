@@ -121,11 +121,12 @@ def who_text(answer: Answer, known: Known) -> str:
     lines.append(f"  below     {_stretch_text(answer.below)}")
     lines.append(f"  above     {_stretch_text(answer.above)}")
     if any(part.stretch.reserved is not None for part in answer.parts):
-        lines.append(f"  history   {_history_text(history)}")
+        lines.append(f"  history   {history_text(history)}")
     return "\n".join(lines)
 
 
-def _history_text(history: History | None) -> str:
+def history_text(history: History | None) -> str:
+    """Return where owners are known from, and what that lacks."""
     if history is None:
         return "none: who reserved it is not known (no trace, and no operation log in this kernel)"
     return history.source + (f"; {safe(history.note)}" if history.note else "")
@@ -134,14 +135,14 @@ def _history_text(history: History | None) -> str:
 def owners_lines(snapshot: Snapshot, history: History | None) -> list[str]:
     """Return the table of who reserved each region, piece by piece, for `lmb-dump --owners`."""
     if history is None:
-        return [f"owners: {_history_text(None)}"]
+        return [f"owners: {history_text(None)}"]
     rows: list[list[Any]] = []
     bits = snapshot.bits
     for at, pieces in enumerate(owners_of(snapshot, history.owners)):
         for piece in pieces:
             rows.append([at, address(piece.base, bits), address(piece.end, bits), human_size(piece.end - piece.base),
                          "-" if piece.record is None else piece.record.seq, owner_text(piece, history)])  # fmt: skip
-    title = f"owners of what is reserved, by {_history_text(history)}:"
+    title = f"owners of what is reserved, by {history_text(history)}:"
     headers = ["#", "base", "end", "size", "operation", "owner"]
     return [title, *(table(rows, headers, right=("#", "size", "operation")) if rows else [])]
 

@@ -14,6 +14,7 @@ from types import TracebackType
 from typing import Literal
 
 from gdb_lmb.errors import InfrastructureError, UsageError
+from gdb_lmb.report.terminal import PLAIN, Terminal
 from gdb_lmb.runner import rsp
 from gdb_lmb.runner.base import DEFAULT_TIMEOUT_S, STEP_S, Session
 from gdb_lmb.runner.elf import read_elf
@@ -55,13 +56,14 @@ class AttachedSession(Session):
         timeout_s: float = DEFAULT_TIMEOUT_S,
         leave: Leave | None = None,
         notice: Callable[[str], None] | None = None,
+        terminal: Terminal = PLAIN,
     ) -> None:
         """Attach; `leave` overrides what was found out about the machine, `timeout_s` is for each step.
 
         Raises: UsageError for an unsuitable program; InfrastructureError if the stub cannot be reached.
         """
         gdb_path = find_gdb(machine_of(read_elf(program)), gdb)
-        super().__init__(timeout_s, notice)
+        super().__init__(timeout_s, notice, terminal)
         self._endpoint = endpoint
         self._promised = False
         self.leave_running = leave == "running"

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gdb_lmb.errors import InfrastructureError, OverdueError, UsageError
+from gdb_lmb.report.terminal import PLAIN, Terminal
 from gdb_lmb.runner.gdb_process import load_extension, open_program, start_gdb
 from gdb_lmb.runner.process import RunFolder
 from gdb_lmb.runner.text import printable
@@ -38,12 +39,13 @@ class CommandError(UsageError):
 class Session:
     """What both kinds of session can do once gdb is there."""
 
-    def __init__(self, timeout_s: float, notice: Callable[[str], None] | None) -> None:
-        """Take the deadline of each step and a receiver of messages for people."""
+    def __init__(self, timeout_s: float, notice: Callable[[str], None] | None, terminal: Terminal = PLAIN) -> None:
+        """Take the deadline of each step, a receiver of messages for people, and what shows the commands' output."""
         if not 0 < timeout_s <= _LONGEST_S:
             raise UsageError(f"timeout {timeout_s:g} s: give a positive number of seconds")
         self.timeout_s = timeout_s
         self._notice = notice or ignore
+        self._terminal = terminal
         self._folder = RunFolder()
         self._mi: Mi | None = None
 
@@ -130,7 +132,7 @@ class Session:
 
     def _open(self, program: Path, gdb: str) -> None:
         """Start `gdb` on `program` with the lmb commands."""
-        self._mi = start_gdb(self._folder, gdb)
+        self._mi = start_gdb(self._folder, gdb, self._terminal)
         # Half a gigabyte of debug information may take gdb a minute on a busy machine.
         open_program(self.mi, program, self._folder.path, max(STEP_S, self.timeout_s))
         load_extension(self.mi, STEP_S)

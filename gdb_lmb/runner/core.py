@@ -13,6 +13,7 @@ from types import TracebackType
 from typing import Literal
 
 from gdb_lmb.errors import UsageError
+from gdb_lmb.report.terminal import PLAIN, Terminal
 from gdb_lmb.runner.base import DEFAULT_TIMEOUT_S, STEP_S, Session
 from gdb_lmb.runner.elf import ElfFile, read_elf
 from gdb_lmb.runner.gdb_process import plain_name
@@ -35,6 +36,7 @@ class CoreSession(Session):
         gdb: str | None = None,
         timeout_s: float = DEFAULT_TIMEOUT_S,
         notice: Callable[[str], None] | None = None,
+        terminal: Terminal = PLAIN,
     ) -> None:
         """Open the dump `core` of the kernel whose ELF is `program`; `timeout_s` is for each step.
 
@@ -43,7 +45,7 @@ class CoreSession(Session):
         elf = read_elf(program)
         gdb_path = find_gdb(machine_of(elf), gdb)
         _require_core(core, elf)
-        super().__init__(timeout_s, notice)
+        super().__init__(timeout_s, notice, terminal)
         with contextlib.ExitStack() as undo:
             undo.callback(self.close)
             self._open(program, gdb_path)

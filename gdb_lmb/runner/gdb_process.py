@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import gdb_lmb
 from gdb_lmb.errors import InfrastructureError, UsageError
+from gdb_lmb.report.terminal import PLAIN, Terminal
 from gdb_lmb.runner.index_cache import index_folder
 from gdb_lmb.runner.process import RunFolder
 
@@ -19,14 +20,13 @@ if TYPE_CHECKING:
     from gdb_lmb.runner.mi_records import Reply
 
 PATH_VARIABLE = "GDB_LMB_PATH"
+TERMINAL_VARIABLE = "GDB_LMB_TERMINAL"
 _PLAIN = re.compile(r"/[A-Za-z0-9._/+@=,:-]+")
 _SETTINGS = (
     "auto-load no",
     "confirm off",
     "pagination off",
     "height 0",
-    "width 0",
-    "style enabled off",
     "breakpoint pending off",
     "debuginfod enabled off",
     "history save off",
@@ -51,26 +51,43 @@ def python_path() -> str:
     return os.pathsep.join(dict.fromkeys(str(folder) for folder in folders))
 
 
-def start_gdb(folder: RunFolder, gdb: str) -> Mi:
+def start_gdb(folder: RunFolder, gdb: str, terminal: Terminal = PLAIN) -> Mi:
     """Start the program `gdb`, with nobody's start-up files, in English, without the network.
 
-    Its Python begins to import the lmb commands at once; `load_extension()` is to follow.
+    Its output goes to a pipe, so the lmb commands are told what `terminal` shows it in the end. Its Python begins
+    to import them at once; `load_extension()` is to follow.
     Raises: InfrastructureError if it cannot be started.
     """
     environment = dict(os.environ)
     # Variables for this Python, or for a shell's, would break gdb's; and its messages are looked at.
-    for name in ("PYTHONHOME", "PYTHONPATH", "PYTHONSTARTUP", "DEBUGINFOD_URLS", "LANGUAGE"):
+    for name in ("PYTHONHOME", "PYTHONPATH", "PYTHONSTARTUP", "DEBUGINFOD_URLS", "LANGUAGE", "NO_COLOR"):
         environment.pop(name, None)
-    environment |= {PATH_VARIABLE: python_path(), "LC_ALL": "C.UTF-8", "TERM": "dumb"}
+    environment |= {
+        PATH_VARIABLE: python_path(),
+        TERMINAL_VARIABLE: _words(terminal),
+        "LC_ALL": "C.UTF-8",
+        "TERM": "dumb",
+    }
+    settings = (
+        *_SETTINGS,
+        f"width {terminal.width or 0}",
+        f"style enabled {'on' if terminal.color else 'off'}",
+    )
     words = [gdb, "-nx", "-q", "--interpreter=mi3"]
     # As arguments, each of which would be a question and an answer; an older gdb may lack one, and goes on.
-    for command in (*(f"set {setting}" for setting in _SETTINGS), f"source {extension().with_name('load_ahead.py')}"):
+    for command in (*(f"set {setting}" for setting in settings), f"source {extension().with_name('load_ahead.py')}"):
         words += ["-iex", command]
     child = folder.spawn("gdb", words, pipes=True, environment=environment)
     # gdb takes longer to start than this to import.
     from gdb_lmb.runner.mi import Mi
 
     return Mi(child)
+
+
+def _words(terminal: Terminal) -> str:
+    """Return what a terminal shows, in the words of `TERMINAL_VARIABLE`; its width is gdb's own setting."""
+    words = {"tty": terminal.width is not None, "color": terminal.color, "unicode": terminal.unicode}
+    return " ".join(word for word, there in words.items() if there)
 
 
 def plain_name(file: Path, link: Path) -> str:

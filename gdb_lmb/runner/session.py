@@ -19,6 +19,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING
 
 from gdb_lmb.errors import InfrastructureError, NotReachedError, UsageError
+from gdb_lmb.report.terminal import PLAIN, Terminal
 from gdb_lmb.runner.base import DEFAULT_TIMEOUT_S, STEP_S, CommandError, Session, ignore
 from gdb_lmb.runner.elf import read_elf
 from gdb_lmb.runner.machines import find_programs, machine_of
@@ -49,6 +50,7 @@ class GuestSession(Session):
         gdb: str | None = None,
         timeout_s: float = DEFAULT_TIMEOUT_S,
         notice: Callable[[str], None] | None = None,
+        terminal: Terminal = PLAIN,
     ) -> None:
         """Start QEMU, stopped at reset, and gdb; `timeout_s` is for each step to come.
 
@@ -62,7 +64,7 @@ class GuestSession(Session):
         self._options = options or QemuOptions()
         _, gdb_path = find_programs(machine_of(elf, self._options.arch), self._options.binary, gdb)
         self._plain = self._unpacked = symbols is None
-        super().__init__(timeout_s, notice)
+        super().__init__(timeout_s, notice, terminal)
         with contextlib.ExitStack() as undo:
             undo.callback(self.close)
             self.qemu = Qemu(self._folder, elf, self._options, kernel if symbols else None)

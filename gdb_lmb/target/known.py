@@ -12,8 +12,8 @@ import contextlib
 from collections.abc import Iterator
 
 from gdb_lmb.errors import LmbError, ReadError
-from gdb_lmb.region import Place
-from gdb_lmb.target.translate import AddressMap
+from gdb_lmb.region import Place, Range
+from gdb_lmb.target.translate import AddressMap, address_map
 from gdb_lmb.target.variables import Variables, label, variables
 
 _SECTIONS = (
@@ -43,6 +43,14 @@ def known_places() -> list[Place]:
     try:
         with variables() as guest:
             return [*image_places(guest.map), *_boot_places(guest)]
+    except LmbError:
+        return []
+
+
+def image_ranges() -> list[Range]:
+    """Return the physical ranges that the kernel's image lies in; empty where they are not known at this stop."""
+    try:
+        return [(part.physical, part.physical + part.size) for part in address_map().parts]
     except LmbError:
         return []
 

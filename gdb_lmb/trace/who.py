@@ -133,7 +133,7 @@ def answer(snapshot: Snapshot, asked: Range, places: Sequence[Place] = (), owner
                 low,
                 high,
                 stretch,
-                tuple(_owners(snapshot, stretch, low, high, owners)),
+                tuple(pieces_in(snapshot, stretch, low, high, owners)),
                 tuple(place for place in known if place.base < high and low < place.end),
                 tuple(_firmware(snapshot, low, high)),
             )
@@ -160,7 +160,8 @@ def owners_of(snapshot: Snapshot, owners: Owners) -> list[list[Piece]]:
     return [] if snapshot.reserved.dummy else owners.cover(snapshot)
 
 
-def _owners(snapshot: Snapshot, stretch: Stretch, low: int, high: int, owners: Owners | None) -> Iterable[Piece]:
+def pieces_in(snapshot: Snapshot, stretch: Stretch, low: int, high: int, owners: Owners | None) -> Iterable[Piece]:
+    """Return the pieces of a stretch's reservation that have bytes in [low, high), in full; none without owners."""
     if owners is None or stretch.reserved is None:
         return ()
     region = snapshot.reserved[stretch.reserved]

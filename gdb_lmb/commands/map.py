@@ -1,0 +1,82 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""`lmb-map`: a part of memory as a picture, larger than the bar of `lmb-dump`."""
+
+from __future__ import annotations
+
+import argparse
+
+from gdb_lmb.commands.base import LmbCommand, take_snapshot, write
+from gdb_lmb.commands.history import history
+from gdb_lmb.commands.names import Names
+from gdb_lmb.commands.numbers import address_range
+from gdb_lmb.commands.terminal import terminal
+from gdb_lmb.errors import NotReadyError
+from gdb_lmb.region import Range, Snapshot
+from gdb_lmb.report.jsonio import dumps
+from gdb_lmb.report.map import Shown, map_json, map_text
+from gdb_lmb.report.map_cells import Layers
+from gdb_lmb.report.map_text import why_not
+from gdb_lmb.target.known import image_ranges, known_places
+from gdb_lmb.trace.who import Stretches
+
+
+class LmbMap(LmbCommand):
+    """Show memory, or a part of it, as a picture, with owners where they are known.
+
+    Usage: lmb-map [A-B|A+SIZE|ADDRESS|SYMBOL] [--trace FILE] [--json]
+
+      A-B, A+SIZE   all from A up to, and without, B; SIZE bytes from A on
+                    (default: all memory)
+      ADDRESS       the region or the hole that a physical address lies in
+      SYMBOL        the one that a variable or function lies in
+      --trace FILE  a saved trace (gdb-lmb/trace/1) tells who reserved what
+      --json        as JSON, schema gdb-lmb/map/1
+
+    A row begins with its address; the legend tells how much memory a character
+    stands for, and what it means. A cell with anything reserved in it is never
+    shown as free, and one with anything free in it never as all reserved. Holes
+    that would take more than a quarter of the picture are left out, and told.
+    Then every part is listed with what is known to lie there and its owner;
+    where there are many, runs of parts smaller than a cell are summed up.
+
+    Example: lmb-map 0x1000000+16M
+    """
+
+    name = "lmb-map"
+
+    def arguments(self, parser: argparse.ArgumentParser) -> None:
+        """Take what is to be shown, and where a history is."""
+        parser.add_argument("what", metavar="RANGE", nargs="?")
+        parser.add_argument("--trace", metavar="FILE")
+        parser.add_argument("--json", action="store_true")
+
+    def run(self, options: argparse.Namespace) -> None:
+        """Take a snapshot and draw the range."""
+        snapshot = take_snapshot(with_log=True)
+        why = why_not(snapshot)
+        if why is not None:
+            raise NotReadyError(why)
+        asked = _asked(snapshot, options.what)
+        past = history(snapshot, options.trace)
+        shown = Shown(snapshot, asked, image_ranges(), known_places(), past)
+        write(dumps(map_json(shown)) if options.json else map_text(shown, terminal()))
+
+
+def _asked(snapshot: Snapshot, text: str | None) -> Range:
+    """Return the range to show. Raises: `LmbError`."""
+    if text is None:
+        everything = Layers(snapshot).all
+        if everything[0] == everything[1]:
+            raise NotReadyError("there is no memory yet, and nothing is reserved")
+        return everything
+    names = Names()
+    base, end = address_range(text, snapshot.bits, names.physical, names.of_number)
+    if end - base == 1:
+        stretch = Stretches(snapshot).at(base)
+        return stretch.base, stretch.end
+    return base, end
+
+
+def register() -> None:
+    """Make gdb know `lmb-map`."""
+    LmbMap()

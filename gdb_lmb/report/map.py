@@ -1,0 +1,171 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""A part of memory seen larger, for people and as `gdb-lmb/map/1`: what `lmb-map` prints."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import groupby, islice
+
+from gdb_lmb.region import Place, Range, Snapshot
+from gdb_lmb.report.jsonio import Json, stop_json
+from gdb_lmb.report.map_cells import Layers
+from gdb_lmb.report.map_text import grid_lines
+from gdb_lmb.report.table import table
+from gdb_lmb.report.terminal import PLAIN, Terminal
+from gdb_lmb.report.text import torn_line
+from gdb_lmb.report.who import history_text, owner_text, piece_json
+from gdb_lmb.report.words import address, human_size, plural, safe
+from gdb_lmb.trace.history import History
+from gdb_lmb.trace.who import RESERVED, Stretch, Stretches, answer, own_places, pieces_in
+
+MAP_SCHEMA = "gdb-lmb/map/1"
+
+MAX_LISTED = 40
+"""Rows of the table under a map: where there are more parts, the smallest ones are summed up."""
+
+_MAX_COUNTED = 1 << 20
+"""Stretches that are looked at for that table."""
+
+
+@dataclass(frozen=True)
+class Shown:
+    """What a map is drawn from: the snapshot, the range, the kernel image's ranges, places, and the history or None."""
+
+    snapshot: Snapshot
+    range: Range
+    image: Sequence[Range] = ()
+    places: Sequence[Place] = ()
+    history: History | None = None
+
+
+@dataclass(frozen=True)
+class _Row:
+    """A row of the table under a map: one stretch, or the number of `parts` that are summed up."""
+
+    base: int
+    end: int
+    stretch: Stretch | None
+    parts: int = 1
+
+
+def map_text(shown: Shown, terminal: Terminal = PLAIN) -> str:
+    """Return rows of cells, then what lies in the range, with owners where they are known."""
+    snapshot, (base, end) = shown.snapshot, shown.range
+    layers = Layers(snapshot, shown.image)
+    drawing, cell = grid_lines(layers, shown.range, terminal)
+    lines = [torn_line(snapshot)] if snapshot.torn else []
+    lines.append(f"map of [{base:#x}, {end:#x}), {human_size(end - base)}: {_totals(layers, shown.range)}")
+    lines += ["", *drawing, ""]
+    rows, more = _rows(shown, cell)
+    cells = [each for row in rows for each in _cells(shown, row, layers)]
+    lines += table(cells, ["base", "end", "size", "state", "what"], right=("size",))
+    if more:
+        lines.append("  ... and more: show a smaller range")
+    if layers.reserved.within(base, end):
+        lines.append(f"owners: {history_text(shown.history)}")
+    return "\n".join(lines)
+
+
+def _totals(layers: Layers, shown: Range) -> str:
+    cell = layers.cell(*shown)
+    nothing = cell.size - cell.reserved - cell.free - cell.kept
+    parts = ((cell.reserved, "reserved"), (cell.free, "free"), (cell.kept, "never given"), (nothing, "not memory"))
+    return ", ".join(f"{human_size(size)} {what}" for size, what in parts if size)
+
+
+def _rows(shown: Shown, cell: int) -> tuple[list[_Row], bool]:
+    """Return the stretches of a range as rows, runs of small ones as one where they are many; and if some are left."""
+    base, end = shown.range
+    between = Stretches(shown.snapshot).between(base, end)
+    stretches = list(islice(between, _MAX_COUNTED))
+    rows = [_Row(max(each.base, base), min(each.end, end), each) for each in stretches]
+    if len(rows) > MAX_LISTED:
+        rows = [joined for small, run in groupby(rows, lambda row: row.end - row.base < cell)
+                for joined in (_joined(list(run)) if small else run)]  # fmt: skip
+    return rows[:MAX_LISTED], len(rows) > MAX_LISTED or next(between, None) is not None
+
+
+def _joined(run: list[_Row]) -> list[_Row]:
+    """Return neighbouring rows as one; a single one as it is."""
+    return run if len(run) == 1 else [_Row(run[0].base, run[-1].end, None, len(run))]
+
+
+def _cells(shown: Shown, row: _Row, layers: Layers) -> Iterator[list[str]]:
+    """Yield the cells of a row; a reserved stretch has one row for each piece of its own history."""
+    if row.stretch is None:
+        totals = _totals(layers, (row.base, row.end))
+        yield _line(shown, row.base, row.end, "mixed", f"{plural(row.parts, 'small part')}: {totals}")
+        return
+    history = shown.history
+    owners = None if history is None else history.owners
+    pieces = list(pieces_in(shown.snapshot, row.stretch, row.base, row.end, owners))
+    if history is None or not pieces:
+        yield _line(shown, row.base, row.end, row.stretch.state, _places_text(shown, row.base, row.end))
+        return
+    for piece in pieces:
+        base, end = max(piece.base, row.base), min(piece.end, row.end)
+        words = [_places_text(shown, base, end), owner_text(piece, history)]
+        if piece.storage:  # the places have it already
+            words = words[1:]
+        yield _line(shown, base, end, RESERVED, "; ".join(word for word in words if word != "-"))
+
+
+def _line(shown: Shown, base: int, end: int, state: str, what: str) -> list[str]:
+    bits = shown.snapshot.bits
+    return [address(base, bits), address(end, bits), human_size(end - base), state, what]
+
+
+def _places_text(shown: Shown, base: int, end: int) -> str:
+    """Return what is known to lie in a range: the smallest place that holds all of it, else the largest ones in it."""
+    meeting = [place for place in (*shown.places, *own_places(shown.snapshot)) if place.base < end and base < place.end]
+    holding = [place for place in meeting if place.base <= base and end <= place.end]
+    if holding:
+        return min(holding, key=lambda place: place.end - place.base).what
+    largest = [place for place in meeting if not any(_within(place, other) for other in meeting)]
+    return ", ".join(dict.fromkeys(place.what for place in largest)) or "-"
+
+
+def _within(place: Place, other: Place) -> bool:
+    """Tell whether a place is a part of a larger one."""
+    larger = other.end - other.base > place.end - place.base
+    return larger and other.base <= place.base and place.end <= other.end
+
+
+def map_json(shown: Shown) -> Json:
+    """Return a range as JSON values of schema `gdb-lmb/map/1`: its bytes by what they are, then part by part."""
+    snapshot, history, (base, end) = shown.snapshot, shown.history, shown.range
+    cell = Layers(snapshot, shown.image).cell(base, end)
+    found = answer(snapshot, shown.range, shown.places, None if history is None else history.owners)
+    return {
+        "schema": MAP_SCHEMA,
+        "layout": snapshot.layout,
+        "arch": snapshot.arch,
+        "torn": snapshot.torn is not None,
+        "stop": stop_json(snapshot),
+        "base": hex(base),
+        "size": hex(end - base),
+        "bytes": {
+            "reserved": hex(cell.reserved),
+            "free": hex(cell.free),
+            "never given": hex(cell.kept),
+            "not memory": hex(cell.size - cell.reserved - cell.free - cell.kept),
+        },
+        "image": [{"base": hex(low), "size": hex(high - low)} for low, high in shown.image],
+        "history": None if history is None else history.source,
+        "note": safe(history.note) if history is not None and history.note else None,
+        "parts": [
+            {
+                "base": hex(part.base),
+                "size": hex(part.end - part.base),
+                "state": part.stretch.state,
+                "places": [
+                    {"base": hex(place.base), "size": hex(place.end - place.base), "what": place.what}
+                    for place in part.places
+                ],
+                "owners": [] if history is None else [piece_json(piece, history) for piece in part.owners],
+            }
+            for part in found.parts
+        ],
+        "more": found.more,
+    }

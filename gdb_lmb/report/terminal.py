@@ -1,0 +1,67 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""How to draw: the width, the colours and the characters of what the text goes to.
+
+Reports get one `Terminal` from whoever knows where their text goes. `PLAIN` is right for a file or a pipe.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+DEFAULT_WIDTH = 80
+"""Columns of what must have a width, where that is unlimited or not known."""
+
+MIN_WIDTH = 20
+"""Nothing is drawn in fewer columns."""
+
+HEADING, FINDING, NOTE, CLEAN = "heading", "finding", "note", "clean"
+RESERVED, FREE, IMAGE, KEPT = "reserved", "free", "image", "kept"
+"""What colours stand for."""
+
+_SGR = {
+    HEADING: "1",
+    FINDING: "1;31",
+    NOTE: "33",
+    CLEAN: "32",
+    RESERVED: "36",
+    FREE: "32",
+    IMAGE: "1;35",
+    KEPT: "33",
+}
+"""ECMA-48 "select graphic rendition" parameters: the eight colours that every terminal has."""
+
+
+@dataclass(frozen=True)
+class Terminal:
+    """What text is drawn on: `width` in columns (None: unlimited), whether it shows colours and Unicode."""
+
+    width: int | None = None
+    color: bool = False
+    unicode: bool = False
+
+    @property
+    def columns(self) -> int:
+        """Return the width of what must have one."""
+        return DEFAULT_WIDTH if self.width is None else max(self.width, MIN_WIDTH)
+
+    @property
+    def ellipsis(self) -> str:
+        """Return what stands for what was cut out."""
+        return "…" if self.unicode else "..."
+
+    def paint(self, text: str, role: str | None) -> str:
+        """Return `text` in the colour of a role; as it is without colours, without a role or where it is empty."""
+        return f"\x1b[{_SGR[role]}m{text}\x1b[0m" if self.color and role is not None and text else text
+
+    def cut(self, text: str, width: int) -> str:
+        """Return `text` in at most `width` columns, cut in the middle."""
+        if len(text) <= width:
+            return text
+        room = width - len(self.ellipsis)
+        if room <= 0:
+            return text[:width]
+        return text[: room - room // 2] + self.ellipsis + text[len(text) - room // 2 :]
+
+
+PLAIN = Terminal()
+"""Unlimited, without colours, ASCII."""
