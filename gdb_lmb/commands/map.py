@@ -8,7 +8,6 @@ import argparse
 from gdb_lmb.commands.base import LmbCommand, take_snapshot, write
 from gdb_lmb.commands.history import history
 from gdb_lmb.commands.names import Names
-from gdb_lmb.commands.numbers import address_range
 from gdb_lmb.commands.terminal import terminal
 from gdb_lmb.errors import NotReadyError
 from gdb_lmb.region import Range, Snapshot
@@ -69,8 +68,7 @@ def _asked(snapshot: Snapshot, text: str | None) -> Range:
         if everything[0] == everything[1]:
             raise NotReadyError("there is no memory yet, and nothing is reserved")
         return everything
-    names = Names()
-    base, end = address_range(text, snapshot.bits, names.physical, names.of_number)
+    base, end = Names().range(text, snapshot.bits)
     if end - base == 1:
         stretch = Stretches(snapshot).at(base)
         return stretch.base, stretch.end
@@ -79,4 +77,4 @@ def _asked(snapshot: Snapshot, text: str | None) -> Range:
 
 def register() -> None:
     """Make gdb know `lmb-map`."""
-    LmbMap()
+    LmbMap.register()
