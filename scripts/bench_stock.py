@@ -100,7 +100,7 @@ def run_measured(name: str, out: Path, index: Path | None) -> int:
     base.start_gdb, base.load_extension = start_gdb, load_extension
     base.Session.verdict, process.Child.end = verdict, end  # type: ignore[method-assign]
     if index is not None:
-        gdb_process.index_folder = lambda _program: index
+        gdb_process.index_folder = lambda _program, _version: index
     # As the program itself does it, to its end.
     sys.argv[:] = ["gdb-lmb", "run", name]
     status = main()

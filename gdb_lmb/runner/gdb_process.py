@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import gdb_lmb
 from gdb_lmb.errors import InfrastructureError, UsageError
 from gdb_lmb.report.terminal import PLAIN, Terminal
-from gdb_lmb.runner.index_cache import index_folder
+from gdb_lmb.runner.index_cache import index_folder, is_large
 from gdb_lmb.runner.process import RunFolder
 
 if TYPE_CHECKING:
@@ -105,7 +105,7 @@ def open_program(mi: Mi, program: Path, folder: Path, timeout_s: float) -> None:
 
     Raises: UsageError if gdb cannot.
     """
-    index = index_folder(program)
+    index = index_folder(program, _version(mi, timeout_s)) if is_large(program) else None
     if index is not None:
         # An older gdb lacks the second, and then keeps none.
         for setting in (f"directory {plain_name(index, folder / 'index')}", "enabled on"):
@@ -114,6 +114,12 @@ def open_program(mi: Mi, program: Path, folder: Path, timeout_s: float) -> None:
     reply = mi.execute(f"-file-exec-and-symbols {name}", timeout_s)
     if reply.kind != "done":
         raise UsageError(f"gdb cannot read {program}: {reply.error}")
+
+
+def _version(mi: Mi, timeout_s: float) -> str:
+    """Return the line in which gdb tells its version and the distribution's: "GNU gdb (Debian 16.3-1) 16.3"."""
+    lines = mi.execute("-gdb-version", timeout_s).console.splitlines()
+    return lines[0] if lines else ""
 
 
 def load_extension(mi: Mi, timeout_s: float) -> None:

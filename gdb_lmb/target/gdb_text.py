@@ -30,6 +30,11 @@ def ask(command: str) -> str:
         locale.setlocale(locale.LC_MESSAGES, language)
 
 
+def captures_records() -> bool:
+    """Tell whether gdb gives MI's records where a command's output is asked for, as gdb 18 does under MI."""
+    return bool(gdb.execute("echo -", to_string=True) != "-")
+
+
 def plain(text: str) -> str:
     """Return `text` without the quoting that gdb 18 puts around a command's output where its interpreter is MI."""
     if not _RECORDS.fullmatch(text):

@@ -16,6 +16,7 @@ import threading
 import gdb
 
 from gdb_lmb.errors import GuestError, LayoutError
+from gdb_lmb.target.gdb_text import captures_records
 from gdb_lmb.target.registers import select_booting_cpu
 
 _INTERRUPT = b"\x03"
@@ -30,7 +31,8 @@ def run_for(seconds: float) -> bool:
     """
     bell = _Bell(seconds)
     try:
-        gdb.execute("continue", to_string=True)
+        # Where it would get MI's records of the run, whoever waits for them must see them, or waits for ever.
+        gdb.execute("continue", to_string=not captures_records())
     except gdb.error as error:
         raise GuestError(f"the guest cannot be run: {error}") from None
     except KeyboardInterrupt:
