@@ -12,7 +12,8 @@ from gdb_lmb.commands.numbers import timeout
 from gdb_lmb.errors import LayoutError, UsageError
 from gdb_lmb.target.boot import run_to_entry
 from gdb_lmb.target.linux import find_kernel
-from gdb_lmb.target.place import locate, move_symbols
+from gdb_lmb.target.move_symbols import move_symbols
+from gdb_lmb.target.place import locate
 from gdb_lmb.target.stop import require_stopped
 
 

@@ -26,7 +26,8 @@ from gdb_lmb.target.calls import convention_of
 from gdb_lmb.target.core import current_dump
 from gdb_lmb.target.linux import find_kernel
 from gdb_lmb.target.memblock import take_memblock
-from gdb_lmb.target.place import locate, move_symbols
+from gdb_lmb.target.move_symbols import move_symbols
+from gdb_lmb.target.place import locate
 from gdb_lmb.target.points import function_addresses, inlined_switches
 from gdb_lmb.target.program import lookup
 from gdb_lmb.target.registers import booting_cpu

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 PATH_VARIABLE = "GDB_LMB_PATH"
 TERMINAL_VARIABLE = "GDB_LMB_TERMINAL"
+FOLDER_VARIABLE = "GDB_LMB_TEMPORARY"
+"""Where the lmb commands make files that go with the run."""
 _PLAIN = re.compile(r"/[A-Za-z0-9._/+@=,:-]+")
 _SETTINGS = (
     "auto-load no",
@@ -64,6 +66,7 @@ def start_gdb(folder: RunFolder, gdb: str, terminal: Terminal = PLAIN) -> Mi:
         environment.pop(name, None)
     environment |= {
         PATH_VARIABLE: python_path(),
+        FOLDER_VARIABLE: str(folder.path),
         TERMINAL_VARIABLE: _words(terminal),
         "LC_ALL": "C.UTF-8",
         "TERM": "dumb",

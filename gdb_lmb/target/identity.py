@@ -9,6 +9,7 @@ from gdb_lmb.errors import LayoutError, NotReadyError, ReadError
 from gdb_lmb.layout.program_file import Identity, build_identity, bytes_in_file
 from gdb_lmb.memory import Memory
 from gdb_lmb.target.program import lookup
+from gdb_lmb.target.program_files import program_file
 
 BANNERS = ("linux_banner", "lmb_banner")
 
@@ -19,14 +20,13 @@ class _Known:
     def __init__(self) -> None:
         self._by_file: dict[tuple[str, int, int], Identity | None] = {}
 
-    def of(self, filename: str) -> Identity | None:
-        """Return the identity of the program in `filename`, None where it has none."""
-        path = Path(filename)
+    def of(self, path: Path) -> Identity | None:
+        """Return the identity of the program in the file at `path`, None where it has none."""
         try:
             status = path.stat()
         except OSError:
             return None
-        key = (filename, status.st_mtime_ns, status.st_size)
+        key = (str(path), status.st_mtime_ns, status.st_size)
         if key not in self._by_file:
             self._by_file[key] = build_identity(path) or _banner(path)
         return self._by_file[key]
@@ -50,9 +50,9 @@ def require_same_build(memory: Memory) -> None:
     Raises: `LayoutError` for another build, `NotReadyError` where no kernel is in memory yet.
     """
     symbol = lookup("lmb")
-    objfile = symbol.symtab.objfile if symbol is not None and symbol.symtab is not None else None
-    identity = _KNOWN.of(objfile.filename) if objfile is not None and objfile.filename else None
-    if identity is None or objfile is None:
+    path = None if symbol is None else program_file(symbol)
+    identity = None if path is None else _KNOWN.of(path)
+    if identity is None:
         return
     try:
         found = memory.read(identity.va, len(identity.data))
@@ -63,6 +63,6 @@ def require_same_build(memory: Memory) -> None:
     if not any(found):
         raise NotReadyError("the kernel is not in memory yet at this stop: continue to a place in it")
     raise LayoutError(
-        f"the guest runs another build than {objfile.filename} ({found[:20].hex()} in the guest, "
+        f"the guest runs another build than {path} ({found[:20].hex()} in the guest, "
         f"{identity.data[:20].hex()} in the file): load the vmlinux of the kernel that runs"
     )

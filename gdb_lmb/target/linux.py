@@ -15,6 +15,7 @@ from gdb_lmb.layout.memblock import MemblockProgram
 from gdb_lmb.layout.program_file import Identity, build_identity
 from gdb_lmb.target.arch import Architecture, architecture
 from gdb_lmb.target.program import arch, lookup
+from gdb_lmb.target.program_files import program_file
 from gdb_lmb.target.symbols import linker_symbol
 from gdb_lmb.target.types import byte_order, enum_names, member_type, struct_of
 
@@ -60,9 +61,9 @@ _KERNELS: dict[tuple[str, int, int], Kernel] = {}
 def find_kernel() -> Kernel | None:
     """Return the kernel whose symbols gdb has, None where they have no memblock. Raises: `LayoutError`."""
     symbol = lookup("memblock")
-    if symbol is None or symbol.symtab is None:
+    path = None if symbol is None else program_file(symbol)
+    if symbol is None or path is None:
         return None
-    path = Path(symbol.symtab.objfile.filename)
     try:
         status = path.stat()
     except OSError as error:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Where a Linux kernel lies in the guest, physically and virtually, and moving gdb's symbols there.
+"""Where a Linux kernel lies in the guest, physically and virtually.
 
 Everything is read physically, so that it works before paging, in user mode with the kernel's pages
 unmapped, and with KASLR while gdb's symbols still stand at their linked addresses.
@@ -11,10 +11,8 @@ import contextlib
 from itertools import chain
 from pathlib import Path
 
-import gdb
-
 from gdb_lmb.address import Placement, first_match
-from gdb_lmb.errors import LayoutError, NotReadyError, ReadError
+from gdb_lmb.errors import NotReadyError, ReadError
 from gdb_lmb.memory import BoundedMemory
 from gdb_lmb.target.arch import Cpu
 from gdb_lmb.target.core import current_dump
@@ -82,12 +80,3 @@ def locate(kernel: Kernel) -> tuple[Placement, int]:
         cpu = kernel.arch.selected_cpu()
     with physical_memory() as physical:
         return place(kernel, BoundedMemory(physical), cpu), symbols_moved_by(kernel)
-
-
-def move_symbols(kernel: Kernel, placement: Placement) -> None:
-    """Load the kernel's symbols again where it runs; breakpoints are set anew by gdb."""
-    quoted = str(kernel.own_file).replace("\\", "\\\\").replace('"', '\\"')
-    try:
-        gdb.execute(f'symbol-file -o {placement.virtual:#x} "{quoted}"', to_string=True)
-    except gdb.error as error:
-        raise LayoutError(f"gdb cannot move the symbols of {kernel.own_file}: {error}") from None

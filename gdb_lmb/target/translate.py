@@ -8,7 +8,6 @@ lies, and the page tables that are in force translate the rest: QEMU's monitor w
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 
 from gdb_lmb.address import Placement
 from gdb_lmb.errors import LmbError, NotReadyError, ReadError
@@ -20,6 +19,7 @@ from gdb_lmb.target.linux import Kernel, find_kernel, symbols_moved_by
 from gdb_lmb.target.physical import physical_memory
 from gdb_lmb.target.place import place
 from gdb_lmb.target.program import lookup
+from gdb_lmb.target.program_files import program_file
 from gdb_lmb.target.registers import booting_cpu
 from gdb_lmb.target.stub import monitor
 from gdb_lmb.target.symbols import linker_symbol
@@ -82,10 +82,10 @@ def address_map() -> AddressMap:
         except NotReadyError:
             return AddressMap(())
     symbol = lookup("lmb")
-    objfile = symbol.symtab.objfile if symbol is not None and symbol.symtab is not None else None
-    if objfile is None or not objfile.filename:
+    path = None if symbol is None else program_file(symbol)
+    if path is None:
         return AddressMap(())
-    parts = loaded_parts(Path(objfile.filename))
+    parts = loaded_parts(path)
     return AddressMap(tuple(Part(part.physical, part.size, part.va) for part in parts))
 
 
