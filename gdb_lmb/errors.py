@@ -29,6 +29,10 @@ class OverdueError(InfrastructureError):
     """Report that gdb did not answer in time."""
 
 
+class PassedError(InfrastructureError):
+    """Report a guest that was past the place already when it could first be watched: that says nothing against it."""
+
+
 class GuestError(LmbError):
     """Report that the guest never reached the place where it was to be looked at."""
 

@@ -52,7 +52,8 @@ def test_waits_for_the_cpu_that_boots(name: str, smp: int) -> None:
     with session_of(find_kernel(name, notice=print), smp) as guest:
         guest.command("thread 2")
         guest.command(f"maint packet Hcp1.{smp}")
-        guest.command("lmb-attach --wait")
+        told = guest.command("lmb-attach --wait --json").splitlines()[-1]  # after what gdb says of each stop
+        assert json.loads(told)["at_first_instruction"] is True
         assert guest.command("output $_thread") == "1"
         # Before the kernel has added any memory.
         assert sum(size for _, size, _, _ in shown(guest)["memory"]) == 0

@@ -60,7 +60,7 @@ def _run(arguments: argparse.Namespace) -> ExitStatus:
     until = arguments.until or _HAND_OVER
     with booted(arguments) as guest:
         progress(f"booting {arguments.kernel}, tracing to {until}")
-        guest.unpack()
+        guest.unpack(before_hand_over=None if arguments.until else until)
         guest.command(_start(arguments), ignore)
         why_not = guest.run_on(until)
         status = _status(guest)

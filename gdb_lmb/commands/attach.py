@@ -5,28 +5,33 @@ from __future__ import annotations
 
 import argparse
 
-from gdb_lmb.address import Placement
+from gdb_lmb.address import Phase, Placement
 from gdb_lmb.commands.base import LmbCommand, write
 from gdb_lmb.commands.names import Names
 from gdb_lmb.commands.numbers import timeout
 from gdb_lmb.errors import LayoutError, UsageError
+from gdb_lmb.report.jsonio import dumps
 from gdb_lmb.target.boot import run_to_entry
 from gdb_lmb.target.linux import find_kernel
 from gdb_lmb.target.move_symbols import move_symbols
+from gdb_lmb.target.phase import boot_phase
 from gdb_lmb.target.place import locate
 from gdb_lmb.target.stop import require_stopped
+
+ATTACH_SCHEMA = "gdb-lmb/attach/1"
 
 
 class LmbAttach(LmbCommand):
     """Find where a Linux kernel lies and put gdb's symbols there.
 
-    Usage: lmb-attach [--wait] [--timeout SECONDS] [--keep-symbols]
+    Usage: lmb-attach [--wait] [--timeout SECONDS] [--keep-symbols] [--json]
 
       --wait          first let the guest run until the kernel is where it
                       will stay: on x86-64 unpacked, on arm64 mapped (nothing
                       if it is beyond that)
       --timeout S     with --wait: how long at most, in seconds (default 60)
       --keep-symbols  only tell where the kernel is
+      --json          tell it as JSON, schema gdb-lmb/attach/1
 
     With KASLR a kernel is moved physically and virtually, each by its own
     amount. Both are found by reading physical memory through QEMU's gdbstub,
@@ -44,6 +49,7 @@ class LmbAttach(LmbCommand):
         parser.add_argument("--wait", action="store_true")
         parser.add_argument("--timeout")
         parser.add_argument("--keep-symbols", action="store_true")
+        parser.add_argument("--json", action="store_true")
 
     def run(self, options: argparse.Namespace) -> None:
         """Find the kernel, say where, move the symbols."""
@@ -57,16 +63,36 @@ class LmbAttach(LmbCommand):
         if options.wait:
             run_to_entry(kernel, timeout_s)
         placement, moved = locate(kernel)
+        to_move = placement.settled and placement.virtual != moved and not options.keep_symbols
+        if options.json or options.wait:
+            phase, beginning = boot_phase(kernel, placement)
+        if to_move:
+            move_symbols(kernel, placement)
+        if options.json:
+            told = {
+                "schema": ATTACH_SCHEMA,
+                "program": kernel.own_file.name,
+                "build_id": kernel.identity.data.hex(),
+                "physical": hex(placement.physical),
+                "virtual": hex(placement.virtual),
+                "settled": placement.settled,
+                "symbols": hex(placement.virtual if to_move else moved),
+                "phase": phase.value if phase else None,
+                "at_first_instruction": beginning,
+            }
+            write(dumps(told))
+            return
         write(f"kernel {kernel.own_file.name}, build id {kernel.identity.data.hex()}: {_where(placement)}")
         if not placement.settled:
             write("where it will be mapped is not decided yet at this stop: lmb-attach --wait leads to where it is")
         elif placement.virtual == moved:
             write("gdb's symbols are there already")
-        elif options.keep_symbols:
+        elif not to_move:
             write(f"gdb's symbols were left moved by {moved:#x}")
         else:
-            move_symbols(kernel, placement)
             write(f"gdb's symbols are now moved by {placement.virtual:#x}, from {moved:#x}")
+        if options.wait and phase in (Phase.HANDED_OVER, Phase.DISCARDED):
+            write("the boot is beyond memblock's life: the page allocator has the memory")
 
 
 def _where(placement: Placement) -> str:

@@ -115,6 +115,11 @@ class Mi:
                 self._take(record, sink or _ignore)
         return True
 
+    def stop_of_thread(self, number: int, timeout_s: float) -> Stop | None:
+        """Select the thread `number` and return where it stands, None where gdb cannot tell."""
+        reply = self.execute(f"-thread-select {number}", timeout_s)
+        return read_stop(reply.payload) if reply.kind == "done" else None
+
     def drain(self, timeout_s: float, sink: Sink) -> str:
         """Wait until gdb has ended a command that set the guest running, and return what it logged meanwhile.
 

@@ -12,13 +12,14 @@ Every step has `timeout_s` seconds. Leaving the block ends everything that was s
 from __future__ import annotations
 
 import contextlib
+import json
 import time
 from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from gdb_lmb.errors import InfrastructureError, NotReachedError, UsageError
+from gdb_lmb.errors import InfrastructureError, NotReachedError, PassedError, UsageError
 from gdb_lmb.report.terminal import PLAIN, Terminal
 from gdb_lmb.runner.base import DEFAULT_TIMEOUT_S, STEP_S, CommandError, Session, ignore
 from gdb_lmb.runner.elf import read_elf
@@ -34,6 +35,8 @@ __all__ = ["DEFAULT_SYMBOL", "CommandError", "GuestSession", "NotReachedError"]
 
 DEFAULT_SYMBOL = "lmb_ready"
 STOCK_SYMBOL = "memblock_free_all"
+_BROUGHT = {"-loadvm", "-incoming", "--loadvm", "--incoming"}
+_PAST_HAND_OVER = {"handed over": "handed over", "discarded": "handed over, and was discarded"}
 # How long a guest that called panic() may go on printing.
 _PANIC_PRINTS_S = 1.0
 
@@ -64,6 +67,10 @@ class GuestSession(Session):
         self._options = options or QemuOptions()
         _, gdb_path = find_programs(machine_of(elf, self._options.arch), self._options.binary, gdb)
         self._plain = self._unpacked = symbols is None
+        # A snapshot or a migration brings a guest that has run elsewhere.
+        self._from_reset = self._options.paused and not _BROUGHT & set(self._options.arguments)
+        # How far the guest was when it could first be watched; empty where that was at its first instruction.
+        self._late = ""
         super().__init__(timeout_s, notice, terminal)
         with contextlib.ExitStack() as undo:
             undo.callback(self.close)
@@ -100,11 +107,11 @@ class GuestSession(Session):
         """Run the guest until `where` (a symbol, FILE:LINE or *ADDRESS; `lmb_ready` if None).
 
         Raises: UsageError if there is no such place; NotReachedError if the guest panics, resets, powers off
-        or takes longer than `timeout_s` seconds.
+        or takes longer than `timeout_s` seconds; PassedError if it was past the place before it could be watched.
         """
         limit_s = timeout_s or self.timeout_s
         place = where if where is not None else self.default_symbol
-        self.unpack(limit_s)
+        self.unpack(limit_s, printable(place, 80) if where is None or where == self.default_symbol else None)
         target = self._insert_breakpoint(place, by_default=where is None)
         # `panic_halt` comes after the message is out; a plain panic() has still to print it.
         panics = {}
@@ -154,30 +161,66 @@ class GuestSession(Session):
         stop = self.mi.last_stop
         if stop is None or not self.mi.connected:
             raise InfrastructureError("QEMU closed the connection")
+        if not reached and self._options.smp > 1:  # the interrupt may have been reported on a CPU that is parked
+            stop = self.mi.stop_of_thread(1, STEP_S) or stop
         return stop, reached
 
-    def unpack(self, timeout_s: float | None = None) -> None:
+    def unpack(self, timeout_s: float | None = None, before_hand_over: str | None = None) -> None:
         """Let a bzImage or Image get to where it will stay, and put gdb's symbols there; an ELF is there already.
 
-        Raises: NotReachedError where that does not come.
+        `before_hand_over` names what is to come, where that is before memory goes to the page allocator.
+        Raises: NotReachedError where the kernel does not come up; PassedError if the guest is past that already.
         """
-        if self._unpacked:
-            return
-        limit_s = timeout_s or self.timeout_s
+        if not self._unpacked:
+            self._unpack(timeout_s or self.timeout_s)
+        elif not self._from_reset:
+            self._look_how_far()
+        if before_hand_over is not None and self._late in _PAST_HAND_OVER:
+            raise PassedError(
+                f"the guest was past {before_hand_over} already when it could first be watched: its allocator had "
+                f"{_PAST_HAND_OVER[self._late]}; this says nothing about the guest, run it again"
+            )
+
+    def _unpack(self, limit_s: float) -> None:
+        """Have `lmb-attach --wait` lead the guest to its first instruction."""
         try:
-            self.command(f"lmb-attach --wait --timeout {limit_s:g}", ignore, limit_s + STEP_S)
+            output = self.command(f"lmb-attach --wait --json --timeout {limit_s:g}", None, limit_s + STEP_S)
         except CommandError as error:
             raise NotReachedError(error.message, self.console()) from None
         self._unpacked = True
+        told = _json_of(output, "lmb-attach")
+        if told.get("at_first_instruction") is not True:
+            self._late = str(told.get("phase"))
+
+    def _look_how_far(self) -> None:
+        """Ask how far a guest has come that did not begin at reset, once."""
+        self._from_reset = True
+        self._late = "somewhere in its boot"
+        with contextlib.suppress(CommandError):
+            state = _json_of(self.command("lmb-dump --json"), "lmb-dump")
+            self._late = str(state.get("phase") or ("handed over" if state.get("closed") else self._late))
+        self.command("lmb-verdict --reset")  # that was no check of the user's
 
     def _why_not(self, what: str, stop: Stop, panics: dict[str, str], stopped: bool, limit_s: float) -> str:
         """Say in one line why the guest is where it is and not at `what`."""
+        why = self._what_happened(what, stop, panics, stopped, limit_s)
+        # What happened before it was watched is not known.
+        late = f"; when it was first watched it was {self._late} already, and may have passed {what} before"
+        return why + late if self._late else why
+
+    def _what_happened(self, what: str, stop: Stop, panics: dict[str, str], stopped: bool, limit_s: float) -> str:
+        before = f"did not come to {what}" if self._late else ""
         if stop.breakpoint in panics:
             if panics[stop.breakpoint] == "panic":
                 self.let_print()
-            return f"the guest panicked before it reached {what}"
+            return f"the guest panicked and {before}" if before else f"the guest panicked before it reached {what}"
         if stop.signal == "SIGQUIT":
-            return f"the guest reset (triple fault?) or powered off before it reached {what}, in {stop.place()}"
+            how = "the guest reset (triple fault?) or powered off"
+            return (
+                f"{how} in {stop.place()} and {before}"
+                if before
+                else f"{how} before it reached {what}, in {stop.place()}"
+            )
         if stopped:
             why = printable(stop.signal or stop.reason, 40)
             return f"the guest stopped ({why}) in {stop.place()}, not at {what}"
@@ -245,6 +288,17 @@ class GuestSession(Session):
                 self.mi.on_wait = None
 
         self.mi.on_wait = waiting
+
+
+def _json_of(output: str, command: str) -> dict[str, Any]:
+    """Return what a command wrote with --json. Raises: InfrastructureError where that is none."""
+    try:
+        found = json.loads(output[output.find('{"schema"') :])
+    except ValueError as error:
+        raise InfrastructureError(f"no JSON of {command} from gdb: {printable(output, 200)}") from error
+    if not isinstance(found, dict):
+        raise InfrastructureError(f"no JSON of {command} from gdb: {printable(output, 200)}")
+    return found
 
 
 def _breakpoint_number(reply: Reply) -> str | None:

@@ -6,9 +6,13 @@ The phases and the test of what is still true after boot are those of mm/membloc
 
 from __future__ import annotations
 
-from gdb_lmb.address import Phase, TranslatedMemory, left_after_boot
+from gdb_lmb.address import Phase, Placement, TranslatedMemory, left_after_boot
+from gdb_lmb.errors import NotReadyError
+from gdb_lmb.memory import BoundedMemory
 from gdb_lmb.target.arch import Cpu
 from gdb_lmb.target.linux import Kernel
+from gdb_lmb.target.physical import physical_memory
+from gdb_lmb.target.registers import booting_cpu
 
 ISA_END_ADDRESS = 1 << 20
 """Where x86 ends its first allocations, until the direct map is there."""
@@ -35,3 +39,16 @@ def phase_of(kernel: Kernel, memory: TranslatedMemory, cpu: Cpu) -> tuple[Phase,
         in_freed_memory=kernel.in_freed_memory(memory, program.memblock_va),
         static={name: member(f"{name}.regions") == va + virtual for name, va in program.init_arrays.items()},
     )
+
+
+def boot_phase(kernel: Kernel, placement: Placement) -> tuple[Phase | None, bool]:
+    """Return the boot's phase, None before the kernel runs, and whether the CPU is at its first instruction."""
+    with booting_cpu():
+        cpu = kernel.arch.selected_cpu()
+    with physical_memory() as physical:
+        memory = TranslatedMemory(BoundedMemory(physical), placement)
+        try:
+            phase: Phase | None = phase_of(kernel, memory, cpu)[0]
+        except NotReadyError:
+            phase = Phase.DISCARDED if kernel.in_freed_memory(memory, kernel.program.memblock_va) else None
+    return phase, cpu.pc == kernel.arch.first_instruction(kernel, placement)

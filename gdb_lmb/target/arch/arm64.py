@@ -128,6 +128,10 @@ class Arm64(Architecture):
         """Tell by the program counter: then the page tables say where the image is."""
         return cpu.pc >= _HIGH
 
+    def first_instruction(self, kernel: Kernel, placement: Placement) -> int:
+        """Return `__primary_switched`, at the kernel's own addresses."""
+        return kernel.symbols["__primary_switched"] + placement.virtual
+
     def linked_way_points(self, kernel: Kernel) -> tuple[int, ...]:
         """Return the first instruction at the kernel's own addresses."""
         switched = kernel.symbols["__primary_switched"]

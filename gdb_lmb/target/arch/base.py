@@ -108,6 +108,10 @@ class Architecture(ABC):
         """Tell whether the CPU runs at a kernel's own addresses, so that a search would be a short one."""
         return False
 
+    @abstractmethod
+    def first_instruction(self, kernel: Kernel, placement: Placement) -> int:
+        """Return where a kernel that has just got to its place is, as its CPU has it: `run_to_entry` stops there."""
+
     def linked_way_points(self, kernel: Kernel) -> tuple[int, ...]:
         """Return where a kernel that is not moved virtually comes by first, if the CPU tells it by those addresses."""
         return ()

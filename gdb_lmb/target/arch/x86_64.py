@@ -131,6 +131,10 @@ class X86(Architecture):
         at_reset = cpu.paging is False and cpu.pc == _RESET_PC
         return at_reset and first_match(memory, linked, kernel.identity.data, [0]) is None
 
+    def first_instruction(self, kernel: Kernel, placement: Placement) -> int:
+        """Return `startup_64`, identity-mapped."""
+        return kernel.entry - X86_KERNEL_MAP_VA + placement.physical
+
     def quick_way_points(self, kernel: Kernel, memory: Memory, cpu: Cpu) -> tuple[int, ...]:
         """Return the first instruction by what the decompressor's registers and stack tell of where it unpacks to.
 
