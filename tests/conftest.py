@@ -10,9 +10,12 @@ import fcntl
 import os
 import signal
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
+from tests.test_runner_helpers import Tool
 
 ROOT = Path(__file__).resolve().parent.parent
 FIXTURES = ROOT / "vmlinux-fixtures"
@@ -20,6 +23,13 @@ FIXTURES = ROOT / "vmlinux-fixtures"
 # A shell starts what it puts in the background with Ctrl-C ignored, and so would be all that the tests start.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@pytest.fixture(autouse=True)
+def no_tool_outlives_its_test() -> Iterator[None]:
+    """End what a test that failed, or ran into its time limit, has not seen to its end."""
+    yield
+    Tool.end_all()
 
 
 @pytest.fixture(scope="session")
@@ -53,8 +63,31 @@ def klimit_kernel(fixture_build: Path) -> Path:
     return fixture_build / "x86_64" / "vmlinux-klimit"
 
 
+PROVES_NOTHING = ("skipped", "xfailed", "xpassed")
+
+
+def _why_nothing_is_proved(config: pytest.Config) -> str | None:
+    """Return why a run in which no test failed proves nothing, None where it does or where it is not CI's.
+
+    With pytest-xdist, only the process that collects what the others report has a reporter.
+    """
+    reporter = config.pluginmanager.get_plugin("terminalreporter")
+    if not os.environ.get("CI") or reporter is None:
+        return None
+    counts = [f"{len(reporter.stats[kind])} {kind}" for kind in PROVES_NOTHING if reporter.stats.get(kind)]
+    if counts:
+        return ", ".join(counts)
+    return None if reporter.stats.get("passed") else "no test passed"
+
+
 def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
-    """Fail a CI run in which a test was skipped: it proved nothing."""
-    reporter = session.config.pluginmanager.get_plugin("terminalreporter")
-    if os.environ.get("CI") and reporter is not None and reporter.stats.get("skipped"):
+    """Fail a CI run in which a test was skipped or expected to fail, or none ran."""
+    if exitstatus == pytest.ExitCode.OK and _why_nothing_is_proved(session.config) is not None:
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Say why `pytest_sessionfinish` fails the run."""
+    why = _why_nothing_is_proved(terminalreporter.config)
+    if why:
+        terminalreporter.write_line(f"FAILED: in CI each test must run and pass: {why}", red=True)

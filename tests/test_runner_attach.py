@@ -196,7 +196,7 @@ def test_odd_names(guest: Path, tmp_path: Path) -> None:
         ("unix:", 2, "unix:PATH or tcp:HOST:PORT"),
         ("unix:/nonexistent/stub", 4, "No such file"),
         ("unix:/etc/passwd", 4, "refused"),
-        ("tcp:localhost:1", 4, "refused"),
+        ("tcp:127.0.0.1:1", 4, "refused"),
         ("tcp:no-such-host.invalid:1", 4, "cannot connect"),
     ],
 )

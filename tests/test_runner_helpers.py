@@ -6,8 +6,10 @@ The guests are real PVH kernels, so that a hang, a panic or a triple fault needs
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -15,7 +17,7 @@ import sys
 import time
 import uuid
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 ROOT = Path(__file__).resolve().parent.parent
 MARK = "GDB_LMB_TEST_MARK"
@@ -131,8 +133,16 @@ class Qmp:
         self._link.close()
 
 
+def _as_in_the_foreground() -> None:
+    """Have the signals that end a program do so, which a shell ignores for what it runs behind nohup or with `&`."""
+    for number in (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT):
+        signal.signal(number, signal.SIG_DFL)
+
+
 class Tool:
     """The command line as a process of its own, whose offspring can be told from everybody else's."""
+
+    _started: ClassVar[list[Tool]] = []
 
     def __init__(self, folder: Path, *arguments: str | Path, stdout: int | None = subprocess.PIPE) -> None:
         """Start it; `folder` becomes its TMPDIR and must be empty again afterwards."""
@@ -147,11 +157,34 @@ class Tool:
             stderr=subprocess.PIPE,
             env=environment,
             start_new_session=True,
+            preexec_fn=_as_in_the_foreground,
         )
+        self._started.append(self)
 
     def finish(self, timeout_s: float = 60.0) -> tuple[int, str, str]:
         out, err = self.process.communicate(timeout=timeout_s)
         return self.process.returncode, (out or b"").decode(), err.decode()
+
+    @classmethod
+    def end_all(cls) -> None:
+        """End every tool with all that it started, and remove what is left of their folders."""
+        while cls._started:
+            cls._started.pop()._end()
+
+    def _end(self) -> None:
+        deadline = time.monotonic() + 20
+        while left := self.relatives():
+            assert time.monotonic() < deadline, f"cannot end {left}"
+            for pid in left:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+            time.sleep(0.02)
+        self.process.wait(timeout=20)
+        for pipe in (self.process.stdout, self.process.stderr):
+            if pipe is not None:
+                pipe.close()
+        # A test that came to its end has removed it.
+        shutil.rmtree(self.folder, ignore_errors=True)
 
     def relatives(self) -> list[int]:
         """Return every process that was started by it, by its children, and so on."""
