@@ -53,7 +53,6 @@ def run_measured(name: str, out: Path, index: Path | None) -> int:
     from gdb_lmb.cli import main
     from gdb_lmb.runner import base, gdb_process, process, session
 
-
     def timed(part: str, work: Callable[..., Any]) -> Callable[..., Any]:
         def wrapped(*words: Any, **named: Any) -> Any:
             start = time.perf_counter()

@@ -16,6 +16,7 @@ from gdb_lmb.layout.core_cpu import X86Cpu, x86_cpus
 from gdb_lmb.layout.core_file import DumpMemory, read_core
 from gdb_lmb.layout.x86_paging import X86PagedMemory
 from gdb_lmb.memory import BytesMemory
+from tests.soak import ROUNDS
 
 from .core_image import Piece, core_image, note
 
@@ -95,7 +96,8 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
         read_core(tmp_path / "none")
 
 
-@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@pytest.mark.random
+@settings(max_examples=300 * ROUNDS, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     kind=st.sampled_from(KINDS),
     damage=st.lists(st.tuples(st.integers(0, 400), st.binary(min_size=1, max_size=9)), max_size=4),

@@ -12,6 +12,7 @@ import pytest
 from gdb_lmb.layout.devicetree import MAX_BYTES, memory_map
 from gdb_lmb.memory import BytesMemory
 from gdb_lmb.region import FIRMWARE_RAM, FIRMWARE_RESERVED
+from tests.soak import ROUNDS, SEED
 
 AT = 0x48000000
 RAM, RESERVED = FIRMWARE_RAM, FIRMWARE_RESERVED
@@ -184,11 +185,12 @@ def test_a_walk_that_does_not_end_well() -> None:
         assert told(damaged) is None, token
 
 
+@pytest.mark.random
 def test_any_damage_is_survived() -> None:
-    chance = random.Random(1)
+    chance = random.Random(1 + SEED)
     sound = blob({**SOUND, "reserved-memory": {"a@1": {"reg": wide(1 << 30, 1 << 12)}}}, reserve=((4096, 4096),))
     seen = set()
-    for _ in range(5000):
+    for _ in range(5000 * ROUNDS):
         raw = bytearray(sound)
         for _ in range(chance.randint(1, 4)):
             at = chance.randrange(len(raw))

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import os
 import random
 from pathlib import Path
 
@@ -14,9 +13,10 @@ from hypothesis import strategies as st
 from gdb_lmb.model.lmb import LmbConfig, LmbModel
 from gdb_lmb.trace import Operation, apply
 from tests.host import CLmb, model_state
+from tests.soak import ROUNDS, SEED
 
 # Times the four libraries: well over the 100,000 operations that the design's proof asks for.
-OPERATIONS = int(os.environ.get("GDB_LMB_DIFF_OPS", "30000"))
+OPERATIONS = 30000 * ROUNDS
 # A klimit page holds a hundred entries and more: longer runs, or nothing would grow.
 PER_RUN = {False: 250, True: 1500}
 
@@ -86,11 +86,12 @@ def random_config(rng: random.Random, c: CLmb, klimit: bool) -> LmbConfig:
     )
 
 
+@pytest.mark.random
 @pytest.mark.parametrize("bits", [64, 32])
 @pytest.mark.parametrize("klimit", [False, True], ids=["static", "klimit"])
 def test_random_operations(libraries: dict[tuple[int, bool], CLmb], bits: int, klimit: bool) -> None:
     c = libraries[bits, klimit]
-    rng = random.Random(20100324 + bits + klimit)
+    rng = random.Random(20100324 + bits + klimit + SEED)
     grown = largest = 0
     runs = OPERATIONS // PER_RUN[klimit]
     for _ in range(runs):
@@ -136,7 +137,8 @@ def operation_lists(draw: st.DrawFn) -> list[Operation]:
     return draw(st.lists(operation(), max_size=40))
 
 
-@settings(max_examples=400, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True)
+@pytest.mark.random
+@settings(max_examples=400 * ROUNDS, deadline=None, suppress_health_check=list(HealthCheck), derandomize=ROUNDS == 1)
 @given(
     operations=operation_lists(),
     static=st.integers(2, 12),

@@ -7,11 +7,14 @@ import random
 from dataclasses import replace
 from pathlib import Path
 
+import pytest
+
 from gdb_lmb.model.holes import FreeSpace, bounds, free_space, holes, largest
 from gdb_lmb.model.lmb import ENOMEM, LmbConfig, LmbModel
 from gdb_lmb.region import Snapshot
 from gdb_lmb.trace import Operation, apply
 from tests.host import CLmb
+from tests.soak import ROUNDS, SEED
 from tests.test_differential import WEIGHTS, random_operation
 
 K, M, G = 1 << 10, 1 << 20, 1 << 30
@@ -95,11 +98,12 @@ def test_a_damaged_list_does_no_harm() -> None:
     assert holes(unsorted) == [(4 * M, 8 * M), (16 * M, 17 * M)]
 
 
+@pytest.mark.random
 def test_the_C_allocates_the_largest_and_not_a_byte_more(fixture_build: Path) -> None:
     c = CLmb(fixture_build, 64, False)
-    rng = random.Random(7)
+    rng = random.Random(7 + SEED)
     fits = nothing = 0
-    for run in range(40):
+    for run in range(40 * ROUNDS):
         config = c.config(static=64)
         operations = [Operation("add", base=0, size=500 * 4 * K), Operation("allow_growth")]
         operations += [random_operation(rng, 64, WEIGHTS) for _ in range(rng.randrange(10, 60))]

@@ -7,7 +7,6 @@ and without, with usual and with short static arrays, for 64 and 32 bits of `phy
 
 from __future__ import annotations
 
-import os
 import random
 from collections import Counter
 
@@ -18,12 +17,13 @@ from gdb_lmb.runner.cache import cache_folder
 from gdb_lmb.runner.sources import find_source
 from tests.memblock_oracle import MAX_NUMNODES, RAM_BASE, RAM_END, Variant, build, drive
 from tests.memblock_random import RESIZE, Call, Lockstep, Story, add
+from tests.soak import ROUNDS, SEED
 
 pytestmark = pytest.mark.stock
 
 # Of each source version, with nodes and without: together over 20,000.
-OPERATIONS = int(os.environ.get("GDB_LMB_MEMBLOCK_OPS", "10500"))
-SEED = int(os.environ.get("GDB_LMB_MEMBLOCK_SEED", "20100324"))
+OPERATIONS = 10500 * ROUNDS
+FIRST_SEED = 20100324 + SEED
 # Short arrays double over and over within a short run, usual ones only within a long one.
 PER_RUN = {128: 1300, 8: 200}
 SIZES = ((128, 128), (8, 9))
@@ -48,7 +48,7 @@ def events_of(source: str, numa: bool) -> tuple[int, Counter[str]]:
         driver = build(tree, variant, cache_folder())
         run = done = 0
         while done < OPERATIONS // 4:
-            seed = SEED + 10000 * number + 2 * run + numa
+            seed = FIRST_SEED + 10000 * number + 2 * run + numa
             story = Story(random.Random(seed), generation, variant, PER_RUN[memory_max])
             lockstep = Lockstep(generation, variant)
             answers, _ = drive(driver, [call.line for call in story.calls])
@@ -62,11 +62,12 @@ def events_of(source: str, numa: bool) -> tuple[int, Counter[str]]:
     return total, events
 
 
+@pytest.mark.random
 @pytest.mark.parametrize("numa", [True, False], ids=["numa", "no-numa"])
 @pytest.mark.parametrize("source", list(GENERATIONS))
 def test_random_operations(source: str, numa: bool) -> None:
     total, events = events_of(source, numa)
-    print(f"{source} numa={numa} seed {SEED}: {total} operations, {dict(events)}")
+    print(f"{source} numa={numa} seed {FIRST_SEED}: {total} operations, {dict(events)}")
     assert total >= OPERATIONS // 4 * 4
     wanted = [*HAPPENED, *(["node", "node fallback"] if numa else [])]
     # The run must have gone where the rules are.
@@ -80,7 +81,7 @@ def test_the_comparison_sees_a_difference(source: str) -> None:
     others = [generation for generation in GENERATIONS.values() if generation != GENERATIONS[source]]
     variant = Variant(numa=True)
     driver = build(find_source(source).tree, variant, cache_folder())
-    story = Story(random.Random(SEED), GENERATIONS[source], variant, PER_RUN[128])
+    story = Story(random.Random(FIRST_SEED), GENERATIONS[source], variant, PER_RUN[128])
     answers, _ = drive(driver, [call.line for call in story.calls])
     Lockstep(GENERATIONS[source], variant).follow(story.calls, answers)
     for other in others:

@@ -16,18 +16,20 @@ from gdb_lmb.region import Block, Defect, RegionList, Snapshot, Walk, column
 from gdb_lmb.report.jsonio import dumps, snapshot_from_json, snapshot_json
 from gdb_lmb.trace import Operation, apply
 from tests.host import CLmb, model_state
+from tests.soak import ROUNDS, SEED
 from tests.test_differential import WEIGHTS, random_operation
 
 K = 1024
 
 
+@pytest.mark.random
 @pytest.mark.parametrize("bits", [64, 32])
 @pytest.mark.parametrize("klimit", [None, 0x5000], ids=["static", "klimit"])
 def test_goes_on_as_the_C_does(fixture_build: Path, bits: int, klimit: int | None) -> None:
     c = CLmb(fixture_build, bits, klimit is not None)
-    rng = random.Random(bits + (klimit or 0))
+    rng = random.Random(bits + (klimit or 0) + SEED)
     blocks = 0
-    for run in range(6):
+    for run in range(6 * ROUNDS):
         config = c.config(static=rng.choice((4, 16)), klimit=klimit, block_size=256 << rng.randrange(3))
         assert c.start(config) == 0
         model = LmbModel(config)
@@ -36,7 +38,7 @@ def test_goes_on_as_the_C_does(fixture_build: Path, bits: int, klimit: int | Non
         operations += [random_operation(rng, bits, WEIGHTS) for _ in range(400)]
         operations += [Operation("free_all"), Operation("reserve", base=0, size=1)]
         for number, operation in enumerate(operations):
-            if number % 7 == run:
+            if number % 7 == run % 7:
                 # Through JSON, so that nothing the snapshot does not say can come along.
                 model = LmbModel.from_snapshot(snapshot_from_json(dumps(snapshot_json(model.snapshot()))))
             assert apply(model, operation) == c.apply(operation), f"operation {number}: {operation}"

@@ -1,8 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Runs killed at random moments leave no process, no socket, no folder.
-
-`GDB_LMB_KILLS` sets the number of runs (default 10; 50 for the long proof), `GDB_LMB_SEED` the moments.
-"""
+"""Runs killed at random moments leave no process, no socket, no folder."""
 
 from __future__ import annotations
 
@@ -15,10 +12,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.soak import seeds
 from tests.test_runner_helpers import Tool, build_guest
 
-KILLS = int(os.environ.get("GDB_LMB_KILLS", "10"))
-SEED = int(os.environ.get("GDB_LMB_SEED", "1"))
 SIGNALS = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 # A whole run takes about this long; the last part falls into the commands, which never end.
 LONGEST_S = 0.9
@@ -30,9 +26,10 @@ def guest(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return build_guest(tmp_path_factory.mktemp("guest"), "ready")
 
 
-@pytest.mark.parametrize("number", range(KILLS))
+@pytest.mark.random
+@pytest.mark.parametrize("number", seeds(10))
 def test_killed_at_a_random_moment(guest: Path, number: int) -> None:
-    chance = random.Random(SEED * 1000 + number)
+    chance = random.Random(1000 + number)
     folder = Path(tempfile.mkdtemp(prefix="lmbt", dir="/tmp"))
     tool = Tool(folder, "run", guest, "--", *ENDLESS)
     time.sleep(chance.uniform(0.0, LONGEST_S))

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gdb_lmb.errors import InputError
@@ -21,6 +21,7 @@ from gdb_lmb.report.replay import replay_json, replay_text
 from gdb_lmb.report.trace_file import TraceReader, TraceWriter
 from gdb_lmb.trace import OPERATIONS, Operation, Record, Replay, TraceHeader, function_of
 from gdb_lmb.trace.operation import LISTS
+from tests.soak import ROUNDS, SEED, seeds
 from tests.test_trace_replay import LOG, SOUND, text_of
 
 HOSTILE: list[Any] = [None, True, -1, 0, 1, 3, 1 << 31, 1 << 64, 1e300, "", "0x", "0x0", "0x1", "0xffffffffffffffff",
@@ -68,9 +69,10 @@ def with_value(trace: Any, path: tuple[Any, ...], value: Any) -> Any:
     return trace
 
 
+@pytest.mark.random
 @pytest.mark.parametrize("trace", [SOUND, LOG], ids=["memblock", "lmb-list"])
 def test_every_value_replaced_by_hostile_ones(trace: list[dict[str, Any]]) -> None:
-    draw, count = random.Random(1), 0
+    draw, count = random.Random(1 + SEED), 0
     for path in places(trace):
         for value in draw.sample(HOSTILE, 8):
             verdict(text_of(with_value(trace, path, value)).encode())
@@ -89,7 +91,8 @@ def test_every_member_taken_away(trace: list[dict[str, Any]]) -> None:
         verdict(text_of(changed).encode())
 
 
-@pytest.mark.parametrize("seed", range(8))
+@pytest.mark.random
+@pytest.mark.parametrize("seed", seeds(8))
 def test_bytes_flipped(seed: int) -> None:
     draw = random.Random(seed)
     for _ in range(150):
@@ -99,7 +102,8 @@ def test_bytes_flipped(seed: int) -> None:
         verdict(bytes(data))
 
 
-@pytest.mark.parametrize("seed", range(8))
+@pytest.mark.random
+@pytest.mark.parametrize("seed", seeds(8))
 def test_lines_shuffled(seed: int) -> None:
     draw = random.Random(seed)
     for _ in range(50):
@@ -130,6 +134,8 @@ def operations(draw: st.DrawFn, layout: str) -> Operation:
     return Operation(op, **values)
 
 
+@pytest.mark.random
+@settings(max_examples=100 * ROUNDS)
 @given(st.data(), st.sampled_from(["memblock", "lmb-list"]))
 def test_any_record_there_and_back(data: st.DataObject, layout: str) -> None:
     states = TraceReader(io.BytesIO(text_of(SOUND if layout == "memblock" else LOG).encode()))

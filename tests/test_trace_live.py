@@ -27,6 +27,7 @@ from tests.live import (
     status_of,
     traced,
 )
+from tests.soak import seeds
 
 pytestmark = pytest.mark.kernel
 
@@ -158,9 +159,10 @@ def test_stop_inside_an_operation_says_so_and_leaves_nothing(fixture_kernel: Pat
             guest.command("lmb-trace start --lockstep")
 
 
-@pytest.mark.parametrize("seed", [1, 2])
+@pytest.mark.random
+@pytest.mark.parametrize("seed", seeds(2))
 def test_ctrl_c_loses_nothing(fixture_kernel: Path, seed: int) -> None:
-    moments = random.Random(seed)
+    moments = random.Random(1 + seed)
     with guest_of(fixture_kernel) as guest:
         guest.command("lmb-trace start --lockstep")
         interrupted = 0

@@ -7,13 +7,14 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gdb_lmb.model.lmb import LmbConfig, LmbModel
 from gdb_lmb.model.memblock import LINUX_6_12, MemblockConfig, MemblockModel
 from gdb_lmb.region import Defect, Entry, RegionArray, RegionList, Snapshot, Walk, column
 from gdb_lmb.trace import Lockstep, Operation, Record, RegionRow, ValueRow, apply, compare, diff
+from tests.soak import ROUNDS
 
 Row = tuple[int, int, int, int]
 
@@ -353,6 +354,8 @@ def test_every_nothing() -> None:
         Lockstep(lmb(), every=0)
 
 
+@pytest.mark.random
+@settings(max_examples=100 * ROUNDS)
 @given(st.integers(1, 12), st.integers(1, 12), st.integers(1, 12))
 def test_narrowing_always_ends_at_the_fault(count: int, fault: int, every: int) -> None:
     operations = [ADD, *(Operation("reserve", at * 0x4000, 0x1000) for at in range(1, count))]

@@ -7,12 +7,13 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gdb_lmb.model.lmb import LmbConfig, LmbModel
 from gdb_lmb.region import Block, RegionArray, RegionList, Snapshot, column
 from gdb_lmb.trace import Operation, Owners, Piece, Record, Symbol, apply, function_of, owner_name, owner_pc
+from tests.soak import ROUNDS
 
 NAMES = {
     1: "memblock_reserve", 2: "memblock_alloc_try_nid", 3: "__memblock_reserve.isra.0",
@@ -248,6 +249,8 @@ def test_many_overlaps_are_counted() -> None:
 STEPS = st.lists(st.tuples(st.booleans(), st.integers(0, 63), st.integers(0, 16)), max_size=40)
 
 
+@pytest.mark.random
+@settings(max_examples=100 * ROUNDS)
 @given(STEPS)
 def test_pieces_are_what_single_bytes_say(steps: list[tuple[bool, int, int]]) -> None:
     owners = Owners("memblock", 64, 4096)

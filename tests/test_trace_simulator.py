@@ -21,6 +21,7 @@ from gdb_lmb.report.trace_file import TraceReader, TraceWriter
 from gdb_lmb.runner.sources import find_source
 from gdb_lmb.trace import Operation, Record, Symbol, TraceHeader, apply, memblock_values
 from tests.simulator import Simulator
+from tests.soak import seeds
 
 pytestmark = pytest.mark.stock
 
@@ -91,7 +92,8 @@ def exported(
     return "\n".join(source(seen, TraceReader(io.BytesIO(stream.getvalue())), "boot")) + "\n", model.doublings
 
 
-@pytest.mark.parametrize("seed", [1, 2])
+@pytest.mark.random
+@pytest.mark.parametrize("seed", [1 + seed for seed in seeds(2)])
 @pytest.mark.parametrize("numa", [True, False], ids=["numa", "no-numa"])
 def test_the_kernel_agrees(kernel: tuple[Simulator, Generation], numa: bool, seed: int) -> None:
     simulator, generation = kernel

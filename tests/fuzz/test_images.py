@@ -23,6 +23,7 @@ from tests.fuzz.images import (
     reproduce,
     state,
 )
+from tests.soak import ROUNDS, seeds
 
 
 @pytest.mark.parametrize("name", STATES)
@@ -35,10 +36,11 @@ def test_sound_image_is_clean(name: str) -> None:
     assert verdict.divergence is None and verdict.not_verified is None and verdict.replayed > 70
 
 
+@pytest.mark.random
 @pytest.mark.parametrize("name", STATES)
 def test_damaged_images(name: str) -> None:
     noticed = 0
-    for seed in range(IMAGES_PER_STATE):
+    for seed in seeds(IMAGES_PER_STATE):
         s = reproduce(name, seed)
         try:
             # The tables of all parts cost the most and change the least.
@@ -47,10 +49,11 @@ def test_damaged_images(name: str) -> None:
             pytest.fail(f"reproduce({name!r}, {seed}): {type(error).__name__}: {error}")
         noticed += findings is None or any(f.severity == FINDING for f in findings)
     # Damage in unused bytes, in the log or of equal value gives no finding of the table; most does.
-    assert noticed > IMAGES_PER_STATE // 2
+    assert noticed > len(seeds(IMAGES_PER_STATE)) // 2
 
 
-@settings(max_examples=250, deadline=None, suppress_health_check=list(HealthCheck))
+@pytest.mark.random
+@settings(max_examples=250 * ROUNDS, deadline=None, suppress_health_check=list(HealthCheck))
 @given(data=st.data(), name=st.sampled_from(STATES))
 def test_damaged_words(data: st.DataObject, name: str) -> None:
     s = state(name)
