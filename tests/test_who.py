@@ -250,9 +250,7 @@ def test_two_words_do_the_same_as_one(fixture_kernel: Path) -> None:
         guest.run_until("lmb_ready")
         for line in ("dump reserved --entries", "check", "who 0x1000 + 4K", "free --align 2M", "whatif alloc 64K"):
             assert guest.command(f"lmb {line}") == guest.command(f"lmb-{line}")
-        with pytest.raises(
-            CommandError, match="^'lmb free --align 3' failed: lmb-free: --align 0x3 is no power of two$"
-        ):
+        with pytest.raises(CommandError, match=r"^'lmb free --align 3' failed: lmb-free: --align 0x3 "):
             guest.command("lmb free --align 3")
         assert [check.command for check in guest.verdict().checks] == ["lmb-dump"] * 2 + ["lmb-check"] * 2
 
