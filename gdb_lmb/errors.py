@@ -25,6 +25,10 @@ class InfrastructureError(LmbError):
     """Report that QEMU, gdb or the system failed; this says nothing about the guest."""
 
 
+class OutputError(InfrastructureError):
+    """Report an output file that cannot be written: a full disk, a folder that takes none, a closed pipe."""
+
+
 class OverdueError(InfrastructureError):
     """Report that gdb did not answer in time."""
 

@@ -39,6 +39,7 @@ ALLOWED = {
         "gdb",
     },
     "runner": {"report", "errors", "numbers", "pygdbmi"},
+    "__main__": {"cli"},
     "cli": {"runner", "report", "model", "trace", "errors", "numbers"},
 }
 OUTSIDE = {"gdb", "pygdbmi"}

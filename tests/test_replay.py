@@ -69,8 +69,8 @@ def test_whole_story(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
 
 
 def test_klimit_and_sizes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    status, out, _ = replay(tmp_path, capsys, "", "--klimit", "0x200000", "--entry-size", "32", "--bits", "32",
-                            "--block-header", "40", "--bottom-up")  # fmt: skip
+    status, out, _ = replay(tmp_path, capsys, '{"op": "set_bottom_up", "flags": 1}', "--klimit", "0x200000",
+                            "--entry-size", "32", "--bits", "32", "--block-header", "40", "--bottom-up")  # fmt: skip
     snapshot = json.loads(out)["snapshot"]
     assert status == 0
     # (4096 - 40) / 32 = 126.75

@@ -245,7 +245,7 @@ def test_where_it_goes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> No
     status, out, _ = export(tmp_path, capsys, SOUND, "--c", "-o", str(tmp_path / "replay.c"))
     assert (status, out) == (0, "") and "memblock_replay_checks" in (tmp_path / "replay.c").read_text()
     status, _, err = export(tmp_path, capsys, SOUND, "--c", "-o", "/nowhere/x.c")
-    assert status == 2 and "cannot write /nowhere/x.c: No such file" in err
+    assert status == 4 and "cannot write /nowhere/x.c: No such file" in err
 
 
 BAD_OPTIONS = [

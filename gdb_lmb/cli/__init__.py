@@ -14,6 +14,7 @@ from collections.abc import Callable, Sequence
 from types import TracebackType
 
 from gdb_lmb.cli.signals import Signalled, Signals
+from gdb_lmb.cli.streams import open_all
 
 _INFRASTRUCTURE = 4
 
@@ -28,6 +29,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         sys.excepthook = _crash_hook(signals)
         # What is imported makes no garbage; by default it would be looked for forty times meanwhile.
         gc.set_threshold(50_000)
+        if not open_all():
+            sys.stderr.write("gdb-lmb: cannot write to stdout: it is closed\n")
+            return _INFRASTRUCTURE
     try:
         # Only here: importing takes a tenth of a second, in which a Ctrl-C would show a traceback. And not
         # yet armed: what Python calls while it makes a class may turn an exception into another.

@@ -8,8 +8,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from gdb_lmb.cli.common import say, stdout_terminal
-from gdb_lmb.errors import InfrastructureError, UsageError
+from gdb_lmb.cli.common import number_of, say, stdout_terminal
+from gdb_lmb.errors import UsageError
+from gdb_lmb.report.output import cannot_write, require_apart
 from gdb_lmb.runner.machines import MACHINES, find_programs, machine_named
 from gdb_lmb.runner.names import is_name, row_of
 from gdb_lmb.runner.qemu import DEFAULT_MEMORY, QemuOptions
@@ -36,7 +37,7 @@ def add_boot_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--append", metavar="ARGS", help="the kernel's command line")
     parser.add_argument("--initrd", metavar="FILE", type=Path, help="an initial RAM disk")
     parser.add_argument("--memory", metavar="SIZE", default=DEFAULT_MEMORY, help="RAM (default: %(default)s)")
-    parser.add_argument("--smp", metavar="N", type=int, default=1, help="number of CPUs (default: 1)")
+    parser.add_argument("--smp", metavar="N", type=number_of(1, 1 << 16), default=1, help="number of CPUs (default: 1)")
     parser.add_argument("--machine", metavar="M", help="QEMU's machine (default: by the ELF)")
     parser.add_argument("--qemu", metavar="BIN", help="the QEMU to use (default: by the ELF)")
     parser.add_argument(
@@ -63,6 +64,7 @@ def booted(arguments: argparse.Namespace) -> Iterator[GuestSession]:
     kernel, symbols = _kernel_of(arguments)
     console: Path | None = arguments.console
     if console is not None:
+        require_apart(console, Path(arguments.kernel), arguments.symbols, arguments.initrd)
         _prepare(console)
     with GuestSession(
         kernel,
@@ -101,7 +103,7 @@ def _prepare(console: Path) -> None:
     try:
         console.write_bytes(b"")
     except OSError as error:
-        raise UsageError(f"cannot write {console}: {error.strerror}") from error
+        raise cannot_write(console, error) from None
 
 
 def _save(console: Path, content: bytes) -> None:
@@ -109,4 +111,4 @@ def _save(console: Path, content: bytes) -> None:
     try:
         console.write_bytes(content)
     except OSError as error:
-        raise InfrastructureError(f"cannot write {console}: {error.strerror}") from error
+        raise cannot_write(console, error, "it holds a part of the guest's console at most") from None

@@ -4,12 +4,16 @@
 from __future__ import annotations
 
 import argparse
+import difflib
 import os
+import shlex
 import shutil
 import sys
-from collections.abc import Sequence
-from typing import Any, TextIO
+from collections.abc import Callable, Sequence
+from typing import Any, NoReturn, TextIO
 
+from gdb_lmb.errors import UsageError
+from gdb_lmb.numbers import seconds, whole_number
 from gdb_lmb.report.terminal import Terminal
 from gdb_lmb.runner.base import DEFAULT_TIMEOUT_S, Session
 from gdb_lmb.runner.text import printable
@@ -29,9 +33,13 @@ exit status:
   3  the guest never reached the symbol (its console's end is shown)
   4  infrastructure: QEMU or gdb missing or died, socket trouble, a deadline
   5  not verified: the stop tore an operation in two, or the guest's log has wrapped
-  130, 143, …  ended by a signal (128 and its number)
+  130, 143, ...  ended by a signal (128 and its number)
 Where several hold, 4 comes before 3, 2, 5 (torn), 1, 5 (otherwise), 0.
 """
+
+
+WITH_GDB_COMMANDS = ("run", "attach", "core", "trace")
+"""The commands that take gdb commands after `--`."""
 
 
 class SplitParser(argparse.ArgumentParser):
@@ -40,14 +48,50 @@ class SplitParser(argparse.ArgumentParser):
     argparse drops a `--` here and there, and which one depends on its version.
     """
 
+    commands: Subparsers = None
+
     def parse_args(self, args: Any = None, namespace: Any = None) -> Any:
         """Parse `args`; what follows `--` is `gdb_commands`, or None where there is no `--`."""
         words = list(args or [])
-        takes = words[:1] in (["run"], ["attach"], ["core"], ["trace"])
+        takes = words[:1] and words[0] in WITH_GDB_COMMANDS
         cut = words.index("--") if "--" in words and takes else len(words)
-        found = super().parse_args(words[:cut], namespace)
+        found, rest = super().parse_known_args(words[:cut], namespace)
+        if rest:
+            self.commands.choices[found.command_name].refuse(rest[0], found.command_name)
         found.gdb_commands = words[cut + 1 :] if cut < len(words) else None
         return found
+
+    def refuse(self, word: str, command: str) -> NoReturn:
+        """End with the usage of `command`, which knows no such word; a gdb command is shown its place."""
+        shown = printable(word, 80)
+        options = [name for action in self._actions for name in action.option_strings]
+        near = difflib.get_close_matches(word, options, 1) if word.startswith("-") else []
+        what = f"unknown option {shown!r}" if word.startswith("-") else f"{shown!r} is one word too many"
+        hint = f", did you mean {near[0]}?" if near else ""
+        if not near and command in WITH_GDB_COMMANDS:
+            sample = "lmb-dump" if word.startswith("-") else shown
+            hint = f" (gdb commands come after --: gdb-lmb {command} ... -- {shlex.quote(sample)})"
+        self.error(what + hint)
+
+
+def number_of(least: int = 0, most: int = (1 << 64) - 1) -> Callable[[str], int]:
+    """Return a type for argparse: a number as it is typed everywhere, from `least` to `most`."""
+
+    def number(text: str) -> int:
+        try:
+            return whole_number(text, "", least=least, most=most)
+        except UsageError as error:
+            raise argparse.ArgumentTypeError(str(error).strip()) from None
+
+    return number
+
+
+def time_of(text: str) -> float:
+    """Return a time in seconds, as a type for argparse."""
+    try:
+        return seconds(text, "")
+    except UsageError as error:
+        raise argparse.ArgumentTypeError(str(error).strip()) from None
 
 
 def add_gdb_options(parser: argparse.ArgumentParser) -> None:
@@ -56,7 +100,7 @@ def add_gdb_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--timeout",
         metavar="SECONDS",
-        type=float,
+        type=time_of,
         default=DEFAULT_TIMEOUT_S,
         help="the longest the way to the symbol, and each command, may take (default: %(default)g)",
     )
@@ -113,10 +157,7 @@ def progress(message: str) -> None:
 
 def show(text: str) -> None:
     """Write output of gdb's to stdout, now."""
-    try:
-        sys.stdout.write(text)
-    except UnicodeEncodeError:  # a terminal or locale that cannot show it
-        sys.stdout.write(text.encode(sys.stdout.encoding, "backslashreplace").decode(sys.stdout.encoding))
+    sys.stdout.write(text)
     sys.stdout.flush()
 
 

@@ -37,7 +37,9 @@ def build_parser(word: str = "") -> argparse.ArgumentParser:
         description="See and prove the early-boot memory allocator (LMB) of a kernel, on live memory.",
     )
     parser.add_argument("--version", action="version", version=f"gdb-lmb {__version__}")
-    commands = parser.add_subparsers(title="commands", dest="command_name", metavar="COMMAND", required=True)
+    commands = parser.commands = parser.add_subparsers(
+        title="commands", dest="command_name", metavar="COMMAND", required=True
+    )
     for room in [_ROOMS[word]] if word in _ROOMS else dict.fromkeys(_ROOMS.values()):
         importlib.import_module(f"gdb_lmb.cli.{room}").add_parser(commands)
     return parser
@@ -46,11 +48,7 @@ def build_parser(word: str = "") -> argparse.ArgumentParser:
 def dispatch(words: Sequence[str]) -> int:
     """Run one command line and return its exit status, having said on stderr why it is not 0."""
     try:
-        arguments = build_parser(words[0] if words else "").parse_args(words)
-    except SystemExit as end:  # argparse has said why; --help and --version end with 0
-        return end.code if isinstance(end.code, int) else int(ExitStatus.USAGE)
-    try:
-        status = int(arguments.run(arguments))
+        status = _run(words)
         sys.stdout.flush()
         return status
     except BrokenPipeError:  # whoever read our output has left
@@ -62,9 +60,18 @@ def dispatch(words: Sequence[str]) -> int:
             _show_console(error.console)
         return int(_status_of(error))
     except OSError as error:
-        say(f"{error.filename or 'output'}: {error.strerror or error}")
+        say(f"{error.filename or 'cannot write to stdout'}: {error.strerror or error}")
         discard(sys.stdout)
         return int(ExitStatus.INFRASTRUCTURE)
+
+
+def _run(words: Sequence[str]) -> int:
+    """Parse and run one command line; return its exit status. Raises: `LmbError`, `OSError`."""
+    try:
+        arguments = build_parser(words[0] if words else "").parse_args(words)
+    except SystemExit as end:  # argparse has said why; --help and --version end with 0
+        return end.code if isinstance(end.code, int) else int(ExitStatus.USAGE)
+    return int(arguments.run(arguments))
 
 
 def _status_of(error: LmbError) -> ExitStatus:

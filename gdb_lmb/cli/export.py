@@ -12,6 +12,7 @@ from typing import Any
 
 from gdb_lmb.cli.trace_file import open_lines
 from gdb_lmb.errors import InputError, UsageError
+from gdb_lmb.report.output import require_apart, whole_file
 
 _EPILOG = """\
 The file has one test function, which makes the same calls as the traced boot, and asserts every result and the
@@ -49,17 +50,9 @@ def run(arguments: argparse.Namespace) -> int:
         for line in _lines(arguments.trace, name):
             sys.stdout.write(line + "\n")
         return 0
-    output = Path(arguments.output)
-    partial = output.with_name(output.name + ".partial")
-    try:
-        try:
-            with partial.open("w", encoding="ascii") as file:
-                file.writelines(line + "\n" for line in _lines(arguments.trace, name))
-            partial.replace(output)
-        finally:
-            partial.unlink(missing_ok=True)
-    except OSError as error:
-        raise UsageError(f"cannot write {arguments.output}: {error.strerror}") from None
+    require_apart(Path(arguments.output), Path(arguments.trace))
+    with whole_file(Path(arguments.output)) as file:
+        file.writelines(line.encode("ascii") + b"\n" for line in _lines(arguments.trace, name))
     return 0
 
 

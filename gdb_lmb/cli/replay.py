@@ -6,10 +6,10 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from gdb_lmb.cli.trace_file import open_lines, replay_trace
+from gdb_lmb.cli.common import number_of
+from gdb_lmb.cli.trace_file import Lines, open_lines, replay_trace
 from gdb_lmb.errors import InputError, UsageError
 
 if TYPE_CHECKING:
@@ -27,23 +27,13 @@ Otherwise each line is one operation of a list-based LMB, and the results and th
   {"op": "reserve", "base": "0x100000", "size": 4096, "flags": 0}
 
 op is add, remove, reserve, free, alloc, allow_growth, set_limit, set_bottom_up or free_all; base, size,
-flags, align, min and max are numbers or "0x…" strings, missing ones 0. set_limit takes its limit in
+flags, align, min and max are numbers or "0x..." strings, missing ones 0. set_limit takes its limit in
 base, set_bottom_up 0 or 1 in flags. The result of each is 0, a negative errno, the base that alloc
-returned as "0x…", or the number of pages of free_all.
+returned as "0x...", or the number of pages of free_all.
 
 example: gdb-lmb replay boot.trace
          gdb-lmb replay ops.jsonl --static 8 --block-size 4096
 """
-
-
-def _size(text: str) -> int:
-    try:
-        value = int(text, 0)
-    except ValueError:
-        value = -1
-    if not 0 <= value < 1 << 64:
-        raise argparse.ArgumentTypeError(f"{text[:40]!r} is no number of bytes (decimal or 0x…)")
-    return value
 
 
 def add_parser(subparsers: Any) -> None:
@@ -58,12 +48,12 @@ def add_parser(subparsers: Any) -> None:
     parser.add_argument("ops", metavar="FILE", help="the trace or the operations, one JSON object a line; - is stdin")
     parser.add_argument("--json", action="store_true", help="print JSON for a trace too (operations always give it)")
     storage = parser.add_mutually_exclusive_group()
-    storage.add_argument("--static", type=_size, metavar="N", help="entries of the static array (default 64)")
-    storage.add_argument("--klimit", type=_size, metavar="BASE", help="the initial storage is the page at BASE")
-    parser.add_argument("--block-size", type=_size, metavar="N", help="bytes (default 4096)")
-    parser.add_argument("--entry-size", type=_size, metavar="N", help="bytes of an entry (default 40, or 20)")
-    parser.add_argument("--block-header", type=_size, metavar="N", help="bytes of a header (default 40, or 20)")
-    parser.add_argument("--bits", type=int, choices=(64, 32), help="width of phys_addr_t (default 64)")
+    storage.add_argument("--static", type=number_of(), metavar="N", help="entries of the static array (default 64)")
+    storage.add_argument("--klimit", type=number_of(), metavar="BASE", help="the initial storage is the page at BASE")
+    parser.add_argument("--block-size", type=number_of(), metavar="N", help="bytes (default 4096)")
+    parser.add_argument("--entry-size", type=number_of(), metavar="N", help="bytes of an entry (default 40, or 20)")
+    parser.add_argument("--block-header", type=number_of(), metavar="N", help="bytes of a header (default 40, or 20)")
+    parser.add_argument("--bits", type=number_of(), choices=(64, 32), help="width of phys_addr_t (default 64)")
     parser.add_argument("--bottom-up", action="store_true", help="search upwards from the start")
     parser.set_defaults(run=run)
 
@@ -72,7 +62,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Replay the file and print what came of it; return the exit status."""
     with open_lines(arguments.ops) as lines:
         if lines.is_trace:
-            given = [name for name in _MODEL_OPTIONS if getattr(arguments, name)]
+            given = [name for name in _MODEL_OPTIONS if _is_given(getattr(arguments, name))]
             if given:
                 option = "--" + given[0].replace("_", "-")
                 raise UsageError(f"{arguments.ops} is a trace, which says itself what {option} is")
@@ -80,13 +70,20 @@ def run(arguments: argparse.Namespace) -> int:
         return _replay_operations(arguments, lines)
 
 
-def _replay_operations(arguments: argparse.Namespace, lines: Iterator[bytes]) -> int:
+def _is_given(value: int | bool | None) -> bool:
+    """Tell whether an option was given; the value 0 is one too."""
+    return value is not None and value is not False
+
+
+def _replay_operations(arguments: argparse.Namespace, lines: Lines) -> int:
     """Run plain operations and print `{"results": [...], "snapshot": {...}}`."""
     from gdb_lmb.model.lmb import LmbModel
     from gdb_lmb.report.jsonio import snapshot_json
     from gdb_lmb.trace import apply, parse_operations
 
     config = _config(arguments)
+    if lines.is_empty:
+        raise UsageError(f"{arguments.ops} is empty: it holds neither a trace nor operations")
     model = LmbModel(config)
     if arguments.bottom_up:
         model.set_bottom_up(True)
@@ -97,6 +94,8 @@ def _replay_operations(arguments: argparse.Namespace, lines: Iterator[bytes]) ->
             results.append(hex(result) if operation.op == "alloc" and result is not None and result >= 0 else result)
     except InputError as error:
         raise InputError(f"{arguments.ops}: {error}") from None
+    if not results:
+        raise UsageError(f"{arguments.ops} holds no operation: there is nothing to replay")
     json.dump({"results": results, "snapshot": snapshot_json(model.snapshot())}, sys.stdout)
     sys.stdout.write("\n")
     return 0

@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from gdb_lmb.cli.boot import add_boot_options, booted
-from gdb_lmb.cli.common import STATUSES, Subparsers, add_gdb_options, progress, run_commands, show
-from gdb_lmb.errors import InfrastructureError, UsageError
+from gdb_lmb.cli.common import STATUSES, Subparsers, add_gdb_options, number_of, progress, run_commands, show
+from gdb_lmb.errors import InfrastructureError, OutputError, UsageError
+from gdb_lmb.report.output import require_apart, require_writable
 from gdb_lmb.runner.base import ignore
 from gdb_lmb.runner.session import GuestSession, NotReachedError
 from gdb_lmb.runner.text import printable
@@ -45,7 +46,9 @@ def add_parser(commands: Subparsers) -> None:
     add_boot_options(parser)
     parser.add_argument("-o", "--output", metavar="FILE", type=Path, help="the trace, schema gdb-lmb/trace/1")
     parser.add_argument("--lockstep", action="store_true", help="compare with the reference model after each operation")
-    parser.add_argument("--every", metavar="N", type=int, help="with --lockstep: compare after every N operations only")
+    parser.add_argument(
+        "--every", metavar="N", type=number_of(1), help="with --lockstep: compare after every N operations only"
+    )
     parser.add_argument("--until", metavar="SYMBOL", help=f"where to end (default: {_HAND_OVER})")
     add_gdb_options(parser)
     parser.set_defaults(run=_run)
@@ -57,6 +60,13 @@ def _run(arguments: argparse.Namespace) -> ExitStatus:
         raise UsageError("nothing to do: give -o FILE for the trace, --lockstep, or gdb commands after --")
     if arguments.kvm:
         raise UsageError("leave --kvm out: the breakpoints of a trace need TCG")
+    if arguments.every is not None and not arguments.lockstep:
+        raise UsageError("--every says how often to compare: it needs --lockstep")
+    if arguments.until is not None and not arguments.until.strip():
+        raise UsageError("--until is empty: name a symbol, FILE:LINE or *ADDRESS")
+    if arguments.output is not None:
+        require_apart(arguments.output, Path(arguments.kernel), arguments.symbols, arguments.initrd, arguments.console)
+        require_writable(arguments.output)
     until = arguments.until or _HAND_OVER
     with booted(arguments) as guest:
         progress(f"booting {arguments.kernel}, tracing to {until}")
@@ -66,7 +76,10 @@ def _run(arguments: argparse.Namespace) -> ExitStatus:
         status = _status(guest)
         if status["running"]:
             guest.command("lmb-trace stop", ignore)
+            status = _status(guest)
         guest.command("lmb-trace status", show)
+        if status["write_error"] is not None:
+            raise OutputError(status["write_error"])
         if status["divergence"] is None and not status["complete"]:
             if why_not is None:
                 guest.let_print()

@@ -24,26 +24,40 @@ _MAX_LINE_BYTES = (32 << 20) + 1
 class Lines(Iterator[bytes]):
     """A file's lines, the first of which has been looked at."""
 
-    def __init__(self, file: IO[bytes]) -> None:
-        """Read the first line."""
-        first = file.readline(_MAX_LINE_BYTES)
+    def __init__(self, file: IO[bytes], name: str) -> None:
+        """Read the first line; `name` is for messages. Raises: `UsageError`."""
+        self._file, self._name = file, name
+        first = self._read()
         self.is_trace = b'"schema"' in first[:4096]
-        self._lines = itertools.chain([first] if first else [], iter(lambda: file.readline(_MAX_LINE_BYTES), b""))
+        self.is_empty = not first
+        self._lines = itertools.chain([first] if first else [], iter(self._read, b""))
 
     def __next__(self) -> bytes:
-        """Return the next line."""
+        """Return the next line. Raises: `UsageError`."""
         return next(self._lines)
+
+    def _read(self) -> bytes:
+        try:
+            return self._file.readline(_MAX_LINE_BYTES)
+        except OSError as error:
+            raise UsageError(f"cannot read {self._name}: {error.strerror}") from None
 
 
 @contextlib.contextmanager
 def open_lines(name: str) -> Iterator[Lines]:
     """Open a file of JSON lines; "-" is stdin. Raises: `UsageError`."""
+    with _opened(name) as file:
+        yield Lines(file, name)
+
+
+def _opened(name: str) -> contextlib.AbstractContextManager[IO[bytes]]:
+    """Open a file or stdin to read. Raises: `UsageError`."""
     if name == "-":
-        yield Lines(sys.stdin.buffer)
-        return
+        if sys.stdin is None:
+            raise UsageError("cannot read stdin: it is closed")
+        return contextlib.nullcontext(sys.stdin.buffer)
     try:
-        with Path(name).open("rb") as file:
-            yield Lines(file)
+        return Path(name).open("rb")
     except OSError as error:
         raise UsageError(f"cannot read {name}: {error.strerror}") from None
 

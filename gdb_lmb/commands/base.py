@@ -12,7 +12,7 @@ from typing import Any, NoReturn
 import gdb
 
 from gdb_lmb.commands.words import for_parser, joined
-from gdb_lmb.errors import LmbError, NotReadyError, ReadError, UsageError
+from gdb_lmb.errors import InfrastructureError, LmbError, NotReadyError, ReadError, UsageError
 from gdb_lmb.layout.lmb import decode
 from gdb_lmb.memory import BoundedMemory, Meter
 from gdb_lmb.region import Snapshot
@@ -84,6 +84,8 @@ class LmbCommand(gdb.Command):
         try:
             self.run(self.parser.options_of(gdb.string_to_argv(argument)))
         except LmbError as error:
+            # Whoever looks at it next must not find the verdict of the command before.
+            set_variable("lmb_status", 4 if isinstance(error, InfrastructureError) else 2)
             raise gdb.GdbError(f"{self.name}: {error}") from None
         finally:
             put_back()

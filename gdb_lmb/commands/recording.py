@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import IO
 
 from gdb_lmb.commands.traced import Traced
-from gdb_lmb.errors import LmbError, StateError
+from gdb_lmb.errors import LmbError, OutputError, StateError
 from gdb_lmb.region import Snapshot
 from gdb_lmb.report.trace_file import TraceWriter
 from gdb_lmb.target.calls import program_counters
@@ -38,7 +38,7 @@ class Recording:
     """What is known of a running trace.
 
     `ended` says in a few words why nothing more is recorded, None while it goes on; `complete` that it came to
-    the end that was asked for.
+    the end that was asked for; `write_error` why the file does not hold it all.
     """
 
     def __init__(self, traced: Traced, wishes: Wishes, stream: IO[bytes] | None) -> None:
@@ -49,6 +49,7 @@ class Recording:
         self.ended: str | None = None
         self.complete = False
         self.failed = False
+        self.write_error: str | None = None
         self.lockstep: Lockstep | None = None
         self.phase: str | None = None
         self.writer: TraceWriter | None = None
@@ -123,6 +124,8 @@ class Recording:
             return work()
         except LmbError as error:
             self.ended, self.failed = str(error), True
+            if isinstance(error, OutputError):
+                self.write_error = self.ended
             return True
 
     def _entered(self, call: Call) -> bool:

@@ -10,7 +10,8 @@ from gdb_lmb.commands.base import LmbCommand, take_snapshot, write
 from gdb_lmb.commands.names import Names
 from gdb_lmb.commands.numbers import count, timeout
 from gdb_lmb.commands.recording import Wishes
-from gdb_lmb.commands.tracing import HOLDER, save
+from gdb_lmb.commands.trace_output import save
+from gdb_lmb.commands.tracing import HOLDER
 from gdb_lmb.errors import LayoutError, NotReadyError, UsageError
 from gdb_lmb.report.jsonio import dumps
 from gdb_lmb.report.trace_text import Wanted, parse_caller, trace_json, trace_table

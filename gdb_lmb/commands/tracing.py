@@ -6,20 +6,20 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterable
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import gdb
 
 from gdb_lmb.commands.base import write
 from gdb_lmb.commands.recording import CHECK, INIT_FREED, PANIC, SWITCH, UNTIL, Recording, Wishes
 from gdb_lmb.commands.session import SESSION
+from gdb_lmb.commands.trace_output import close_trace, open_trace, save
 from gdb_lmb.commands.traced import Traced, TracedLmb, TracedMemblock
-from gdb_lmb.errors import LayoutError, LmbError, NotReadyError, ReadError, StateError, UsageError
+from gdb_lmb.errors import LayoutError, LmbError, NotReadyError, OutputError, ReadError, StateError, UsageError
 from gdb_lmb.region import FINDING, FLAG_NAMES, Finding, Snapshot
 from gdb_lmb.report.divergence import divergence_json, divergence_text, headline
 from gdb_lmb.report.jsonio import finding_json
 from gdb_lmb.report.text import finding_lines, summary
-from gdb_lmb.report.trace_file import TraceWriter
 from gdb_lmb.report.words import plural
 from gdb_lmb.target.boot import run_to_entry
 from gdb_lmb.target.calls import convention_of
@@ -34,7 +34,7 @@ from gdb_lmb.target.registers import booting_cpu
 from gdb_lmb.target.stop import require_stopped, torn_in
 from gdb_lmb.target.symbols import code_place
 from gdb_lmb.target.tracepoints import Place, Tracer
-from gdb_lmb.trace import OPERATIONS, Record, Symbol, TraceHeader, function_of, overlaid
+from gdb_lmb.trace import OPERATIONS, Record, Symbol, function_of, overlaid
 
 DIVERGENCE_CODE = "trace-divergence"
 STATUS_SCHEMA = "gdb-lmb/trace-status/1"
@@ -62,7 +62,7 @@ class Trace:
             known = ", ".join(dict.fromkeys(point.op for point in traced.points))
             raise UsageError(f"nothing to trace: this kernel's operations are {known}")
         places = [*_places(traced, wishes)]
-        self._stream = _open(path)
+        self._stream = None if path is None else open_trace(path)
         self._connected = False
         self.symbols: dict[int, Symbol] = {}
         self.final: Snapshot | None = None
@@ -132,11 +132,20 @@ class Trace:
                 write(f"lmb-trace: the last state cannot be read: {error}")
         self.symbolise()
         self.overlaid = overlaid(self.header, self.records, function_of(self.symbols))
-        if recording.writer is not None:
-            recording.writer.symbols(self.symbols)
-            recording.writer.end(self.final)
-        self._close()
+        self._complete_file()
         self._tell()
+
+    def _complete_file(self) -> None:
+        """Write what ends the trace's file, and close it."""
+        writer = self.recording.writer
+        try:
+            if writer is not None and self.recording.write_error is None:
+                writer.symbols(self.symbols)
+                writer.end(self.final)
+            self._close()
+        except OutputError as error:
+            # The first says most; closing tries to write the same once more.
+            self.recording.write_error = self.recording.write_error or str(error)
 
     def _tell(self) -> None:
         """Write what came of the trace, and let it count for the verdict."""
@@ -173,6 +182,8 @@ class Trace:
         if self.running:
             return f"lmb-trace: running, {told}"
         told += f", until {recording.ended}"
+        if recording.write_error is not None and recording.write_error != recording.ended:
+            told += f"; {recording.write_error}"
         if recording.torn is not None:
             told += f" (inside {recording.torn}, which is not recorded)"
         lines = finding_lines(self.overlaid)
@@ -193,6 +204,7 @@ class Trace:
             "running": self.running,
             "ended": recording.ended,
             "complete": recording.complete,
+            "write_error": recording.write_error,
             "records": len(self.records),
             "stops": self.stops,
             "compared": self.compared,
@@ -216,28 +228,7 @@ class Trace:
 
     def _close(self) -> None:
         if self._stream is not None:
-            self._stream.close()
-
-
-def save(
-    path: Path, header: TraceHeader, records: Iterable[Record], symbols: dict[int, Symbol], final: Snapshot | None
-) -> None:
-    """Write a whole trace. Raises: `UsageError` where the file cannot be written."""
-    stream = _open(path)
-    assert stream is not None
-    with stream:
-        writer = TraceWriter(stream, header)
-        for record in records:
-            writer.record(record)
-        writer.symbols(symbols)
-        writer.end(final)
-
-
-def _open(path: Path | None) -> IO[bytes] | None:
-    try:
-        return None if path is None else path.open("wb")
-    except OSError as error:
-        raise UsageError(f"cannot write {path}: {error.strerror}") from None
+            close_trace(self._stream)
 
 
 def _find_allocator(timeout_s: float) -> tuple[Traced, Snapshot | None]:

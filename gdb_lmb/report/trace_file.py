@@ -17,7 +17,8 @@ from typing import IO, Any
 from gdb_lmb.errors import InputError
 from gdb_lmb.region import Snapshot
 from gdb_lmb.report.jsonio import snapshot_from, snapshot_json
-from gdb_lmb.report.words import safe
+from gdb_lmb.report.output import cannot_write
+from gdb_lmb.report.words import plural, safe
 from gdb_lmb.trace import OPERATIONS, Record, Symbol, TraceHeader, operation_from, operation_json
 from gdb_lmb.trace.operation import INIT, read_number, short
 
@@ -36,7 +37,7 @@ _PC_BITS = 64
 
 
 class TraceWriter:
-    """Writes a trace to `stream`, a binary file, line by line."""
+    """Writes a trace to `stream`, a binary file, line by line. Raises: `OutputError` where it takes no more."""
 
     def __init__(self, stream: IO[bytes], header: TraceHeader) -> None:
         """Write the header at once."""
@@ -46,8 +47,8 @@ class TraceWriter:
 
     def record(self, record: Record) -> None:
         """Write one operation."""
-        self.records += 1
         self._line(record_json(record))
+        self.records += 1
 
     def symbols(self, symbols: Mapping[int, Symbol]) -> None:
         """Write what program counters mean."""
@@ -60,8 +61,12 @@ class TraceWriter:
         )
 
     def _line(self, row: Mapping[str, Any]) -> None:
-        self._stream.write(json.dumps(row).encode("ascii") + b"\n")
-        self._stream.flush()
+        try:
+            self._stream.write(json.dumps(row).encode("ascii") + b"\n")
+            self._stream.flush()
+        except OSError as error:
+            left = f"it holds the first {plural(self.records, 'operation')} only" if self.records else ""
+            raise cannot_write(str(self._stream.name), error, left) from None
 
 
 def header_json(header: TraceHeader) -> dict[str, Any]:

@@ -8,11 +8,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gdb_lmb.errors import InfrastructureError, OverdueError, UsageError
+from gdb_lmb.numbers import LONGEST_S
 from gdb_lmb.report.terminal import PLAIN, Terminal
 from gdb_lmb.runner.gdb_process import load_extension, open_program, start_gdb
 from gdb_lmb.runner.process import RunFolder
 from gdb_lmb.runner.text import printable
-from gdb_lmb.runner.verdict import Verdict, parse_verdict
+from gdb_lmb.runner.verdict import ExitStatus, Verdict, parse_verdict
 
 if TYPE_CHECKING:  # the conversation with gdb is imported while gdb starts
     from gdb_lmb.runner.mi import Mi, Sink
@@ -21,7 +22,6 @@ if TYPE_CHECKING:  # the conversation with gdb is imported while gdb starts
 DEFAULT_TIMEOUT_S = 60.0
 # gdb's own small steps: settings, symbols, breakpoints.
 STEP_S = 30.0
-_LONGEST_S = 1e6
 _TRACEBACK = "Traceback (most recent call last):"
 _COMMAND_BYTES = 16384
 
@@ -41,7 +41,7 @@ class Session:
 
     def __init__(self, timeout_s: float, notice: Callable[[str], None] | None, terminal: Terminal = PLAIN) -> None:
         """Take the deadline of each step, a receiver of messages for people, and what shows the commands' output."""
-        if not 0 < timeout_s <= _LONGEST_S:
+        if not 0 < timeout_s <= LONGEST_S:
             raise UsageError(f"timeout {timeout_s:g} s: give a positive number of seconds")
         self.timeout_s = timeout_s
         self._notice = notice or ignore
@@ -123,9 +123,17 @@ class Session:
         if lost and (failed or reply.kind == "running" or text.lstrip().startswith("lmb")):
             raise InfrastructureError(f"the connection to QEMU was lost during {printable(text, 200)!r}")
         if failed:
+            if text.lstrip().startswith("lmb") and self._status() == ExitStatus.INFRASTRUCTURE:
+                raise InfrastructureError(f"{printable(text, 200)!r} failed: {message}")
             raise CommandError(text, message)
         for line in reply.log.splitlines():
             self._notice(printable(line))
+
+    def _status(self) -> int | None:
+        """Return `$lmb_status`, in which a failed command of ours leaves the exit status that its error has."""
+        reply = self.mi.execute("-data-evaluate-expression $lmb_status", STEP_S)
+        value = str(reply.payload.get("value", ""))
+        return int(value) if reply.kind == "done" and value.isdecimal() else None
 
     def _check_alive(self) -> None:
         """Raise InfrastructureError if a QEMU of ours has died, which a failing command may just show."""

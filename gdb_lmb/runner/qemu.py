@@ -4,19 +4,18 @@
 from __future__ import annotations
 
 import os
-import re
 import socket
 from pathlib import Path
 from typing import NamedTuple
 
 from gdb_lmb.errors import InfrastructureError, UsageError
+from gdb_lmb.numbers import literal
 from gdb_lmb.runner.elf import ElfFile
 from gdb_lmb.runner.machines import find_qemu, machine_of
 from gdb_lmb.runner.process import Child, RunFolder
 from gdb_lmb.runner.rsp import Endpoint
 
 DEFAULT_MEMORY = "256M"
-_MEMORY = re.compile(r"[1-9][0-9]*[KMGTkmgt]?")
 _GRACE_S = 1.0
 
 
@@ -59,13 +58,21 @@ class QemuOptions(_Options):
         Raises: UsageError.
         """
         self = super().__new__(cls, append, initrd, memory, smp, machine, binary, arguments, kvm, paused, arch)
-        if not _MEMORY.fullmatch(self.memory):
+        if not literal(self.memory):
             raise UsageError(f"memory size {self.memory!r}: give a number with K, M, G or T, such as 256M")
         if self.smp < 1:
             raise UsageError(f"{self.smp} CPUs: give at least 1")
         if self.initrd is not None and not (self.initrd.is_file() and os.access(self.initrd, os.R_OK)):
             raise UsageError(f"cannot read initrd {self.initrd}: no such file, or no permission")
         return self
+
+
+def memory_size(text: str) -> str:
+    """Return a size as QEMU's `-m` takes it: a bare number is MiB there, and a hexadecimal one has no suffix."""
+    size = literal(text)
+    if size is None or not text.lower().startswith("0x"):
+        return text
+    return f"{size >> 10}K" if text[-1].lower() in "kmgt" else f"{size}M"
 
 
 class Qemu:
@@ -97,7 +104,7 @@ class Qemu:
             if machine.cpu is not None:
                 arguments += ["-cpu", "host" if options.kvm else machine.cpu]
             arguments += ["-accel", "kvm" if options.kvm else "tcg"]
-            arguments += ["-m", options.memory, "-smp", str(options.smp)]
+            arguments += ["-m", memory_size(options.memory), "-smp", str(options.smp)]
             # A guest that resets (triple fault) or powers off stays to be looked at, and gdb sees a stop.
             arguments += ["-action", "reboot=shutdown,shutdown=pause"]
             arguments += ["-chardev", f"file,id=lmb-console,path={self._console}"]

@@ -1,0 +1,94 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Output files: written whole or not at all, and one line that says why where one cannot be written."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO
+
+from gdb_lmb.errors import OutputError, UsageError
+from gdb_lmb.report.words import safe
+
+
+def cannot_write(path: Path | str, error: OSError, left: str = "") -> OutputError:
+    """Return the error for a file that cannot be written; `left` says what it holds then."""
+    why = error.strerror or str(error)
+    return OutputError(f"cannot write {safe(str(path), 200)}: {why}" + (f"; {left}" if left else ""))
+
+
+def require_writable(path: Path) -> None:
+    """Check that a file can be written, before long work and not after it. Raises: `OutputError`.
+
+    A file that is there keeps what it holds; one that is not is not there afterwards either.
+    """
+    target = Path(os.path.realpath(path))
+    try:
+        new = not target.exists()
+        if target.is_fifo():  # opening it would wait for a reader
+            return
+        with target.open("ab"):
+            pass
+        if new:
+            target.unlink()
+    except OSError as error:
+        raise cannot_write(path, error) from None
+
+
+def require_apart(output: Path, *inputs: Path | None) -> None:
+    """Check that writing `output` does not destroy what is read. Raises: `UsageError`."""
+    for path in inputs:
+        with contextlib.suppress(OSError):
+            if path is not None and output.samefile(path):
+                raise UsageError(f"{safe(str(output), 200)} is read, so it cannot be written too: name another file")
+
+
+@contextlib.contextmanager
+def whole_file(path: Path) -> Iterator[IO[bytes]]:
+    """Open a file to write that takes its place only when all is written. Raises: `OutputError`.
+
+    On an error the file that was there before stays as it was. What is no regular file (a device, a pipe) is
+    written directly, and so is a file in a folder that takes no new ones.
+    """
+    target = Path(os.path.realpath(path))
+    partial = target.parent / f"{target.name}.{os.getpid()}.partial"
+    try:
+        mode = target.stat().st_mode
+    except FileNotFoundError:
+        mode = None
+    except OSError as error:
+        raise cannot_write(path, error) from None
+    if mode is not None and not (stat.S_ISREG(mode) and os.access(target.parent, os.W_OK)):
+        with _written(path, target) as stream:
+            yield stream
+        return
+    if mode is not None and not os.access(target, os.W_OK):
+        raise cannot_write(path, PermissionError(0, "Permission denied"))
+    try:
+        with _written(path, partial) as stream:
+            yield stream
+        try:
+            if mode is not None:
+                partial.chmod(stat.S_IMODE(mode))
+            partial.replace(target)
+        except OSError as error:
+            raise cannot_write(path, error) from None
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def _written(path: Path, actual: Path) -> Iterator[IO[bytes]]:
+    """Open `actual` to write; what goes wrong is told of `path`, the name that the user gave."""
+    try:
+        stream = actual.open("wb")
+    except OSError as error:
+        raise cannot_write(path, error) from None
+    try:
+        with stream:
+            yield stream
+    except OSError as error:
+        raise cannot_write(path, error) from None
