@@ -8,7 +8,7 @@ import json
 import sys
 from typing import TYPE_CHECKING, Any
 
-from gdb_lmb.cli.common import number_of
+from gdb_lmb.cli.common import add_color_option, number_of, stdout_terminal
 from gdb_lmb.cli.trace_file import Lines, open_lines, replay_trace
 from gdb_lmb.errors import InputError, UsageError
 
@@ -55,6 +55,7 @@ def add_parser(subparsers: Any) -> None:
     parser.add_argument("--block-header", type=number_of(), metavar="N", help="bytes of a header (default 40, or 20)")
     parser.add_argument("--bits", type=number_of(), choices=(64, 32), help="width of phys_addr_t (default 64)")
     parser.add_argument("--bottom-up", action="store_true", help="search upwards from the start")
+    add_color_option(parser)
     parser.set_defaults(run=run)
 
 
@@ -66,7 +67,7 @@ def run(arguments: argparse.Namespace) -> int:
             if given:
                 option = "--" + given[0].replace("_", "-")
                 raise UsageError(f"{arguments.ops} is a trace, which says itself what {option} is")
-            return replay_trace(arguments.ops, lines, as_json=arguments.json)
+            return replay_trace(arguments.ops, lines, as_json=arguments.json, terminal=stdout_terminal(arguments.color))
         return _replay_operations(arguments, lines)
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
 from gdb_lmb.errors import InputError, UsageError
+from gdb_lmb.report.terminal import Terminal
 from gdb_lmb.runner.verdict import ExitStatus
 
 if TYPE_CHECKING:
@@ -72,7 +73,7 @@ def open_trace(name: str, lines: Iterator[bytes]) -> TraceReader:
         raise InputError(f"{name}: {error}") from None
 
 
-def replay_trace(name: str, lines: Iterator[bytes], *, as_json: bool) -> int:
+def replay_trace(name: str, lines: Iterator[bytes], *, as_json: bool, terminal: Terminal) -> int:
     """Replay a saved trace, print what came of it, and return the exit status."""
     from gdb_lmb.report.replay import replay_json, replay_text
     from gdb_lmb.trace import Replay, function_of
@@ -87,7 +88,7 @@ def replay_trace(name: str, lines: Iterator[bytes], *, as_json: bool) -> int:
     findings = replay.owners.findings(function_of(reader.symbols))
     why = replay.finish(None if reader.end is None else reader.end.final, reader.cut_off)
     report = replay_json(reader, replay, findings, why)
-    sys.stdout.write(json.dumps(report) if as_json else replay_text(reader, replay, findings, why))
+    sys.stdout.write(json.dumps(report) if as_json else replay_text(reader, replay, findings, why, terminal))
     sys.stdout.write("\n")
     if any(finding["severity"] == "finding" for finding in report["findings"]):
         return int(ExitStatus.FINDINGS)

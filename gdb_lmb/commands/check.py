@@ -9,6 +9,7 @@ import time
 from gdb_lmb.checks import check
 from gdb_lmb.commands.base import LmbCommand, take_snapshot, write
 from gdb_lmb.commands.session import SESSION
+from gdb_lmb.commands.terminal import terminal
 from gdb_lmb.memory import Meter
 from gdb_lmb.report.jsonio import check_json, dumps, not_verified
 from gdb_lmb.report.text import check_text, stats_line
@@ -56,7 +57,7 @@ class LmbCheck(LmbCommand):
         if options.json:
             write(dumps(check_json(snapshot, findings, log)))
         else:
-            write(check_text(snapshot, findings, log))
+            write(check_text(snapshot, findings, log, terminal()))
         if options.stats:
             write(stats_line(meter, time.perf_counter() - start))
 

@@ -14,6 +14,7 @@ from gdb_lmb.errors import UsageError
 from gdb_lmb.region import FINDING
 from gdb_lmb.report.jsonio import dumps, not_verified, snapshot_json
 from gdb_lmb.report.kernel import kernel_text
+from gdb_lmb.report.terminal import BAD
 from gdb_lmb.report.text import DRAWN, PARTS, dump_text
 from gdb_lmb.report.who import owners_json, owners_lines
 from gdb_lmb.report.words import plural
@@ -76,13 +77,14 @@ class LmbDump(LmbCommand):
         if options.kernel:
             write(kernel_text(snapshot))
             return
+        shown = terminal()
         image = image_ranges() if options.part in DRAWN else ()
-        write(dump_text(snapshot, options.part, options.entries, image=image, terminal=terminal()))
+        write(dump_text(snapshot, options.part, options.entries, image=image, terminal=shown))
         if options.owners:
-            write("\n" + "\n".join(owners_lines(snapshot, past)))
+            write("\n" + "\n".join(owners_lines(snapshot, past, shown)))
         faults = sum(finding.severity == FINDING for finding in findings)
         if faults:
-            write(f"\nwarning: {plural(faults, 'finding')}; lmb-check lists them")
+            write("\n" + shown.paint(f"warning: {plural(faults, 'finding')}; lmb-check lists them", BAD))
 
 
 def register() -> None:

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from gdb_lmb.commands.base import LmbCommand, take_snapshot, write
 from gdb_lmb.commands.names import Names
 from gdb_lmb.commands.numbers import alignment, number
+from gdb_lmb.commands.terminal import terminal
 from gdb_lmb.errors import UsageError
 from gdb_lmb.model.holes import ALIGNS, LIMITS, free_space
 from gdb_lmb.report.free import free_json, free_text
@@ -59,7 +60,7 @@ class LmbFree(LmbCommand):
             low, high = values.get("min", 0), values["max"]
             raise UsageError(f"--min {low:#x} is not below --max {high:#x}: nothing lies between")
         space = free_space(snapshot, aligns=aligns, limits=() if "max" in values else LIMITS, **values)
-        write(dumps(free_json(snapshot, space)) if options.json else free_text(snapshot, space))
+        write(dumps(free_json(snapshot, space)) if options.json else free_text(snapshot, space, terminal()))
 
 
 def register() -> None:

@@ -10,6 +10,7 @@ from gdb_lmb.commands.base import LmbCommand, take_snapshot, write
 from gdb_lmb.commands.names import Names
 from gdb_lmb.commands.numbers import count, timeout
 from gdb_lmb.commands.recording import Wishes
+from gdb_lmb.commands.terminal import terminal
 from gdb_lmb.commands.trace_output import save
 from gdb_lmb.commands.tracing import HOLDER
 from gdb_lmb.errors import LayoutError, NotReadyError, UsageError
@@ -118,7 +119,7 @@ def _stop(_options: argparse.Namespace) -> None:
 
 def _status(options: argparse.Namespace) -> None:
     trace = HOLDER.require()
-    write(dumps(trace.status_json()) if options.json else trace.status_text())
+    write(dumps(trace.status_json()) if options.json else trace.status_text(terminal()))
 
 
 def _show(options: argparse.Namespace) -> None:
@@ -134,7 +135,7 @@ def _show(options: argparse.Namespace) -> None:
     if options.json:
         write(dumps(trace_json(records, trace.symbols, layout, len(trace.records))))
     else:
-        write(trace_table(records, trace.symbols, layout))
+        write(trace_table(records, trace.symbols, layout, terminal()))
 
 
 def _save(options: argparse.Namespace) -> None:

@@ -13,12 +13,14 @@ import gdb
 from gdb_lmb.commands.base import write
 from gdb_lmb.commands.recording import CHECK, INIT_FREED, PANIC, SWITCH, UNTIL, Recording, Wishes
 from gdb_lmb.commands.session import SESSION
+from gdb_lmb.commands.terminal import terminal
 from gdb_lmb.commands.trace_output import close_trace, open_trace, save
 from gdb_lmb.commands.traced import Traced, TracedLmb, TracedMemblock
 from gdb_lmb.errors import LayoutError, LmbError, NotReadyError, OutputError, ReadError, StateError, UsageError
 from gdb_lmb.region import FINDING, FLAG_NAMES, Finding, Snapshot
 from gdb_lmb.report.divergence import divergence_json, divergence_text, headline
 from gdb_lmb.report.jsonio import finding_json
+from gdb_lmb.report.terminal import BAD, CLEAN, HEADING, NOTE, PLAIN, Terminal
 from gdb_lmb.report.text import finding_lines, summary
 from gdb_lmb.report.words import plural
 from gdb_lmb.target.boot import run_to_entry
@@ -149,7 +151,7 @@ class Trace:
 
     def _tell(self) -> None:
         """Write what came of the trace, and let it count for the verdict."""
-        write(self.status_text())
+        write(self.status_text(terminal()))
         lockstep = self.recording.wishes.lockstep
         # A trace without the model and without a finding has verified nothing, and is no check.
         if lockstep or self.overlaid:
@@ -175,7 +177,7 @@ class Trace:
         """Tell whether the model has followed to the last state."""
         return self.recording.lockstep is not None and self.final is not None
 
-    def status_text(self) -> str:
+    def status_text(self, shown: Terminal = PLAIN) -> str:
         """Return what came of the trace; a divergence with all that differs."""
         recording, divergence = self.recording, self.recording.divergence
         told = plural(len(self.records), "operation") + " recorded"
@@ -186,15 +188,21 @@ class Trace:
             told += f"; {recording.write_error}"
         if recording.torn is not None:
             told += f" (inside {recording.torn}, which is not recorded)"
-        lines = finding_lines(self.overlaid)
-        if divergence is not None:
-            lines.insert(0, divergence_text(divergence, self.symbols, recording.traced.bits, self.names))
-            told = f"kernel and model differ: {told}"
-        elif recording.wishes.lockstep:
-            told = f"{'kernel and model agree' if self.compared else 'NOT verified'}: {told}"
+        lines = finding_lines(self.overlaid, shown)
         if self.overlaid:
             told += f"; {summary(self.overlaid)}"
-        return "\n".join([*lines, f"lmb-trace: {told}"])
+        if divergence is not None:
+            lines.insert(0, divergence_text(divergence, self.symbols, recording.traced.bits, self.names, shown))
+            head, role = "lmb-trace: kernel and model differ:", BAD
+        elif recording.wishes.lockstep and self.compared:
+            head, role = "lmb-trace: kernel and model agree:", CLEAN
+        elif recording.wishes.lockstep:
+            head, role = "lmb-trace: NOT verified:", NOTE
+        else:
+            head, role = "lmb-trace:", HEADING
+        if any(finding.severity == FINDING for finding in self.overlaid):
+            role = BAD
+        return "\n".join([*lines, f"{shown.paint(head, role)} {told}"])
 
     def status_json(self) -> dict[str, Any]:
         """Return the same as JSON values of schema `gdb-lmb/trace-status/1`."""

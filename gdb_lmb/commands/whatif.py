@@ -10,6 +10,7 @@ from gdb_lmb.commands.base import LmbCommand, take_snapshot, write
 from gdb_lmb.commands.models import memblock_model
 from gdb_lmb.commands.names import Names
 from gdb_lmb.commands.numbers import flags_of, number
+from gdb_lmb.commands.terminal import terminal
 from gdb_lmb.errors import LayoutError, UsageError
 from gdb_lmb.model.lmb_predict import predict_lmb
 from gdb_lmb.model.memblock_predict import predict_memblock
@@ -72,7 +73,7 @@ class LmbWhatif(LmbCommand):
         require_fitting(options)
         snapshot = take_snapshot()
         found = prediction_of(snapshot, options.operation, given(snapshot, options))
-        write(dumps(prediction_json(found, snapshot)) if options.json else prediction_text(found))
+        write(dumps(prediction_json(found, snapshot)) if options.json else prediction_text(found, terminal()))
 
 
 def require_fitting(options: argparse.Namespace) -> None:

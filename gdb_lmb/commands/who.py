@@ -10,6 +10,7 @@ import gdb
 from gdb_lmb.commands.base import LmbCommand, take_snapshot, write
 from gdb_lmb.commands.history import history
 from gdb_lmb.commands.names import Names
+from gdb_lmb.commands.terminal import terminal
 from gdb_lmb.errors import LmbError, UsageError
 from gdb_lmb.region import Snapshot
 from gdb_lmb.report.jsonio import dumps
@@ -55,7 +56,7 @@ class LmbWho(LmbCommand):
         known = Known(snapshot, history(snapshot, options.trace), names.map.symbol)
         owners = None if known.history is None else known.history.owners
         found = answer(snapshot, asked, known_places(), owners)
-        write(dumps(who_json(found, known)) if options.json else who_text(found, known))
+        write(dumps(who_json(found, known)) if options.json else who_text(found, known, terminal()))
 
 
 class _Function(gdb.Function):

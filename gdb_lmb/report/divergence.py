@@ -8,6 +8,7 @@ from typing import Any
 
 from gdb_lmb.region import FLAG_NAMES
 from gdb_lmb.report.table import table
+from gdb_lmb.report.terminal import BAD, CLEAN, HEADING, PLAIN, Terminal
 from gdb_lmb.report.trace_file import record_json
 from gdb_lmb.report.words import address, flag_names, human_size, safe
 from gdb_lmb.trace import Divergence, Record, RegionRow, StateDiff, Symbol
@@ -47,9 +48,10 @@ def divergence_text(
     symbols: Mapping[int, Symbol],
     bits: int = 64,
     names: Mapping[int, str] = FLAG_NAMES,
+    terminal: Terminal = PLAIN,
 ) -> str:
     """Return the whole report: what was called, by whom, in which place of the boot, and a table of - and +."""
-    lines = [headline(divergence)]
+    lines = [terminal.paint(headline(divergence), BAD)]
     record = divergence.record
     if record is not None:
         if not divergence.exact:
@@ -61,7 +63,7 @@ def divergence_text(
             )
         lines += _about(record, symbols)
     if divergence.diff is not None:
-        lines += diff_lines(divergence.diff, bits, names)
+        lines += diff_lines(divergence.diff, bits, names, terminal)
     return "\n".join(lines)
 
 
@@ -72,7 +74,9 @@ def _about(record: Record, symbols: Mapping[int, Symbol]) -> list[str]:
     return lines
 
 
-def diff_lines(diff: StateDiff, bits: int = 64, names: Mapping[int, str] = FLAG_NAMES) -> list[str]:
+def diff_lines(
+    diff: StateDiff, bits: int = 64, names: Mapping[int, str] = FLAG_NAMES, terminal: Terminal = PLAIN
+) -> list[str]:
     """Return all that differs as a table of regions and one of values: - is expected, + was found."""
     lines: list[str] = []
     if diff.regions:
@@ -82,12 +86,16 @@ def diff_lines(diff: StateDiff, bits: int = 64, names: Mapping[int, str] = FLAG_
         headers = ["", "list", "#", "base", "end", "size", "flags"]
         headers += [name for name, there in (("node", nodes), ("entry", entries)) if there]
         rows = [_row(row, bits, names, nodes, entries) for row in shown]
-        lines += ["regions (- expected, + found):", *table(rows, headers, right=("#", "size", "node"))]
+        lines.append(terminal.paint("regions (- expected, + found):", HEADING))
+        head, rule, *rest = table(rows, headers, ("#", "size", "node"), terminal, cut=("flags",), spare=("entry",))
+        roles = {"+": CLEAN, "-": BAD}
+        lines += [head, rule, *(terminal.paint(line, roles.get(line.strip()[:1])) for line in rest)]
         if hidden:
             lines.append(f"  ... and {hidden:,} more")
     if diff.values:
         rows = [[value.name, safe(value.expected), safe(value.found)] for value in diff.values]
-        lines += ["values:", *table(rows, ["", "expected", "found"], right=())]
+        lines.append(terminal.paint("values:", HEADING))
+        lines += table(rows, ["", "expected", "found"], (), terminal, cut=("expected", "found"))
     return lines
 
 

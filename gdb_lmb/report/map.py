@@ -12,7 +12,7 @@ from gdb_lmb.report.jsonio import Json, stop_json
 from gdb_lmb.report.map_cells import Layers
 from gdb_lmb.report.map_text import grid_lines
 from gdb_lmb.report.table import table
-from gdb_lmb.report.terminal import PLAIN, Terminal
+from gdb_lmb.report.terminal import HEADING, PLAIN, Terminal
 from gdb_lmb.report.text import torn_line
 from gdb_lmb.report.who import history_text, owner_text, piece_json
 from gdb_lmb.report.words import address, human_size, plural, safe
@@ -54,12 +54,13 @@ def map_text(shown: Shown, terminal: Terminal = PLAIN) -> str:
     snapshot, (base, end) = shown.snapshot, shown.range
     layers = Layers(snapshot, shown.image)
     drawing, cell = grid_lines(layers, shown.range, terminal)
-    lines = [torn_line(snapshot)] if snapshot.torn else []
-    lines.append(f"map of [{base:#x}, {end:#x}), {human_size(end - base)}: {_totals(layers, shown.range)}")
+    lines = [torn_line(snapshot, terminal)] if snapshot.torn else []
+    title = f"map of [{base:#x}, {end:#x}), {human_size(end - base)}:"
+    lines.append(f"{terminal.paint(title, HEADING)} {_totals(layers, shown.range)}")
     lines += ["", *drawing, ""]
     rows, more = _rows(shown, cell)
     cells = [each for row in rows for each in _cells(shown, row, layers)]
-    lines += table(cells, ["base", "end", "size", "state", "what"], right=("size",))
+    lines += table(cells, ["base", "end", "size", "state", "what"], ("size",), terminal, cut=("what",))
     if more:
         lines.append("  ... and more: show a smaller range")
     if layers.reserved.within(base, end):

@@ -38,9 +38,9 @@ MOST = Glyph("▓", "=", RESERVED, "half or more")
 SOME = Glyph("░", "-", RESERVED, "less than half")
 OPEN = Glyph("·", ".", FREE, "free")
 KERNEL = Glyph("K", "K", IMAGE, "kernel image")
-KERNEL_SOME = Glyph("k", "k", IMAGE, "less than half, or not reserved")
+KERNEL_SOME = Glyph("k", "k", IMAGE, "image: less than half, or not reserved")
 NEVER = Glyph("N", "N", KEPT, "never given (NOMAP)")
-NEVER_SOME = Glyph("n", "n", KEPT, "less than half")
+NEVER_SOME = Glyph("n", "n", KEPT, "never given: less than half")
 NOTHING = Glyph(" ", " ", None, "no memory")
 
 
@@ -164,9 +164,7 @@ def legend_lines(seen: set[Glyph], size: int, left_out: Sequence[Range], termina
         return painted([one], terminal)
 
     items = [(key(FULL), FULL.meaning), (key(MOST), MOST.meaning), (key(SOME), SOME.meaning), (key(OPEN), OPEN.meaning)]
-    for whole, part in ((KERNEL, KERNEL_SOME), (NEVER, NEVER_SOME)):
-        if whole in seen or part in seen:
-            items.append((key(whole), f"{whole.meaning} ({part.unicode}: {part.meaning})"))
+    items += [(key(each), each.meaning) for each in (KERNEL, KERNEL_SOME, NEVER, NEVER_SOME) if each in seen]
     items.append(("blank", NOTHING.meaning))
     if left_out:
         sizes = ", ".join(human_size(end - base) for base, end in left_out[:2])

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from gdb_lmb.model.predict import Change, Prediction, Row
 from gdb_lmb.region import Snapshot
 from gdb_lmb.report.jsonio import Json, stop_json
+from gdb_lmb.report.terminal import HEADING, PLAIN, Terminal
 from gdb_lmb.report.words import flag_names, human_size, plural, safe
 
 WHATIF_SCHEMA = "gdb-lmb/whatif/1"
@@ -69,11 +70,11 @@ def outcome(prediction: Prediction) -> str:
     return f"returns {prediction.result}"
 
 
-def prediction_text(prediction: Prediction) -> str:
+def prediction_text(prediction: Prediction, terminal: Terminal = PLAIN) -> str:
     """Return what `lmb-whatif` prints: the outcome, then what would change."""
     before, after = prediction.before, prediction.after
     given = ", ".join(f"{name}={_argument(value)}" for name, value in prediction.arguments.items())
-    lines = [f"{function_of(prediction)}({given}) {outcome(prediction)}"]
+    lines = [terminal.paint(f"{function_of(prediction)}({given}) {outcome(prediction)}", HEADING)]
     lines += [_change_line(change, after) for change in prediction.changes]
     if not prediction.changes:
         lines.append("  nothing changes" if prediction.reason else "  no region changes")

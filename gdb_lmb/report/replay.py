@@ -9,6 +9,7 @@ from typing import Any
 from gdb_lmb.region import FINDING, FLAG_NAMES, Finding
 from gdb_lmb.report.divergence import divergence_json, divergence_text, headline, symbols_json
 from gdb_lmb.report.jsonio import finding_json
+from gdb_lmb.report.terminal import BAD, CLEAN, HEADING, NOTE, PLAIN, Terminal
 from gdb_lmb.report.text import finding_lines, summary
 from gdb_lmb.report.trace_file import TraceReader
 from gdb_lmb.report.words import plural, safe
@@ -27,24 +28,32 @@ def divergence_finding(replay: Replay) -> Finding | None:
     return Finding(DIVERGENCE_CODE, FINDING, headline(divergence), addresses)
 
 
-def replay_text(reader: TraceReader, replay: Replay, findings: Sequence[Finding], not_verified: str | None) -> str:
+def replay_text(
+    reader: TraceReader,
+    replay: Replay,
+    findings: Sequence[Finding],
+    not_verified: str | None,
+    terminal: Terminal = PLAIN,
+) -> str:
     """Return what `gdb-lmb replay` prints: a divergence in full, findings, and one line that says what was verified."""
     header, divergence = reader.header, replay.divergence
-    lines = [f"trace of {header.layout} on {safe(header.arch)}, from {_SOURCES[header.source]}"]
+    title = f"trace of {header.layout} on {safe(header.arch)}, from {_SOURCES[header.source]}"
+    lines = [terminal.paint(title, HEADING)]
     if divergence is not None:
         names = FLAG_NAMES if header.initial is None else header.initial.flag_names
-        lines.append(divergence_text(divergence, reader.symbols, header.bits, names))
-    lines += finding_lines(findings)
+        lines.append(divergence_text(divergence, reader.symbols, header.bits, names, terminal))
+    lines += finding_lines(findings, terminal)
     done = f"{plural(replay.replayed, 'operation')} replayed on the model"
     diverged = divergence_finding(replay)
     every = [*([diverged] if diverged else []), *findings]
     if any(finding.severity == FINDING for finding in every):
-        verdict = summary(every)
+        role, verdict = BAD, summary(every)
     elif not_verified is not None:
-        verdict = "NOT verified"
+        role, verdict = NOTE, "NOT verified"
     else:
-        verdict = "verified" + (f" ({summary(every)[len('0 findings, ') :]})" if every else "")
-    lines.append(f"gdb-lmb replay: {verdict}: {done}" + (f"; {not_verified}" if not_verified else ""))
+        role, verdict = CLEAN, "verified" + (f" ({summary(every)[len('0 findings, ') :]})" if every else "")
+    told = terminal.paint(f"gdb-lmb replay: {verdict}:", role)
+    lines.append(f"{told} {done}" + (f"; {not_verified}" if not_verified else ""))
     return "\n".join(lines)
 
 

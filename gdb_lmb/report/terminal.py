@@ -14,13 +14,13 @@ DEFAULT_WIDTH = 80
 MIN_WIDTH = 20
 """Nothing is drawn in fewer columns."""
 
-HEADING, FINDING, NOTE, CLEAN = "heading", "finding", "note", "clean"
+HEADING, BAD, NOTE, CLEAN = "heading", "bad", "note", "clean"
 RESERVED, FREE, IMAGE, KEPT = "reserved", "free", "image", "kept"
 """What colours stand for."""
 
 _SGR = {
     HEADING: "1",
-    FINDING: "1;31",
+    BAD: "1;31",
     NOTE: "33",
     CLEAN: "32",
     RESERVED: "36",

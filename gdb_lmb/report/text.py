@@ -10,7 +10,7 @@ from gdb_lmb.memory import Meter
 from gdb_lmb.region import FINDING, FIRMWARE_TYPES, Finding, Range, RegionArray, RegionList, Snapshot
 from gdb_lmb.report.map_text import bar_lines
 from gdb_lmb.report.table import table as _table
-from gdb_lmb.report.terminal import PLAIN, Terminal
+from gdb_lmb.report.terminal import BAD, CLEAN, HEADING, NOTE, PLAIN, Terminal
 from gdb_lmb.report.words import address, flag_names, human_size, plural, safe
 from gdb_lmb.trace import LogVerdict
 
@@ -19,14 +19,14 @@ DRAWN = ("memory", "reserved", "all")
 """The parts of `lmb-dump` that begin with a picture of memory."""
 
 
-def _region_lines(snapshot: Snapshot, regions: RegionList, entries: bool) -> list[str]:
+def _region_lines(snapshot: Snapshot, regions: RegionList, entries: bool, terminal: Terminal) -> list[str]:
     total = f"{human_size(regions.total_size)} ({regions.total_size:,} bytes)"
     room = "" if regions.max is None else f" (room for {regions.max:,})"
     if regions.dummy:
-        return [f"{regions.name}: empty{room} (one dummy region of size 0)"]
+        return [terminal.paint(f"{regions.name}: empty{room} (one dummy region of size 0)", HEADING)]
     if regions.name in snapshot.refused:
-        return [f"{regions.name}: not shown: {snapshot.refused[regions.name]}"]
-    lines = [f"{regions.name}: {plural(regions.cnt, 'region')}{room}, {total}"]
+        return [terminal.paint(f"{regions.name}: not shown: {snapshot.refused[regions.name]}", NOTE)]
+    lines = [terminal.paint(f"{regions.name}: {plural(regions.cnt, 'region')}{room}, {total}", HEADING)]
     if not len(regions):
         return lines
     bits = snapshot.bits
@@ -43,24 +43,27 @@ def _region_lines(snapshot: Snapshot, regions: RegionList, entries: bool) -> lis
         rows.append(row)
     headers = ["#", "base", "end", "size", "bytes", "flags"] + (["node"] if len(regions.nid) else [])
     headers += ["entry", "entry address"] if entries and regions.max is None else []
-    return lines + _table(rows, headers, right=("#", "size", "bytes"))
+    return lines + _table(
+        rows, headers, ("#", "size", "bytes"), terminal, cut=("flags",), spare=("bytes", "entry address")
+    )
 
 
-def _free_lines(snapshot: Snapshot, listed: bool) -> list[str]:
-    lines = [f"free: {plural(snapshot.nr_free, 'entry')} on the freelist, of {snapshot.nr_entries:,} in all"]
+def _free_lines(snapshot: Snapshot, listed: bool, terminal: Terminal) -> list[str]:
+    title = f"free: {plural(snapshot.nr_free, 'entry')} on the freelist, of {snapshot.nr_entries:,} in all"
+    lines = [terminal.paint(title, HEADING)]
     if not listed or not len(snapshot.free):
         return lines
     rows = []
     for at, index in enumerate(snapshot.free):
         where = snapshot.entry(index)
         rows.append([at, f"{where.block}:{where.slot}", f"{snapshot.entry_va(index):#x}"])
-    return lines + _table(rows, ["#", "entry", "entry address"], right=("#",))
+    return lines + _table(rows, ["#", "entry", "entry address"], ("#",), terminal)
 
 
-def _block_lines(snapshot: Snapshot) -> list[str]:
+def _block_lines(snapshot: Snapshot, terminal: Terminal) -> list[str]:
     size = human_size(snapshot.block_size)
     growth = f"grows by {size}" if snapshot.may_grow else f"may not grow yet (block size {size})"
-    lines = [f"blocks: {plural(snapshot.nr_blocks, 'block')} of entries, {growth}"]
+    lines = [terminal.paint(f"blocks: {plural(snapshot.nr_blocks, 'block')} of entries, {growth}", HEADING)]
     rows = []
     for number, block in enumerate(snapshot.blocks):
         kind = "static array" if block.static else "klimit page" if number == 0 else "grown"
@@ -68,7 +71,9 @@ def _block_lines(snapshot: Snapshot) -> list[str]:
         rows.append([number, kind, base, human_size(block.size) if block.size else "-", block.nr,
                      f"{block.entries_va:#x}"])  # fmt: skip
     headers = ["#", "storage", "base", "size", "entries", "first entry address"]
-    return lines + _table(rows, headers, right=("#", "size", "entries"))
+    return lines + _table(
+        rows, headers, ("#", "size", "entries"), terminal, cut=("storage",), spare=("first entry address",)
+    )
 
 
 def _storage(snapshot: Snapshot, array: RegionArray) -> str:
@@ -77,17 +82,18 @@ def _storage(snapshot: Snapshot, array: RegionArray) -> str:
     return "doubled, freed" if array.name in snapshot.refused else "doubled"
 
 
-def _array_lines(snapshot: Snapshot) -> list[str]:
+def _array_lines(snapshot: Snapshot, terminal: Terminal) -> list[str]:
     rows = [
         [array.name, _storage(snapshot, array), "-" if array.base is None else hex(array.base),
          human_size(array.size), array.max, f"{array.va:#x}"]
         for array in snapshot.arrays
     ]  # fmt: skip
     headers = ["list", "storage", "base", "size", "room", "address"]
-    return ["arrays:", *_table(rows, headers, right=("size", "room"))]
+    title = terminal.paint("arrays:", HEADING)
+    return [title, *_table(rows, headers, ("size", "room"), terminal, cut=("storage",), spare=("address",))]
 
 
-def _firmware_lines(snapshot: Snapshot) -> list[str]:
+def _firmware_lines(snapshot: Snapshot, terminal: Terminal) -> list[str]:
     if snapshot.firmware is None:
         # Linux always keeps one, but not from the first instruction on, nor to the end of the boot.
         early = snapshot.layout == "memblock"
@@ -103,8 +109,9 @@ def _firmware_lines(snapshot: Snapshot) -> list[str]:
         ]
         for at, (base, size, kind) in enumerate(zip(firmware.base, firmware.size, firmware.type, strict=True))
     ]
-    lines = [f"firmware: {plural(len(rows), 'range')}"]
-    return lines + (_table(rows, ["#", "base", "end", "size", "type"], right=("#", "size")) if rows else [])
+    headers = ["#", "base", "end", "size", "type"]
+    lines = [terminal.paint(f"firmware: {plural(len(rows), 'range')}", HEADING)]
+    return lines + (_table(rows, headers, ("#", "size"), terminal, cut=("type",)) if rows else [])
 
 
 def _where(snapshot: Snapshot) -> str:
@@ -118,9 +125,10 @@ def _where(snapshot: Snapshot) -> str:
     return f"{kind} of {snapshot.arch} at {symbol}: {state}, {direction}, limit {limit}"
 
 
-def torn_line(snapshot: Snapshot) -> str:
+def torn_line(snapshot: Snapshot, terminal: Terminal = PLAIN) -> str:
     """Return the warning that belongs over everything a torn snapshot shows."""
-    return f"torn: the stop is inside {safe(snapshot.torn or '')}: the lists may be between two states"
+    text = f"torn: the stop is inside {safe(snapshot.torn or '')}: the lists may be between two states"
+    return terminal.paint(text, NOTE)
 
 
 def dump_text(
@@ -135,38 +143,41 @@ def dump_text(
 
     `part` is one of `PARTS`, `entries` adds where each is stored, `image` is where the kernel's image lies.
     """
-    lines = [_where(snapshot)]
+    lines = [terminal.paint(_where(snapshot), HEADING)]
     if snapshot.torn:
-        lines.append(torn_line(snapshot))
+        lines.append(torn_line(snapshot, terminal))
     if part in DRAWN:
         lines += ["", *bar_lines(snapshot, image, terminal)]
     sections = []
     if part in ("memory", "all"):
-        sections.append(_region_lines(snapshot, snapshot.memory, entries))
+        sections.append(_region_lines(snapshot, snapshot.memory, entries, terminal))
     if part in ("reserved", "all"):
-        sections.append(_region_lines(snapshot, snapshot.reserved, entries))
+        sections.append(_region_lines(snapshot, snapshot.reserved, entries, terminal))
     if part == "all" and snapshot.physmem is not None:
-        sections.append(_region_lines(snapshot, snapshot.physmem, entries))
+        sections.append(_region_lines(snapshot, snapshot.physmem, entries, terminal))
     if snapshot.layout == "memblock":
         if part == "free":
             raise LmbError("memblock has no freelist: its regions lie in arrays (lmb-dump blocks)")
         if part in ("blocks", "all"):
-            sections.append(_array_lines(snapshot))
+            sections.append(_array_lines(snapshot, terminal))
     else:
         if part in ("free", "all"):
-            sections.append(_free_lines(snapshot, listed=part == "free"))
+            sections.append(_free_lines(snapshot, part == "free", terminal))
         if part in ("blocks", "all"):
-            sections.append(_block_lines(snapshot))
+            sections.append(_block_lines(snapshot, terminal))
     if part == "firmware":
-        sections.append(_firmware_lines(snapshot))
+        sections.append(_firmware_lines(snapshot, terminal))
     for section in sections:
         lines += ["", *section]
     return "\n".join(lines)
 
 
-def finding_lines(findings: Sequence[Finding]) -> list[str]:
+def finding_lines(findings: Sequence[Finding], terminal: Terminal = PLAIN) -> list[str]:
     """Return one line for each finding and note, in their order."""
-    return [f"{f.severity}: {f.code}: {safe(f.message, 1000)}" for f in findings]
+    return [
+        terminal.paint(f"{f.severity}: {f.code}:", BAD if f.severity == FINDING else NOTE) + f" {safe(f.message, 1000)}"
+        for f in findings
+    ]
 
 
 def summary(findings: Sequence[Finding]) -> str:
@@ -176,11 +187,13 @@ def summary(findings: Sequence[Finding]) -> str:
     return plural(faults, "finding") + (f", {plural(notes, 'note')}" if notes else "")
 
 
-def check_text(snapshot: Snapshot, findings: Sequence[Finding], log: LogVerdict | None) -> str:
+def check_text(
+    snapshot: Snapshot, findings: Sequence[Finding], log: LogVerdict | None, terminal: Terminal = PLAIN
+) -> str:
     """Return what `lmb-check` prints: findings, then one line that says what was verified."""
-    lines = [torn_line(snapshot)] if snapshot.torn else []
-    lines += finding_lines(findings)
-    lines += [f"not verified: {name}: {why}" for name, why in snapshot.refused.items()]
+    lines = [torn_line(snapshot, terminal)] if snapshot.torn else []
+    lines += finding_lines(findings, terminal)
+    lines += [terminal.paint(f"not verified: {name}: {why}", NOTE) for name, why in snapshot.refused.items()]
     array_backed = snapshot.layout == "memblock"
     seen = plural(sum(len(regions) for regions in snapshot.lists if not regions.dummy), "region")
     if array_backed:
@@ -197,12 +210,13 @@ def check_text(snapshot: Snapshot, findings: Sequence[Finding], log: LogVerdict 
         replayed = f"{plural(log.replayed, 'operation')} replayed on the model"
     faults = any(f.severity == FINDING for f in findings)
     if snapshot.torn or snapshot.refused:
-        verdict = f"NOT verified, {summary(findings)} seen"
+        role, verdict = BAD if faults else NOTE, f"NOT verified, {summary(findings)} seen"
     elif faults:
-        verdict = f"{summary(findings)} in"
+        role, verdict = BAD, f"{summary(findings)} in"
     else:
+        role = CLEAN if log is None or not log.not_verified else NOTE
         verdict = "clean" + (f" ({summary(findings)[len('0 findings, ') :]})" if findings else "") + ", verified"
-    lines.append(f"lmb-check: {verdict}: {seen}; {replayed}")
+    lines.append(f"{terminal.paint(f'lmb-check: {verdict}:', role)} {seen}; {replayed}")
     return "\n".join(lines)
 
 

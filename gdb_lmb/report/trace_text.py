@@ -12,6 +12,7 @@ from gdb_lmb.errors import UsageError
 from gdb_lmb.region import Range
 from gdb_lmb.report.divergence import place, symbols_json
 from gdb_lmb.report.table import table
+from gdb_lmb.report.terminal import PLAIN, Terminal
 from gdb_lmb.report.trace_file import record_json
 from gdb_lmb.trace import Record, Symbol
 from gdb_lmb.trace.lockstep import result_text
@@ -63,7 +64,9 @@ def parse_caller(text: str) -> re.Pattern[str]:
         raise UsageError(f"{text[:80]!r} is no regular expression: {error}") from None
 
 
-def trace_table(records: Sequence[Record], symbols: Mapping[int, Symbol], layout: str) -> str:
+def trace_table(
+    records: Sequence[Record], symbols: Mapping[int, Symbol], layout: str, terminal: Terminal = PLAIN
+) -> str:
     """Return one row for each record: number, call, result, the first caller outside the allocator, the phase."""
     if not records:
         return "no operation"
@@ -72,7 +75,8 @@ def trace_table(records: Sequence[Record], symbols: Mapping[int, Symbol], layout
          record.phase or "-"]
         for record in records
     ]  # fmt: skip
-    return "\n".join(table(rows, ["#", "operation", "result", "caller", "in the boot"], right=("#", "result")))
+    headers = ["#", "operation", "result", "caller", "in the boot"]
+    return "\n".join(table(rows, headers, ("#", "result"), terminal, cut=("operation", "caller", "in the boot")))
 
 
 def _owner(record: Record, symbols: Mapping[int, Symbol], layout: str) -> str:

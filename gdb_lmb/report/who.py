@@ -10,6 +10,7 @@ from typing import Any
 from gdb_lmb.region import FIRMWARE_TYPES, RegionList, Snapshot
 from gdb_lmb.report.jsonio import Json, stop_json
 from gdb_lmb.report.table import table
+from gdb_lmb.report.terminal import HEADING, PLAIN, Terminal
 from gdb_lmb.report.text import torn_line
 from gdb_lmb.report.words import address, flag_names, human_size, safe
 from gdb_lmb.trace.history import History
@@ -108,13 +109,13 @@ def _stretch_text(stretch: Stretch | None) -> str:
     return "the end of the address space" if stretch is None else f"{stretch.state} {_range(stretch.base, stretch.end)}"
 
 
-def who_text(answer: Answer, known: Known) -> str:
+def who_text(answer: Answer, known: Known, terminal: Terminal = PLAIN) -> str:
     """Return what `lmb-who` prints."""
     snapshot, history = known.snapshot, known.history
-    lines = [torn_line(snapshot)] if snapshot.torn else []
+    lines = [torn_line(snapshot, terminal)] if snapshot.torn else []
     for part in answer.parts:
         where = hex(part.base) if answer.end - answer.base == 1 else _range(part.base, part.end)
-        lines.append(f"{where}: {part.stretch.state}")
+        lines.append(terminal.paint(f"{where}: {part.stretch.state}", HEADING))
         lines += _part_lines(part, known)
     if answer.more:
         lines.append("... and more, not shown")
@@ -132,7 +133,7 @@ def history_text(history: History | None) -> str:
     return history.source + (f"; {safe(history.note)}" if history.note else "")
 
 
-def owners_lines(snapshot: Snapshot, history: History | None) -> list[str]:
+def owners_lines(snapshot: Snapshot, history: History | None, terminal: Terminal = PLAIN) -> list[str]:
     """Return the table of who reserved each region, piece by piece, for `lmb-dump --owners`."""
     if history is None:
         return [f"owners: {history_text(None)}"]
@@ -144,7 +145,8 @@ def owners_lines(snapshot: Snapshot, history: History | None) -> list[str]:
                          "-" if piece.record is None else piece.record.seq, owner_text(piece, history)])  # fmt: skip
     title = f"owners of what is reserved, by {history_text(history)}:"
     headers = ["#", "base", "end", "size", "operation", "owner"]
-    return [title, *(table(rows, headers, right=("#", "size", "operation")) if rows else [])]
+    lines = [terminal.paint(title, HEADING)]
+    return lines + (table(rows, headers, ("#", "size", "operation"), terminal, cut=("owner",)) if rows else [])
 
 
 # -- JSON -------------------------------------------------------------------------------------------
