@@ -12,6 +12,7 @@ from gdb_lmb.model.memblock import LINUX_6_1, LINUX_6_12, LINUX_7_3, Generation,
 from gdb_lmb.model.memblock_predict import predict_memblock, require_sound
 from gdb_lmb.model.predict import Prediction
 from gdb_lmb.report.prediction import prediction_json, prediction_text
+from gdb_lmb.trace import Operation
 
 K, M = 1 << 10, 1 << 20
 NO_NODE = 1024  # MAX_NUMNODES
@@ -51,6 +52,25 @@ def test_from_7_on_allocations_are_marked_and_keep_their_node() -> None:
     # And a plain reservation has no node: -1 there, MAX_NUMNODES in older kernels.
     assert rows(predict_memblock(model(LINUX_7_3), "reserve", base=4 * M, size=K))[0][2] == [(4 * M, K, 0, -1)]
     assert rows(predict_memblock(model(LINUX_6_12), "reserve", base=4 * M, size=K))[0][2] == [(4 * M, K, 0, NO_NODE)]
+
+
+CALLS = [
+    ("alloc", {"size": 64 * K, "nid": 1},
+     "memblock_alloc_range_nid(size=0x10000, align=0x0, min=0x0, max=0x0, nid=1, exact=false)"),
+    ("alloc", {"size": K}, "memblock_alloc_range_nid(size=0x400, align=0x0, min=0x0, max=0x0, nid=-1, exact=false)"),
+    ("reserve", {"base": M, "size": K},
+     "memblock_add_range(list=reserved, base=0x100000, size=0x400, nid=1024, flags=0x0)"),
+    ("add", {"base": M, "size": K, "flags": 4, "nid": 0},
+     "memblock_add_range(list=memory, base=0x100000, size=0x400, nid=0, flags=0x4)"),
+    ("free", {"base": M, "size": K}, "memblock_remove_range(list=reserved, base=0x100000, size=0x400)"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("op", "given", "call"), CALLS, ids=[row[0] for row in CALLS])
+def test_a_call_is_written_as_in_a_trace(op: str, given: dict[str, int], call: str) -> None:
+    found = predict_memblock(model(), op, **given)
+    assert prediction_text(found).startswith(f"{call} ")
+    assert call == f"memblock_{Operation(found.op, **found.arguments)}"  # type: ignore[arg-type]
 
 
 def test_ranges() -> None:

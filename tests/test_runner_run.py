@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
@@ -76,6 +77,23 @@ def test_findings_are_status_1(fixture_kernel: Path, capfd: Capture) -> None:
     out, err = capfd.readouterr()
     assert "count-mismatch" in out
     assert "finding" in err
+
+
+@pytest.mark.kernel
+def test_a_run_counts_each_finding_once(fixture_kernel: Path, capfd: Capture) -> None:
+    damage = "set var lmb.reserved.cnt = lmb.reserved.cnt + 1"
+    # lmb-dump and lmb-check look at the same state and find the same.
+    assert run(fixture_kernel, "--", damage, "lmb-dump", "lmb-check --no-log", "lmb-check --no-log", "lmb-verdict") == 1
+    out, err = capfd.readouterr()
+    assert "lmb-check: 1 finding in" in out and err == "gdb-lmb: 1 finding\n"
+    verdict = json.loads(next(line for line in out.splitlines() if line.startswith("{")))
+    assert [check["findings"] for check in verdict["checks"]] == [1, 1, 1] and verdict["findings"] == 1
+    # What a later state has besides is another one; forgetting begins anew.
+    worse = "set var lmb.memory.cnt = lmb.memory.cnt + 1"
+    assert run(fixture_kernel, "--", damage, "lmb-check --no-log", worse, "lmb-check --no-log") == 1
+    assert capfd.readouterr().err == "gdb-lmb: 2 findings\n"
+    assert run(fixture_kernel, "--", damage, "lmb-check --no-log", "lmb-verdict --reset", worse, "lmb-dump") == 1
+    assert capfd.readouterr().err == "gdb-lmb: 2 findings\n"
 
 
 # --- status 2 ---------------------------------------------------------------------------------------------

@@ -55,6 +55,16 @@ def test_verdict_in_words() -> None:
     assert both.in_words() == "2 findings; not verified: log-wrapped, \\x1b[2J"
 
 
+def test_what_two_commands_found_alike_counts_once() -> None:
+    two = json.loads(verdict_text((3, 0, []), (3, 0, [])))
+    assert parse_verdict(json.dumps(two)).in_words() == "6 findings"
+    for total, words in ((3, "3 findings"), (4, "4 findings"), (6, "6 findings")):
+        assert parse_verdict(json.dumps(two | {"findings": total})).in_words() == words
+    for wrong in (0, 2, 7, True, "3", 3.0):
+        with pytest.raises(InfrastructureError, match="findings in"):
+            parse_verdict(json.dumps(two | {"findings": wrong}))
+
+
 @pytest.mark.parametrize(
     "output",
     [

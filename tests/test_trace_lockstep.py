@@ -82,7 +82,7 @@ MEMBLOCK_DIFFERS: list[tuple[Snapshot, str, int | None]] = [
         None,
     ),
     (replace(STATE, current_limit=0), "current_limit is 0x0, but 0x100000 is expected", None),
-    (replace(STATE, bottom_up=True), "bottom_up is True, but False is expected", None),
+    (replace(STATE, bottom_up=True), "bottom_up is true, but false is expected", None),
     (replace(STATE, defects=(Defect("the array of memory cannot be read", (7,)),)),
      "the array of memory cannot be read", 7),
     (replace(STATE, layout="lmb-list"), "the allocator is lmb-list, but memblock is expected", None),
@@ -135,7 +135,7 @@ def test_what_differs_as_a_table() -> None:
         ValueRow("reserved.cnt", "1", "2"),
         ValueRow("reserved.total_size", "0x1000", "0x808"),
         ValueRow("current_limit", "0x100000", "0x100000000"),
-        ValueRow("bottom_up", "False", "True"),
+        ValueRow("bottom_up", "false", "true"),
     )
     assert table.omitted == 0
 
@@ -293,7 +293,7 @@ def test_a_change_outside_of_any_operation() -> None:
     divergence = lockstep.before(OPERATIONS[1], changed)
     assert divergence is not None and divergence.kind == "outside" and divergence.record == kernel.records[0]
     assert divergence.message == (
-        "before reserve(base=0x4000, size=0x1000, flags=0x0) begins, bottom_up is True, but False is expected"
+        "before reserve(base=0x4000, size=0x1000, flags=0x0) begins, bottom_up is true, but false is expected"
     )
     assert divergence.exact
 
@@ -332,7 +332,7 @@ def test_between_two_looks_an_operation_may_be_to_blame() -> None:
     lockstep.after(kernel.records[0])
     divergence = lockstep.before(OPERATIONS[1], kernel.states[1])
     assert divergence is not None and divergence.kind == "state" and divergence.record == kernel.records[0]
-    assert divergence.message == "bottom_up is True, but False is expected"
+    assert divergence.message == "bottom_up is true, but false is expected"
 
 
 def test_a_list_that_was_given_up_agrees_with_nothing() -> None:

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
@@ -35,15 +36,20 @@ class KeptTrace(Protocol):
 
 
 class Session:
-    """The checks made since gdb started, or since the last reset, and the trace that is kept (None: none)."""
+    """The checks made since gdb started, or since the last reset, and the trace that is kept (None: none).
+
+    The same finding of two commands, as of lmb-dump and then of lmb-check, counts once.
+    """
 
     def __init__(self) -> None:
         self.checks: list[dict[str, Any]] = []
+        self._found: Counter[Finding] = Counter()
         self.trace: KeptTrace | None = None
 
     def record(self, command: str, findings: Sequence[Finding], not_verified: Sequence[str]) -> None:
         """Note the outcome of one command."""
         faults = sum(finding.severity == FINDING for finding in findings)
+        self._found |= Counter(finding for finding in findings if finding.severity == FINDING)
         self.checks.append(
             {
                 "command": command,
@@ -58,7 +64,12 @@ class Session:
 
     def verdict(self) -> dict[str, Any]:
         """Return the verdict as JSON values of schema `gdb-lmb/verdict/1`."""
-        return {"schema": VERDICT_SCHEMA, "checks": self.checks}
+        return {"schema": VERDICT_SCHEMA, "checks": self.checks, "findings": self._found.total()}
+
+    def forget(self) -> None:
+        """Begin anew with no check; a trace stays."""
+        self.checks.clear()
+        self._found.clear()
 
 
 SESSION = Session()

@@ -18,7 +18,8 @@ class LmbVerdict(LmbCommand):
       --reset  forget what was found, after printing it
 
     Schema gdb-lmb/verdict/1: "checks" has one element for each lmb-dump and
-    lmb-check, with the numbers of findings and notes, and "not_verified".
+    lmb-check, with the numbers of findings and notes, and "not_verified";
+    "findings" counts what they found together, each finding once.
 
     Example: lmb-verdict
     """
@@ -33,7 +34,7 @@ class LmbVerdict(LmbCommand):
         """Write the verdict."""
         write(dumps(SESSION.verdict()))
         if options.reset:
-            SESSION.checks.clear()
+            SESSION.forget()
 
 
 def register() -> None:

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import errno
 from collections.abc import Sequence
 
 from gdb_lmb.model.predict import Change, Prediction, Row
@@ -11,6 +10,7 @@ from gdb_lmb.region import Snapshot
 from gdb_lmb.report.jsonio import Json, stop_json
 from gdb_lmb.report.terminal import HEADING, PLAIN, Terminal
 from gdb_lmb.report.words import flag_names, human_size, plural, safe
+from gdb_lmb.trace.written import errno_name, written
 
 WHATIF_SCHEMA = "gdb-lmb/whatif/1"
 
@@ -22,17 +22,15 @@ def function_of(prediction: Prediction) -> str:
     return f"{_PREFIXES[prediction.before.layout]}_{prediction.op}"
 
 
-def errno_name(result: int | None) -> str | None:
-    """Return "ENOMEM" for -12; None for what is no negative errno."""
-    return errno.errorcode.get(-result, str(-result)) if result is not None and result < 0 else None
-
-
 def _allocates(prediction: Prediction) -> bool:
     return prediction.op.startswith("alloc")
 
 
-def _argument(value: int | str | bool) -> str:
-    return value if isinstance(value, str) else hex(value) if value >= 0 else str(int(value))
+def _argument_json(value: int | str | bool) -> str | bool:
+    """Return an argument as the schema has it: numbers are "0x..." strings, "-1" is no node."""
+    if isinstance(value, str | bool):
+        return value
+    return hex(value) if value >= 0 else str(value)
 
 
 def _node(row: Row, snapshot: Snapshot) -> str:
@@ -73,7 +71,7 @@ def outcome(prediction: Prediction) -> str:
 def prediction_text(prediction: Prediction, terminal: Terminal = PLAIN) -> str:
     """Return what `lmb-whatif` prints: the outcome, then what would change."""
     before, after = prediction.before, prediction.after
-    given = ", ".join(f"{name}={_argument(value)}" for name, value in prediction.arguments.items())
+    given = ", ".join(f"{name}={written(name, value)}" for name, value in prediction.arguments.items())
     lines = [terminal.paint(f"{function_of(prediction)}({given}) {outcome(prediction)}", HEADING)]
     lines += [_change_line(change, after) for change in prediction.changes]
     if not prediction.changes:
@@ -125,10 +123,7 @@ def prediction_json(prediction: Prediction, asked: Snapshot) -> Json:
         "arch": asked.arch,
         "stop": stop_json(asked),
         "function": function_of(prediction),
-        "arguments": {
-            name: value if isinstance(value, str | bool) else _argument(value)
-            for name, value in prediction.arguments.items()
-        },
+        "arguments": {name: _argument_json(value) for name, value in prediction.arguments.items()},
         "result": result,
         "errno": errno_name(prediction.result),
         "reason": safe(prediction.reason, 1000) or None,

@@ -15,8 +15,8 @@ from gdb_lmb.report.table import table
 from gdb_lmb.report.terminal import PLAIN, Terminal
 from gdb_lmb.report.trace_file import record_json
 from gdb_lmb.trace import Record, Symbol
-from gdb_lmb.trace.lockstep import result_text
 from gdb_lmb.trace.owners import function_of, owner_pc
+from gdb_lmb.trace.written import result_text
 
 SHOW_SCHEMA = "gdb-lmb/trace-show/1"
 

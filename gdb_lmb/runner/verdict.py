@@ -38,14 +38,15 @@ class Check(NamedTuple):
 
 
 class Verdict(NamedTuple):
-    """What all lmb commands of a run found together."""
+    """What all lmb commands of a run found together; `total` counts what two of them found once, if that is known."""
 
     checks: tuple[Check, ...]
+    total: int | None = None
 
     @property
     def findings(self) -> int:
         """Count the findings."""
-        return sum(check.findings for check in self.checks)
+        return sum(check.findings for check in self.checks) if self.total is None else self.total
 
     @property
     def not_verified(self) -> tuple[str, ...]:
@@ -87,7 +88,12 @@ def parse_verdict(output: str) -> Verdict:
         raise InfrastructureError(f"the verdict from gdb is damaged: {error}") from error
     if not isinstance(data, dict) or data.get("schema") != SCHEMA or not isinstance(data.get("checks"), list):
         raise InfrastructureError(f"the verdict from gdb is not {SCHEMA}: {printable(lines[0], 200)}")
-    return Verdict(tuple(_check(entry) for entry in data["checks"]))
+    checks = tuple(_check(entry) for entry in data["checks"])
+    counts = [check.findings for check in checks]
+    total = data.get("findings")
+    if total is not None and (type(total) is not int or not max(counts, default=0) <= total <= sum(counts)):
+        raise InfrastructureError(f"the verdict from gdb counts {printable(repr(total), 40)} findings in {counts}")
+    return Verdict(checks, total)
 
 
 def _check(entry: object) -> Check:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from gdb_lmb.region import RegionArray, RegionList, Snapshot
+from gdb_lmb.trace.written import truth
 
 
 @dataclass(frozen=True)
@@ -194,6 +195,8 @@ def _compare_values(expected: Snapshot, found: Snapshot, names: tuple[str, ...])
 
 def shown(name: str, value: object) -> str:
     """Return a counter or switch as it is written: addresses and sizes in hex, counts and truths plainly."""
+    if isinstance(value, bool):
+        return truth(value)
     in_hex = name in ("current_limit", "block_size") or name.endswith("total_size")
     return hex(value) if in_hex and isinstance(value, int) else str(value)
 

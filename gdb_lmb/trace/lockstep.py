@@ -19,6 +19,7 @@ from gdb_lmb.trace.compare import compare
 from gdb_lmb.trace.diff import StateDiff, diff
 from gdb_lmb.trace.operation import Model, Operation, apply
 from gdb_lmb.trace.record import Record
+from gdb_lmb.trace.written import result_text
 
 RESULT, STATE, OUTSIDE, PANIC = "result", "state", "outside", "panic"
 """What differed: the value returned, the state afterwards, the state with no operation to blame, or the kernel
@@ -181,8 +182,3 @@ class Lockstep:
         if self.divergence is None:
             self.divergence = divergence
         return divergence
-
-
-def result_text(value: int | None) -> str:
-    """Write a result: errors and counts plainly, addresses in hex, None as "nothing"."""
-    return "nothing" if value is None else str(value) if value < 4096 else hex(value)

@@ -17,6 +17,7 @@ from gdb_lmb.trace.compare import Difference, compare
 from gdb_lmb.trace.models import lmb_config
 from gdb_lmb.trace.operation import INIT, OPERATIONS, Operation, apply
 from gdb_lmb.trace.record import Record
+from gdb_lmb.trace.written import result_text
 
 _NO_SYMBOL: Callable[[int], str] = hex
 
@@ -159,7 +160,9 @@ def _replay(snapshot: Snapshot, log: OperationLog, model: LmbModel, symbol: Call
         got = log.error[number] or log.result[number]
         try:
             expected = apply(model, operation)
-            why = f"returned {_result(got)}, but the model returns {_result(expected)}" if got != expected else ""
+            why = (
+                f"returned {result_text(got)}, but the model returns {result_text(expected)}" if got != expected else ""
+            )
         except _NotGainedError as error:
             why = str(error)
         if why:
@@ -176,10 +179,6 @@ def _replay(snapshot: Snapshot, log: OperationLog, model: LmbModel, symbol: Call
         message += f"; the last operation there was {last.number}, {last.operation}, called from {symbol(last.caller)}"
     addresses = () if difference.address is None else (difference.address,)
     return LogVerdict(len(touched), divergence=_diverged(message, *addresses))
-
-
-def _result(value: int | None) -> str:
-    return "nothing" if value is None else str(value) if value < 4096 else hex(value)
 
 
 _CHANGES = {"memory": ("add", "remove"), "reserved": ("reserve", "free", "alloc")}

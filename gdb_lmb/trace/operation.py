@@ -16,6 +16,7 @@ from typing import Any, Protocol
 from gdb_lmb.errors import InputError
 from gdb_lmb.model.lmb import LmbModel
 from gdb_lmb.region import Snapshot
+from gdb_lmb.trace.written import written
 
 MAX_LINE_BYTES = 1 << 16
 
@@ -55,14 +56,8 @@ class Operation:
 
     def __str__(self) -> str:
         """Write the call as C would, with the arguments that this operation takes."""
-        values = ", ".join(f"{name}={_written(getattr(self, name), name)}" for name in ARGUMENTS[self.op])
+        values = ", ".join(f"{name}={written(name, getattr(self, name))}" for name in ARGUMENTS[self.op])
         return f"{self.op}({values})"
-
-
-def _written(value: int | bool | str, name: str) -> str:
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    return str(value) if isinstance(value, str) or name == "nid" else hex(value)
 
 
 # -- tables -----------------------------------------------------------------------------------------
