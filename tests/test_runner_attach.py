@@ -19,10 +19,15 @@ import pytest
 from gdb_lmb.cli import main
 from gdb_lmb.runner import rsp
 from gdb_lmb.runner.elf import read_elf
+from gdb_lmb.runner.probe import probe
 from gdb_lmb.runner.process import RunFolder
 from gdb_lmb.runner.qemu import Qemu, QemuOptions
 from tests.test_runner_helpers import Qmp, Tool, build_guest
 
+# How long a guest that should run may take to show it, and one that should not is watched.
+_RUNS_S = 10.0
+_STANDS_S = 0.1
+NOTHING_CHECKED = "gdb-lmb: no command that checks ran: nothing was verified"
 STATES = ("running", "prelaunch", "paused", "debug")
 
 
@@ -54,9 +59,16 @@ class Machine:
 
     def runs(self) -> bool:
         """Tell whether the guest really makes progress: its counter moves."""
-        first = self.qmp.execute("human-monitor-command", **{"command-line": "xp /1wx 0x101000"})
-        time.sleep(0.1)
-        return bool(first != self.qmp.execute("human-monitor-command", **{"command-line": "xp /1wx 0x101000"}))
+        first = self._counter()
+        deadline = time.monotonic() + (_RUNS_S if self.qmp.status() == "running" else _STANDS_S)
+        while time.monotonic() < deadline:
+            if self._counter() != first:
+                return True
+            time.sleep(0.01)
+        return False
+
+    def _counter(self) -> str:
+        return str(self.qmp.execute("human-monitor-command", **{"command-line": "xp /1wx 0x101000"}))
 
 
 @pytest.fixture(scope="module")
@@ -149,17 +161,123 @@ def test_killed_in_the_middle(machine: Machine, state: str, number: signal.Signa
     assert machine.runs() == (state == "running")
 
 
-@pytest.mark.parametrize("host", ["127.0.0.1", "[::1]"])
-def test_tcp(guest: Path, host: str, capfd: pytest.CaptureFixture[str]) -> None:
+def free_port(host: str) -> int:
     with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as free:
-        free.bind((host.strip("[]"), 0))
-        port = free.getsockname()[1]
-    chardev = f"socket,id=tcp,host={host.strip('[]')},port={port},server=on,wait=off"
-    with booted(guest, "-chardev", chardev, "-gdb", "chardev:tcp") as machine:
+        free.bind((host, 0))
+        return int(free.getsockname()[1])
+
+
+@contextlib.contextmanager
+def booted_on_tcp(kernel: Path, host: str) -> Iterator[tuple[Machine, int]]:
+    """Boot with a stub on TCP, and let it run."""
+    port = free_port(host)
+    chardev = f"socket,id=tcp,host={host},port={port},server=on,wait=off"
+    with booted(kernel, "-chardev", chardev, "-gdb", "chardev:tcp") as machine:
         machine.qmp.execute("cont")
-        assert main(["attach", f"tcp:{host}:{port}", str(guest), "--", "print 6 * 7"]) == 0
-        assert capfd.readouterr().out == "$1 = 42\n"
+        yield machine, port
+
+
+@pytest.mark.parametrize(
+    ("host", "stub"),
+    [
+        ("127.0.0.1", "tcp:127.0.0.1:PORT"),
+        ("::1", "tcp:[::1]:PORT"),
+        ("127.0.0.1", ":PORT"),
+        ("0.0.0.0", "tcp::PORT,server=on,wait=off"),
+        ("::1", "localhost:PORT"),
+        ("::", "tcp4:localhost:PORT"),
+        ("127.0.0.1", "tcp:[::ffff:127.0.0.1]:PORT"),
+    ],
+)
+def test_tcp(guest: Path, host: str, stub: str, capfd: pytest.CaptureFixture[str]) -> None:
+    with booted_on_tcp(guest, host) as (machine, port):
+        for state, command in (("running", "cont"), ("paused", "stop")):
+            machine.qmp.execute(command)
+            assert main(["attach", stub.replace("PORT", str(port)), str(guest), "--", "print 6 * 7"]) == 0
+            out, err = capfd.readouterr()
+            assert (out, err.splitlines()) == ("$1 = 42\n", [NOTHING_CHECKED])
+            assert machine.qmp.settled(state) == state
+
+
+@pytest.mark.parametrize(
+    ("host", "first", "stub"),
+    [
+        ("127.0.0.1", "127.0.0.1", "localhost:PORT"),
+        ("0.0.0.0", "127.0.0.2", "tcp:127.0.0.1:PORT"),
+        ("::1", "::1", "[::1]:PORT"),
+        ("::", "127.0.0.1", "tcp4::PORT"),
+        ("::", "::1", ":PORT"),
+    ],
+)
+def test_a_refused_visit_over_tcp_stops_nothing_later(
+    guest: Path, host: str, first: str, stub: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """A connection that waits in QEMU's queue is taken when the first debugger leaves, even when it was closed."""
+    with booted_on_tcp(guest, host) as (machine, port):
+        with rsp.Endpoint(None, first, port).connect(10) as link:
+            assert rsp.monitor(link, "info status", time.monotonic() + 10, []) == "VM status: paused"
+            assert main(["attach", stub.replace("PORT", str(port)), str(guest), "--timeout", "5"]) == 4
+            said = capfd.readouterr().err
+            assert "another debugger is connected" in said and said.count("\n") == 1
+            rsp.detach(link)
+            assert machine.qmp.settled("running") == "running"
+        for _ in range(5):
+            assert machine.runs()
+        where = f"tcp:{'[' + first + ']' if ':' in first else first}:{port}"
+        words = ["-ex", f"target remote {where}", "-ex", "print 6 * 7", "-ex", "detach"]
+        new = subprocess.run(
+            ["gdb", "-nx", "-q", "-batch", *words, guest], check=True, capture_output=True, text=True, timeout=60
+        )
+        assert "$1 = 42" in new.stdout and "Ignoring packet" not in new.stderr + new.stdout
         assert machine.qmp.settled("running") == "running"
+
+
+def test_another_listener_of_the_port_is_told_apart(guest: Path) -> None:
+    """Who is connected to one address of a port says nothing of another's."""
+    port = free_port("127.0.0.1")
+    with socket.create_server(("127.0.0.2", port)) as other, socket.create_connection(("127.0.0.2", port)):
+        link, _ = other.accept()
+        chardev = f"socket,id=tcp,host=127.0.0.1,port={port},server=on,wait=off"
+        with link, booted(guest, "-chardev", chardev, "-gdb", "chardev:tcp"):
+            assert main(["attach", f"tcp:127.0.0.1:{port}", str(guest), "--", "print 1"]) == 0
+
+
+def test_a_stub_with_a_relative_name(guest: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    words = ["-nodefaults", "-display", "none", "-gdb", "unix:stub,server=on,wait=off", "-kernel", guest]
+    qemu = subprocess.Popen(["qemu-system-x86_64", *words], cwd=tmp_path)
+    try:
+        stub = rsp.Endpoint(str(tmp_path / "stub"))
+        deadline = time.monotonic() + 20
+        while not (tmp_path / "stub").exists() and time.monotonic() < deadline:
+            time.sleep(0.02)
+        assert main(["attach", str(stub.path), str(guest), "--", "print 1"]) == 0
+        with stub.connect(10) as link:
+            assert rsp.monitor(link, "info status", time.monotonic() + 10, []) == "VM status: paused"
+            assert main(["attach", str(stub.path), str(guest), "--", "print 1"]) == 4
+        refused = f"gdb-lmb: another debugger is connected to {stub}"
+        assert capfd.readouterr().err.splitlines() == [NOTHING_CHECKED, refused]
+    finally:
+        qemu.kill()
+        qemu.wait()
+
+
+def test_where_nothing_tells_it_is_left_paused(machine: Machine, capfd: pytest.CaptureFixture[str]) -> None:
+    """Without the process to look at, as with a stub on another machine; QEMU up to 8.0 tells by itself."""
+    machine.bring_to("running")
+    before, _ = probe(machine.qemu.endpoint, 10)
+    old = tuple(machine.qmp.execute("query-version")["qemu"][part] for part in ("major", "minor")) < (8, 1)
+    assert (before.running, before.certain) == ((True, True) if old else (False, False))
+
+
+@pytest.mark.parametrize("options", [(), ("-smp", "3"), ("-icount", "shift=auto"), ("-accel", "tcg,thread=single")])
+def test_an_idle_guest(tmp_path: Path, options: tuple[str, ...], capfd: pytest.CaptureFixture[str]) -> None:
+    """Its processors are halted for good: no program of it shows whether it runs."""
+    with booted(build_guest(tmp_path, "halt"), *options) as machine:
+        for state in ("running", "paused"):
+            machine.bring_to(state)
+            assert attach(machine, "--", "print 1") == 0
+            assert capfd.readouterr().err.splitlines() == [NOTHING_CHECKED]
+            assert machine.qmp.settled(state) == state
 
 
 def test_another_debugger_is_not_disturbed(machine: Machine, capfd: pytest.CaptureFixture[str]) -> None:
@@ -190,7 +308,7 @@ def test_odd_names(guest: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("endpoint", "status", "says"),
     [
-        ("/tmp/x", 2, "unix:PATH or tcp:HOST:PORT"),
+        ("/nonexistent/stub", 4, "No such file"),
         ("tcp:localhost", 2, "unix:PATH or tcp:HOST:PORT"),
         ("tcp:localhost:0", 2, "unix:PATH or tcp:HOST:PORT"),
         ("unix:", 2, "unix:PATH or tcp:HOST:PORT"),
@@ -240,7 +358,7 @@ def test_no_permission(guest: Path, machine: Machine) -> None:
                 os.setuid(65534)
             else:
                 path.chmod(0)
-            rsp.probe(rsp.Endpoint(str(path)), 5)
+            probe(rsp.Endpoint(str(path)), 5)
         except PermissionError:
             status = 0
         finally:

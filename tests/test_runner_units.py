@@ -6,6 +6,7 @@ from __future__ import annotations
 import ast
 import json
 import os
+import socket
 import struct
 import sys
 from pathlib import Path
@@ -14,12 +15,13 @@ import pytest
 
 import gdb_lmb
 from gdb_lmb.errors import InfrastructureError, UsageError
-from gdb_lmb.runner import process, rsp
-from gdb_lmb.runner.attach import parse_endpoint
+from gdb_lmb.runner import process
 from gdb_lmb.runner.elf import read_elf
+from gdb_lmb.runner.endpoints import parse_endpoint
 from gdb_lmb.runner.gdb_process import python_path
 from gdb_lmb.runner.machines import MACHINES, machine_named, machine_of
 from gdb_lmb.runner.mi_records import Lines, unglue
+from gdb_lmb.runner.probe import judge
 from gdb_lmb.runner.text import printable, quote, tail
 from gdb_lmb.runner.verdict import SCHEMA, parse_verdict
 
@@ -181,34 +183,84 @@ def test_a_result_after_an_unfinished_line_of_a_program() -> None:
     assert unglue(glued, 13) == [glued]
 
 
-@pytest.mark.parametrize("text", ["unix:/tmp/s", "tcp:host:1", "tcp:[::1]:65535", "tcp:[fe80::1%eth0]:1"])
-def test_endpoints(text: str) -> None:
-    assert str(parse_endpoint(text)) == text
+@pytest.mark.parametrize(
+    ("text", "stands_for"),
+    [
+        ("unix:/tmp/s", "unix:/tmp/s"),
+        ("/tmp/x.sock", "unix:/tmp/x.sock"),
+        ("/tmp/a:1", "unix:/tmp/a:1"),
+        ("unix:/tmp/s,server=on,wait=off", "unix:/tmp/s"),
+        ("unix:/tmp/s,server,nowait", "unix:/tmp/s"),
+        ("unix:/tmp/a,,b,server=on,wait=off", "unix:/tmp/a,b"),
+        ("unix:/tmp/a,,b", "unix:/tmp/a,,b"),
+        ("tcp:host:1", "tcp:host:1"),
+        ("tcp::1234", "tcp:localhost:1234"),
+        (":1234", "tcp:localhost:1234"),
+        ("localhost:1234", "tcp:localhost:1234"),
+        ("tcp:localhost:1234,server=on,wait=off", "tcp:localhost:1234"),
+        ("tcp::1234,ipv4=on,nodelay=on,server=on,wait=off", "tcp:localhost:1234"),
+        ("192.0.2.7:65535", "tcp:192.0.2.7:65535"),
+        ("tcp:[::1]:65535", "tcp:[::1]:65535"),
+        ("[::1]:1234", "tcp:[::1]:1234"),
+        ("::1:1234", "tcp:[::1]:1234"),
+        ("tcp:[fe80::1%eth0]:1", "tcp:[fe80::1%eth0]:1"),
+        ("tcp4::1234", "tcp4:localhost:1234"),
+        ("tcp6:localhost:1", "tcp6:localhost:1"),
+        ("tcp6:[::1]:1", "tcp6:[::1]:1"),
+    ],
+)
+def test_endpoints(text: str, stands_for: str) -> None:
+    assert str(parse_endpoint(text)) == stands_for
+    assert parse_endpoint(stands_for) == parse_endpoint(text)
 
 
-@pytest.mark.parametrize("text", ["", "unix", "unix:", "tcp::1", "tcp:h:65536", "tcp:h:-1", "tcp:::1:1", "udp:h:1"])
-def test_bad_endpoints(text: str) -> None:
-    with pytest.raises(UsageError):
-        parse_endpoint(text)
+def test_a_relative_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert str(parse_endpoint("unix:s")) == str(parse_endpoint("./s")) == f"unix:{tmp_path}/s"
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind("here:1")
+        # gdb looks at the file before it takes this for a host.
+        assert str(parse_endpoint("here:1")) == f"unix:{tmp_path}/here:1"
 
 
 @pytest.mark.parametrize(
-    ("stops", "status", "version", "running", "certain"),
+    "text",
     [
-        ([True], "VM status: paused", "7.2.0", True, True),
-        ([False], "VM status: paused", "7.2.0", False, True),
-        ([False], "VM status: paused", "8.0.9", False, True),
-        ([False], "VM status: paused", "8.1.0", True, False),
-        ([False], "VM status: paused", "10.0.2", True, False),
-        ([False], "VM status: paused (prelaunch)", "10.0.2", False, True),
-        ([False], "VM status: paused (debug)", "7.2.0", False, True),
-        ([False], "", "", True, False),
+        "", ":", "unix", "unix:", "unix:,server=on", "tcp", "tcp:", "tcp::", "tcp:h", "tcp:h:0", "tcp:h:65536",
+        "tcp:h:-1",
+        "tcp:h:gdb", "h", "1234", "udp:h:1", "telnet:h:1", "a:b:1", "[::1]", "[::1:1", "[h]:1", "tcp6:::", "|cat:1",
+        "stdio", "none", "chardev:gdb", "tcp:h:1,to=5", "tcp:h:1,server=off", "tcp:h:1,telnet=on", "h h:1", "h:1\n",
+        "unix:/tmp/\0",
+    ],
+)  # fmt: skip
+def test_bad_endpoints(text: str) -> None:
+    with pytest.raises(UsageError) as raised:
+        parse_endpoint(text)
+    assert "\n" not in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("stops", "status", "version", "woken", "running", "certain"),
+    [
+        # Up to 8.0 the stop packet alone decides.
+        ([True], "VM status: paused", "7.2.0", None, True, True),
+        ([False], "VM status: paused", "7.2.0", None, False, True),
+        ([False], "VM status: paused", "8.0.9", None, False, True),
+        ([False], "VM status: paused", "8.0.9", True, False, True),
+        ([False], "VM status: paused", "8.1.0", True, True, True),
+        ([False], "VM status: paused", "10.0.2", True, True, True),
+        ([False], "VM status: paused", "10.0.2", False, False, True),
+        ([False], "VM status: paused", "10.0.2", None, False, False),
+        ([False], "VM status: paused (prelaunch)", "10.0.2", None, False, True),
+        ([False], "VM status: paused (debug)", "7.2.0", None, False, True),
+        ([True], "VM status: paused", "10.0.2", None, True, True),
+        ([False], "", "", None, False, False),
     ],
 )
 def test_what_the_machine_did_before(
-    stops: list[bool], status: str, version: str, running: bool, certain: bool
+    stops: list[bool], status: str, version: str, woken: bool | None, running: bool, certain: bool
 ) -> None:
-    before = rsp.judge(stops, status, version)
+    before = judge(stops, status, version, woken)
     assert (before.running, before.certain) == (running, certain)
 
 

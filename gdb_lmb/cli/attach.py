@@ -17,7 +17,8 @@ from gdb_lmb.cli.common import (
     say,
     stdout_terminal,
 )
-from gdb_lmb.runner.attach import AttachedSession, parse_endpoint
+from gdb_lmb.runner.attach import AttachedSession
+from gdb_lmb.runner.endpoints import parse_endpoint
 from gdb_lmb.runner.verdict import ExitStatus
 
 _DESCRIPTION = f"""\

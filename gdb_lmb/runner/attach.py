@@ -7,41 +7,24 @@ The reaper holds the same promise, should this process be killed in the middle.
 from __future__ import annotations
 
 import contextlib
-import re
 from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
 from typing import Literal
 
-from gdb_lmb.errors import InfrastructureError, UsageError
+from gdb_lmb.errors import InfrastructureError
 from gdb_lmb.report.terminal import PLAIN, Terminal
-from gdb_lmb.runner import rsp
+from gdb_lmb.runner import rsp, sockets
 from gdb_lmb.runner.base import DEFAULT_TIMEOUT_S, STEP_S, Session
 from gdb_lmb.runner.elf import read_elf
 from gdb_lmb.runner.machines import find_gdb, machine_of
+from gdb_lmb.runner.probe import probe
 from gdb_lmb.runner.rsp import Endpoint
-from gdb_lmb.runner.text import printable
 
 Leave = Literal["running", "paused"]
 
 _PROBE_S = 10.0
 _ABANDON_S = 2.0
-_SOCKETS = Path("/proc/net/unix")
-_CONNECTED = "03"
-
-
-def parse_endpoint(text: str) -> Endpoint:
-    """Read `unix:PATH`, `tcp:HOST:PORT` or `tcp:[IPV6]:PORT`.
-
-    Raises: UsageError.
-    """
-    kind, _, rest = text.partition(":")
-    if kind == "unix" and rest and "\0" not in rest:
-        return Endpoint(str(Path(rest).absolute()))
-    match = re.fullmatch(r"(?:\[([0-9A-Fa-f:.%a-z]+)\]|([^\s:\[\]]+)):([0-9]{1,5})", rest)
-    if kind == "tcp" and match is not None and 0 < int(match[3]) < 65536:
-        return Endpoint(None, match[1] or match[2], int(match[3]))
-    raise UsageError(f"{printable(text, 100)!r} is no gdbstub: give unix:PATH or tcp:HOST:PORT")
 
 
 class AttachedSession(Session):
@@ -103,13 +86,15 @@ class AttachedSession(Session):
 
     def _find_out(self, leave: Leave | None) -> None:
         """Learn what the machine does, which stops it, and promise to restore that."""
-        if self._taken():
+        listener = sockets.look_at(self._endpoint)
+        if listener.taken:
             raise InfrastructureError(f"another debugger is connected to {self._endpoint}")
         try:
-            before = rsp.probe(self._near, min(self.timeout_s, _PROBE_S))
+            before, self._near = probe(self._near, min(self.timeout_s, _PROBE_S), listener.owners)
         except TimeoutError as error:
+            waiting = "" if listener.taken is False else ", and QEMU will stop the guest once more when that one leaves"
             raise InfrastructureError(
-                f"no answer from {self._endpoint}: not a gdbstub, or another debugger is connected to it"
+                f"no answer from {self._endpoint}: not a gdbstub, or another debugger is connected to it{waiting}"
             ) from error
         except OSError as error:
             raise InfrastructureError(f"cannot connect to {self._endpoint}: {error.strerror or error}") from error
@@ -118,7 +103,9 @@ class AttachedSession(Session):
         self._promised = True
         self._folder.promise(self._near, self.leave_running)
         if not before.certain and leave is None:
-            self._notice("this QEMU does not say whether the guest was running; it is assumed (see --leave)")
+            self._notice(
+                "it cannot be told whether the guest was running: it is left paused (--leave running lets it run on)"
+            )
 
     def _connect(self) -> None:
         """Connect gdb."""
@@ -146,19 +133,3 @@ class AttachedSession(Session):
         except OSError as error:
             state = "running" if self.leave_running else "paused"
             self._notice(f"{self._endpoint} may not be {state} as it was: {error.strerror or error}")
-
-    def _taken(self) -> bool:
-        """Tell whether another client holds the unix socket.
-
-        Our own connection would wait its turn even after we gave up, and stop the machine when it comes.
-        """
-        if self._endpoint.path is None:
-            return False
-        try:
-            lines = _SOCKETS.read_text(errors="replace").splitlines()
-        except OSError:
-            return False
-        # Num RefCount Protocol Flags Type St Inode Path; accepted connections carry the listener's path.
-        fields = [line.split(None, 7) for line in lines]
-        names = (self._endpoint.path, str(Path(self._endpoint.path).resolve()))
-        return any(len(f) == 8 and f[5] == _CONNECTED and f[7] in names for f in fields)

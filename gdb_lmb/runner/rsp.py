@@ -1,9 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The gdbstub's own protocol, as little of it as attaching politely needs.
+"""Minimal client of the gdbstub's protocol: run monitor commands, and leave the machine running or stopped.
 
-QEMU stops the machine whenever a client connects, so a client must find out what it was doing before:
-QEMU up to 8.0 sends an unsolicited stop packet on connecting exactly when it had been running, ahead of any
-answer. Later versions send none; their monitor tells the other kinds of pause apart, not a plain one.
+QEMU stops the machine whenever a client connects; `probe` finds out what it was doing before.
 
 Imports nothing of the project: `reaper` uses it in a bare interpreter. Raises OSError (TimeoutError is one).
 """
@@ -13,66 +11,68 @@ from __future__ import annotations
 import re
 import socket
 import time
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 _PACKET = re.compile(rb"\$([^#]*)#[0-9a-fA-F]{2}")
 # With the process, as QEMU demands it once a client has asked for the multiprocess extensions: that it
 # remembers when the client is gone. The first process is the one attached on connecting.
 _DETACH = b"D;1"
 _REPLY_BYTES = 1 << 20
-# From this version on the stub sends no stop packet that was not asked for.
-_SILENT_SINCE = (8, 1)
 
 
 class Endpoint(NamedTuple):
-    """Where a stub listens: a unix socket's `path`, or `host` and `port`."""
+    """Where a stub listens: a unix socket's `path`, or `host` and `port`; `kind` is tcp, tcp4 or tcp6."""
 
     path: str | None = None
     host: str = ""
     port: int = 0
+    kind: str = "tcp"
 
     def __str__(self) -> str:
         """Write it as the command line has it."""
         if self.path is not None:
             return f"unix:{self.path}"
-        return f"tcp:[{self.host}]:{self.port}" if ":" in self.host else f"tcp:{self.host}:{self.port}"
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"{self.kind}:{host}:{self.port}"
 
     def connect(self, timeout_s: float) -> socket.socket:
         """Connect, waiting at most `timeout_s` seconds for this and for each later step."""
-        if self.path is None:
-            return socket.create_connection((self.host, self.port), timeout_s)
-        link = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        if self.path is not None:
+            return _connect(socket.AF_UNIX, self.path, timeout_s)
+        failed = OSError(f"{self.host} has no address")
+        for family, where in self._resolved():
+            try:
+                return _connect(family, where, timeout_s)
+            except OSError as error:
+                failed = error
+        raise failed
+
+    def addresses(self) -> list[str]:
+        """Return the addresses of `host`, in the order in which they are tried; none where it has none."""
         try:
-            link.settimeout(timeout_s)
-            link.connect(self.path)
+            return [str(where[0]) for _, where in self._resolved()]
         except OSError:
-            link.close()
-            raise
-        return link
+            return []
+
+    def _resolved(self) -> list[tuple[int, tuple[Any, ...]]]:
+        """Return the family and the address of each socket to try. Raises: OSError."""
+        family = {"tcp4": socket.AF_INET, "tcp6": socket.AF_INET6}.get(self.kind, socket.AF_UNSPEC)
+        # No host is this one, for which no table of names is needed.
+        host = None if self.host == "localhost" else self.host
+        rows = socket.getaddrinfo(host, self.port, family, socket.SOCK_STREAM)
+        return [(int(row[0]), row[4]) for row in rows]
 
 
-class Before(NamedTuple):
-    """What the machine did before we connected; `certain` is False where it had to be assumed."""
-
-    running: bool
-    certain: bool
-    status: str
-
-
-def probe(endpoint: Endpoint, timeout_s: float) -> Before:
-    """Connect, learn whether the machine was running, and disconnect, which leaves it stopped."""
-    deadline = time.monotonic() + timeout_s
-    with endpoint.connect(timeout_s) as link:
-        seen: list[bytes] = []
-        told = False
-        try:
-            status = _monitor(link, "info status", deadline, seen)
-            version = _monitor(link, "info version", deadline, seen)
-            told = True
-        finally:
-            if not told and any(packet[:1] == b"T" for packet in seen):
-                link.sendall(_packet(_DETACH))  # interrupted: it was running, so let it run on
-    return judge([packet[:1] == b"T" for packet in seen], status, version)
+def _connect(family: int, where: Any, timeout_s: float) -> socket.socket:
+    """Return a socket that is connected. Raises: OSError."""
+    link = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        link.settimeout(timeout_s)
+        link.connect(where)
+    except OSError:
+        link.close()
+        raise
+    return link
 
 
 def leave(endpoint: Endpoint, running: bool, timeout_s: float) -> None:
@@ -85,16 +85,9 @@ def leave(endpoint: Endpoint, running: bool, timeout_s: float) -> None:
             _ask(link, b"D", deadline)
 
 
-def judge(stops: list[bool], status: str, version: str) -> Before:
-    """Decide from the unsolicited stop packets and what the monitor said."""
-    if any(stops):
-        return Before(True, True, status)
-    if "(" in status:  # paused (prelaunch), (debug), (shutdown), …: not the plain pause of connecting
-        return Before(False, True, status)
-    number = re.match(r"(\d+)\.(\d+)", version)
-    if number and (int(number[1]), int(number[2])) < _SILENT_SINCE:
-        return Before(False, True, status)
-    return Before(True, False, status)
+def detach(link: socket.socket) -> None:
+    """Let the machine run on, without waiting for an answer."""
+    link.sendall(_packet(_DETACH))
 
 
 def _packet(payload: bytes) -> bytes:
@@ -111,7 +104,7 @@ def _ask(link: socket.socket, request: bytes, deadline: float) -> bytes:
                 return packet
 
 
-def _monitor(link: socket.socket, command: str, deadline: float, seen: list[bytes]) -> str:
+def monitor(link: socket.socket, command: str, deadline: float, seen: list[bytes]) -> str:
     """Run a monitor command through the stub; every packet received is added to `seen`."""
     link.sendall(_packet(b"qRcmd," + command.encode().hex().encode()))
     output = b""
