@@ -1,82 +1,92 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What a kernel's ELF header says of its machine, read without any library.
-
-Mirrors `Elf32_Ehdr`, `Elf64_Ehdr` and the section headers of elf(5). The file is untrusted.
-"""
+"""What a kernel's ELF says of its machine, and whether its symbols can be had. The file is untrusted."""
 
 from __future__ import annotations
 
-import os
-import struct
 from pathlib import Path
-from typing import BinaryIO, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
-from gdb_lmb.errors import UsageError
+from gdb_lmb.errors import InputError, UsageError
+from gdb_lmb.layout.elf import Elf, read_headers
+from gdb_lmb.runner.debug_files import DebugFile, debug_file_of, has_contents, has_symbols
 
-_MAGIC = b"\x7fELF"
-_SHT_SYMTAB = 2
-_IDENT_BYTES = 16
+MAGIC = b"\x7fELF"
 
 
 class ElfFile(NamedTuple):
-    """What was read: `bits` 32 or 64, `e_machine` as in elf.h, and where the file is."""
+    """What was read: `bits` 32 or 64, `e_machine` as in elf.h, and where the file is.
+
+    `symbols` is the file with the symbol table, which may be a debug file apart.
+    """
 
     path: Path
     bits: int
     byte_order: Literal["little", "big"]
     e_machine: int
+    symbols: Path
 
 
 def read_elf(path: Path) -> ElfFile:
-    """Read the header of the ELF at `path` and see that it has a symbol table.
+    """Read the headers of the ELF at `path` and see that it, or its debug file, has a symbol table.
 
-    Raises: UsageError, in one line, if there is no such file, it is no ELF, or it holds no symbols.
+    Raises: UsageError, in one line, if there is no such file, it is no ELF, or there are no symbols.
     """
+    elf = headers_of(path)
+    symbols = path
+    if not has_symbols(elf):
+        debug = debug_file_of(elf)
+        if debug.path is None:
+            raise UsageError(
+                f"{path}: no symbol table (stripped?); give the unstripped vmlinux"
+                + (f", or its debug file as {_names(debug)}" if debug.tried else "")
+            )
+        symbols = debug.path
+    return ElfFile(path, elf.bits, elf.byte_order, elf.machine, symbols)
+
+
+def headers_of(path: Path) -> Elf:
+    """Return all headers of the ELF at `path`. Raises: UsageError."""
     try:
         if path.exists() and not path.is_file():  # opening a FIFO would block
             raise UsageError(f"{path}: not a regular file")
         with path.open("rb") as file:
-            return _read(path, file)
+            magic = file.read(len(MAGIC))
     except OSError as error:
         raise UsageError(f"cannot read {path}: {error.strerror}") from error
-    except struct.error as error:
-        raise UsageError(f"{path}: the ELF is cut off or damaged") from error
-
-
-def _read(path: Path, file: BinaryIO) -> ElfFile:
-    """Decode the header of an open `file`."""
-    ident = file.read(_IDENT_BYTES)
-    if ident[:4] != _MAGIC:
+    if magic != MAGIC:
         raise UsageError(f"{path}: not an ELF file (give the vmlinux, not a bzImage)")
-    if len(ident) < _IDENT_BYTES or ident[4] not in (1, 2) or ident[5] not in (1, 2):
-        raise UsageError(f"{path}: the ELF is cut off or damaged")
-    bits = 32 * ident[4]
-    order: Literal["little", "big"] = "little" if ident[5] == 1 else "big"
-    mark = "<" if order == "little" else ">"
-    address = "I" if bits == 32 else "Q"
-    # e_type, e_machine, e_version, e_entry, e_phoff, e_shoff, e_flags, e_ehsize, e_phentsize, e_phnum,
-    # e_shentsize, e_shnum, e_shstrndx
-    header = struct.Struct(f"{mark}HHI{address}{address}{address}IHHHHHH")
-    fields = header.unpack(file.read(header.size))
-    e_machine, e_shoff, e_shentsize, e_shnum = fields[1], fields[5], fields[10], fields[11]
-    # sh_name, sh_type, sh_flags, sh_addr, sh_offset, sh_size
-    section = struct.Struct(f"{mark}II{address}{address}{address}{address}")
-    if e_shoff == 0 or not _has_symbols(file, section, e_shoff, e_shentsize, e_shnum):
-        raise UsageError(f"{path}: no symbol table (stripped?); give the unstripped vmlinux")
-    return ElfFile(path, bits, order, e_machine)
+    return read_headers(path)
 
 
-def _has_symbols(file: BinaryIO, section: struct.Struct, offset: int, entry_size: int, count: int) -> bool:
-    """Tell whether one of the `count` section headers at `offset` is a symbol table with content."""
-    if entry_size < section.size:
-        raise struct.error("section headers too small")
-    size = file.seek(0, os.SEEK_END)
-    if offset + entry_size * count > size:
-        raise struct.error("section headers past the end of the file")
-    file.seek(offset)
-    table = file.read(entry_size * count)
-    for index in range(count):
-        fields = section.unpack_from(table, index * entry_size)
-        if fields[1] == _SHT_SYMTAB and fields[5] > 0:
-            return True
-    return False
+def require_debug(path: Path) -> None:
+    """Check that the kernel's ELF at `path` can be debugged: its bytes, and its debug information.
+
+    Raises: UsageError that says what is missing, and where it was looked for.
+    """
+    elf = headers_of(path)
+    if not has_contents(elf):
+        raise UsageError(
+            f"{path} is a debug file, which has no byte of the kernel: give the vmlinux that it was taken from, and "
+            "put it beside that or into /usr/lib/debug"
+        )
+    debug = debug_file_of(elf)
+    if debug.path is None:
+        where = f"; there is no debug file {_names(debug)}" if debug.tried else ""
+        raise UsageError(
+            f"{path} has no debug information (.debug_info){where}: build the kernel with "
+            "CONFIG_DEBUG_INFO_DWARF_TOOLCHAIN_DEFAULT=y, or give the vmlinux of its distribution's debug package"
+        )
+
+
+def has_symbol(elf: ElfFile, name: str) -> bool:
+    """Tell whether the symbol table may have a symbol of this name: its strings have it."""
+    try:
+        headers = read_headers(elf.symbols)
+        strings = headers.section(b".strtab")
+        return strings is not None and b"\0" + name.encode() + b"\0" in headers.content(strings)
+    except InputError:
+        return False
+
+
+def _names(debug: DebugFile) -> str:
+    return " or ".join(map(str, debug.tried))

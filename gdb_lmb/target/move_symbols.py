@@ -22,7 +22,8 @@ import gdb
 
 from gdb_lmb.address import Placement
 from gdb_lmb.errors import InfrastructureError, LayoutError, LmbError
-from gdb_lmb.layout.stand_in import loaded_sections, stand_in
+from gdb_lmb.layout.elf import SHF_ALLOC, read_headers
+from gdb_lmb.layout.stand_in import stand_in
 from gdb_lmb.target.gdb_text import ask
 from gdb_lmb.target.linux import Kernel
 from gdb_lmb.target.program import lookup
@@ -55,10 +56,10 @@ def move_symbols(kernel: Kernel, placement: Placement) -> None:
 def _linked_elsewhere(kernel: Kernel) -> frozenset[bytes]:
     """Return the names of the sections that are linked below the kernel's image."""
     try:
-        sections = loaded_sections(kernel.own_file)
+        sections = read_headers(kernel.own_file).sections
     except LmbError:  # gdb will have its own word on that file
         return frozenset()
-    return frozenset(s.name for s in sections if s.size and s.va < kernel.image[0])
+    return frozenset(s.name for s in sections if s.flags & SHF_ALLOC and s.size and s.va < kernel.image[0])
 
 
 def _stand_in(kernel: Kernel, left_out: frozenset[bytes]) -> Path:
@@ -67,7 +68,7 @@ def _stand_in(kernel: Kernel, left_out: frozenset[bytes]) -> Path:
     path = _folder() / f"{kernel.identity.data.hex()}.sections"
     try:
         if not path.exists():
-            path.write_bytes(stand_in(kernel.own_file, left_out))
+            path.write_bytes(stand_in(read_headers(kernel.own_file), left_out))
     except OSError as error:
         raise InfrastructureError(f"cannot write {path}: {error.strerror}") from None
     note_stand_in(path, kernel.own_file)

@@ -1,0 +1,82 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Are an image and a vmlinux one kernel? By architecture, by the release and number of the build, by build id."""
+
+from __future__ import annotations
+
+import mmap
+import re
+from pathlib import Path
+
+from gdb_lmb.errors import InputError, UsageError
+from gdb_lmb.layout.elf import PT_LOAD, SHT_NOBITS, Elf, read_headers
+from gdb_lmb.runner.elf import ElfFile
+from gdb_lmb.runner.kernel_image import KernelImage, banners_in
+from gdb_lmb.runner.machines import machine_of
+from gdb_lmb.runner.text import printable
+
+_BUILD = re.compile(r"(?:Linux version )?(\S+ \([^)]*\)) .*?(#\d.*)")
+
+
+def require_same_kernel(image: KernelImage, elf: ElfFile) -> None:
+    """Check that `elf` has the symbols of `image`, as far as the two tell. Raises: UsageError that names both."""
+    machine = machine_of(elf).name
+    if image.machine is not None and image.machine != machine:
+        raise UsageError(
+            f"{image.path} is a kernel for {image.machine} ({image.kind}), but {elf.path} has symbols for {machine}"
+        )
+    why_not = difference(image, elf.path)
+    if why_not is not None:
+        raise UsageError(f"{why_not}: give the vmlinux of the same build")
+
+
+def difference(image: KernelImage, vmlinux: Path) -> str | None:
+    """Return in words how the builds of the two differ, None where they do not, as far as they tell."""
+    try:
+        elf = read_headers(vmlinux)
+        build_id, banners = elf.build_id(), banners_of(elf)
+    except InputError:
+        return None
+    theirs = image.banners() if image.version is None else []
+    if banners and (
+        not any(_says(banner, image.version) for banner in banners)
+        if image.version is not None
+        else theirs and not set(theirs) & set(banners)
+    ):
+        return (
+            f"{image.path} is Linux {build_in_words(image.name)}, but {vmlinux} is Linux {build_in_words(banners[0])}"
+        )
+    # What builds are numbered by may be the same for two.
+    if build_id and image.content is not None and image.content.find(build_id) < 0:
+        return f"{image.path} is another build than {vmlinux}, whose build id {build_id.hex()} is not in it"
+    return None
+
+
+def banners_of(elf: Elf) -> list[str]:
+    """Return the kernel's `linux_banner` from its ELF; it is read-only data. Raises: InputError."""
+    places = [(s.offset, s.size) for s in elf.sections if s.name == b".rodata" and s.kind != SHT_NOBITS]
+    places += [(s.offset, s.size) for s in elf.segments if s.kind == PT_LOAD and s.size]
+    try:
+        with elf.path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+            for offset, size in places:
+                found = banners_in(data[offset : offset + size])
+                if found:
+                    return found
+    except (OSError, ValueError) as error:
+        raise InputError(f"cannot read {elf.path}: {error}") from None
+    return []
+
+
+def _says(banner: str, version: str) -> bool:
+    """Tell whether a banner is of the kernel that a bzImage calls `version`.
+
+    The banner has the compiler between what is before "#" and what follows. Source: arch/x86/boot/version.c,
+    init/version.c.
+    """
+    head, mark, build = version.partition(") #")
+    return banner.startswith(f"Linux version {head}{mark[:1]} ") and banner.endswith(f" #{build}" if mark else "")
+
+
+def build_in_words(text: str) -> str:
+    """Return release, builder and number of a build, from a banner without its compiler."""
+    found = _BUILD.match(text)
+    return printable(text if found is None else f"{found[1]} {found[2]}", 300)
