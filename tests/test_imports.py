@@ -38,7 +38,7 @@ ALLOWED = {
         "target",
         "gdb",
     },
-    "runner": {"report", "errors", "numbers", "pygdbmi"},
+    "runner": {"report", "layout", "errors", "numbers", "pygdbmi"},
     "__main__": {"cli"},
     "cli": {"runner", "report", "model", "trace", "errors", "numbers"},
 }

@@ -97,13 +97,13 @@ def elf(machine: int, bits: int, order: str, symbols: bool = True) -> bytes:
     """Return a small ELF of any kind: a header and one section header."""
     mark, address = "<" if order == "little" else ">", "I" if bits == 32 else "Q"
     header = struct.Struct(f"{mark}HHI{address}{address}{address}IHHHHHH")
-    section = struct.Struct(f"{mark}II" + address * 4)
+    section = struct.Struct(f"{mark}II{4 * address}II{2 * address}")
     ident = b"\x7fELF" + bytes([bits // 32, 1 if order == "little" else 2, 1]) + bytes(9)
     offset = len(ident) + header.size
     return (
         ident
         + header.pack(2, machine, 1, 0, 0, offset, 0, 0, 0, 0, section.size, 1, 0)
-        + section.pack(0, 2 if symbols else 3, 0, 0, 0, 24)
+        + section.pack(0, 2 if symbols else 3, 0, 0, 0, 24, 0, 0, 0, 0)
     )
 
 

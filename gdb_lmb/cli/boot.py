@@ -20,13 +20,13 @@ from gdb_lmb.runner.session import GuestSession
 def add_boot_options(parser: argparse.ArgumentParser) -> None:
     """Add the kernel and how to boot it."""
     parser.add_argument(
-        "kernel", metavar="KERNEL", help="an unstripped ELF, an image with --symbols, or a name of scripts/get-kernel"
+        "kernel", metavar="KERNEL", help="an unstripped ELF, an image (vmlinuz, Image), or a name of scripts/get-kernel"
     )
     parser.add_argument(
         "--symbols",
         metavar="VMLINUX",
         type=Path,
-        help="the ELF with the debug information of a KERNEL that is none (vmlinuz, Image)",
+        help="the ELF with the debug information of an image (default: where distributions and kernel trees have it)",
     )
     parser.add_argument(
         "--arch",

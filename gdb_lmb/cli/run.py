@@ -48,7 +48,7 @@ def add_parser(commands: Subparsers) -> None:
     parser.add_argument(
         "--until",
         metavar="SYMBOL",
-        help=f"where to stop: a symbol, FILE:LINE or *ADDRESS (default: {DEFAULT_SYMBOL}, where there is one)",
+        help=f"where to stop: a symbol, FILE:LINE or *ADDRESS (default: {DEFAULT_SYMBOL}, else memblock_free_all)",
     )
     add_gdb_options(parser)
     parser.set_defaults(run=_run)

@@ -112,9 +112,9 @@ class Elf:
         """Return the bytes of a section. Raises: `InputError`."""
         return b"" if section.kind == SHT_NOBITS else _bytes_at(self.path, section.offset, section.size)
 
-    def notes(self) -> Iterator[Note]:
-        """Yield the notes of all sections of notes, or of all segments of notes in a file without sections."""
-        places = [(s.offset, s.size) for s in self.sections if s.kind == SHT_NOTE]
+    def notes(self, *, loaded: bool = False) -> Iterator[Note]:
+        """Yield the notes of all sections of notes; of all segments in a file without any, or if `loaded`."""
+        places = [(s.offset, s.size) for s in self.sections if s.kind == SHT_NOTE and not loaded]
         for offset, size in places or [(s.offset, s.size) for s in self.segments if s.kind == PT_NOTE]:
             if size <= _MAX_NOTES_BYTES:
                 yield from notes_in(_bytes_at(self.path, offset, size), self.form.mark, offset)

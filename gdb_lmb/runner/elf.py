@@ -54,7 +54,7 @@ def headers_of(path: Path) -> Elf:
     except OSError as error:
         raise UsageError(f"cannot read {path}: {error.strerror}") from error
     if magic != MAGIC:
-        raise UsageError(f"{path}: not an ELF file (give the vmlinux, not a bzImage)")
+        raise UsageError(f"{path}: not an ELF file: give the kernel's vmlinux")
     return read_headers(path)
 
 

@@ -48,9 +48,9 @@ def find_symbols(image: KernelImage) -> Path:
             return path
         refused.append(why_not)
     what = f"{image.path} is a {image.kind}" + (f" of Linux {printable(release, 100)}" if release else "")
-    looked = "; ".join(refused) or "no vmlinux is at " + ", ".join(map(str, candidates))
+    looked = "; ".join(refused) or "looked for " + ", ".join(map(str, candidates))
     brings = _PACKAGES.format(release=printable(release, 100)) if release else "its build has it as vmlinux"
-    raise UsageError(f"{what}: give its vmlinux with --symbols VMLINUX ({looked}). {brings}")
+    raise UsageError(f"{what}: give its vmlinux with --symbols VMLINUX; {brings} ({looked})")
 
 
 def _candidates(image: Path, release: str | None) -> Iterator[Path]:

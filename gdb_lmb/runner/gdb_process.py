@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import gdb_lmb
 from gdb_lmb.errors import InfrastructureError, UsageError
 from gdb_lmb.report.terminal import PLAIN, Terminal
+from gdb_lmb.runner.debug_files import DEBUG_FOLDERS
 from gdb_lmb.runner.index_cache import index_folder, is_large
 from gdb_lmb.runner.process import RunFolder
 
@@ -113,6 +114,11 @@ def open_program(mi: Mi, program: Path, folder: Path, timeout_s: float) -> None:
         # An older gdb lacks the second, and then keeps none.
         for setting in (f"directory {plain_name(index, folder / 'index')}", "enabled on"):
             mi.execute(f"-gdb-set index-cache {setting}", timeout_s)
+    # gdb that somebody built himself looks for debug files below its own folder.
+    shown = str(mi.execute("-gdb-show debug-file-directory", timeout_s).payload.get("value", ""))
+    ours = [str(folder) for folder in DEBUG_FOLDERS if str(folder) not in shown.split(os.pathsep)]
+    if ours:
+        mi.execute(f"-gdb-set debug-file-directory {os.pathsep.join(filter(None, [shown, *ours]))}", timeout_s)
     name = plain_name(program, folder / "program")
     reply = mi.execute(f"-file-exec-and-symbols {name}", timeout_s)
     if reply.kind != "done":

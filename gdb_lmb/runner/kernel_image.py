@@ -85,7 +85,7 @@ def identify(path: Path) -> KernelImage | None:
             raise UsageError(f"{path}: not a regular file")
         with path.open("rb") as file:
             head = file.read(_HEAD_BYTES)
-            if len(head) < 64:
+            if not head:  # nothing can be mapped
                 return None
             data = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
     except OSError as error:
@@ -99,6 +99,7 @@ def identify(path: Path) -> KernelImage | None:
 
 def _of(path: Path, head: bytes, data: bytes | mmap.mmap) -> KernelImage | None:
     """Tell by the magic numbers of each kind."""
+    head = head.ljust(_HEAD_BYTES, b"\0")
     if head[0x202:0x206] == b"HdrS" and head[0x1FE:0x200] == b"\x55\xaa":
         return _of_x86(path, head, data)
     if head[4:8] == b"zimg" and head[:2] == b"MZ":

@@ -29,6 +29,19 @@ def require_same_kernel(image: KernelImage, elf: ElfFile) -> None:
         raise UsageError(f"{why_not}: give the vmlinux of the same build")
 
 
+def require_same_elf(kernel: Elf, symbols: Elf) -> None:
+    """Check that a kernel that is an ELF is of the same build as another. Raises: UsageError that names both."""
+    if (kernel.machine, kernel.bits, kernel.byte_order) != (symbols.machine, symbols.bits, symbols.byte_order):
+        raise UsageError(f"{kernel.path} and {symbols.path} are of different architectures: give the kernel's symbols")
+    ids = kernel.build_id(), symbols.build_id()
+    if None not in ids and ids[0] != ids[1]:
+        hexes = [build_id.hex() for build_id in ids if build_id]
+        raise UsageError(
+            f"{kernel.path} has the build id {hexes[0]}, but {symbols.path} {hexes[1]}: "
+            "give the vmlinux of the same build"
+        )
+
+
 def difference(image: KernelImage, vmlinux: Path) -> str | None:
     """Return in words how the builds of the two differ, None where they do not, as far as they tell."""
     try:

@@ -22,7 +22,8 @@ from typing import TYPE_CHECKING, Any
 from gdb_lmb.errors import InfrastructureError, NotReachedError, PassedError, UsageError
 from gdb_lmb.report.terminal import PLAIN, Terminal
 from gdb_lmb.runner.base import DEFAULT_TIMEOUT_S, STEP_S, CommandError, Session, ignore
-from gdb_lmb.runner.elf import read_elf
+from gdb_lmb.runner.boot_files import boot_files
+from gdb_lmb.runner.elf import has_symbol
 from gdb_lmb.runner.machines import find_programs, machine_of
 from gdb_lmb.runner.qemu import Qemu, QemuOptions
 from gdb_lmb.runner.text import printable, quote
@@ -34,7 +35,9 @@ if TYPE_CHECKING:
 __all__ = ["DEFAULT_SYMBOL", "CommandError", "GuestSession", "NotReachedError"]
 
 DEFAULT_SYMBOL = "lmb_ready"
-STOCK_SYMBOL = "memblock_free_all"
+_DEFAULT_SYMBOLS = (DEFAULT_SYMBOL, "memblock_free_all")
+"""Where the allocator is complete, in a kernel with LMB and in a stock one."""
+
 _BROUGHT = {"-loadvm", "-incoming", "--loadvm", "--incoming"}
 _PAST_HAND_OVER = {"handed over": "handed over", "discarded": "handed over, and was discarded"}
 # How long a guest that called panic() may go on printing.
@@ -57,16 +60,16 @@ class GuestSession(Session):
     ) -> None:
         """Start QEMU, stopped at reset, and gdb; `timeout_s` is for each step to come.
 
-        A bzImage or Image has its `symbols` in another file; it may move itself anywhere, so the first run
-        leads to where that is done, and gdb's symbols are put there.
+        A bzImage or Image has its `symbols` in another file, which is looked for if it is not given; it may move
+        itself anywhere, so the first run leads to where that is done, and gdb's symbols are put there.
         Raises: UsageError for an unsuitable kernel; InfrastructureError if QEMU or gdb cannot be had.
         """
-        elf = read_elf(symbols or kernel)
-        if symbols is not None and not kernel.is_file():
-            raise UsageError(f"cannot read {kernel}: no such file")
+        image, elf = boot_files(kernel, symbols, notice or ignore)
         self._options = options or QemuOptions()
         _, gdb_path = find_programs(machine_of(elf, self._options.arch), self._options.binary, gdb)
-        self._plain = self._unpacked = symbols is None
+        self._unpacked = image is None
+        self.default_symbol = next((name for name in _DEFAULT_SYMBOLS if has_symbol(elf, name)), DEFAULT_SYMBOL)
+        """Where a run ends unless another place is given."""
         # A snapshot or a migration brings a guest that has run elsewhere.
         self._from_reset = self._options.paused and not _BROUGHT & set(self._options.arguments)
         # How far the guest was when it could first be watched; empty where that was at its first instruction.
@@ -74,8 +77,8 @@ class GuestSession(Session):
         super().__init__(timeout_s, notice, terminal)
         with contextlib.ExitStack() as undo:
             undo.callback(self.close)
-            self.qemu = Qemu(self._folder, elf, self._options, kernel if symbols else None)
-            self._open(symbols or kernel, gdb_path)
+            self.qemu = Qemu(self._folder, elf, self._options, image)
+            self._open(elf.path, gdb_path)
             self.mi.peer = self.qemu.child
             undo.pop_all()
 
@@ -98,13 +101,8 @@ class GuestSession(Session):
         self._connect()
         return super().command(text, sink, timeout_s)
 
-    @property
-    def default_symbol(self) -> str:
-        """Return where a run ends unless another place is given."""
-        return DEFAULT_SYMBOL if self._plain else STOCK_SYMBOL
-
     def run_until(self, where: str | None = None, timeout_s: float | None = None) -> Stop:
-        """Run the guest until `where` (a symbol, FILE:LINE or *ADDRESS; `lmb_ready` if None).
+        """Run the guest until `where` (a symbol, FILE:LINE or *ADDRESS; `default_symbol` if None).
 
         Raises: UsageError if there is no such place; NotReachedError if the guest panics, resets, powers off
         or takes longer than `timeout_s` seconds; PassedError if it was past the place before it could be watched.
@@ -233,9 +231,9 @@ class GuestSession(Session):
         reply = self._break(where)
         number = _breakpoint_number(reply)
         if number is None:
-            advice = "; say where to stop with --until SYMBOL" if by_default else ""
+            advice = f" ({' and '.join(_DEFAULT_SYMBOLS)} are not in it); say where to stop with --until SYMBOL"
             why = reply.error.rstrip(".") or "no such place"
-            raise UsageError(f"cannot stop at {printable(where, 80)}: {why}{advice}")
+            raise UsageError(f"cannot stop at {printable(where, 80)}: {why}{advice if by_default else ''}")
         return number
 
     def _try_breakpoint(self, name: str) -> str | None:
