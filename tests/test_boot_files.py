@@ -369,6 +369,19 @@ def test_an_arm64_vmlinux_is_not_given_to_qemu(tmp_path: Path, capfd: Capture) -
     assert f"boot the Image with --symbols {kernel}" in capfd.readouterr().err
 
 
+def test_names_of_symbols_share_their_ends(tmp_path: Path) -> None:
+    source = tmp_path / "names.S"
+    source.write_text(".globl _start, __pfx_lmb_ready, lmb_ready_not\n_start: __pfx_lmb_ready: lmb_ready_not: nop\n")
+    for words, there in (((), False), (("-Wl,--defsym=lmb_ready=_start",), True)):
+        for bits in ("-m64", "-m32"):
+            program = tmp_path / f"program{bits}{there}"
+            subprocess.run(
+                ["gcc", bits, "-nostdlib", "-static", "-no-pie", *words, "-o", program, source], check=True, timeout=60
+            )
+            assert headers_of(program).has_symbol(b"lmb_ready") is there
+            assert headers_of(program).has_symbol(b"__pfx_lmb_ready")
+
+
 def test_the_default_place_is_what_the_kernel_has(tmp_path: Path, capfd: Capture) -> None:
     guest = build_guest(tmp_path, "ready")
     stock = tmp_path / "stock"

@@ -13,9 +13,11 @@ from gdb_lmb.errors import LayoutError, UsageError
 from gdb_lmb.report.jsonio import dumps
 from gdb_lmb.target.boot import run_to_entry
 from gdb_lmb.target.linux import find_kernel
+from gdb_lmb.target.missing import why_no_allocator
 from gdb_lmb.target.move_symbols import move_symbols
 from gdb_lmb.target.phase import boot_phase
 from gdb_lmb.target.place import locate
+from gdb_lmb.target.program import lookup
 from gdb_lmb.target.stop import require_stopped
 
 ATTACH_SCHEMA = "gdb-lmb/attach/1"
@@ -59,7 +61,9 @@ class LmbAttach(LmbCommand):
         require_stopped()
         kernel = find_kernel()
         if kernel is None:
-            raise LayoutError("gdb's symbols have no memblock: load the kernel's vmlinux with `file VMLINUX`")
+            if lookup("lmb") is not None:
+                raise LayoutError("gdb's symbols have an LMB and no memblock: only Linux kernels are moved by KASLR")
+            raise LayoutError(why_no_allocator())
         if options.wait:
             run_to_entry(kernel, timeout_s)
         placement, moved = locate(kernel)

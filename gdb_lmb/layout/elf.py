@@ -23,6 +23,8 @@ SHF_ALLOC = 2
 NT_GNU_BUILD_ID = 3
 IDENT_BYTES = 16
 _MAX_NOTES_BYTES = 1 << 20
+_SYMBOL_BYTES = {False: 16, True: 24}
+"""`sizeof(Elf32_Sym)`, `sizeof(Elf64_Sym)`."""
 
 
 @dataclass(frozen=True)
@@ -111,6 +113,26 @@ class Elf:
     def content(self, section: Section) -> bytes:
         """Return the bytes of a section. Raises: `InputError`."""
         return b"" if section.kind == SHT_NOBITS else _bytes_at(self.path, section.offset, section.size)
+
+    def has_symbol(self, name: bytes) -> bool:
+        """Tell whether the symbol table has a symbol of this name. Raises: `InputError`."""
+        table = next((section for section in self.sections if section.kind == SHT_SYMTAB), None)
+        strings = self.section(b".strtab")
+        if table is None or strings is None:
+            return False
+        texts, symbols = self.content(strings), self.content(table)
+        size = _SYMBOL_BYTES[self.form.wide]
+        at = texts.find(name + b"\0")
+        while at >= 0:
+            # One string may be the end of another's; st_name, a symbol's first member, tells which are names.
+            number = struct.pack(f"{self.form.mark}I", at)
+            found = symbols.find(number)
+            while found >= 0:
+                if not found % size:
+                    return True
+                found = symbols.find(number, found + 1)
+            at = texts.find(name + b"\0", at + 1)
+        return False
 
     def notes(self, *, loaded: bool = False) -> Iterator[Note]:
         """Yield the notes of all sections of notes; of all segments in a file without any, or if `loaded`."""

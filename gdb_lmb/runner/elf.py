@@ -79,11 +79,9 @@ def require_debug(path: Path) -> None:
 
 
 def has_symbol(elf: ElfFile, name: str) -> bool:
-    """Tell whether the symbol table may have a symbol of this name: its strings have it."""
+    """Tell whether the kernel has a symbol of this name."""
     try:
-        headers = read_headers(elf.symbols)
-        strings = headers.section(b".strtab")
-        return strings is not None and b"\0" + name.encode() + b"\0" in headers.content(strings)
+        return read_headers(elf.symbols).has_symbol(name.encode())
     except InputError:
         return False
 

@@ -9,6 +9,7 @@ from gdb_lmb.errors import LayoutError, ReadError
 from gdb_lmb.layout.fields import Struct
 from gdb_lmb.layout.program import LmbProgram, Table
 from gdb_lmb.memory import Memory
+from gdb_lmb.target.missing import why_no_allocator
 from gdb_lmb.target.types import byte_order, element_type, enum_names, member_type, struct_of
 
 DEFAULT_PAGE_SIZE = 4096
@@ -50,7 +51,7 @@ def find_lmb(memory: Memory) -> LmbProgram:
         raise LayoutError("gdb has no symbols: load the kernel's with `file VMLINUX`")
     symbol = lookup("lmb")
     if symbol is None:
-        raise LayoutError(_why_missing())
+        raise LayoutError(why_no_allocator())
     kind = symbol.type.strip_typedefs()
     lmb = struct_of(kind, "lmb")
     region = struct_of(_struct_type("lmb_region"), "lmb_region")
@@ -71,15 +72,6 @@ def find_lmb(memory: Memory) -> LmbProgram:
         handover=_table("lmb_handover", "nr", "ranges"),
         firmware=_table("firmware_map", "nr", "ranges"),
     )
-
-
-def _why_missing() -> str:
-    program = gdb.current_progspace().filename or "the program"
-    try:
-        gdb.parse_and_eval("&lmb")
-    except gdb.error:
-        return f"{program} has no LMB (no variable `lmb`): is this the kernel that runs?"
-    return f"{program} has an LMB but no debug information of it: build it with -g, or load its debug file"
 
 
 def _struct_type(name: str) -> gdb.Type:
