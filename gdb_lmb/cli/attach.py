@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 
 from gdb_lmb.cli.common import (
     DEFAULT_COMMANDS,
@@ -17,6 +16,7 @@ from gdb_lmb.cli.common import (
     say,
     stdout_terminal,
 )
+from gdb_lmb.cli.program import program_of
 from gdb_lmb.runner.attach import AttachedSession
 from gdb_lmb.runner.endpoints import parse_endpoint
 from gdb_lmb.runner.verdict import ExitStatus
@@ -24,12 +24,15 @@ from gdb_lmb.runner.verdict import ExitStatus
 _DESCRIPTION = f"""\
 Connect to the gdbstub of a running QEMU, run gdb commands, and leave the guest as it was: running if it ran,
 paused if it was paused. Each word after -- is one gdb command (default: {", ".join(DEFAULT_COMMANDS)}).
-QEMU opens a stub with: -gdb unix:PATH,server=on,wait=off
+QEMU opens a stub with: -gdb unix:PATH,server=on,wait=off or -gdb tcp::PORT (-s is -gdb tcp::1234). STUB is what QEMU
+was given, or what gdb's `target remote` takes: :1234, HOST:PORT, [::1]:1234, a socket's path. VMLINUX may be a name of
+scripts/get-kernel. Where nothing tells whether the guest ran, it is left paused, and that is said.
 """
 _EXAMPLES = """\
 examples:
   gdb-lmb attach unix:/tmp/vm.sock vmlinux
-  gdb-lmb attach tcp:localhost:1234 vmlinux -- 'lmb-check --json'
+  gdb-lmb attach :1234 vmlinux -- 'lmb-check --json'
+  gdb-lmb attach tcp::1234 debian:6.1-cloud-amd64
 """
 
 
@@ -40,11 +43,11 @@ def add_parser(commands: Subparsers) -> None:
         help="check the allocator in a QEMU that already runs, and leave it as it was",
         description=_DESCRIPTION,
         epilog=f"{_EXAMPLES}\n{STATUSES}",
-        usage="gdb-lmb attach unix:PATH|tcp:HOST:PORT VMLINUX [options] [-- GDB-COMMAND ...]",
+        usage="gdb-lmb attach STUB VMLINUX [options] [-- GDB-COMMAND ...]",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("endpoint", metavar="STUB", help="QEMU's gdbstub: unix:PATH or tcp:HOST:PORT")
-    parser.add_argument("program", metavar="VMLINUX", type=Path, help="the ELF of the kernel that runs there")
+    parser.add_argument("endpoint", metavar="STUB", help="QEMU's gdbstub: unix:PATH, [tcp:][HOST]:PORT, or a path")
+    parser.add_argument("program", metavar="VMLINUX", help="the ELF of the kernel that runs there, or its name")
     parser.add_argument("--leave", choices=("running", "paused"), help="how to leave the guest (default: as it was)")
     add_gdb_options(parser)
     parser.set_defaults(run=_attach)
@@ -56,11 +59,11 @@ def _attach(arguments: argparse.Namespace) -> ExitStatus:
     progress(f"connecting to {endpoint}")
     with AttachedSession(
         endpoint,
-        arguments.program,
+        program_of(arguments.program, arguments.gdb),
         gdb=arguments.gdb,
         timeout_s=arguments.timeout,
         leave=arguments.leave,
         notice=say,
         terminal=stdout_terminal(arguments.color),
     ) as guest:
-        return run_commands(guest, commands_of(arguments))
+        return run_commands(guest, commands_of(arguments), by_default=arguments.gdb_commands is None)

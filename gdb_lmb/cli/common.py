@@ -15,7 +15,7 @@ from typing import Any, NoReturn, TextIO
 from gdb_lmb.errors import UsageError
 from gdb_lmb.numbers import seconds, whole_number
 from gdb_lmb.report.terminal import Terminal
-from gdb_lmb.runner.base import DEFAULT_TIMEOUT_S, Session
+from gdb_lmb.runner.base import DEFAULT_TIMEOUT_S, CommandError, Session
 from gdb_lmb.runner.text import printable
 from gdb_lmb.runner.verdict import ExitStatus
 
@@ -32,7 +32,7 @@ exit status:
   2  usage error, or one of your gdb commands failed
   3  the guest never reached the symbol (its console's end is shown)
   4  infrastructure: QEMU or gdb missing or died, socket trouble, a deadline
-  5  not verified: the stop tore an operation in two, or the guest's log has wrapped
+  5  not verified: the stop tore an operation in two, the guest's log has wrapped, or the kernel is not there yet
   130, 143, ...  ended by a signal (128 and its number)
 Where several hold, 4 comes before 3, 2, 5 (torn), 1, 5 (otherwise), 0.
 """
@@ -161,11 +161,22 @@ def show(text: str) -> None:
     sys.stdout.flush()
 
 
-def run_commands(session: Session, commands: Sequence[str]) -> ExitStatus:
-    """Execute gdb `commands` in order, show their output, and return the verdict's status."""
+def run_commands(session: Session, commands: Sequence[str], *, by_default: bool = False) -> ExitStatus:
+    """Execute gdb `commands` in order, show their output, and return the verdict's status.
+
+    Where they were chosen by us, a failing one is no command of the user's: its message stands for itself.
+    """
     for command in commands:
         progress(printable(command, 80))
-        session.command(command, show)
+        try:
+            session.command(command, show)
+        except CommandError as error:
+            if not by_default:
+                raise
+            if error.status != ExitStatus.NOT_VERIFIED:
+                raise UsageError(error.message) from None
+            say(f"not verified: {error.message}")
+            return ExitStatus.NOT_VERIFIED
     verdict = session.verdict()
     if verdict.exit_status is not ExitStatus.CLEAN or not verdict.checks:
         say(verdict.in_words())

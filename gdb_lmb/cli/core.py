@@ -17,6 +17,7 @@ from gdb_lmb.cli.common import (
     say,
     stdout_terminal,
 )
+from gdb_lmb.cli.program import program_of
 from gdb_lmb.runner.core import CoreSession
 from gdb_lmb.runner.verdict import ExitStatus
 
@@ -43,7 +44,7 @@ def add_parser(commands: Subparsers) -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("core", metavar="FILE", type=Path, help="an ELF dump, by dump-guest-memory")
-    parser.add_argument("program", metavar="VMLINUX", type=Path, help="the ELF of the kernel that ran there")
+    parser.add_argument("program", metavar="VMLINUX", help="the ELF of the kernel that ran there, or its name")
     add_gdb_options(parser)
     parser.set_defaults(run=_core)
 
@@ -53,10 +54,10 @@ def _core(arguments: argparse.Namespace) -> ExitStatus:
     progress(f"opening {arguments.core}")
     with CoreSession(
         arguments.core,
-        arguments.program,
+        program_of(arguments.program, arguments.gdb),
         gdb=arguments.gdb,
         timeout_s=arguments.timeout,
         notice=say,
         terminal=stdout_terminal(arguments.color),
     ) as dump:
-        return run_commands(dump, commands_of(arguments))
+        return run_commands(dump, commands_of(arguments), by_default=arguments.gdb_commands is None)

@@ -59,4 +59,4 @@ def _run(arguments: argparse.Namespace) -> ExitStatus:
     with booted(arguments) as guest:
         progress(f"booting {arguments.kernel} to {arguments.until or guest.default_symbol}")
         guest.run_until(arguments.until)
-        return run_commands(guest, commands_of(arguments))
+        return run_commands(guest, commands_of(arguments), by_default=arguments.gdb_commands is None)

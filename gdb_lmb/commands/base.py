@@ -17,6 +17,7 @@ from gdb_lmb.layout.lmb import decode
 from gdb_lmb.memory import BoundedMemory, Meter
 from gdb_lmb.region import Snapshot
 from gdb_lmb.report.words import safe
+from gdb_lmb.target.core import current_dump
 from gdb_lmb.target.identity import require_same_build
 from gdb_lmb.target.linux import find_kernel
 from gdb_lmb.target.memblock import take_memblock
@@ -85,7 +86,7 @@ class LmbCommand(gdb.Command):
             self.run(self.parser.options_of(gdb.string_to_argv(argument)))
         except LmbError as error:
             # Whoever looks at it next must not find the verdict of the command before.
-            set_variable("lmb_status", 4 if isinstance(error, InfrastructureError) else 2)
+            set_variable("lmb_status", _status_of(error))
             raise gdb.GdbError(f"{self.name}: {error}") from None
         finally:
             put_back()
@@ -113,6 +114,14 @@ class LmbCommand(gdb.Command):
         return out
 
 
+def _status_of(error: LmbError) -> int:
+    """Return the exit status of gdb-lmb that stands for an error."""
+    if isinstance(error, InfrastructureError):
+        return 4
+    # Nothing is wrong with what was asked, but there is nothing to judge at this stop.
+    return 5 if isinstance(error, (NotReadyError, ReadError)) else 2
+
+
 def take_snapshot(*, with_log: bool = False, meter: Meter | None = None) -> Snapshot:
     """Read the stopped guest's whole allocator: the list-based LMB, else Linux's memblock.
 
@@ -133,7 +142,16 @@ def _take_lmb(with_log: bool, meter: Meter | None) -> Snapshot:
     memory = BoundedMemory(virtual_memory(), meter)
     program = find_lmb(memory)
     require_same_build(memory)
-    return decode(program, memory, with_log=with_log, torn=torn_in(), stop=current_stop())
+    try:
+        return decode(program, memory, with_log=with_log, torn=torn_in(), stop=current_stop())
+    except ReadError as error:
+        own = program.lmb_va <= error.address < program.lmb_va + program.lmb.size
+        if not own or current_dump() is not None:  # a dump's file may lack it for reasons of its own
+            raise
+        raise NotReadyError(
+            f"the kernel is not there yet (nothing is mapped at {error.address:#x}, as while paging is off), "
+            "or it is another one: continue, or load the vmlinux of the kernel that runs"
+        ) from None
 
 
 def write(text: str) -> None:

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """What the commands of this gdb have found so far: the verdict that `lmb-verdict` prints.
 
-`$lmb_status` always holds the verdict of the last command: 0 clean, 1 findings, 5 not verified.
+`$lmb_status` always holds the verdict of the last command: 0 clean, 1 findings, 5 not verified; of one that failed 2,
+4 for trouble with QEMU or gdb, 5 where there is nothing to judge yet.
 """
 
 from __future__ import annotations

@@ -27,12 +27,16 @@ _COMMAND_BYTES = 16384
 
 
 class CommandError(UsageError):
-    """Report that a gdb command of the user's failed: `command` and gdb's `message`, one line each."""
+    """Report that a gdb command of the user's failed: `command` and gdb's `message`, one line each.
 
-    def __init__(self, command: str, message: str) -> None:
-        """Name both."""
+    `status` is the exit status that the error of a command of ours has, None for any other.
+    """
+
+    def __init__(self, command: str, message: str, status: int | None = None) -> None:
+        """Name all."""
         self.command = printable(command, 200)
         self.message = message
+        self.status = status
         super().__init__(f"{self.command!r} failed: {message}")
 
 
@@ -123,9 +127,10 @@ class Session:
         if lost and (failed or reply.kind == "running" or text.lstrip().startswith("lmb")):
             raise InfrastructureError(f"the connection to QEMU was lost during {printable(text, 200)!r}")
         if failed:
-            if text.lstrip().startswith("lmb") and self._status() == ExitStatus.INFRASTRUCTURE:
+            status = self._status() if text.lstrip().startswith("lmb") else None
+            if status == ExitStatus.INFRASTRUCTURE:
                 raise InfrastructureError(f"{printable(text, 200)!r} failed: {message}")
-            raise CommandError(text, message)
+            raise CommandError(text, message, status)
         for line in reply.log.splitlines():
             self._notice(printable(line))
 
