@@ -10,6 +10,8 @@ import json
 
 import gdb
 
+from gdb_lmb.target.gdb_text import ask
+
 SAMPLED = 20
 REGISTERS = ("rdi", "rsi", "rdx", "rcx", "r8")  # size, align, min, max, flags
 ANSWERS = []
@@ -17,7 +19,7 @@ SAMPLES = []
 
 
 def state():
-    return json.loads(gdb.execute("lmb-dump --json", to_string=True))
+    return json.loads(ask("lmb-dump --json"))
 
 
 class Before(gdb.Breakpoint):
@@ -38,7 +40,7 @@ class Before(gdb.Breakpoint):
         frame = gdb.newest_frame()
         size, align, low, high, flags = (int(frame.read_register(r)) & ((1 << 64) - 1) for r in REGISTERS)
         asked = f"alloc {size:#x} --align {align} --min {low:#x} --max {high} --flags {flags & 0xFFFFFFFF}"
-        ANSWERS.append(json.loads(gdb.execute(f"lmb-whatif {asked} --json", to_string=True)))
+        ANSWERS.append(json.loads(ask(f"lmb-whatif {asked} --json")))
         if self.after and not len(ANSWERS) % SAMPLED:
             self.after.before = state()
             self.after.enabled = True

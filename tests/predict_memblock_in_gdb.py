@@ -9,12 +9,14 @@ import json
 
 import gdb
 
+from gdb_lmb.target.gdb_text import ask
+
 MASK = (1 << 64) - 1
 SEEN = []
 
 
 def state():
-    return json.loads(gdb.execute("lmb-dump --json", to_string=True))
+    return json.loads(ask("lmb-dump --json"))
 
 
 def register(name):
@@ -31,7 +33,7 @@ class Entry(gdb.Breakpoint):
             asked += f" --nid {nid & 0xFFFFFFFF}"
         # QEMU now and then ends the step over a breakpoint without having executed anything: the same call again.
         if not SEEN or "result" in SEEN[-1]:
-            SEEN.append({"before": state(), "predicted": json.loads(gdb.execute(asked, to_string=True))})
+            SEEN.append({"before": state(), "predicted": json.loads(ask(asked))})
         return False
 
 

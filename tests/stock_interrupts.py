@@ -35,7 +35,7 @@ def struck(work):
 
 def sweep():
     """Interrupt at each moment in turn until there is none left; print what was seen as JSON."""
-    physical._packet = struck(physical._packet)
+    physical.packet = struck(physical.packet)
     reader.GdbMemory.read = struck(reader.GdbMemory.read)
     interrupted, left_on = 0, []
     for real in (False, True):
@@ -49,7 +49,7 @@ def sweep():
                 interrupted += 1
             STATE["at"] = 0
             moments = STATE["count"]
-            if '"0"' not in gdb.execute("maintenance packet qqemu.PhyMemMode", to_string=True):
+            if gdb.selected_inferior().connection.send_packet("qqemu.PhyMemMode") != b"0":
                 left_on.append([real, at])
             STATE["count"] = moments
         STATE["count"] = 0

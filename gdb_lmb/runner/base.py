@@ -22,7 +22,6 @@ if TYPE_CHECKING:  # the conversation with gdb is imported while gdb starts
 DEFAULT_TIMEOUT_S = 60.0
 # gdb's own small steps: settings, symbols, breakpoints.
 STEP_S = 30.0
-_TRACEBACK = "Traceback (most recent call last):"
 _COMMAND_BYTES = 16384
 
 
@@ -86,6 +85,7 @@ class Session:
         except OverdueError as error:
             raise OverdueError(f"{printable(text, 200)!r} did not end within {limit_s:g} s (see --timeout)") from error
         stopped = self.mi.wait_stopped(limit_s, take)
+        reply = reply._replace(log=reply.log + self.mi.take_late_log())
         if not stopped and not self.mi.interrupt(take, background=text.rstrip().endswith("&")):
             raise OverdueError(f"after {printable(text, 200)!r} the guest cannot be interrupted")
         if reply.kind == "running" and self.mi.connected:
@@ -112,7 +112,7 @@ class Session:
         """
         reply = self.mi.console("lmb-verdict", self.timeout_s)
         self._check_alive()
-        if reply.kind != "done" or _TRACEBACK in reply.log:
+        if reply.kind != "done" or reply.failed:
             raise InfrastructureError(f"no verdict from gdb: {reply.error or printable(reply.log)}")
         return parse_verdict(reply.console)
 
@@ -121,7 +121,8 @@ class Session:
         self._check_alive()
         failed, message = _failure(reply)
         if not failed and self.mi.late_error:
-            failed, message = True, self.mi.late_error
+            late = reply._replace(kind="error", payload={"msg": self.mi.late_error})
+            failed, message = True, late.error
         # A guest that is not there any more may also be what the user asked for, as with `detach`.
         lost = was_connected and not self.mi.connected
         if lost and (failed or reply.kind == "running" or text.lstrip().startswith("lmb")):
@@ -157,11 +158,7 @@ def _failure(reply: Reply) -> tuple[bool, str]:
     """Tell whether a command failed, and gdb's message: `source` of a failing script is "done" to gdb."""
     if reply.asked_for_more:
         return True, "it needs more lines; put them in a file and give 'source FILE'"
-    if reply.kind == "error":
-        return True, reply.error
-    if _TRACEBACK in reply.log:
-        return True, printable(reply.log.strip().splitlines()[-1])
-    return False, ""
+    return reply.failed, reply.error if reply.failed else ""
 
 
 def ignore(_text: str) -> None:

@@ -137,7 +137,7 @@ def load_extension(mi: Mi, timeout_s: float) -> None:
     Raises: InfrastructureError with what gdb said: without them there can be no verdict.
     """
     reply = mi.console(f"source {extension()}", timeout_s)
-    if reply.kind != "done" or "Traceback" in reply.log:
+    if reply.kind != "done" or reply.failed:
         raise InfrastructureError(f"gdb cannot load the lmb commands: {reply.error or _last_line(reply)}")
 
 

@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable
 
 from gdb_lmb.errors import InfrastructureError, OverdueError
-from gdb_lmb.runner.mi_records import Lines, Record, Reply, Stop, parse, read_stop, unglue
+from gdb_lmb.runner.mi_records import Lines, Record, Reply, Stop, parse, python_errors, read_stop, unglue
 from gdb_lmb.runner.process import Child
 from gdb_lmb.runner.text import printable, quote
 
@@ -25,10 +25,12 @@ Sink = Callable[[str], None]
 _SLICE_S = 0.1
 # After QEMU's death gdb still has its say for this long.
 _AFTERMATH_S = 1.0
-# A console record that is just ">" with nothing after it is gdb asking for more lines.
+# A ">" with nothing after it is gdb asking for more lines.
 _PROMPT_S = 1.0
 _INTERRUPT_S = 3.0
-_INTERRUPTS = 3
+_INTERRUPTS = 10
+# gdb takes a second one that comes before the guest could stop for the wish to give up.
+_AGAIN_S = 1.0
 _WRITE_S = 3.0
 _FIRST_TOKEN = 10_000_000
 
@@ -47,6 +49,8 @@ class Mi:
         # What went wrong after the guest had been set running: such a command has two results.
         self.late_error = ""
         self._pending: int | None = None
+        # What gdb logged while no command was waited for: of a run that a result has been told of.
+        self.late_log: list[str] = []
         # Called about every tenth of a second of waiting, for progress messages.
         self.on_wait: Callable[[], None] | None = None
         self._lines = Lines(gdb.process.stdout)
@@ -75,10 +79,12 @@ class Mi:
         asked = gave_end = False
         while True:
             quiet_until = time.monotonic() + _PROMPT_S
-            records = self._receive(min(deadline, quiet_until) if asked else deadline)
+            records = self._receive(min(deadline, quiet_until) if asked or self._lines.prompted else deadline)
             if not records:
                 if time.monotonic() >= deadline:
                     raise OverdueError(f"gdb did not answer within {timeout_s:g} s")
+                if time.monotonic() < quiet_until:
+                    continue  # a prompt has just begun
                 self._write("end")  # gdb waits for the lines of a `define`, `python`, …
                 asked, gave_end = False, True
                 continue
@@ -120,6 +126,15 @@ class Mi:
         reply = self.execute(f"-thread-select {number}", timeout_s)
         return read_stop(reply.payload) if reply.kind == "done" else None
 
+    def take_late_log(self) -> str:
+        """Return what gdb logged while no result was waited for, and forget it."""
+        log, self.late_log = "".join(self.late_log), []
+        return log
+
+    def take_python_errors(self) -> list[str]:
+        """Return the exceptions that Python told of meanwhile, as `python_errors()` does, and forget them."""
+        return python_errors(self.take_late_log())
+
     def drain(self, timeout_s: float, sink: Sink) -> str:
         """Wait until gdb has ended a command that set the guest running, and return what it logged meanwhile.
 
@@ -138,10 +153,11 @@ class Mi:
             return True
         # While gdb waits in the foreground only a signal reaches it; after `continue &` only a command does.
         if not background:
-            # gdb loses one that comes while it looks at a stop of the guest in Python.
+            # gdb loses one that comes when the guest has just stopped at a breakpoint: where that lets it run on,
+            # QEMU has passed over the byte that gdb sent. Of a traced guest every second one can get lost.
             for _ in range(_INTERRUPTS):
                 self._signal(signal.SIGINT)
-                if self.wait_stopped(_INTERRUPT_S / _INTERRUPTS, sink):
+                if self.wait_stopped(_AGAIN_S, sink):
                     return True
         self.execute("-exec-interrupt --all", _INTERRUPT_S, sink)
         return self.wait_stopped(_INTERRUPT_S, sink)
@@ -193,7 +209,7 @@ class Mi:
                 records = self._parse()
                 for record in records:
                     self._note(record)
-                if records:
+                if records or self._lines.prompted:
                     return records
                 continue
             if events or not self.gdb.alive():
@@ -247,6 +263,8 @@ class Mi:
         """Pass on what a person is to see."""
         if record["type"] == "console":
             sink(record["payload"])
+        elif record["type"] == "log":
+            self.late_log.append(record["payload"])
         elif record["type"] == "target":  # what QEMU's monitor printed
             sink(record["payload"].replace("\r\n", "\n"))
         elif record["type"] == "output":  # what a program started by `shell` printed

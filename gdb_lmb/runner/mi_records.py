@@ -23,6 +23,14 @@ _SHORT_FILL_S = 0.00005
 _SHORT_PIECES = 8
 
 
+_TRACEBACK = "Traceback (most recent call last):"
+_PYTHON_EXCEPTION = re.compile(r"Python Exception <class '([\w.]+)'>: ?(.*)")
+_IN_PYTHON = ("Error occurred in Python", "Error while executing Python code")
+"""How gdb's message begins where a command failed because of Python."""
+
+_PROMPTS = re.compile(rb">+")
+
+
 class Stop(NamedTuple):
     """Why and where the guest stopped: `reason` and `signal` as MI has them, `address` a virtual address."""
 
@@ -48,9 +56,33 @@ class Reply(NamedTuple):
     asked_for_more: bool = False
 
     @property
+    def failed(self) -> bool:
+        """Tell whether the command failed: until gdb 14 `source` of a failing script is "done", with a traceback."""
+        return self.kind == "error" or _TRACEBACK in self.log
+
+    @property
     def error(self) -> str:
-        """Return gdb's message of a failed command, in one line."""
-        return printable(str(self.payload.get("msg", "")))
+        """Return why a command failed, in one line: gdb's message, or the exception that gdb leaves unnamed in it."""
+        message = printable(str(self.payload.get("msg", "")))
+        raised = python_errors(self.log)
+        return raised[-1] if raised and (not message or message.startswith(_IN_PYTHON)) else message
+
+
+def python_errors(log: str) -> list[str]:
+    """Return the exceptions that gdb's Python told of in `log`, each as "ValueError: why", in one line.
+
+    gdb 15 and later name them there, and no more in the message of the failed command; older ones write a traceback.
+    """
+    found = []
+    traced = False
+    for line in log.splitlines():
+        named = _PYTHON_EXCEPTION.match(line)
+        if named is not None:
+            found.append(printable(f"{named[1]}: {named[2]}" if named[2] else named[1]))
+        elif traced and line[:1] not in ("", " "):
+            found.append(printable(line))
+        traced = line == _TRACEBACK or (traced and line[:1] in ("", " "))
+    return found
 
 
 class Lines:
@@ -65,6 +97,11 @@ class Lines:
         self._begun: list[bytes] = []
         with contextlib.suppress(OSError):  # more than the user is allowed
             fcntl.fcntl(pipe, fcntl.F_SETPIPE_SZ, _PIPE_BYTES)
+
+    @property
+    def prompted(self) -> bool:
+        """Tell whether gdb 18 waits for more lines: it writes the prompt for them as it is, with no end of line."""
+        return _PROMPTS.fullmatch(b"".join(self._begun[:8])) is not None
 
     def read(self) -> list[str]:
         """Return what has been completed by the next piece, which must be there or be the end of file."""
@@ -100,11 +137,13 @@ def read_stop(payload: Record) -> Stop:
 
 
 def unglue(record: Record, token: int) -> list[Record]:
-    """Split our result off the end of a line that a program started by `shell` left unfinished."""
+    """Split our result off the end of a line that a program started by `shell`, or a prompt, left unfinished."""
     if record["type"] == "output":
         text = str(record["payload"])
         match = re.search(rf"{token}\^(done|error|running).*$", text)
         if match is not None:
-            before = {"type": "console", "message": None, "payload": text[: match.start()]}
-            return [before, dict(gdbmiparser.parse_response(match[0]))]
+            before, result = text[: match.start()], dict(gdbmiparser.parse_response(match[0]))
+            if _PROMPTS.fullmatch(before.encode()):
+                return [result]
+            return [{"type": "console", "message": None, "payload": before}, result]
     return [record]

@@ -152,7 +152,11 @@ class GuestSession(Session):
             raise InfrastructureError(f"gdb cannot run the guest: {reply.error}")
         reached = self.mi.wait_stopped(limit_s)
         self.mi.on_wait = None
-        if not reached and not self.mi.interrupt():
+        interrupted = reached or self.mi.interrupt()
+        # A breakpoint's stop() or a handler of events that raises is told of, and gdb goes on.
+        for error in self.mi.take_python_errors():
+            self._notice(f"Python failed in gdb on the way to {what}: {error}")
+        if not interrupted:
             self._check_alive()
             raise InfrastructureError(f"no {what} within {limit_s:g} s, and QEMU does not answer")
         self._check_alive()

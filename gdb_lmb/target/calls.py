@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import gdb
 
 from gdb_lmb.errors import LayoutError
+from gdb_lmb.target.reader import read_bytes
 
 WANTED_FRAMES = 12
 """Program counters kept of a call, innermost first: enough to get out of the allocator and into the boot's steps."""
@@ -107,8 +108,7 @@ class Registers:
         convention, sp = self._convention, self.sp
         if convention.link is not None:
             return self[convention.link], sp
-        raw = bytes(gdb.selected_inferior().read_memory(sp, convention.word))
-        return int.from_bytes(raw, order), sp + convention.word  # type: ignore[arg-type]
+        return int.from_bytes(read_bytes(sp, convention.word), order), sp + convention.word  # type: ignore[arg-type]
 
 
 def program_counters(return_address: int, wanted: int = WANTED_FRAMES) -> tuple[int, ...]:

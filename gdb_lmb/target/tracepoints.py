@@ -67,14 +67,24 @@ class _Breakpoint(gdb.Breakpoint):
 
     def stop(self) -> bool:
         """Do the work; True leaves the guest stopped here."""
-        blocked = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-        wanted = self.do()
-        if signal.SIGINT in signal.sigpending():
-            # Taken here, as gdb may lose one that comes while it lets the guest run again.
-            signal.sigwait({signal.SIGINT})
-            self._tracer.interrupted = wanted = True
-        signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
-        return wanted
+        interrupted = False
+        try:
+            signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+        except KeyboardInterrupt:
+            # One that had come before; by now they are blocked all the same.
+            interrupted = True
+        try:
+            wanted = self.do()
+            if signal.SIGINT in signal.sigpending():
+                # Taken here, as gdb may lose one that comes while it lets the guest run again.
+                signal.sigwait({signal.SIGINT})
+                interrupted = True
+        finally:
+            # A gdb that does not hear SIGINT could not be stopped any more.
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
+        if interrupted:
+            self._tracer.interrupted = True
+        return wanted or interrupted
 
     def do(self) -> bool:
         """Do the work, and remember that it is done."""

@@ -19,6 +19,7 @@ from tests.fuzz.images import (
     MAX_SECONDS,
     PRINTABLE,
 )
+from tests.gdb_words import python_failed
 from tests.soak import seeds
 
 IN_GDB = '''
@@ -124,7 +125,7 @@ def test_damaged_guest(fixture_kernel: Path, klimit_kernel: Path, tmp_path: Path
                     assert "LMB is not initialised" in error.message, f"seed {seed}, {damage}: {error}"
                     continue
                 assert time.monotonic() - start < MAX_SECONDS, f"seed {seed}, {damage}: {command}"
-                assert "Traceback" not in text and "Python Exception" not in text, f"seed {seed}, {damage}"
+                assert not python_failed(text), f"seed {seed}, {damage}"
                 assert PRINTABLE.issuperset(text) and len(text) < 1 << 22, f"seed {seed}, {damage}"
                 if command == "lmb-check --json":
                     noticed += any(f["severity"] == FINDING for f in json.loads(text)["findings"])
