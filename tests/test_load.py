@@ -85,7 +85,7 @@ def test_another_structure_of_that_name(tmp_path: Path) -> None:
 def test_installed_package_loads(tmp_path: Path) -> None:
     # A copy of what git tracks, so that building leaves nothing in the checkout.
     shutil.copytree(ROOT / "gdb_lmb", tmp_path / "src" / "gdb_lmb", ignore=shutil.ignore_patterns("__pycache__"))
-    for name in ("pyproject.toml", "README.md"):
+    for name in ("pyproject.toml", "README.md", "LICENSE"):
         shutil.copy(ROOT / name, tmp_path / "src")
     subprocess.run(
         [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--no-build-isolation",

@@ -193,7 +193,7 @@ def test_offline_at_the_first_run(machine: Machine, checkout: Path) -> None:
     assert lines[0].startswith("== making the virtual environment .venv")
     # Without the network: pip's own words, then what to do.
     assert status == 4
-    assert "setuptools" in lines[1]
+    assert "hatchling" in lines[1]
     assert lines[-1].startswith("== the packages of pyproject.toml and scripts/constraints.txt could not be installed")
 
 
