@@ -78,7 +78,7 @@ def test_bytes_left_out_by_a_filter_or_cut_off_are_not_made_up(tmp_path: Path) -
         (b"", "no ELF core file"),
         (b"KDUMP   " + bytes(500), "no ELF core file"),
         (core_image([Piece(0, b"x")])[:17], "cut off or damaged"),
-        (core_image([Piece(0, b"x")])[:140], "cut off or damaged"),
+        (core_image([Piece(0, b"x")])[:140], "is cut off: it has 140 bytes, and its program headers would reach to"),
         (b"\x7fELF\x03\x01" + bytes(100), "cut off or damaged"),
         (b"\x7fELF\x02\x01" + bytes(10) + b"\x02" + bytes(100), "an ELF file, but no core file"),
         (core_image([Piece(0, b"x")], many=True).replace(struct.pack("<II", 2, 0), b"\xff" * 8), "cut off or damaged"),

@@ -47,7 +47,7 @@ class Note:
 
 @dataclass(frozen=True)
 class CoreFile:
-    """What a core file's headers say; `machine` is `e_machine`."""
+    """What a core file's headers say; `machine` is `e_machine`, `cut` says in words where the file ends too early."""
 
     path: Path
     bits: int
@@ -55,6 +55,7 @@ class CoreFile:
     machine: int
     segments: tuple[Segment, ...]
     notes: tuple[Note, ...]
+    cut: str | None = None
 
     @property
     def has_mappings(self) -> bool:
@@ -72,6 +73,7 @@ class DumpMemory:
             self._bases.append(base)
             self._ends.append(end)
             self._offsets.append(offset)
+        self._cut = core.cut or "it has become shorter since it was opened"
         try:
             self._file = core.path.open("rb", buffering=0)
         except OSError as error:
@@ -96,7 +98,7 @@ class DumpMemory:
             want = min(stop, self._ends[index]) - at
             piece = os.pread(self._file.fileno(), want, self._offsets[index] + at - self._bases[index])
             if len(piece) < want:
-                raise ReadError(address, size, "the dump's file is cut off before it")
+                raise ReadError(address, size, f"the dump's file is cut off before it ({self._cut})")
             pieces.append(piece)
             at, index = at + want, index + 1
         return b"".join(pieces)
@@ -109,6 +111,8 @@ def read_core(path: Path) -> CoreFile:
             return _read(path, file)
     except OSError as error:
         raise InputError(f"cannot read {path}: {error.strerror}") from None
+    except _CutError as error:
+        raise InputError(f"{path} is cut off: {error}") from None
     except struct.error:
         raise InputError(f"{path}: the headers of the core file are cut off or damaged") from None
 
@@ -132,30 +136,45 @@ def _read(path: Path, file: BinaryIO) -> CoreFile:
     if entry != row.size or count > _MAX_SEGMENTS:
         raise struct.error("program headers")
     segments, notes = [], []
-    for values in row.iter_unpack(_exactly(file, offset, count * row.size)):
+    length, needed, broken = os.fstat(file.fileno()).st_size, 0, None
+    for number, values in enumerate(row.iter_unpack(_exactly(file, offset, count * row.size, "program headers"))):
         if wide:  # p_type, p_flags, p_offset, p_vaddr, p_paddr, p_filesz, …
             kind, _, at, va, base, size = values[:6]
         else:  # p_type, p_offset, p_vaddr, p_paddr, p_filesz, …
             kind, at, va, base, size = values[:5]
+        needed = max(needed, at + size)
+        if at + size > length and broken is None:
+            broken = f"program header {number} of {count}"
+            if kind == _PT_LOAD:
+                broken += (
+                    f", of memory at [{base:#x}, {base + size:#x}), has only {max(0, length - at):,} of {size:,} bytes"
+                )
         # What a filter left out has a size in memory, but none in the file.
         if kind == _PT_LOAD and size:
             segments.append(Segment(at, va, base, size))
         elif kind == _PT_NOTE and size <= _MAX_NOTES_BYTES:
-            notes += _notes(_exactly(file, at, size), mark)
+            notes += _notes(_exactly(file, at, size, f"notes (program header {number} of {count})"), mark)
     order: ByteOrder = "little" if mark == "<" else "big"
-    return CoreFile(path, 64 if wide else 32, order, fields[1], tuple(segments), tuple(notes))
+    cut = None if broken is None else f"at byte {length:,} of {needed:,}: {broken}"
+    return CoreFile(path, 64 if wide else 32, order, fields[1], tuple(segments), tuple(notes), cut)
 
 
 def _many(file: BinaryIO, offset: int, mark: str, wide: bool) -> int:
     """Return the number of program headers that `e_phnum` has no room for: `sh_info` of section 0."""
     # sh_name, sh_type, sh_flags, sh_addr, sh_offset, sh_size, sh_link, sh_info
     section = struct.Struct(mark + ("IIQQQQII" if wide else "IIIIIIII"))
-    return int(section.unpack(_exactly(file, offset, section.size))[7])
+    return int(section.unpack(_exactly(file, offset, section.size, "first section header"))[7])
 
 
-def _exactly(file: BinaryIO, offset: int, size: int) -> bytes:
-    if offset + size > os.fstat(file.fileno()).st_size:
-        raise struct.error("past the end of the file")
+class _CutError(struct.error):
+    """Report that the file ends before what its headers point to."""
+
+
+def _exactly(file: BinaryIO, offset: int, size: int, what: str) -> bytes:
+    """Return `size` bytes of the file, which are its `what`."""
+    length = os.fstat(file.fileno()).st_size
+    if offset + size > length:
+        raise _CutError(f"it has {length:,} bytes, and its {what} would reach to byte {offset + size:,}")
     file.seek(offset)
     return file.read(size)
 

@@ -16,10 +16,11 @@ from gdb_lmb.errors import InfrastructureError
 from gdb_lmb.report.terminal import PLAIN, Terminal
 from gdb_lmb.runner import rsp, sockets
 from gdb_lmb.runner.base import DEFAULT_TIMEOUT_S, STEP_S, Session
-from gdb_lmb.runner.elf import read_elf
+from gdb_lmb.runner.elf import ElfFile, read_elf
 from gdb_lmb.runner.machines import find_gdb, machine_of
 from gdb_lmb.runner.probe import probe
 from gdb_lmb.runner.rsp import Endpoint
+from gdb_lmb.runner.same_machine import require_machine_of_stub
 
 Leave = Literal["running", "paused"]
 
@@ -45,7 +46,8 @@ class AttachedSession(Session):
 
         Raises: UsageError for an unsuitable program; InfrastructureError if the stub cannot be reached.
         """
-        gdb_path = find_gdb(machine_of(read_elf(program)), gdb)
+        elf = read_elf(program)
+        gdb_path = find_gdb(machine_of(elf), gdb)
         super().__init__(timeout_s, notice, terminal)
         self._endpoint = endpoint
         self._promised = False
@@ -61,6 +63,7 @@ class AttachedSession(Session):
                 self._near = endpoint
             self._open(program, gdb_path)
             self._find_out(leave)
+            self._require_same_machine(elf)
             self._connect()
             undo.pop_all()
 
@@ -106,6 +109,11 @@ class AttachedSession(Session):
             self._notice(
                 "it cannot be told whether the guest was running: it is left paused (--leave running lets it run on)"
             )
+
+    def _require_same_machine(self, elf: ElfFile) -> None:
+        """Check that the guest can be of the program's architecture, which gdb would not say in words."""
+        with contextlib.suppress(OSError):  # gdb will have its own word on that
+            require_machine_of_stub(self._near, self._endpoint, elf, min(self.timeout_s, _PROBE_S))
 
     def _connect(self) -> None:
         """Connect gdb."""

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """A dump of a guest, opened in gdb as a core: what QEMU's `dump-guest-memory` has written.
 
-Mirrors `Elf64_Ehdr` of elf(5) and the signatures of QEMU's dump/dump.c, which tell its other formats.
+Mirrors `Elf64_Ehdr` of elf(5), the signatures of QEMU's dump/dump.c, which tell its other formats, and those of
+makedumpfile.
 """
 
 from __future__ import annotations
@@ -13,15 +14,19 @@ from types import TracebackType
 from typing import Literal
 
 from gdb_lmb.errors import UsageError
+from gdb_lmb.layout.core_file import read_core
 from gdb_lmb.report.terminal import PLAIN, Terminal
 from gdb_lmb.runner.base import DEFAULT_TIMEOUT_S, STEP_S, Session
 from gdb_lmb.runner.elf import ElfFile, read_elf
 from gdb_lmb.runner.gdb_process import plain_name
 from gdb_lmb.runner.machines import find_gdb, machine_of
+from gdb_lmb.runner.same_machine import require_machine_of_core
 
 _ET_CORE = 4
-_X86 = {3, 62}
-_COMPRESSED = (b"KDUMP   ", b"DISKDUMP", b"makedumpfile\0")
+_COMPRESSED = (b"KDUMP   ", b"DISKDUMP")
+_FLATTENED, _FLAT_HEAD_BYTES, _FLAT_CHUNK_BYTES = b"makedumpfile\0", 4096, 16
+"""A stream by `makedumpfile -F`: a header, then chunks, each with its place in the dump and its size before it."""
+
 _WINDOWS = (b"PAGEDU64", b"PAGEDUMP")
 
 
@@ -45,7 +50,10 @@ class CoreSession(Session):
         elf = read_elf(program)
         gdb_path = find_gdb(machine_of(elf), gdb)
         _require_core(core, elf)
+        cut = read_core(core).cut
         super().__init__(timeout_s, notice, terminal)
+        if cut is not None:
+            self._notice(f"{core} is cut off {cut}: what is missing cannot be shown")
         with contextlib.ExitStack() as undo:
             undo.callback(self.close)
             self._open(program, gdb_path)
@@ -72,13 +80,20 @@ def _require_core(path: Path, program: ElfFile) -> None:
         if path.exists() and not path.is_file():  # opening a FIFO would block
             raise UsageError(f"{path}: not a regular file")
         with path.open("rb") as file:
-            head = file.read(20)
+            head = file.read(_FLAT_HEAD_BYTES + _FLAT_CHUNK_BYTES + 8)
     except OSError as error:
         raise UsageError(f"cannot read {path}: {error.strerror}") from error
-    if head.startswith(_COMPRESSED):
+    if head.startswith(_FLATTENED) and head[_FLAT_HEAD_BYTES + _FLAT_CHUNK_BYTES :].startswith(b"\x7fELF"):
         raise UsageError(
-            f"{path} is a compressed dump (kdump format), which gdb cannot open: "
-            "dump again with `dump-guest-memory FILE`, without -z, -l or -s"
+            f"{path} is a flattened dump (makedumpfile -F), which gdb cannot open: `makedumpfile -R NEW < {path}` "
+            "makes an ELF core file of it"
+        )
+    if head.startswith((*_COMPRESSED, _FLATTENED)):
+        # makedumpfile refuses -E for what is in this format already.
+        raise UsageError(
+            f"{path} is a compressed dump (kdump format), which gdb cannot open (crash and drgn can): dump as ELF, "
+            "of a machine with `makedumpfile -E /proc/vmcore FILE` or a copy of /proc/vmcore, of a QEMU guest with "
+            "`dump-guest-memory FILE` without -z, -l or -s"
         )
     if head.startswith(_WINDOWS):
         raise UsageError(f"{path} is a Windows dump: dump again with `dump-guest-memory FILE`, without -w")
@@ -87,10 +102,4 @@ def _require_core(path: Path, program: ElfFile) -> None:
     order: Literal["little", "big"] = "little" if head[5:6] == b"\1" else "big"
     if len(head) < 20 or int.from_bytes(head[16:18], order) != _ET_CORE:
         raise UsageError(f"{path}: an ELF file, but no core file (the dump comes first, then the vmlinux)")
-    machine = int.from_bytes(head[18:20], order)
-    # QEMU's own word for an x86-64 CPU that is not in long mode yet is EM_386.
-    if machine != program.e_machine and not {machine, program.e_machine} <= _X86:
-        raise UsageError(
-            f"{path} is a dump of another machine (ELF machine {machine}) than {program.path} is for "
-            f"({program.e_machine})"
-        )
+    require_machine_of_core(path, int.from_bytes(head[18:20], order), program)

@@ -85,6 +85,12 @@ def leave(endpoint: Endpoint, running: bool, timeout_s: float) -> None:
             _ask(link, b"D", deadline)
 
 
+def ask(endpoint: Endpoint, request: bytes, timeout_s: float) -> bytes:
+    """Send one request on a connection of its own and return its reply; that leaves the machine paused."""
+    with endpoint.connect(timeout_s) as link:
+        return _ask(link, request, time.monotonic() + timeout_s)
+
+
 def detach(link: socket.socket) -> None:
     """Let the machine run on, without waiting for an answer."""
     link.sendall(_packet(_DETACH))

@@ -43,7 +43,10 @@ def place(kernel: Kernel, physical: BoundedMemory, cpu: Cpu) -> Placement:
     tried = chain([] if last is None else [last], arch.deltas(kernel, cpu))
     delta = first_match(physical, linked, build_id, tried)
     if delta is None:
-        rest = "" if current_dump() is None else ", or the dump lacks it"
+        dump = current_dump()
+        rest = "" if dump is None else ", or the dump lacks it"
+        if dump is not None and dump.core.cut is not None:
+            rest = f", or the dump lacks it, for its file is cut off {dump.core.cut}"
         raise NotReadyError(
             f"no kernel of the build of {kernel.own_file.name} is in memory: {arch.missing}, "
             f"or the guest runs another build{rest}"
