@@ -67,7 +67,7 @@ def test_each_cell_of_the_bar_is_what_the_lists_say(fixture_kernel: Path) -> Non
 
 
 def test_a_map_of_a_part_and_its_owners(fixture_kernel: Path) -> None:
-    with GuestSession(fixture_kernel, terminal=Terminal(80, unicode=True)) as guest:
+    with GuestSession(fixture_kernel, terminal=Terminal(140, unicode=True)) as guest:
         guest.run_until("lmb_ready")
         low, high = image_of(guest)
         text = guest.command(f"lmb-map {low:#x}-{high:#x}")
