@@ -100,9 +100,11 @@ class FakeApt(Apt):
     def __init__(self, folder: Path, contents: list[bytes]) -> None:
         (folder / "debs").mkdir(parents=True, exist_ok=True)
         self.folder, self.contents, self.told = folder, contents, list[str]()
+        self.sizes = {}
+        self.row = Name("debian:6", ("trixie",), "linux-image-6.", "cloud-arm64", "arm64")
         self.notice = self.told.append
 
-    def run(self, *words: str, program: str = "apt-get", cwd: Path | None = None, what: str = "") -> str:
+    def run(self, *words: str, program: str = "apt-get", cwd: Path | None = None, told: object = None) -> str:
         assert cwd is not None
         (cwd / f"{words[1].replace('=', '_')}_all.deb").write_bytes(self.contents.pop(0))
         return ""
@@ -124,9 +126,10 @@ class Archive(Apt):
     def __init__(self, packages: dict[str, list[str]]) -> None:
         self.row = Name("debian:6", ("trixie",), "linux-image-6.", "cloud-arm64", "arm64")
         self.packages, self.told = packages, list[str]()
+        self.sizes = {}
         self.notice = self.told.append
 
-    def run(self, *words: str, program: str = "apt-get", cwd: Path | None = None, what: str = "") -> str:
+    def run(self, *words: str, program: str = "apt-get", cwd: Path | None = None, told: object = None) -> str:
         assert program == "apt-cache"
         if words[0] == "pkgnames":
             return "\n".join(name for name in self.packages if name.startswith(words[1]))
@@ -317,9 +320,9 @@ class ListedApt(FakeApt):
     """`apt-cache` of an archive that has these packages, each with its versions."""
 
     def __init__(self, image: str, packages: dict[str, list[str]]) -> None:
-        self.row, self.packages = Name("source:n", (), image, "", "amd64"), packages
+        self.row, self.packages, self.sizes = Name("source:n", (), image, "", "amd64"), packages, {}
 
-    def run(self, *words: str, program: str = "apt-get", cwd: Path | None = None, what: str = "") -> str:
+    def run(self, *words: str, program: str = "apt-get", cwd: Path | None = None, told: object = None) -> str:
         if words[0] == "pkgnames":
             return "\n".join(name for name in self.packages if name.startswith(words[1]))
         return "\n\n".join(f"Package: {words[1]}\nVersion: {v}\nSHA256: {v}" for v in self.packages[words[1]])

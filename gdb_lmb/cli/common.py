@@ -14,6 +14,7 @@ from typing import Any, NoReturn, TextIO
 
 from gdb_lmb.errors import UsageError
 from gdb_lmb.numbers import seconds, whole_number
+from gdb_lmb.report.progress import PROGRESS
 from gdb_lmb.report.terminal import Terminal
 from gdb_lmb.runner.base import DEFAULT_TIMEOUT_S, CommandError, Session
 from gdb_lmb.runner.text import printable
@@ -135,6 +136,7 @@ def commands_of(arguments: argparse.Namespace) -> Sequence[str]:
 
 def say(message: str, prefix: str = "gdb-lmb: ") -> None:
     """Write one line of our own to stderr."""
+    PROGRESS.clear()
     try:
         sys.stderr.write(f"{prefix}{printable(message, _MESSAGE_CHARACTERS)}\n")
         sys.stderr.flush()
@@ -157,6 +159,7 @@ def progress(message: str) -> None:
 
 def show(text: str) -> None:
     """Write output of gdb's to stdout, now."""
+    PROGRESS.clear()
     sys.stdout.write(text)
     sys.stdout.flush()
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from gdb_lmb.cli.common import Subparsers
 from gdb_lmb.errors import InfrastructureError
 from gdb_lmb.runner.elf import read_elf
-from gdb_lmb.runner.gdb_process import PATH_VARIABLE, TERMINAL_VARIABLE, extension, python_path
+from gdb_lmb.runner.gdb_process import COUNT_VARIABLE, PATH_VARIABLE, TERMINAL_VARIABLE, extension, python_path
 from gdb_lmb.runner.machines import find_gdb, machine_of
 from gdb_lmb.runner.verdict import ExitStatus
 
@@ -46,7 +46,8 @@ def _gdb(arguments: argparse.Namespace) -> ExitStatus:
     """Become gdb."""
     gdb = find_gdb(machine_of(read_elf(arguments.program)), arguments.gdb)
     os.environ[PATH_VARIABLE] = python_path()
-    os.environ.pop(TERMINAL_VARIABLE, None)  # of a gdb that started this shell
+    for name in (TERMINAL_VARIABLE, COUNT_VARIABLE):  # of a gdb that started this shell
+        os.environ.pop(name, None)
     words = [gdb, "-ex", f"source {extension()}", os.fspath(arguments.program.absolute()), *arguments.words]
     try:
         os.execv(gdb, words)

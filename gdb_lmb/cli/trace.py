@@ -9,9 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from gdb_lmb.cli.boot import add_boot_options, booted
-from gdb_lmb.cli.common import STATUSES, Subparsers, add_gdb_options, number_of, progress, run_commands, show
-from gdb_lmb.errors import InfrastructureError, OutputError, UsageError
+from gdb_lmb.cli.common import STATUSES, Subparsers, add_gdb_options, number_of, progress, run_commands, say, show
+from gdb_lmb.cli.trace_file import open_lines, open_trace
+from gdb_lmb.errors import InfrastructureError, LmbError, OutputError, UsageError
 from gdb_lmb.report.output import require_apart, require_writable
+from gdb_lmb.report.words import plural
 from gdb_lmb.runner.base import ignore
 from gdb_lmb.runner.session import GuestSession, NotReachedError
 from gdb_lmb.runner.text import printable
@@ -68,27 +70,54 @@ def _run(arguments: argparse.Namespace) -> ExitStatus:
         require_apart(arguments.output, Path(arguments.kernel), arguments.symbols, arguments.initrd, arguments.console)
         require_writable(arguments.output)
     until = arguments.until or _HAND_OVER
-    with booted(arguments) as guest:
-        progress(f"booting {arguments.kernel}, tracing to {until}")
-        guest.unpack(before_hand_over=None if arguments.until else until)
-        guest.command(_start(arguments), ignore)
-        why_not = guest.run_on(until)
+    recorded = 0
+    try:
+        with booted(arguments) as guest:
+            try:
+                return _trace(guest, arguments, until)
+            finally:
+                recorded = guest.recorded
+    except KeyboardInterrupt:
+        say(_kept(arguments.output, recorded))
+        raise
+
+
+def _kept(output: Path | None, recorded: int) -> str:
+    """Say what is left of a trace that was broken off."""
+    if not recorded:
+        return "interrupted before an operation was recorded"
+    if output is None:
+        return f"interrupted: {plural(recorded, 'operation')} recorded, none kept (-o FILE keeps them)"
+    try:
+        with open_lines(str(output)) as lines:
+            kept = sum(1 for _ in open_trace(str(output), lines))
+    except LmbError:  # somebody else has it now
+        return f"interrupted: nothing is kept in {output}"
+    return f"interrupted: {plural(kept, 'operation')} kept in {output}"
+
+
+def _trace(guest: GuestSession, arguments: argparse.Namespace, until: str) -> ExitStatus:
+    """Record the boot of `guest`, and return the status."""
+    progress(f"booting {arguments.kernel}, tracing to {until}")
+    guest.unpack(before_hand_over=None if arguments.until else until)
+    guest.command(_start(arguments), ignore)
+    why_not = guest.run_on(until)
+    status = _status(guest)
+    if status["running"]:
+        guest.command("lmb-trace stop", ignore)
         status = _status(guest)
-        if status["running"]:
-            guest.command("lmb-trace stop", ignore)
-            status = _status(guest)
-        guest.command("lmb-trace status", show)
-        if status["write_error"] is not None:
-            raise OutputError(status["write_error"])
-        if status["divergence"] is None and not status["complete"]:
-            if why_not is None:
-                guest.let_print()
-                why_not = f"{status['ended']}, before it came to {until}"
-            raise NotReachedError(why_not, guest.console())
-        commands = arguments.gdb_commands or ()
-        if not arguments.lockstep and not commands and not status["findings"]:
-            return ExitStatus.CLEAN
-        return run_commands(guest, commands)
+    guest.command("lmb-trace status", show)
+    if status["write_error"] is not None:
+        raise OutputError(status["write_error"])
+    if status["divergence"] is None and not status["complete"]:
+        if why_not is None:
+            guest.let_print()
+            why_not = f"{status['ended']}, before it came to {until}"
+        raise NotReachedError(why_not, guest.console())
+    commands = arguments.gdb_commands or ()
+    if not arguments.lockstep and not commands and not status["findings"]:
+        return ExitStatus.CLEAN
+    return run_commands(guest, commands)
 
 
 def _start(arguments: argparse.Namespace) -> str:

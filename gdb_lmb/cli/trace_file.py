@@ -6,17 +6,23 @@ from __future__ import annotations
 import contextlib
 import itertools
 import json
+import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
 from gdb_lmb.errors import InputError, UsageError
+from gdb_lmb.report.progress import PROGRESS
 from gdb_lmb.report.terminal import Terminal
+from gdb_lmb.report.words import plural
 from gdb_lmb.runner.verdict import ExitStatus
 
 if TYPE_CHECKING:
     from gdb_lmb.report.trace_file import TraceReader
+
+_LINES_A_LOOK = 256
+"""After so many lines it is asked whether to show how far it is."""
 
 # Of a line that is longer no more is read than shows that it is.
 _MAX_LINE_BYTES = (32 << 20) + 1
@@ -28,6 +34,8 @@ class Lines(Iterator[bytes]):
     def __init__(self, file: IO[bytes], name: str) -> None:
         """Read the first line; `name` is for messages. Raises: `UsageError`."""
         self._file, self._name = file, name
+        self._number = self._bytes = 0
+        self._size = _size(file)
         first = self._read()
         self.is_trace = b'"schema"' in first[:4096]
         self.is_empty = not first
@@ -35,13 +43,30 @@ class Lines(Iterator[bytes]):
 
     def __next__(self) -> bytes:
         """Return the next line. Raises: `UsageError`."""
-        return next(self._lines)
+        line = next(self._lines, None)
+        if line is None:
+            PROGRESS.clear()
+            raise StopIteration
+        self._number += 1
+        self._bytes += len(line)
+        if not self._number % _LINES_A_LOOK and PROGRESS.wanted():
+            share = f", {100 * self._bytes // self._size} %" if self._size else ""
+            PROGRESS.show(f"{self._name}: {plural(self._number, 'line')}{share}")
+        return line
 
     def _read(self) -> bytes:
         try:
             return self._file.readline(_MAX_LINE_BYTES)
         except OSError as error:
             raise UsageError(f"cannot read {self._name}: {error.strerror}") from None
+
+
+def _size(file: IO[bytes]) -> int:
+    """Return a file's size in bytes, 0 where it has none, as a pipe."""
+    try:
+        return os.fstat(file.fileno()).st_size
+    except OSError:
+        return 0
 
 
 @contextlib.contextmanager

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import IO
 
+from gdb_lmb.commands.trace_output import RecordCount
 from gdb_lmb.commands.traced import Traced
 from gdb_lmb.errors import LmbError, OutputError, StateError
 from gdb_lmb.region import Snapshot
@@ -54,6 +55,7 @@ class Recording:
         self.phase: str | None = None
         self.writer: TraceWriter | None = None
         self.free_init: Callable[[], None] = lambda: None
+        self.count = RecordCount()
         self._stream = stream
         self._open: Operation | None = None
         self._open_at = 0
@@ -171,6 +173,7 @@ class Recording:
     def _record(self, operation: Operation, result: int | None, callers: tuple[int, ...]) -> Record:
         record = Record(len(self.records) + 1, operation, result, callers, self.phase)
         self.records.append(record)
+        self.count.tell(len(self.records))
         if self.writer is not None:
             self.writer.record(record)
         return record

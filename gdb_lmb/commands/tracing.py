@@ -235,6 +235,7 @@ class Trace:
         save(path, self.header, self.records, self.symbols, self.final)
 
     def _close(self) -> None:
+        self.recording.count.close()
         if self._stream is not None:
             close_trace(self._stream)
 

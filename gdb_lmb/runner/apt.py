@@ -13,15 +13,16 @@ import threading
 from collections.abc import Callable, Iterator
 from functools import cmp_to_key
 from pathlib import Path
-from typing import TextIO
+from typing import NamedTuple, TextIO
 
 from gdb_lmb.errors import InfrastructureError
+from gdb_lmb.report.progress import PROGRESS
+from gdb_lmb.report.words import human_size
 from gdb_lmb.runner.cache import safe_name
 from gdb_lmb.runner.names import Name
 
 KEYRING = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
 _APT_TIMEOUT_S = 3600
-_PROGRESS_STEP_PERCENT = 10
 # How this machine reaches the archive goes with us; what apt fetches, and how it checks it, does not.
 _CARRIED = re.compile(
     r"Acquire::(https?|ftp|tor|Retries|ForceIPv[46]|Check-Valid-Until|Check-Date|Max-)", re.IGNORECASE
@@ -33,6 +34,13 @@ _RELEASES = frozenset(
 
 # (package, version, SHA-256)
 Package = tuple[str, str, str]
+
+
+class Sizes(NamedTuple):
+    """Bytes of a package as it is fetched, and of what it unpacks to, as the archive's index has them."""
+
+    fetched: int
+    unpacked: int
 
 
 def archive_address(sources: str, *, security: bool = False) -> str | None:
@@ -91,6 +99,7 @@ class Apt:
             raise InfrastructureError("this machine's apt sources name no Debian archive with its main component")
         fixes = archive_address(sources, security=True)
         self.folder, self.row, self.lock, self.notice = folder, row, lock, notice
+        self.sizes: dict[tuple[str, str], Sizes] = {}
         for part in ("etc", "state/lists/partial", "cache/archives/partial", "debs"):
             (folder / part).mkdir(parents=True, exist_ok=True)
         (folder / "state" / "status").touch()
@@ -120,15 +129,21 @@ class Apt:
         config.chmod(0o600)  # a proxy's address may hold a password
         config.write_text(f'{carried}{text}APT::Architectures {{ "{row.arch}"; }};\n')
 
-    def run(self, *words: str, program: str = "apt-get", cwd: Path | None = None, what: str = "") -> str:
-        """Run apt and return what it printed; with `what`, tell how far it is."""
+    def run(
+        self,
+        *words: str,
+        program: str = "apt-get",
+        cwd: Path | None = None,
+        told: Callable[[float], None] | None = None,
+    ) -> str:
+        """Run apt and return what it printed; `told` is called with the percentage of a download."""
         environment = {**os.environ, "APT_CONFIG": str(self.folder / "apt.conf"), "LC_ALL": "C"}
         with tempfile.TemporaryFile("w+") as out, tempfile.TemporaryFile("w+") as err:
             reader, writer = os.pipe()
             with os.fdopen(reader) as status:
                 try:
                     process = subprocess.Popen(
-                        [program, *words, *(["-o", f"APT::Status-Fd={writer}"] if what else [])],
+                        [program, *words, *(["-o", f"APT::Status-Fd={writer}"] if told else [])],
                         env=environment, cwd=cwd, stdout=out, stderr=err, pass_fds=(self.lock, writer),
                     )  # fmt: skip
                 finally:
@@ -137,7 +152,7 @@ class Apt:
                 deadline.start()
                 try:
                     with process:
-                        self._follow(status, what)
+                        _follow(status, told or (lambda _: None))
                 finally:
                     deadline.cancel()
             out.seek(0)
@@ -147,16 +162,6 @@ class Apt:
                 why = lines[0] if lines else f"exit status {process.returncode}"
                 raise InfrastructureError(f"{program} {words[0]} failed: {why}")
             return out.read()
-
-    def _follow(self, status: TextIO, what: str) -> None:
-        """Tell about every tenth of a download, from apt's "dlstatus:NUMBER:PERCENT:TEXT" lines."""
-        told = 0
-        for line in status:
-            words = line.split(":")
-            percent = float(words[2]) if len(words) > 3 and words[0] == "dlstatus" else 0.0
-            if percent >= told + _PROGRESS_STEP_PERCENT:
-                told = int(percent) // _PROGRESS_STEP_PERCENT * _PROGRESS_STEP_PERCENT
-                self.notice(f"{what}: {told} %")
 
     def newest(self) -> list[Package]:
         """Return (package, version, SHA-256) of the newest image that has debug symbols, and what belongs to it.
@@ -206,6 +211,9 @@ class Apt:
             fields = dict(line.split(": ", 1) for line in block.splitlines() if ": " in line and line[0] != " ")
             if fields.get("Package") == package and "SHA256" in fields:
                 rows.append((package, fields["Version"], fields["SHA256"]))
+                sizes = (fields.get(name, "") for name in ("Size", "Installed-Size"))
+                fetched, unpacked = (int(size) if size.isdigit() else 0 for size in sizes)
+                self.sizes[package, fields["Version"]] = Sizes(fetched, unpacked << 10)  # the second is in KiB
         return rows
 
     def download(self, packages: list[Package]) -> list[Path]:
@@ -219,17 +227,46 @@ class Apt:
             if old != folder:
                 shutil.rmtree(old) if old.is_dir() else old.unlink()
         folder.mkdir(exist_ok=True)
-        return [self._download_one(folder, *package) for package in packages]
+        total, before, found = self.total(packages), 0, []
+        for package, version, digest in packages:
+            found.append(self._download_one(folder, package, version, digest, before, total.fetched))
+            before += self.total([(package, version, digest)]).fetched
+        PROGRESS.clear()
+        return found
 
-    def _download_one(self, folder: Path, package: str, version: str, digest: str) -> Path:
+    def total(self, packages: list[Package]) -> Sizes:
+        """Return the sizes of packages together; 0 for what the index did not tell."""
+        known = [self.sizes.get((package, version), Sizes(0, 0)) for package, version, _ in packages]
+        return Sizes(sum(sizes.fetched for sizes in known), sum(sizes.unpacked for sizes in known))
+
+    def kept(self) -> int:
+        """Return how many bytes of packages are here, whole or in part, for the next download to go on from."""
+        return sum(path.stat().st_size for path in (self.folder / "debs").rglob("*") if path.is_file())
+
+    def _download_one(self, folder: Path, package: str, version: str, digest: str, before: int, total: int) -> Path:
+        size = self.sizes.get((package, version), Sizes(0, 0)).fetched
+
+        def told(percent: float) -> None:
+            done = before + int(size * percent / 100)
+            how_far = f"{human_size(done)} of {human_size(total)}" if total else f"{percent:.0f} %"
+            PROGRESS.show(f"{self.row.name}: fetching {package}: {how_far}")
+
         for _ in range(2):
-            self.run("download", f"{package}={version}", cwd=folder, what=package)
+            self.run("download", f"{package}={version}", cwd=folder, told=told)
             for deb in folder.glob(f"{package}_*.deb"):
                 if _sha256(deb) == digest:
                     return deb
                 self.notice(f"{deb.name} is damaged; fetching it anew")
                 deb.unlink()
         raise InfrastructureError(f"{package} {version} does not have the SHA-256 that the archive signed for")
+
+
+def _follow(status: TextIO, told: Callable[[float], None]) -> None:
+    """Tell how far a download is, from apt's "dlstatus:NUMBER:PERCENT:TEXT" lines."""
+    for line in status:
+        words = line.split(":")
+        if len(words) > 3 and words[0] == "dlstatus":
+            told(float(words[2]))
 
 
 def _newest_first(packages: list[Package]) -> list[Package]:

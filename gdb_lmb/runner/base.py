@@ -3,14 +3,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import contextlib
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gdb_lmb.errors import InfrastructureError, OverdueError, UsageError
 from gdb_lmb.numbers import LONGEST_S
+from gdb_lmb.report.progress import PROGRESS
 from gdb_lmb.report.terminal import PLAIN, Terminal
-from gdb_lmb.runner.gdb_process import load_extension, open_program, start_gdb
+from gdb_lmb.report.words import plural
+from gdb_lmb.runner.gdb_process import COUNT_FILE, load_extension, open_program, start_gdb
 from gdb_lmb.runner.process import RunFolder
 from gdb_lmb.runner.text import printable
 from gdb_lmb.runner.verdict import ExitStatus, Verdict, parse_verdict
@@ -22,6 +26,8 @@ if TYPE_CHECKING:  # the conversation with gdb is imported while gdb starts
 DEFAULT_TIMEOUT_S = 60.0
 # gdb's own small steps: settings, symbols, breakpoints.
 STEP_S = 30.0
+# What is over sooner shows nothing of how far it is.
+_SHOWN_AFTER_S = 1.0
 _COMMAND_BYTES = 16384
 
 
@@ -80,11 +86,12 @@ class Session:
         take = sink or heard.append
         was_connected = self.mi.connected
         stop_before = self.mi.last_stop
-        try:
-            reply = self.mi.console(text, limit_s, take)
-        except OverdueError as error:
-            raise OverdueError(f"{printable(text, 200)!r} did not end within {limit_s:g} s (see --timeout)") from error
-        stopped = self.mi.wait_stopped(limit_s, take)
+        with self.watched(printable(text, 60)):
+            try:
+                reply = self.mi.console(text, limit_s, take)
+            except OverdueError as error:
+                raise _overdue(text, limit_s) from error
+            stopped = self.mi.wait_stopped(limit_s, take)
         reply = reply._replace(log=reply.log + self.mi.take_late_log())
         if not stopped and not self.mi.interrupt(take, background=text.rstrip().endswith("&")):
             raise OverdueError(f"after {printable(text, 200)!r} the guest cannot be interrupted")
@@ -103,7 +110,34 @@ class Session:
         try:
             return self.mi.drain(limit_s, take)
         except OverdueError as error:
-            raise OverdueError(f"{printable(text, 200)!r} did not end within {limit_s:g} s (see --timeout)") from error
+            raise _overdue(text, limit_s) from error
+
+    @contextlib.contextmanager
+    def watched(self, what: str) -> Iterator[None]:
+        """Show on a terminal how long `what` has been going on, and how many operations a trace has recorded."""
+        start = time.monotonic()
+
+        def waiting() -> None:
+            seconds = time.monotonic() - start
+            if seconds >= _SHOWN_AFTER_S and PROGRESS.wanted():
+                recorded = self.recorded
+                told = f", {plural(recorded, 'operation')} recorded" if recorded else ""
+                PROGRESS.show(f"gdb-lmb: {what}: {seconds:.0f} s{told}")
+
+        self.mi.on_wait = waiting
+        try:
+            yield
+        finally:
+            self.mi.on_wait = None
+            PROGRESS.clear()
+
+    @property
+    def recorded(self) -> int:
+        """Return how many operations the running trace, or the last one, has recorded."""
+        try:
+            return int((self.folder / COUNT_FILE).read_bytes() or b"0")
+        except (OSError, ValueError):  # there is none, or it is just being written
+            return 0
 
     def verdict(self) -> Verdict:
         """Ask for the verdict on all lmb commands executed so far.
@@ -152,6 +186,10 @@ class Session:
         load_extension(self.mi, STEP_S)
         # By now it has long had the time to start; before anything is connected it must have.
         self._folder.guarded()
+
+
+def _overdue(text: str, limit_s: float) -> OverdueError:
+    return OverdueError(f"{printable(text, 200)!r} did not end within {limit_s:g} s (see --timeout)")
 
 
 def _failure(reply: Reply) -> tuple[bool, str]:

@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import Protocol, TypeVar
 
 from gdb_lmb.errors import InfrastructureError
-from gdb_lmb.runner.apt import Apt, Package, require_apt
+from gdb_lmb.report.words import human_size
+from gdb_lmb.runner.apt import Apt, Package, Sizes, require_apt
 from gdb_lmb.runner.cache import locked, remove_unless_used, require_space, safe_name
 from gdb_lmb.runner.names import Name
 
@@ -83,11 +84,19 @@ def _fetch(row: Name, home: Path, kind: Kind, held: Callable[[], F | None], noti
         version = packages[0][1]
         found = held()
         if found is None or found.version != version:
+            sizes = apt.total(packages)
             require_space(home, kind.needed_bytes)
-            notice(f"{name}: fetching {', '.join(package for package, _, _ in packages)} {version}")
-            debs = apt.download(packages)
-            notice(f"{name}: unpacking")
-            unpack(row, home, kind, debs, packages)
+            notice(
+                f"{name}: fetching {', '.join(package for package, _, _ in packages)} {version}: {_need(sizes, home)}"
+            )
+            try:
+                debs = apt.download(packages)
+                notice(f"{name}: unpacking")
+                unpack(row, home, kind, debs, packages)
+            except (InfrastructureError, KeyboardInterrupt):
+                # Whatever ended it: what is here already need not be fetched again.
+                notice(f"{name}: {_left(apt.kept(), sizes)}")
+                raise
             for deb in debs:
                 deb.unlink()
             found = held()
@@ -95,6 +104,25 @@ def _fetch(row: Name, home: Path, kind: Kind, held: Callable[[], F | None], noti
             raise InfrastructureError(f"{name} {version} was unpacked to {home}, but is not there")
         notice(f"{name}: {version} is in the cache{drift(found)}")
         return found
+
+
+def _need(sizes: Sizes, home: Path) -> str:
+    """Say what a fetch will take, before it begins."""
+    free = human_size(shutil.disk_usage(home).free)
+    if not sizes.fetched:
+        return f"{free} of disk are free"
+    return (
+        f"{human_size(sizes.fetched)} to fetch, at most {human_size(sizes.fetched + sizes.unpacked)} of disk, "
+        f"of which {free} are free"
+    )
+
+
+def _left(kept: int, sizes: Sizes) -> str:
+    """Say what a broken-off fetch leaves in the cache."""
+    if not kept:
+        return "nothing of it stays in the cache"
+    of = f" of {human_size(sizes.fetched)}" if sizes.fetched else ""
+    return f"{human_size(kept)}{of} stay in the cache, and the next get-kernel goes on from there"
 
 
 def unpack(row: Name, home: Path, kind: Kind, debs: list[Path], packages: list[Package]) -> None:

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 PATH_VARIABLE = "GDB_LMB_PATH"
 TERMINAL_VARIABLE = "GDB_LMB_TERMINAL"
+COUNT_VARIABLE, COUNT_FILE = "GDB_LMB_COUNT", "count"
+"""What tells gdb which file gets the number of operations that a trace has recorded, and its name."""
 FOLDER_VARIABLE = "GDB_LMB_TEMPORARY"
 """Where the lmb commands make files that go with the run."""
 _PLAIN = re.compile(r"/[A-Za-z0-9._/+@=,:-]+")
@@ -69,6 +71,7 @@ def start_gdb(folder: RunFolder, gdb: str, terminal: Terminal = PLAIN) -> Mi:
         PATH_VARIABLE: python_path(),
         FOLDER_VARIABLE: str(folder.path),
         TERMINAL_VARIABLE: _words(terminal),
+        COUNT_VARIABLE: str(folder.path / COUNT_FILE),
         "LC_ALL": "C.UTF-8",
         "TERM": "dumb",
     }

@@ -4,9 +4,11 @@
 from __future__ import annotations
 
 import argparse
+import signal
 import sys
 
 from gdb_lmb.errors import LmbError, UsageError
+from gdb_lmb.report.progress import PROGRESS
 from gdb_lmb.runner import sources, stock
 from gdb_lmb.runner.fetch import drift
 from gdb_lmb.runner.names import KERNELS, SOURCES, row_of
@@ -46,6 +48,7 @@ def main(argv: list[str] | None = None) -> int:
     try:
 
         def tell(text: str) -> None:
+            PROGRESS.clear()
             print(f"get-kernel: {text}", file=sys.stderr)
 
         if options.name in SOURCES:
@@ -57,8 +60,13 @@ def main(argv: list[str] | None = None) -> int:
         find = stock.find_kernel if options.cached else stock.get_kernel
         files = find(options.name, notice=tell)
     except LmbError as error:
+        PROGRESS.clear()
         print(f"get-kernel: {error}", file=sys.stderr)
         return 2 if isinstance(error, UsageError) else 4
+    except KeyboardInterrupt:
+        PROGRESS.clear()
+        print("get-kernel: interrupted", file=sys.stderr)
+        return 128 + signal.SIGINT
     print(f"image={files.image}\nvmlinux={files.vmlinux}\nversion={files.version}")
     return 0
 

@@ -9,9 +9,11 @@ import subprocess
 import tarfile
 from collections.abc import Callable
 from pathlib import Path
-from typing import IO
+from typing import IO, cast
 
 from gdb_lmb.errors import InfrastructureError
+from gdb_lmb.report.progress import PROGRESS
+from gdb_lmb.report.words import human_size
 
 BLOCK_BYTES = 1 << 20
 
@@ -27,7 +29,8 @@ def read_package(deb: Path, take: Callable[[str, IO[bytes]], bool]) -> None:
         assert unpacked.stdout is not None
         found = False
         try:
-            with tarfile.open(fileobj=unpacked.stdout, mode="r|", bufsize=BLOCK_BYTES) as members:
+            counted = cast(IO[bytes], _Counted(unpacked.stdout, deb.name))
+            with tarfile.open(fileobj=counted, mode="r|", bufsize=BLOCK_BYTES) as members:
                 for member in members:
                     content = members.extractfile(member) if member.isfile() else None
                     if content is not None:
@@ -40,8 +43,26 @@ def read_package(deb: Path, take: Callable[[str, IO[bytes]], bool]) -> None:
             whole = False
         finally:
             unpacked.kill()
+            PROGRESS.clear()
     if not whole:
         raise InfrastructureError(f"{deb.name} cannot be unpacked to its end")
+
+
+class _Counted:
+    """A stream that shows how many bytes have been read of it."""
+
+    def __init__(self, stream: IO[bytes], name: str) -> None:
+        self._stream = stream
+        self._name = name
+        self._bytes = 0
+
+    def read(self, size: int) -> bytes:
+        """Read up to `size` bytes."""
+        piece = self._stream.read(size)
+        self._bytes += len(piece)
+        if PROGRESS.wanted():
+            PROGRESS.show(f"unpacking {self._name}: {human_size(self._bytes)}")
+        return piece
 
 
 def write_file(target: Path, content: IO[bytes]) -> None:

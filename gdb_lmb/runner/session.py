@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import time
 from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
@@ -145,13 +144,12 @@ class GuestSession(Session):
     def _continue(self, what: str, limit_s: float) -> tuple[Stop, bool]:
         """Let the guest run; return where it stopped, and whether it did so by itself."""
         self._connect()
-        self._announce(what, limit_s)
-        reply = self.mi.execute("-exec-continue", STEP_S, ignore)
-        if reply.kind != "running":
-            self._check_alive()
-            raise InfrastructureError(f"gdb cannot run the guest: {reply.error}")
-        reached = self.mi.wait_stopped(limit_s)
-        self.mi.on_wait = None
+        with self.watched(f"running to {what}"):
+            reply = self.mi.execute("-exec-continue", STEP_S, ignore)
+            if reply.kind != "running":
+                self._check_alive()
+                raise InfrastructureError(f"gdb cannot run the guest: {reply.error}")
+            reached = self.mi.wait_stopped(limit_s)
         interrupted = reached or self.mi.interrupt()
         # A breakpoint's stop() or a handler of events that raises is told of, and gdb goes on.
         for error in self.mi.take_python_errors():
@@ -279,17 +277,6 @@ class GuestSession(Session):
         within_s = 0.0 if self.mi.connected or self.mi.last_stop is None else 0.5
         if self.qemu.child.ended(within_s):
             raise InfrastructureError(self.qemu.child.last_words())
-
-    def _announce(self, what: str, limit_s: float) -> None:
-        """Tell a person, once, that a boot takes its time."""
-        start = time.monotonic()
-
-        def waiting() -> None:
-            if time.monotonic() - start > 5:
-                self._notice(f"still running to {what} (at most {limit_s:g} s)")
-                self.mi.on_wait = None
-
-        self.mi.on_wait = waiting
 
 
 def _json_of(output: str, command: str) -> dict[str, Any]:
