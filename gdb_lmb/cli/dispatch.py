@@ -24,6 +24,7 @@ _ROOMS = {
     "gdbinit": "interactive",
     "replay": "replay",
     "export": "export",
+    "completion": "completion",
 }
 """Which module of this package has which command."""
 
