@@ -17,10 +17,10 @@ from gdb_lmb.layout.lmb import decode
 from gdb_lmb.memory import BoundedMemory, Meter
 from gdb_lmb.region import Snapshot
 from gdb_lmb.report.words import safe
-from gdb_lmb.target.core import current_dump
-from gdb_lmb.target.identity import require_same_build
+from gdb_lmb.target.identity import own_identity, require_same_build
 from gdb_lmb.target.linux import find_kernel
 from gdb_lmb.target.memblock import take_memblock
+from gdb_lmb.target.not_there import explain_unreadable
 from gdb_lmb.target.physical import put_back
 from gdb_lmb.target.program import find_lmb, lookup
 from gdb_lmb.target.reader import virtual_memory
@@ -146,12 +146,10 @@ def _take_lmb(with_log: bool, meter: Meter | None) -> Snapshot:
         return decode(program, memory, with_log=with_log, torn=torn_in(), stop=current_stop())
     except ReadError as error:
         own = program.lmb_va <= error.address < program.lmb_va + program.lmb.size
-        if not own or current_dump() is not None:  # a dump's file may lack it for reasons of its own
+        path, identity = own_identity()
+        if not own or path is None:
             raise
-        raise NotReadyError(
-            f"the kernel is not there yet (nothing is mapped at {error.address:#x}, as while paging is off), "
-            "or it is another one: continue, or load the vmlinux of the kernel that runs"
-        ) from None
+        raise explain_unreadable(path, identity, error) from None
 
 
 def write(text: str) -> None:

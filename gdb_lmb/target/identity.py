@@ -43,15 +43,20 @@ def _banner(path: Path) -> Identity | None:
     return None
 
 
+def own_identity() -> tuple[Path | None, Identity | None]:
+    """Return the file of the program with an LMB whose symbols gdb has, and what its build can be told by."""
+    symbol = lookup("lmb")
+    path = None if symbol is None else program_file(symbol)
+    return path, None if path is None else _KNOWN.of(path)
+
+
 def require_same_build(memory: Memory) -> None:
     """Check that the guest runs the program whose symbols gdb has.
 
     Says nothing where the place cannot be read (paging is not on yet): whoever reads next will.
     Raises: `LayoutError` for another build, `NotReadyError` where no kernel is in memory yet.
     """
-    symbol = lookup("lmb")
-    path = None if symbol is None else program_file(symbol)
-    identity = None if path is None else _KNOWN.of(path)
+    path, identity = own_identity()
     if identity is None:
         return
     try:
