@@ -84,9 +84,14 @@ def test_a_missing_tabulate_leaves_the_rest(fixture_kernel: Path) -> None:
         assert guest.command("lmb-dump --json").startswith("{")
 
 
+BETWEEN = "os.kill({0}, signal.SIGKILL); time.sleep(0.3)"
+MEANWHILE = "os.kill({0}, signal.SIGSTOP); threading.Timer(0.3, os.kill, ({0}, signal.SIGKILL)).start()"
+
+
 @pytest.mark.kernel
-def test_qemu_killed_in_the_middle_of_a_walk(fixture_kernel: Path, tmp_path: Path) -> None:
-    # The reader is the real one; at its 20th request a signal ends QEMU, and the walk goes on.
+@pytest.mark.parametrize("how", [BETWEEN, MEANWHILE], ids=["between", "meanwhile"])
+def test_qemu_killed_in_the_middle_of_a_walk(fixture_kernel: Path, tmp_path: Path, how: str) -> None:
+    # The reader is the real one; a signal ends QEMU before its 20th request or during it, and the walk goes on.
     with subprocess.Popen(
         ["qemu-system-x86_64", "-nodefaults", "-display", "none", "-S", "-kernel", fixture_kernel, "-append",
          "lmb.scenario=fill lmb.ops=20000", "-m", "256M", "-gdb", f"unix:{tmp_path}/s,server=on,wait=off"],
@@ -94,14 +99,13 @@ def test_qemu_killed_in_the_middle_of_a_walk(fixture_kernel: Path, tmp_path: Pat
     ) as qemu:  # fmt: skip
         script = tmp_path / "kill.py"
         script.write_text(
-            "import os, signal, time\n"
+            "import os, signal, threading, time\n"
             "from gdb_lmb.target.reader import GdbMemory\n"
             "read, seen = GdbMemory.read, []\n"
             "def killing(self, address, size):\n"
             "    seen.append(address)\n"
             "    if len(seen) == 20:\n"
-            f"        os.kill({qemu.pid}, signal.SIGKILL)\n"
-            "        time.sleep(0.3)\n"
+            f"        {how.format(qemu.pid)}\n"
             "    return read(self, address, size)\n"
             "GdbMemory.read = killing\n"
         )

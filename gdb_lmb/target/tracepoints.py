@@ -67,12 +67,7 @@ class _Breakpoint(gdb.Breakpoint):
 
     def stop(self) -> bool:
         """Do the work; True leaves the guest stopped here."""
-        interrupted = False
-        try:
-            signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-        except KeyboardInterrupt:
-            # One that had come before; by now they are blocked all the same.
-            interrupted = True
+        interrupted = not _hold_ctrl_c()
         try:
             wanted = self.do()
             if signal.SIGINT in signal.sigpending():
@@ -90,6 +85,19 @@ class _Breakpoint(gdb.Breakpoint):
         """Do the work, and remember that it is done."""
         self._tracer.last = self
         return self._work()
+
+
+def _hold_ctrl_c() -> bool:
+    """Block SIGINT; tell whether none had come before that Python had yet to take."""
+    quiet = True
+    while True:
+        try:
+            signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+        except KeyboardInterrupt:
+            # SIGINT may be blocked by now or not.
+            quiet = False
+        else:
+            return quiet
 
 
 class Tracer:
