@@ -224,6 +224,27 @@ def test_python_that_fails_while_the_guest_runs_is_told_of(fixture_kernel: Path,
         assert any("ValueError" in line and "no cheese" in line for line in told), told
 
 
+CAPTURED = """
+import gdb
+gdb.Breakpoint("lmb_ready", temporary=True)
+text = gdb.execute("continue", to_string=True)
+print("stopped at", gdb.newest_frame().name())
+"""
+
+
+@pytest.mark.kernel
+def test_a_script_that_wants_the_output_of_a_run_ends(fixture_kernel: Path, tmp_path: Path) -> None:
+    script = tmp_path / "captured.py"
+    script.write_text(CAPTURED)
+    with GuestSession(fixture_kernel, QemuOptions(memory="64M"), timeout_s=60) as guest:
+        assert guest.command(f"source {script}").endswith("stopped at lmb_ready\n")
+        assert guest.command("output $_thread") == "1"
+        assert guest.command("lmb-check").startswith("lmb-check: clean")
+        # A command that takes long is waited for as ever.
+        assert guest.command("shell sleep 3; echo end") == "end\n"
+        assert guest.command("echo next") == "next"
+
+
 LOGS = [
     # (log, exceptions), the logs as gdb 13.1, 16.3 and 18.1 write them.
     ('Traceback (most recent call last):\n  File "<string>", line 1, in <module>\nZeroDivisionError: division by zero\n'

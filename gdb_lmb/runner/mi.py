@@ -59,6 +59,8 @@ class Mi:
         self._poll = select.poll()
         self._poll.register(gdb.process.stdout, select.POLLIN)
         self._token = _FIRST_TOKEN
+        # gdb has written its prompt since the last command: it may be done with that.
+        self._ready = False
         self._peer_died_at: float | None = None
 
     def execute(self, command: str, timeout_s: float, sink: Sink | None = None) -> Reply:
@@ -74,19 +76,27 @@ class Mi:
         take = sink or console.append
         self.late_error = ""
         self._write(f"{token}{command}")
-        self._pending = token
+        self._pending, self._ready = token, False
         deadline = time.monotonic() + timeout_s
-        asked = gave_end = False
+        asked = gave_end = probed = False
         while True:
             quiet_until = time.monotonic() + _PROMPT_S
-            records = self._receive(min(deadline, quiet_until) if asked or self._lines.prompted else deadline)
+            wants_lines = asked or self._lines.prompted
+            doubtful = wants_lines or (self._ready and not probed)
+            records = self._receive(min(deadline, quiet_until) if doubtful else deadline)
             if not records:
                 if time.monotonic() >= deadline:
                     raise OverdueError(f"gdb did not answer within {timeout_s:g} s")
                 if time.monotonic() < quiet_until:
-                    continue  # a prompt has just begun
-                self._write("end")  # gdb waits for the lines of a `define`, `python`, …
-                asked, gave_end = False, True
+                    continue  # a prompt has just come
+                if wants_lines:
+                    self._write("end")  # gdb waits for the lines of a `define`, `python`, …
+                    asked, gave_end = False, True
+                else:
+                    # gdb 18 gives the result to a script that wanted the output of a `continue`, and to nobody else.
+                    self._token += 1
+                    self._write(f"{self._token}-gdb-show confirm")
+                    probed = True
                 continue
             result: Record | None = None
             for record in (part for whole in records for part in unglue(whole, token)):
@@ -97,6 +107,8 @@ class Mi:
                     continue
                 if record["type"] == "result" and record["token"] == token:
                     result = record
+                elif record["type"] == "result" and probed and record["token"] == self._token:
+                    result = result or {"message": "done", "payload": None}
                 elif record["type"] == "log":
                     log.append(record["payload"])
                 else:
@@ -209,7 +221,7 @@ class Mi:
                 records = self._parse()
                 for record in records:
                     self._note(record)
-                if records or self._lines.prompted:
+                if records or self._lines.prompted or self._ready:
                     return records
                 continue
             if events or not self.gdb.alive():
@@ -234,7 +246,8 @@ class Mi:
     def _parse(self) -> list[Record]:
         """Read what there is."""
         try:
-            records = map(parse, self._lines.read())
+            records = list(map(parse, self._lines.read()))
+            self._ready = self._ready or None in records
             return [record for record in records if record is not None]
         except ValueError as error:  # an escape that MI does not have
             raise InfrastructureError(f"gdb said what is not MI: {printable(str(error), 200)}") from error
@@ -263,7 +276,7 @@ class Mi:
         """Pass on what a person is to see."""
         if record["type"] == "console":
             sink(record["payload"])
-        elif record["type"] == "log":
+        elif record["type"] == "log" and "KeyboardInterrupt" not in record["payload"]:  # of our own signals
             self.late_log.append(record["payload"])
         elif record["type"] == "target":  # what QEMU's monitor printed
             sink(record["payload"].replace("\r\n", "\n"))
