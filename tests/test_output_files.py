@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import stat
 import threading
@@ -13,6 +14,7 @@ import pytest
 from gdb_lmb.cli import main
 from gdb_lmb.errors import InfrastructureError, OutputError, UsageError
 from gdb_lmb.report.output import require_apart, require_writable, whole_file
+from gdb_lmb.runner.package import write_file
 from gdb_lmb.runner.session import CommandError
 from tests.live import guest_of, no_breakpoint_is_left, read, status_of
 from tests.test_trace_replay import SOUND, text_of
@@ -76,6 +78,11 @@ def test_whether_a_file_can_be_written_is_asked_without_a_trace(tmp_path: Path) 
     require_apart(path, tmp_path)
 
 
+def test_a_full_disk_under_the_cache() -> None:
+    with pytest.raises(OutputError, match=r"^cannot write /dev/full: No space left on device$"):
+        write_file(FULL, io.BytesIO(b"x" * 10))
+
+
 def refused(capsys: pytest.CaptureFixture[str], *words: str) -> str:
     """Return the one line that a failing command line says."""
     assert main(list(words)) == 4
@@ -120,7 +127,7 @@ def test_commands_in_gdb(fixture_kernel: Path, tmp_path: Path) -> None:
             assert guest.command("output $lmb_status") == "4"
             assert no_breakpoint_is_left(guest)
         with pytest.raises(CommandError):
-            guest.command("lmb-free --align 3")
+            guest.command("lmb-free --typo")
         assert guest.command("output $lmb_status") == "2"
         guest.command("lmb-trace start --until lmb_ready")
         guest.run_on("lmb_ready")

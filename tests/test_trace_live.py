@@ -7,6 +7,7 @@ import os
 import random
 import signal
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -188,11 +189,23 @@ def test_a_panic_ends_the_trace(fixture_kernel: Path) -> None:
         assert no_breakpoint_is_left(guest)
 
 
+def kill_when_written(path: Path, process: int) -> None:
+    """Kill a process as soon as a trace's file holds the boot and some more."""
+
+    def watch() -> None:
+        deadline = time.monotonic() + 60
+        while path.read_bytes().count(b"\n") < BOOT_OPERATIONS + 10 and time.monotonic() < deadline:
+            time.sleep(0.02)
+        os.kill(process, signal.SIGKILL)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
 def test_qemus_death_is_one_clear_line_and_the_file_is_whole(fixture_kernel: Path, tmp_path: Path) -> None:
     path = tmp_path / "trace.jsonl"
     with guest_of(fixture_kernel, "lmb.scenario=random lmb.ops=100000") as guest:
         guest.command(f"lmb-trace start --lockstep -o {path}")
-        threading.Timer(1.0, os.kill, (guest.qemu.child.process.pid, signal.SIGKILL)).start()
+        kill_when_written(path, guest.qemu.child.process.pid)
         with pytest.raises(InfrastructureError, match=r"^qemu-system-x86_64 was killed by SIGKILL$"):
             guest.run_on("the end")
     reader, records = read(path)
@@ -205,7 +218,7 @@ def test_what_is_left_by_a_killed_gdb_can_be_read(fixture_kernel: Path, tmp_path
     path = tmp_path / "trace.jsonl"
     with guest_of(fixture_kernel, "lmb.scenario=random lmb.ops=100000") as guest:
         guest.command(f"lmb-trace start -o {path}")
-        threading.Timer(1.0, os.kill, (guest.mi.gdb.process.pid, signal.SIGKILL)).start()
+        kill_when_written(path, guest.mi.gdb.process.pid)
         with pytest.raises(InfrastructureError):
             guest.run_on("the end")
     reader, records = read(path)
@@ -261,6 +274,8 @@ def test_show_finds_records_by_number_caller_and_range(finished: GuestSession) -
         ("start --every 3", "needs --lockstep"),
         ("start --lockstep --every 0", "from 1 up"),
         ("start --lockstep --only add", "leave --only out"),
+        ("start --until ''", "--until is empty"),
+        ("start --only", "--only needs a value"),
         ("start --only nonsense", "unknown operation 'nonsense'"),
         ("start --until no_such_symbol", "cannot trace until no_such_symbol"),
         ("start word", "takes no word"),

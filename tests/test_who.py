@@ -228,6 +228,10 @@ BAD = [
     ("lmb-who sizeof(struct", None, "is no number"),
     ("lmb-who sizeof(struct lmb", None, "is no number"),
     ("lmb-who sizeof(lmb_free_all())", None, "is no number"),
+    ("lmb-dump --json --kernel", None, "--json and --kernel exclude each other"),
+    ("lmb-map -1", None, "'-1' is negative"),
+    ("lmb-map 8-4", None, "the range 8-4 is empty"),
+    ("lmb-map 1 2 3", None, "one word too many"),
     ("lmb-dump nonsense", None, "'nonsense' is none of memory, reserved, free, blocks, firmware, all"),
     ("lmb-check --josn", None, "unknown option '--josn', did you mean --json"),
     ("lmb-attach --timeout 5", None, "it needs --wait"),
@@ -315,7 +319,7 @@ def test_bad_input_and_a_guest_left_alone(fixture_kernel: Path) -> None:
 def test_states_that_cannot_be_gone_on_from(fixture_kernel: Path) -> None:
     with GuestSession(fixture_kernel) as guest:
         for command in ("lmb-whatif alloc 1", "lmb-free", "lmb-who 0"):
-            with pytest.raises(CommandError, match=rf"{command.split()[0]}: cannot read \d+ bytes of guest memory"):
+            with pytest.raises(CommandError, match=f"{command.split()[0]}: the kernel is not there yet: "):
                 guest.command(command)
         guest.run_until("lmb_init")
         for command in ("lmb-whatif alloc 1", "lmb-free", "lmb-who 0", "output $lmb_region(0)"):

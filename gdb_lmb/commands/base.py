@@ -6,6 +6,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import functools
+import re
 from collections.abc import Sequence
 from typing import Any, NoReturn
 
@@ -32,7 +33,9 @@ class _Parser(argparse.ArgumentParser):
     """Raises instead of ending gdb."""
 
     def error(self, message: str) -> NoReturn:
-        raise UsageError(f"{message} (see: help {self.prog})")
+        both = re.fullmatch(r"argument (\S+): not allowed with argument (\S+)", message)
+        said = f"{both[2]} and {both[1]} exclude each other" if both else message
+        raise UsageError(f"{said} (see: help {self.prog})")
 
     def _check_value(self, action: argparse.Action, value: Any) -> None:
         """Refuse what is not one of an argument's choices, in the same words under every Python."""

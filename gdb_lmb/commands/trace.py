@@ -103,6 +103,8 @@ def require_fitting(options: argparse.Namespace) -> None:
 def _start(options: argparse.Namespace) -> None:
     names = Names()
     every = 1 if options.every is None else count(options.every, "--every", names.value, least=1)
+    if options.until is not None and not options.until.strip():
+        raise UsageError("--until is empty: name a symbol, FILE:LINE or *ADDRESS")
     if options.every is not None and not options.lockstep:
         raise UsageError("--every says how often to compare: it needs --lockstep")
     timeout_s = timeout(options.timeout, "--timeout", names.value)

@@ -88,6 +88,10 @@ def _bound(words: Sequence[str], parser: argparse.ArgumentParser) -> Iterator[st
             if short is None or short.nargs == 0:
                 raise _unknown(word, options, parser)
             yield word
+        elif action.nargs == 0 and "=" in word:
+            raise UsageError(f"{name} takes no value (see: help {parser.prog})")
+        elif action.nargs == "+" and (not rest or rest[0].startswith("-")):
+            raise UsageError(f"{word} needs a value (see: help {parser.prog})")
         elif action.nargs is None and "=" not in word:
             if not rest or rest[0].partition("=")[0] in options:
                 raise UsageError(f"{word} needs a value (see: help {parser.prog})")

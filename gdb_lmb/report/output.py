@@ -20,6 +20,15 @@ def cannot_write(path: Path | str, error: OSError, left: str = "") -> OutputErro
     return OutputError(f"cannot write {safe(str(path), 200)}: {why}" + (f"; {left}" if left else ""))
 
 
+@contextlib.contextmanager
+def told_of(path: Path) -> Iterator[None]:
+    """Turn a failure to write below `path` into an `OutputError` that names the file, or else `path`."""
+    try:
+        yield
+    except OSError as error:
+        raise cannot_write(error.filename or path, error) from None
+
+
 def require_writable(path: Path) -> None:
     """Check that a file can be written, before long work and not after it. Raises: `OutputError`.
 

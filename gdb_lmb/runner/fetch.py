@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Protocol, TypeVar
 
 from gdb_lmb.errors import InfrastructureError
+from gdb_lmb.report.output import told_of
 from gdb_lmb.report.words import human_size
 from gdb_lmb.runner.apt import Apt, Package, Sizes, require_apt
 from gdb_lmb.runner.cache import locked, remove_unless_used, require_space, safe_name
@@ -92,7 +93,8 @@ def _fetch(row: Name, home: Path, kind: Kind, held: Callable[[], F | None], noti
             try:
                 debs = apt.download(packages)
                 notice(f"{name}: unpacking")
-                unpack(row, home, kind, debs, packages)
+                with told_of(home):
+                    unpack(row, home, kind, debs, packages)
             except (InfrastructureError, KeyboardInterrupt):
                 # Whatever ended it: what is here already need not be fetched again.
                 notice(f"{name}: {_left(apt.kept(), sizes)}")

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import IO, cast
 
 from gdb_lmb.errors import InfrastructureError
+from gdb_lmb.report.output import told_of
 from gdb_lmb.report.progress import PROGRESS
 from gdb_lmb.report.words import human_size
 
@@ -68,5 +69,5 @@ class _Counted:
 def write_file(target: Path, content: IO[bytes]) -> None:
     """Write one file, its folders made as needed."""
     target.parent.mkdir(parents=True, exist_ok=True)
-    with target.open("wb") as file:
+    with told_of(target), target.open("wb") as file:
         shutil.copyfileobj(content, file, BLOCK_BYTES)
