@@ -7,6 +7,7 @@ The reaper holds the same promise, should this process be killed in the middle.
 from __future__ import annotations
 
 import contextlib
+import time
 from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
@@ -26,6 +27,8 @@ Leave = Literal["running", "paused"]
 
 _PROBE_S = 10.0
 _ABANDON_S = 2.0
+_LEAVING_S = 0.5
+_LOOK_AGAIN_S = 0.05
 
 
 class AttachedSession(Session):
@@ -90,6 +93,10 @@ class AttachedSession(Session):
     def _find_out(self, leave: Leave | None) -> None:
         """Learn what the machine does, which stops it, and promise to restore that."""
         listener = sockets.look_at(self._endpoint)
+        deadline = time.monotonic() + _LEAVING_S
+        while listener.taken and time.monotonic() < deadline:  # QEMU may not have noticed yet that the last one left
+            time.sleep(_LOOK_AGAIN_S)
+            listener = sockets.look_at(self._endpoint)
         if listener.taken:
             raise InfrastructureError(f"another debugger is connected to {self._endpoint}")
         try:

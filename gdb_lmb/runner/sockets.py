@@ -8,7 +8,6 @@ it is closed. QEMU takes it when that debugger leaves, and stops the guest for i
 
 from __future__ import annotations
 
-import contextlib
 import ipaddress
 import os
 import socket
@@ -25,7 +24,8 @@ _NET = Path("/proc/net")
 _TCP_LISTEN, _TCP_ESTABLISHED = "0A", "01"
 _UNIX_ACCEPTS = 0x10000
 """`__SO_ACCEPTCON`: the socket listens."""
-_UNIX_CONNECTED = "03"
+_UNIX_CONNECTED = ("02", "03")
+"""`SS_CONNECTING`, which those are that wait to be accepted, and `SS_CONNECTED`."""
 _WORD = 8
 _LOOPBACK = {4: ipaddress.ip_address("127.0.0.1"), 6: ipaddress.ip_address("::1")}
 
@@ -48,26 +48,25 @@ def _look_at_unix(path: str) -> Listener:
     rows = [(int(f[3], 16), f[5], int(f[6]), f[7]) for f in fields if len(f) == 8 and f[6].isdecimal()]
     listening = {inode: name for flags, _, inode, name in rows if flags & _UNIX_ACCEPTS}
     wanted = {inode for inode, name in listening.items() if name.startswith("/") and _same(name, path)}
-    if not wanted:  # it may have been bound by a relative name
-        likely = {
-            inode: name for inode, name in listening.items() if Path(name).name == Path(os.path.realpath(path)).name
-        }
+    if not wanted:  # it may have been bound by a relative name, or in a container
+        last = Path(path).resolve().name
+        likely = {inode: name for inode, name in listening.items() if Path(name).name == last}
         for pid, inode in _holders(likely):
-            with contextlib.suppress(OSError):
-                if _same(Path(f"/proc/{pid}/cwd").readlink() / likely[inode], path):
-                    wanted.add(inode)
+            name = likely[inode]
+            if _same(f"/proc/{pid}/root{name}" if name.startswith("/") else f"/proc/{pid}/cwd/{name}", path):
+                wanted.add(inode)
     if not wanted:
         return Listener()
     owners = tuple(sorted({pid for pid, _ in _holders(wanted)}))
     names = {listening[inode] for inode in wanted}
-    taken = {inode for flags, state, inode, name in rows if state == _UNIX_CONNECTED and name in names}
+    taken = {inode for flags, state, inode, name in rows if state in _UNIX_CONNECTED and name in names}
     if not all(name.startswith("/") for name in names):
         # Others may have bound the same relative name elsewhere. One that waits to be accepted is nobody's yet.
         taken = {inode for inode in taken if not inode} | {i for pid, i in _holders(taken) if pid in owners}
     return Listener(owners, bool(taken))
 
 
-def _same(name: str | Path, path: str) -> bool:
+def _same(name: str, path: str) -> bool:
     """Tell whether both names are of one file."""
     try:
         return Path(name).samefile(path)
