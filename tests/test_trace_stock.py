@@ -33,7 +33,13 @@ SETTINGS = [
     ("movable_node", "512M", 2, TWO_NODES),
     ("memmap=16M$0x10000000 mem=700M crashkernel=128M cma=64M numa=fake=4", "1G", 1, ()),
 ]
-BOOTS = [(name, *setting) for name in AMD64 for setting in SETTINGS] + [(ARM64, *SETTINGS[0])]
+# What the lanes of Debian's releases boot too.
+OF_RELEASES = (AMD64[0], AMD64[2])
+BOOTS = [
+    pytest.param(name, *setting, marks=[pytest.mark.release] if name in OF_RELEASES and setting is SETTINGS[0] else [])
+    for name in AMD64
+    for setting in SETTINGS
+] + [pytest.param(ARM64, *SETTINGS[0])]
 
 
 def status_of(guest: GuestSession) -> dict[str, Any]:

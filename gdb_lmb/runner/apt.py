@@ -80,6 +80,17 @@ def _system_sources() -> str:
     return "\n\n".join(path.read_text(errors="replace") for path in paths if path.is_file())
 
 
+def system_archive(*, security: bool = False) -> str | None:
+    """Return the address of the Debian archive that this machine's apt uses, or that of its security updates."""
+    return archive_address(_system_sources(), security=security)
+
+
+def system_settings() -> str:
+    """Return what this machine's apt is told about reaching an archive, in the format of its configuration files."""
+    system = subprocess.run(["apt-config", "dump"], check=False, text=True, capture_output=True).stdout
+    return "".join(f"{line}\n" for line in system.splitlines() if _CARRIED.match(line))
+
+
 def require_apt() -> None:
     """Check that apt and what belongs to it are there. Raises: InfrastructureError naming what is not."""
     for program in ("apt-get", "apt-cache", "apt-config", "dpkg", "dpkg-deb"):
@@ -93,11 +104,10 @@ class Apt:
     """apt with a configuration of its own."""
 
     def __init__(self, folder: Path, row: Name, lock: int, notice: Callable[[str], None]) -> None:
-        sources = _system_sources()
-        address = archive_address(sources)
+        address = system_archive()
         if address is None:
             raise InfrastructureError("this machine's apt sources name no Debian archive with its main component")
-        fixes = archive_address(sources, security=True)
+        fixes = system_archive(security=True)
         self.folder, self.row, self.lock, self.notice = folder, row, lock, notice
         self.sizes: dict[tuple[str, str], Sizes] = {}
         for part in ("etc", "state/lists/partial", "cache/archives/partial", "debs"):
@@ -122,12 +132,10 @@ class Apt:
             "Acquire::Languages": "none", "Acquire::GzipIndexes": "true",
         }  # fmt: skip
         text = "".join(f'{key} "{value}";\n' for key, value in settings.items())
-        system = subprocess.run(["apt-config", "dump"], check=False, text=True, capture_output=True).stdout
-        carried = "".join(f"{line}\n" for line in system.splitlines() if _CARRIED.match(line))
         config = folder / "apt.conf"
         config.touch()
         config.chmod(0o600)  # a proxy's address may hold a password
-        config.write_text(f'{carried}{text}APT::Architectures {{ "{row.arch}"; }};\n')
+        config.write_text(f'{system_settings()}{text}APT::Architectures {{ "{row.arch}"; }};\n')
 
     def run(
         self,
