@@ -3,7 +3,7 @@
 
 In a root of that release: the demo, the plain lane, and the tests marked `release` on kernels of the cache. Exit
 status 0: all passed, or what failed does not count (scripts/releases.ini says when); 1: something failed; 4: there is
-no root to run it in.
+no root to run it in, or no kernel.
 """
 
 from __future__ import annotations
@@ -35,6 +35,7 @@ from release_roots import (
 )
 from release_settings import Settings, machine_settings
 
+from gdb_lmb.errors import InfrastructureError
 from gdb_lmb.runner.cache import cache_folder
 from gdb_lmb.runner.stock import find_kernel
 
@@ -133,11 +134,12 @@ def lane(release: str, held_to: dict[str, str], words: list[str]) -> int:
     """Run the lane of `release`, which must pass where it has the versions it is `held_to`; return the exit status."""
     roots = Roots(cache_folder() / "roots")
     settings = machine_settings(release)
-    kept = [find_kernel(name) for name in KERNELS]  # not removed from the cache meanwhile
     try:
+        # None of them is removed from the cache while this process lives.
+        kept = [find_kernel(name, notice=say) for name in KERNELS]
         lowers = make_root(roots, release, settings, held_to)
-    except RootError as error:
-        say(f"{release}: NOT TESTED, no root could be made: {error}")
+    except (RootError, InfrastructureError) as error:
+        say(f"{release}: NOT TESTED, there is no root or no kernel to be had: {error}")
         return 0 if held_to else 4
     roots.prune(release)
     with roots.work() as work:
