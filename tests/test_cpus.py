@@ -37,6 +37,24 @@ def test_a_parked_cpu_of_the_fixture(fixture_kernel: Path) -> None:
         path.unlink()
 
 
+@pytest.mark.kernel
+@pytest.mark.parametrize(("smp", "selected"), [(1, 1), (3, 3)])
+def test_a_trace_begins_by_the_cpu_that_boots(fixture_kernel: Path, smp: int, selected: int) -> None:
+    """Whichever is selected, with the call at whose first instruction it is, and it ends by it too."""
+    with GuestSession(fixture_kernel, QemuOptions(memory="64M", smp=smp)) as guest:
+        guest.run_until("lmb_add")
+        over = int(guest.command("output lmb_log.nr"))
+        guest.command(f"thread {selected}")
+        guest.command("lmb-trace start --lockstep")
+        guest.run_until("lmb_ready")
+        number = int(guest.command("output lmb_log.nr")) - over
+        guest.command(f"thread {selected}")
+        told = guest.command("lmb-trace stop")
+        assert f"kernel and model agree: {number} operations recorded, until it was stopped" in told
+        assert guest.command("output $_thread") == str(selected)
+        assert guest.verdict().exit_status == 0
+
+
 def session_of(kernel: KernelFiles, smp: int) -> GuestSession:
     if kernel.name == ARM64:
         options = QemuOptions(append="console=ttyAMA0", smp=smp)

@@ -72,11 +72,14 @@ class Trace:
         self.names = FLAG_NAMES if state is None else state.flag_names
         try:
             self.recording = Recording(traced, wishes, self._stream)
-            self.header = self.recording.begin(state)
+            with booting_cpu():
+                self.header = self.recording.begin(state)
             self._tracer = Tracer(points, places, convention_of(traced.arch), traced.byte_order, self.recording)
             low, high = _init_code()
             self.recording.free_init = lambda: self._tracer.forget(low, high)
             self._tracer.start()
+            with booting_cpu():
+                self._tracer.take_call_here()
         except (LmbError, gdb.error):
             self._close()
             raise

@@ -4,8 +4,8 @@
 The ways in: `session.GuestSession` boots a kernel, `attach.AttachedSession` visits a running QEMU. What
 they have in common is in `base`. Beneath them: `mi` and `mi_records` (gdb/MI by pygdbmi), `gdb_process` and `qemu`,
 `process` (children and the folder of a run), `reaper` and `leash` (small programs of their own), `rsp` (the
-raw gdbstub), `elf` and `machines` (what the kernel's file says), `verdict` (JSON to exit status), `text`
-(what a terminal may see).
+raw gdbstub), `endpoints`, `sockets` and `probe` (how a stub is named, who has it, whether its machine ran), `elf`
+and `machines` (what the kernel's file says), `verdict` (JSON to exit status), `text` (what a terminal may see).
 
 Kernels of distributions: `names` (the table), `stock` and `sources` (what the cache holds), `fetch` (the way
 there), `apt` and `package` beneath it, `kernel_package` and `source_package` (what is kept), `get_kernel` (the

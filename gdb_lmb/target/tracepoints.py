@@ -156,6 +156,13 @@ class Tracer:
             if breakpoint.address == pc and breakpoint is not self.last and breakpoint.enabled:
                 breakpoint.do()
 
+    def take_call_here(self) -> None:
+        """Take the call at whose first instruction the selected CPU is: gdb will step over that breakpoint, unseen."""
+        pc = gdb.newest_frame().pc()
+        for _, breakpoint in self._entries:
+            if breakpoint.address == pc:
+                breakpoint.do()
+
     def forget(self, low: int, high: int) -> None:
         """Turn off what lies in [low, high): that code is about to be freed."""
         for point, breakpoint in self._entries:
