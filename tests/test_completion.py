@@ -118,10 +118,13 @@ def test_other_word_breaks_of_bash(bash_script: Path, files: Path) -> None:
 
 def typed(words: list[str], keys: str, until: str, folder: Path, **environment: str) -> str:
     """Type into a program in a terminal of its own; return what it showed up to `until`."""
-    child, terminal = pty.fork()
-    if child == 0:
-        os.chdir(folder)
-        os.execvpe(words[0], words, {**os.environ, "TERM": "dumb", **environment})
+    terminal, theirs = pty.openpty()
+    # A session of its own, whose terminal that is.
+    child = subprocess.Popen(
+        ["setsid", "--ctty", *words], stdin=theirs, stdout=theirs, stderr=theirs, cwd=folder,
+        env={**os.environ, "TERM": "dumb", **environment},
+    )  # fmt: skip
+    os.close(theirs)
     shown, deadline = "", time.monotonic() + 30
     try:
         while "READY" not in shown and time.monotonic() < deadline:
@@ -133,8 +136,8 @@ def typed(words: list[str], keys: str, until: str, folder: Path, **environment: 
             if select.select([terminal], [], [], 0.2)[0]:
                 shown += os.read(terminal, 4096).decode(errors="replace")
     finally:
-        os.kill(child, 9)
-        os.waitpid(child, 0)
+        child.kill()
+        child.wait(10)
         os.close(terminal)
     return seen(shown)
 

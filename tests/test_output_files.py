@@ -6,6 +6,8 @@ from __future__ import annotations
 import io
 import os
 import stat
+import subprocess
+import sys
 import threading
 from pathlib import Path
 
@@ -186,3 +188,13 @@ def test_the_command_line_says_so_too(fixture_kernel: Path, tmp_path: Path, caps
     said = refused(capsys, "trace", str(fixture_kernel), "-o", str(pipe), "--", "lmb-check")
     reader.join(30)
     assert said.startswith(f"gdb-lmb: cannot write {pipe}: Broken pipe; it holds the first ")
+
+
+@pytest.mark.kernel
+def test_closed_streams_are_not_taken_for_sockets(fixture_kernel: Path) -> None:
+    line = f"{sys.executable} -m gdb_lmb run {fixture_kernel} -- lmb-check"
+    for streams, status in (("<&-", 0), ("<&- 2>&-", 0), (">&-", 4), ("<&- >&- 2>&-", 4), (">/dev/full", 4)):
+        done = subprocess.run(["bash", "-c", f"{line} {streams}"], capture_output=True, timeout=90, check=False)
+        assert done.returncode == status, (streams, done)
+        assert (b"lmb-check: clean" in done.stdout) == (status == 0)
+        assert b"not a socket" not in done.stderr and b"Traceback" not in done.stderr

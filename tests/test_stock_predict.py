@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from gdb_lmb.runner.session import CommandError
 from gdb_lmb.runner.stock import find_kernel
 from tests.stock import AMD64, boot
 
@@ -38,6 +39,13 @@ def test_the_kernel_does_what_was_predicted(name: str, words: tuple[str, ...]) -
         guest.command(f"source {SCRIPT}")
         guest.run_until("memblock_free_all")
         seen = json.loads(guest.command("lmb-test-answers"))
+        # Written as a trace writes it; what no caller can mean is refused.
+        said = guest.command("lmb-whatif alloc 4K --nid 0")
+        call = "memblock_alloc_range_nid(size=0x1000, align=0x0, min=0x0, max=0x0, nid=0, exact=false) returns 0x"
+        assert said.startswith(call)
+        for line, why in (("--align 3", "no power of two"), ("--nid 1025", "numbers its nodes from 0 to 1023")):
+            with pytest.raises(CommandError, match=why):
+                guest.command(f"lmb-whatif alloc 4K {line}")
     assert len(seen) > 40 and all("result" in call for call in seen)
     for call in seen:
         said = call["predicted"]

@@ -112,7 +112,22 @@ def given(snapshot: Snapshot, options: argparse.Namespace) -> dict[str, int]:
         values["flags"] = flags_of(options.flags, snapshot.flag_names, names.value)
     if options.nid is not None:
         values["nid"] = number(options.nid, "--nid", _NID_BITS, names.value)
+    _require_sense(snapshot, values)
     return values
+
+
+def _require_sense(snapshot: Snapshot, values: dict[str, int]) -> None:
+    """Refuse numbers that no caller can mean. Raises: `UsageError`.
+
+    What the allocator itself refuses is left to its model, which says why.
+    """
+    if snapshot.layout != "memblock":
+        return
+    align, nid = values.get("align", 0), values.get("nid", 0)
+    if align & (align - 1):
+        raise UsageError(f"--align {align:#x} is no power of two, which memblock expects without looking")
+    if snapshot.no_node is not None and nid > snapshot.no_node > 0:
+        raise UsageError(f"--nid {nid}: this kernel numbers its nodes from 0 to {snapshot.no_node - 1}")
 
 
 def prediction_of(snapshot: Snapshot, operation: str, values: dict[str, int]) -> Prediction:
