@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Letting the guest run for a moment: the bell that ends the moment must not be heard by anything else."""
+"""Letting the guest run and looking at it: one run to everybody else, and no interrupt is taken for another's."""
 
 from __future__ import annotations
 
@@ -13,15 +13,19 @@ from gdb_lmb.runner.session import GuestSession
 
 pytestmark = pytest.mark.kernel
 
-# A guest that comes by the breakpoint again and again, with a bell that rings before that, about then, and after.
+# A guest that comes by the breakpoint again and again, with slices that are over before that, about then, and after.
 RING = """
 from gdb_lmb.target import moments
 seen = [0, 0]
 at = int(gdb.parse_and_eval("(unsigned long)&lmb_reserve"))
-for number in range(500):
-    seen[moments.run_by((at,), 0.00004 * (number % 100))] += 1
+def look(reached):
+    seen[reached] += 1
     for _ in range(100):
         gdb.parse_and_eval("1")
+    assert not reached or gdb.newest_frame().pc() == at
+    number = sum(seen)
+    return moments.Slice((at,), 0.00004 * (number % 100)) if number < 500 else None
+moments.run_watched(moments.Slice((at,), 0), look)
 print(*seen)
 """
 
@@ -29,7 +33,7 @@ ELSEWHERE = """
 from gdb_lmb.errors import GuestError
 from gdb_lmb.target import moments
 try:
-    moments.run_by((0x1234,), 20)
+    moments.run_watched(moments.Slice((0x1234,), 20), lambda reached: None)
 except GuestError as error:
     print(error)
 """

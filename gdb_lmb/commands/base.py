@@ -18,6 +18,7 @@ from gdb_lmb.layout.lmb import decode
 from gdb_lmb.memory import BoundedMemory, Meter
 from gdb_lmb.region import Snapshot
 from gdb_lmb.report.words import safe
+from gdb_lmb.target.clients import tell_client
 from gdb_lmb.target.identity import own_identity, require_same_build
 from gdb_lmb.target.linux import find_kernel
 from gdb_lmb.target.memblock import take_memblock
@@ -158,6 +159,12 @@ def _take_lmb(with_log: bool, meter: Meter | None) -> Snapshot:
 def write(text: str) -> None:
     """Write a command's output to gdb's standard output."""
     gdb.write(text if text.endswith("\n") else text + "\n")
+
+
+def announce(text: str) -> None:
+    """Write what no command was asked for: also to a DAP client, which sees only what its own commands print."""
+    write(text)
+    tell_client(text)
 
 
 def set_variable(name: str, value: Any) -> None:

@@ -4,13 +4,13 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
 import gdb
 
-from gdb_lmb.commands.base import write
+from gdb_lmb.commands.base import announce, write
 from gdb_lmb.commands.recording import CHECK, INIT_FREED, PANIC, SWITCH, UNTIL, Recording, Wishes
 from gdb_lmb.commands.session import SESSION
 from gdb_lmb.commands.terminal import terminal
@@ -108,19 +108,20 @@ class Trace:
         """Take any stop of the guest: ours ends the trace, the user's own does not."""
         self._tracer.catch_up()
         if self.recording.ended is not None:
-            self.finish()
+            self.finish(announce)
         elif self._tracer.interrupted:
-            write(f"lmb-trace: interrupted after {plural(len(self.records), 'operation')}; it goes on with continue")
+            told = plural(len(self.records), "operation") + ("" if self.path is None else f", kept in {self.path}")
+            announce(f"lmb-trace: interrupted after {told}; it goes on with continue")
         self._tracer.interrupted = False
 
     def _exited(self, _event: gdb.Event) -> None:
         """Take the end of the guest, or of the connection to it."""
         self.recording.ended = self.recording.ended or "the guest is gone"
         self.recording.failed = True
-        self.finish()
+        self.finish(announce)
 
-    def finish(self) -> None:
-        """End the trace, compare the last state, complete the file and tell what came of it."""
+    def finish(self, tell: Callable[[str], None] = write) -> None:
+        """End the trace, compare the last state, complete the file and `tell` what came of it."""
         if not self._connected:
             return
         self._connected = False
@@ -134,11 +135,11 @@ class Trace:
                 with booting_cpu():
                     self.final = recording.last_look()
             except LmbError as error:
-                write(f"lmb-trace: the last state cannot be read: {error}")
+                tell(f"lmb-trace: the last state cannot be read: {error}")
         self.symbolise()
         self.overlaid = overlaid(self.header, self.records, function_of(self.symbols))
         self._complete_file()
-        self._tell()
+        self._tell(tell)
 
     def _complete_file(self) -> None:
         """Write what ends the trace's file, and close it."""
@@ -152,9 +153,9 @@ class Trace:
             # The first says most; closing tries to write the same once more.
             self.recording.write_error = self.recording.write_error or str(error)
 
-    def _tell(self) -> None:
-        """Write what came of the trace, and let it count for the verdict."""
-        write(self.status_text(terminal()))
+    def _tell(self, tell: Callable[[str], None]) -> None:
+        """Tell what came of the trace, and let it count for the verdict."""
+        tell(self.status_text(terminal()))
         lockstep = self.recording.wishes.lockstep
         # A trace without the model and without a finding has verified nothing, and is no check.
         if lockstep or self.overlaid:

@@ -14,6 +14,7 @@ from gdb_lmb.numbers import LONGEST_S
 from gdb_lmb.report.progress import PROGRESS
 from gdb_lmb.report.terminal import PLAIN, Terminal
 from gdb_lmb.report.words import plural
+from gdb_lmb.runner.console import WithoutInterrupt
 from gdb_lmb.runner.gdb_process import COUNT_FILE, load_extension, open_program, start_gdb
 from gdb_lmb.runner.process import RunFolder
 from gdb_lmb.runner.text import printable
@@ -93,13 +94,16 @@ class Session:
                 raise _overdue(text, limit_s) from error
             stopped = self.mi.wait_stopped(limit_s, take)
         reply = reply._replace(log=reply.log + self.mi.take_late_log())
-        if not stopped and not self.mi.interrupt(take, background=text.rstrip().endswith("&")):
+        quietly = WithoutInterrupt(take)
+        if not stopped and not self.mi.interrupt(quietly, background=text.rstrip().endswith("&")):
             raise OverdueError(f"after {printable(text, 200)!r} the guest cannot be interrupted")
         if reply.kind == "running" and self.mi.connected:
             reply = reply._replace(log=reply.log + self._drained(text, limit_s, take))
         self._judge(text, reply, was_connected)
         if not stopped:
-            raise CommandError(text, f"the guest did not stop within {limit_s:g} s and was interrupted")
+            last = self.mi.last_stop
+            place = "" if last is None else f" in {last.place()}"
+            raise CommandError(text, f"the guest did not stop within {limit_s:g} s and was interrupted{place}")
         stop = self.mi.last_stop
         if stop is not None and stop is not stop_before and stop.signal == "SIGQUIT":
             self._notice(f"the guest shut down or reset during {printable(text, 200)!r}")

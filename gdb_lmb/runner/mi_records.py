@@ -117,11 +117,14 @@ class Lines:
 
 
 def parse(line: str) -> Record | None:
-    """Return one line of gdb's as a record, None for its prompt, which says nothing.
+    """Return one line of gdb's as a record, None for what says nothing to anybody: its prompt, a breakpoint.
 
     Raises: ValueError for what is not MI.
     """
-    return None if gdbmiparser.response_is_finished(line) else dict(gdbmiparser.parse_response(line))
+    # pygdbmi cannot read a breakpoint's script={"silent"}, and nobody here needs to know of breakpoints.
+    if gdbmiparser.response_is_finished(line) or line.startswith("=breakpoint-"):
+        return None
+    return dict(gdbmiparser.parse_response(line))
 
 
 def read_stop(payload: Record) -> Stop:

@@ -1,110 +1,236 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Letting the guest run: for a moment, or to an address, whichever comes first.
+"""Letting the guest run and looking at it now and then, as one run to the user and to clients of gdb's (MI, DAP).
 
-What ends a moment is not gdb's Ctrl-C. That is lost where it comes a little too early, ends the command where it
-comes a little too late, and gives the connection up where it comes twice. The byte that a Ctrl-C makes gdb send
-is none of these: a stub takes it while the guest runs, and passes over it else.
+An interrupt is caught by a catchpoint whose condition looks at the guest, a breakpoint by its stop(): neither is a stop
+to anybody else unless it is the last. What interrupts is not gdb's Ctrl-C. That is lost where it comes a little too
+early, ends the command where it comes a little too late, and gives the connection up where it comes twice. The byte
+that a Ctrl-C makes gdb send is none of these: a stub takes it while the guest runs, and passes over it else.
 """
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import os
 import signal
 import socket
 import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 
 import gdb
 
-from gdb_lmb.errors import GuestError, LayoutError
+from gdb_lmb.errors import GuestError, LayoutError, LmbError
+from gdb_lmb.target.clients import hide_internal, making_internal
 from gdb_lmb.target.gdb_text import captures_records
-from gdb_lmb.target.registers import select_booting_cpu
 
 _INTERRUPT = b"\x03"
 _AGAIN_S = 0.05
-_REPEATS = 2
 
 
-def run_for(seconds: float) -> bool:
-    """Let the guest run for a moment; tell whether the moment is over, or it has stopped before by itself.
+@dataclass(frozen=True)
+class Slice:
+    """How far the guest runs: to one of `addresses`, as its CPU has them, and for `seconds` at most."""
 
-    Raises: `GuestError` where it cannot be run, or the user interrupts it.
+    addresses: tuple[int, ...]
+    seconds: float
+
+
+Look = Callable[[bool], "Slice | None"]
+"""Looks at the stopped guest, told whether it is at one of its slice's addresses; returns the next slice, None for the
+end. It leaves threads and frames selected as they were, and runs nothing."""
+
+
+def run_watched(first: Slice, look: Look) -> None:
+    """Let the guest run, and look at it at the end of each slice, until that says to leave it stopped.
+
+    Raises: `GuestError` where it cannot be run, stops elsewhere or is interrupted by the user; what `look` raises.
     """
-    bell = _Bell(seconds)
+    run = _Run(look)
+    asked = _interrupted()
+    asked.run = run
     try:
-        # Where it would get MI's records of the run, whoever waits for them must see them, or waits for ever.
-        gdb.execute("continue", to_string=not captures_records())
-    except gdb.error as error:
-        raise GuestError(f"the guest cannot be run: {error}") from None
-    except KeyboardInterrupt:
-        raise GuestError("interrupted on the way to the kernel") from None
+        with _catchpoint(f"${asked.name}()"):
+            run.go(first)
     finally:
-        bell.silence()
-    return bell.rung
+        asked.run = None
 
 
-def run_by(addresses: tuple[int, ...], seconds: float) -> bool:
-    """Let the guest run for a moment, or to one of these addresses, as its CPU has them; tell whether it got there.
+class _Run:
+    """One run of the guest."""
 
-    The CPU that boots is the one that is looked at, and is selected afterwards.
-    Raises: `GuestError` where it stops elsewhere before.
-    """
-    stops = []
-    try:
-        for address in addresses:
-            stops.append(gdb.Breakpoint(f"*{address:#x}", type=gdb.BP_HARDWARE_BREAKPOINT, internal=True))
-        before = pc = gdb.newest_frame().pc()
-        over = False
-        # QEMU may tell a second time of the breakpoint that the guest is at.
-        for _ in range(_REPEATS):
-            over = run_for(seconds)
-            if over:  # QEMU may report an interrupt on any CPU
-                select_booting_cpu()
+    def __init__(self, look: Look) -> None:
+        hide_internal()
+        self._look = look
+        self._timer = _InterruptTimer()
+        self._stops: dict[int, _Stop] = {}
+        self._over = False
+        self._error: LmbError | gdb.error | None = None
+
+    def go(self, first: Slice) -> None:
+        """Run from the first slice to the end."""
+        try:
+            self._begin(first)
+            # Where it would get MI's records of the run, whoever waits for them must see them, or waits for ever.
+            gdb.execute("continue", to_string=not captures_records())
+        except gdb.error as error:
+            raise GuestError(f"the guest cannot be run: {error}") from None
+        except KeyboardInterrupt:
+            raise GuestError("interrupted on the way to the kernel") from None
+        finally:
+            self._timer.close()
+            for stop in self._stops.values():
+                if stop.is_valid():
+                    stop.delete()
+        if self._error is not None:
+            raise self._error
+        if not self._over:
             pc = gdb.newest_frame().pc()
-            if over or pc != before:
-                break
-    except gdb.error as error:
-        raise LayoutError(f"cannot stop where the kernel comes to: {error}") from None
+            raise GuestError(f"the guest stopped at {pc:#x} on its way to the kernel: it was interrupted, or see why")
+
+    def interrupted(self) -> bool:
+        """Take an interrupt; True stops the guest."""
+        if not self._timer.fired:  # it is the user's
+            return True
+        return self._step(False)
+
+    def reached(self) -> bool:
+        """Take a breakpoint of the slice's; True stops the guest."""
+        return self._step(True)
+
+    def _step(self, reached: bool) -> bool:
+        self._timer.disarm()
+        blocked = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+        try:
+            following = self._look(reached)
+            if following is None:
+                self._over = True
+            else:
+                self._begin(following)
+        except (LmbError, gdb.error) as error:
+            following, self._error = None, error
+        # The user's Ctrl-C meanwhile: taken here, as gdb may lose one that comes while it lets the guest run again.
+        if signal.SIGINT in signal.sigpending():
+            signal.sigwait({signal.SIGINT})
+            following = None
+        signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
+        return following is None
+
+    def _begin(self, following: Slice) -> None:
+        """Have the guest stop at a slice's addresses and at its end."""
+        try:
+            for address in following.addresses:
+                if address not in self._stops:
+                    self._stops[address] = _Stop(self, address)
+            for address, stop in self._stops.items():
+                if stop.enabled != (address in following.addresses):
+                    stop.enabled = not stop.enabled
+        except gdb.error as error:
+            raise LayoutError(f"cannot stop where the kernel comes to: {error}") from None
+        self._timer.arm(following.seconds)
+
+
+class _Stop(gdb.Breakpoint):
+    """An internal breakpoint at an address of a slice's."""
+
+    def __init__(self, run: _Run, address: int) -> None:
+        super().__init__(f"*{address:#x}", type=gdb.BP_HARDWARE_BREAKPOINT, internal=True)
+        self.silent = True
+        self._run = run
+
+    def stop(self) -> bool:
+        """Look at the guest; True leaves it stopped here."""
+        return self._run.reached()
+
+
+class _Interrupted(gdb.Function):
+    """$_lmb_interrupted(): whether an interrupt is to stop the guest, asked by lmb-attach's own catchpoint."""
+
+    name = "_lmb_interrupted"
+    run: _Run | None = None
+
+    def invoke(self) -> bool:
+        """Return the answer of the run that goes on."""
+        return self.run is None or self.run.interrupted()
+
+
+@functools.cache
+def _interrupted() -> _Interrupted:
+    return _Interrupted(_Interrupted.name)
+
+
+@contextlib.contextmanager
+def _catchpoint(condition: str) -> Iterator[None]:
+    """Catch interrupts under a condition: where that is false, they are no stop, and nothing is printed."""
+    before = gdb.convenience_variable("bpnum")
+    with making_internal() as numbers:
+        gdb.execute("catch signal SIGINT", to_string=True)
+        number = int(gdb.convenience_variable("bpnum"))
+        numbers.add(number)
+    try:
+        gdb.execute(f"condition {number} {condition}", to_string=True)
+        gdb.execute(f"commands {number}\nsilent\nend", to_string=True)
+        yield
     finally:
-        for stop in stops:
-            if stop.is_valid():
-                stop.delete()
-    if not over and pc not in addresses:
-        raise GuestError(f"the guest stopped at {pc:#x} on its way to the kernel: it was interrupted, or see why")
-    return pc in addresses
+        gdb.execute(f"delete {number}", to_string=True)
+        numbers.discard(number)
+        gdb.set_convenience_variable("bpnum", before)
 
 
-class _Bell:
-    """Has the stub stop the guest in `seconds`, and from then on until it is silenced."""
+class _InterruptTimer:
+    """Has the stub stop the guest when a time is over, and from then on until that is taken."""
 
-    def __init__(self, seconds: float) -> None:
-        """Begin to count."""
-        self.rung = False
-        self._seconds = seconds
-        self._silenced = threading.Event()
+    def __init__(self) -> None:
+        """Start the thread that waits; nothing is sent before `arm()`."""
+        self.fired = False
+        self._due: float | None = None
+        self._closed = False
+        self._changed = threading.Condition()
         self._link = _link_to_stub()
         self._thread = threading.Thread(target=self._wait, daemon=True)
         self._thread.start()
 
-    def silence(self) -> None:
-        """Have it rung or not for good."""
-        self._silenced.set()
+    def arm(self, seconds: float) -> None:
+        """Interrupt in so many seconds."""
+        with self._changed:
+            self.fired, self._due = False, time.monotonic() + seconds
+            self._changed.notify()
+
+    def disarm(self) -> None:
+        """Do not interrupt any more: the guest has stopped."""
+        with self._changed:
+            self.fired, self._due = False, None
+
+    def close(self) -> None:
+        """End the thread."""
+        with self._changed:
+            self._closed = True
+            self._changed.notify()
         self._thread.join()
         if self._link is not None:
             self._link.close()
 
     def _wait(self) -> None:
-        if self._silenced.wait(self._seconds):
-            return
-        self.rung = True
+        with self._changed:
+            while not self._closed:
+                left = None if self._due is None else self._due - time.monotonic()
+                if left is None or left > 0:
+                    self._changed.wait(left)
+                    continue
+                self.fired = True
+                self._due = time.monotonic() + _AGAIN_S if self._send() else None
+
+    def _send(self) -> bool:
+        """Interrupt the guest; tell whether to do so again if nobody takes it."""
         if self._link is None:
             os.kill(os.getpid(), signal.SIGINT)
-            return
-        while not self._silenced.is_set():
-            try:
-                self._link.send(_INTERRUPT, socket.MSG_DONTWAIT | socket.MSG_NOSIGNAL)
-            except OSError:
-                return  # the stub is gone, and gdb is told so too
-            self._silenced.wait(_AGAIN_S)
+            return False
+        try:
+            self._link.send(_INTERRUPT, socket.MSG_DONTWAIT | socket.MSG_NOSIGNAL)
+        except OSError:
+            return False  # the stub is gone, and gdb is told so too
+        return True
 
 
 def _link_to_stub() -> socket.socket | None:

@@ -17,6 +17,7 @@ import gdb
 
 from gdb_lmb.layout.fields import ByteOrder
 from gdb_lmb.target.calls import Convention, Registers, program_counters
+from gdb_lmb.target.clients import hide_internal
 from gdb_lmb.target.points import Point
 
 SETTINGS: Mapping[str, str] = {"dcache line-size": "4096", "breakpoint always-inserted": "on"}
@@ -124,6 +125,7 @@ class Tracer:
 
     def start(self) -> None:
         """Set the breakpoints and gdb's settings. Raises: `gdb.error`."""
+        hide_internal()
         for name, value in SETTINGS.items():
             self._before[name] = gdb.parameter(name)
             gdb.execute(f"set {name} {value}", to_string=True)
