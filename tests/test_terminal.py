@@ -97,6 +97,9 @@ def test_colours_follow_the_terminal_and_the_user(core: Path, fixture_kernel: Pa
     assert "\x1b[1;31mfinding: count-mismatch:\x1b[0m" in shown.text
     assert "\x1b[1;31mlmb-check: 1 finding in:\x1b[0m" in shown.text
     assert "\x1b[1mreserved: " in shown.text
+    # The last word on stderr too, where that is a terminal.
+    both = on_terminal([*MAIN, *words], 200, {"PYTHONPATH": str(ROOT)}, errors_too=True)
+    assert re.search(r"gdb-lmb: \x1b\[1;31m1 finding.*\x1b\[0m\n", both.text) and "\x1b" not in shown.errors
     # Colours change nothing else: the terminal is wide, so that only the bar differs from the pipe's.
     coloured = [
         line for line in SGR.sub("", shown.text).split("\n") if not line.startswith("   ") and "lmb-check" in line

@@ -15,7 +15,7 @@ from typing import Any, NoReturn, TextIO
 from gdb_lmb.errors import UsageError
 from gdb_lmb.numbers import seconds, whole_number
 from gdb_lmb.report.progress import PROGRESS
-from gdb_lmb.report.terminal import Terminal
+from gdb_lmb.report.terminal import BAD, NOTE, PLAIN, Terminal
 from gdb_lmb.runner.base import DEFAULT_TIMEOUT_S, CommandError, Session
 from gdb_lmb.runner.text import printable
 from gdb_lmb.runner.verdict import ExitStatus
@@ -134,11 +134,12 @@ def commands_of(arguments: argparse.Namespace) -> Sequence[str]:
     return DEFAULT_COMMANDS if arguments.gdb_commands is None else arguments.gdb_commands
 
 
-def say(message: str, prefix: str = "gdb-lmb: ") -> None:
-    """Write one line of our own to stderr."""
+def say(message: str, prefix: str = "gdb-lmb: ", terminal: Terminal = PLAIN, role: str | None = None) -> None:
+    """Write one line of our own to stderr, in the colour of a role where `terminal` shows colours."""
+    text = terminal.paint(printable(message, _MESSAGE_CHARACTERS), role)
     PROGRESS.clear()
     try:
-        sys.stderr.write(f"{prefix}{printable(message, _MESSAGE_CHARACTERS)}\n")
+        sys.stderr.write(f"{prefix}{text}\n")
         sys.stderr.flush()
     except OSError:  # nobody to tell; the exit status still does
         discard(sys.stderr)
@@ -182,5 +183,7 @@ def run_commands(session: Session, commands: Sequence[str], *, by_default: bool 
             return ExitStatus.NOT_VERIFIED
     verdict = session.verdict()
     if verdict.exit_status is not ExitStatus.CLEAN or not verdict.checks:
-        say(verdict.in_words())
+        # The verdict's own stream may be a file while stdout is none.
+        shown = Terminal(color=session.terminal.color and sys.stderr.isatty())
+        say(verdict.in_words(), terminal=shown, role=BAD if verdict.findings else NOTE)
     return verdict.exit_status

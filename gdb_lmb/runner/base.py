@@ -55,7 +55,7 @@ class Session:
             raise UsageError(f"timeout {timeout_s:g} s: give a positive number of seconds")
         self.timeout_s = timeout_s
         self._notice = notice or ignore
-        self._terminal = terminal
+        self.terminal = terminal
         self._folder = RunFolder()
         self._mi: Mi | None = None
 
@@ -184,7 +184,7 @@ class Session:
 
     def _open(self, program: Path, gdb: str) -> None:
         """Start `gdb` on `program` with the lmb commands."""
-        self._mi = start_gdb(self._folder, gdb, self._terminal)
+        self._mi = start_gdb(self._folder, gdb, self.terminal)
         # Half a gigabyte of debug information may take gdb a minute on a busy machine.
         open_program(self.mi, program, self._folder.path, max(STEP_S, self.timeout_s))
         load_extension(self.mi, STEP_S)
