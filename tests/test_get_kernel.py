@@ -74,7 +74,8 @@ def _package(folder: Path, size: int) -> Path:
         (tree / name).parent.mkdir(parents=True, exist_ok=True)
         (tree / name).write_bytes(content)
     (tree / "DEBIAN").mkdir()
-    control = "Package: linux-image-6\nVersion: 6-1\nArchitecture: all\nMaintainer: n <n@n.invalid>\nDescription: n\n"
+    control = "Package: linux-image-6\nVersion: 6-1\nArchitecture: all\nInstalled-Size: 8192\n"
+    control += "Maintainer: n <n@n.invalid>\nDescription: n\n"
     (tree / "DEBIAN" / "control").write_text(control)
     deb = folder / "linux-image-6_6-1_all.deb"
     subprocess.run(["dpkg-deb", "--build", tree, deb], check=True, stdout=subprocess.DEVNULL)

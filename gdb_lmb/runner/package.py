@@ -30,7 +30,7 @@ def read_package(deb: Path, take: Callable[[str, IO[bytes]], bool]) -> None:
         assert unpacked.stdout is not None
         found = False
         try:
-            counted = cast(IO[bytes], _Counted(unpacked.stdout, deb.name))
+            counted = cast(IO[bytes], _Counted(unpacked.stdout, deb))
             with tarfile.open(fileobj=counted, mode="r|", bufsize=BLOCK_BYTES) as members:
                 for member in members:
                     content = members.extractfile(member) if member.isfile() else None
@@ -52,17 +52,19 @@ def read_package(deb: Path, take: Callable[[str, IO[bytes]], bool]) -> None:
 class _Counted:
     """A stream that shows how many bytes have been read of it."""
 
-    def __init__(self, stream: IO[bytes], name: str) -> None:
+    def __init__(self, stream: IO[bytes], deb: Path) -> None:
         self._stream = stream
-        self._name = name
+        self._name = deb.name
         self._bytes = 0
+        field = subprocess.run(["dpkg-deb", "--field", deb, "Installed-Size"], capture_output=True, check=False).stdout
+        self._of = f" of about {human_size(int(field) << 10)}" if field.strip().isdigit() else ""
 
     def read(self, size: int) -> bytes:
         """Read up to `size` bytes."""
         piece = self._stream.read(size)
         self._bytes += len(piece)
         if PROGRESS.wanted():
-            PROGRESS.show(f"unpacking {self._name}: {human_size(self._bytes)}")
+            PROGRESS.show(f"unpacking {self._name}: {human_size(self._bytes)}{self._of}")
         return piece
 
 
