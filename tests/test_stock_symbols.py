@@ -122,8 +122,11 @@ def test_sections_linked_at_0_stay_there(name: str, tmp_path: Path) -> None:
     offsets = [0x1E00000, 0x2B000000, 0, 0x2000000]
     script = tmp_path / "move.py"
     script.write_text(MOVE.replace("OFFSETS", repr(offsets)).replace("NAMES", repr(names)))
-    words = ["gdb" if name in AMD64 and shutil.which("gdb") else "gdb-multiarch", "-nx", "-q", "-batch"]
-    words += ["-iex", f"set index-cache directory {index_folder(kernel.vmlinux)}", "-iex", "set index-cache enabled on"]
+    gdb = "gdb" if name in AMD64 and shutil.which("gdb") else "gdb-multiarch"
+    version = subprocess.run([gdb, "--version"], capture_output=True, text=True, check=True).stdout.splitlines()[0]
+    index = index_folder(kernel.vmlinux, version)
+    words = [gdb, "-nx", "-q", "-batch"]
+    words += ["-iex", f"set index-cache directory {index}", "-iex", "set index-cache enabled on"]
     words += [str(kernel.vmlinux), "-ex", f"source {extension()}", "-ex", f"source {script}"]
     environment = {**os.environ, "TMPDIR": str(tmp_path)}
     told = subprocess.run(words, capture_output=True, text=True, check=True, timeout=300, env=environment)
