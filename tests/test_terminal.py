@@ -135,6 +135,8 @@ def test_in_a_gdb_of_ones_own(core: Path, fixture_kernel: Path, tmp_path: Path) 
         "echo <unlimited>", "set width 0", "lmb-dump", "echo <off>", "set style enabled off", "lmb-check",
         "echo <on>", "set style enabled on", "lmb-check", "echo <json>", "lmb-check --json",
         "echo <python>", "python print(len(gdb.execute('lmb-check', to_string=True).split(chr(27))))",
+        "echo <pipe>", "set width 50", "pipe lmb-dump memory | cat", "echo <after>", "lmb-dump memory",
+        "echo <logging>",
         f"set logging file {log}", "set logging redirect on", "set width 50", "set logging enabled on",
         "lmb-dump", "lmb-check", "set logging enabled off", "echo <end>",
         columns=100,
@@ -156,6 +158,10 @@ def test_in_a_gdb_of_ones_own(core: Path, fixture_kernel: Path, tmp_path: Path) 
     assert "\x1b" not in after(shown, "json").split("\n")[0].removeprefix("\x1b[m")
     # What a program keeps is plain, and so is what goes to a file.
     assert SGR.sub("", after(shown, "python")).split()[0] == "1"
+    piped_text = after(shown, "pipe").removeprefix("\x1b[m")
+    assert "memory: 2 regions" in piped_text and "\x1b[" not in piped_text
+    assert max(map(len, piped_text.split("\n"))) > 70 and "0x0000000000100000" in piped_text
+    assert "\x1b[" in after(shown, "after") and "0x0000000000100000" not in after(shown, "after")
     kept = log.read_text()
     assert "finding: count-mismatch: " in kept and "\x1b" not in kept
     assert max(map(len, kept.split("\n"))) > 80  # `set width 50` is for terminals

@@ -6,6 +6,8 @@ gdb behind a pipe cannot know what its reader shows. `gdb-lmb`, which starts it 
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import os
 import sys
 
@@ -17,11 +19,14 @@ VARIABLE = "GDB_LMB_TERMINAL"
 """Words, in any order: `tty` for a terminal, `color`, `unicode`. Empty: a file or a pipe in ASCII."""
 
 
+_STDERR = 2
+
+
 def terminal() -> Terminal:
     """Return how to draw what the command that runs now prints."""
     told = None if VARIABLE not in os.environ else os.environ[VARIABLE].split()
     unicode = _unicode(told)
-    if _captured():
+    if _captured() or (told is None and _piped()):
         return Terminal(unicode=unicode)
     shown = _is_terminal() if told is None else "tty" in told
     color = shown and _may_color() if told is None else "color" in told
@@ -35,6 +40,18 @@ def _captured() -> bool:
     while frame.f_back is not None:
         frame = frame.f_back
     return not str(frame.f_globals.get("__name__")).startswith("gdb_lmb.")
+
+
+def _piped() -> bool:
+    """Tell whether the output goes to gdb's `pipe` command: then gdb writes to a pipe that another process reads."""
+    inodes: dict[int, set[str]] = {os.O_RDONLY: set(), os.O_WRONLY: set()}
+    for name in os.listdir("/proc/self/fd"):  # noqa: PTH208  numbers, not files
+        with contextlib.suppress(OSError):  # the one by which they are listed is closed already
+            target = os.readlink(f"/proc/self/fd/{name}")  # noqa: PTH115
+            if int(name) > _STDERR and target.startswith("pipe:"):
+                mode = fcntl.fcntl(int(name), fcntl.F_GETFL) & os.O_ACCMODE
+                inodes.setdefault(mode, set()).add(target)
+    return bool(inodes[os.O_WRONLY] - inodes[os.O_RDONLY])
 
 
 def _is_terminal() -> bool:

@@ -214,7 +214,7 @@ def check_text(
     elif faults:
         role, verdict = BAD, f"{summary(findings)} in"
     else:
-        role = CLEAN if log is None or not log.not_verified else NOTE
+        role = CLEAN if array_backed or log is None or not log.not_verified else NOTE
         verdict = "clean" + (f" ({summary(findings)[len('0 findings, ') :]})" if findings else "") + ", verified"
     lines.append(f"{terminal.paint(f'lmb-check: {verdict}:', role)} {seen}; {replayed}")
     return "\n".join(lines)
