@@ -33,6 +33,7 @@ exit status:
   2  usage error, or one of your gdb commands failed
   3  the guest never reached the symbol (its console's end is shown)
   4  infrastructure: QEMU or gdb missing or died, socket trouble, a deadline
+     or an output file cannot be written
   5  not verified: the stop tore an operation in two, the guest's log has wrapped, or the kernel is not there yet
   130, 143, ...  ended by a signal (128 and its number)
 Where several hold, 4 comes before 3, 2, 5 (torn), 1, 5 (otherwise), 0.
