@@ -54,6 +54,14 @@ def test_a_split_kernel_is_shown_as_the_whole_one(
 
 
 @pytest.mark.kernel
+def test_a_stripped_kernel_with_its_symbols_given(fixture_kernel: Path, tmp_path: Path, capfd: Capture) -> None:
+    kernel = tmp_path / "stripped"
+    subprocess.run(["objcopy", "-S", fixture_kernel, kernel], check=True, timeout=60)
+    assert main(["run", str(kernel), "--symbols", str(fixture_kernel), "--", "lmb-check"]) == 0
+    assert "lmb-check: clean" in capfd.readouterr().out
+
+
+@pytest.mark.kernel
 def test_split_kernels_in_a_dump_and_in_a_gdb_of_ones_own(
     fixture_kernel: Path, klimit_kernel: Path, tmp_path: Path, capfd: Capture
 ) -> None:

@@ -22,10 +22,14 @@ _MAX_PHYSICAL = 1 << 52
 
 
 class BootFiles(NamedTuple):
-    """The `image` that is booted, None where that is the ELF itself, and the ELF with the symbols."""
+    """The `image` that is booted, None where that is the ELF itself, and the ELF with the symbols.
+
+    `moves` tells whether the image may move itself before its kernel begins: one that is an ELF does not.
+    """
 
     image: Path | None
     elf: ElfFile
+    moves: bool
 
 
 def boot_files(kernel: Path, symbols: Path | None, notice: Callable[[str], None]) -> BootFiles:
@@ -37,7 +41,7 @@ def boot_files(kernel: Path, symbols: Path | None, notice: Callable[[str], None]
     if symbols is None and _is_elf(kernel):
         elf = read_elf(kernel)
         require_bootable(headers_of(kernel), elf)
-        return BootFiles(None, elf)
+        return BootFiles(None, elf, False)
     # What images need is imported for them only.
     from gdb_lmb.runner.find_symbols import find_symbols
     from gdb_lmb.runner.kernel_image import identify
@@ -54,14 +58,14 @@ def boot_files(kernel: Path, symbols: Path | None, notice: Callable[[str], None]
         notice(f"symbols of {kernel.name}: {symbols}")
     elif not kernel.is_file():
         raise UsageError(f"cannot read {kernel}: no such file")
-    elf = read_elf(symbols)
+    elf, is_elf = read_elf(symbols), _is_elf(kernel)
     if image is not None:
         require_same_kernel(image, elf)
-    elif _is_elf(kernel):
+    elif is_elf:
         require_same_elf(headers_of(kernel), headers_of(symbols))
         require_bootable(headers_of(kernel), elf)
     require_debug(symbols)
-    return BootFiles(kernel, elf)
+    return BootFiles(kernel, elf, not is_elf)
 
 
 def require_bootable(headers: Elf, elf: ElfFile) -> None:

@@ -63,10 +63,10 @@ class GuestSession(Session):
         itself anywhere, so the first run leads to where that is done, and gdb's symbols are put there.
         Raises: UsageError for an unsuitable kernel; InfrastructureError if QEMU or gdb cannot be had.
         """
-        image, elf = boot_files(kernel, symbols, notice or ignore)
+        image, elf, moves = boot_files(kernel, symbols, notice or ignore)
         self._options = options or QemuOptions()
         _, gdb_path = find_programs(machine_of(elf, self._options.arch), self._options.binary, gdb)
-        self._unpacked = image is None
+        self._unpacked = not moves
         self.default_symbol = next((name for name in _DEFAULT_SYMBOLS if has_symbol(elf, name)), DEFAULT_SYMBOL)
         """Where a run ends unless another place is given."""
         # A snapshot or a migration brings a guest that has run elsewhere.
