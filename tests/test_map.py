@@ -241,6 +241,18 @@ def test_a_map_lists_what_lies_there() -> None:
     assert json.dumps(data).isascii() and data["more"] is False
 
 
+def test_a_place_that_goes_on_outside_is_there_partly() -> None:
+    # As an image whose last 8 KiB the kernel did not need: free from there up to the next reservation.
+    snapshot = state([(0x1000, 0x8F000)], [(0x10000, 0x4000), (0x80000, 0x1000)])
+    shown = Shown(snapshot, (0x10000, 0x81000), places=[Place(0x10000, 0x16000, "kernel image")])
+    rows = [" ".join(line.split()) for line in map_text(shown).splitlines() if line.startswith("  0x0000000000")]
+    assert rows == [
+        "0x0000000000010000 0x0000000000014000 16 KiB reserved kernel image",
+        "0x0000000000014000 0x0000000000080000 432 KiB free partly kernel image",
+        "0x0000000000080000 0x0000000000081000 4 KiB reserved -",
+    ]
+
+
 def test_many_small_parts_are_summed_up() -> None:
     # 500 reservations of 4 KiB, each second page, in the middle of 1 GiB.
     snapshot = state([(0, G)], [(512 * M + at * 8 * K, 4 * K) for at in range(500)])

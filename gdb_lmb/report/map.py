@@ -118,13 +118,17 @@ def _line(shown: Shown, base: int, end: int, state: str, what: str) -> list[str]
 
 
 def _places_text(shown: Shown, base: int, end: int) -> str:
-    """Return what is known to lie in a range: the smallest place that holds all of it, else the largest ones in it."""
+    """Return what is known to lie in a range: the smallest place that holds all of it, else the largest ones it meets.
+
+    A place that goes on outside is said to be there partly: free memory may begin in the image's unused end.
+    """
     meeting = [place for place in (*shown.places, *own_places(shown.snapshot)) if place.base < end and base < place.end]
     holding = [place for place in meeting if place.base <= base and end <= place.end]
     if holding:
         return min(holding, key=lambda place: place.end - place.base).what
     largest = [place for place in meeting if not any(_within(place, other) for other in meeting)]
-    return ", ".join(dict.fromkeys(place.what for place in largest)) or "-"
+    inside = [place.what if base <= place.base and place.end <= end else f"partly {place.what}" for place in largest]
+    return ", ".join(dict.fromkeys(inside)) or "-"
 
 
 def _within(place: Place, other: Place) -> bool:

@@ -48,9 +48,16 @@ def find_symbols(image: KernelImage) -> Path:
             return path
         refused.append(why_not)
     what = f"{image.path} is a {image.kind}" + (f" of Linux {printable(release, 100)}" if release else "")
-    looked = "; ".join(refused) or "looked for " + ", ".join(map(str, candidates))
+    looked = "; ".join(refused) or f"it is not in {_folders(image.path.absolute())}"
     brings = _PACKAGES.format(release=printable(release, 100)) if release else "its build has it as vmlinux"
     raise UsageError(f"{what}: give its vmlinux with --symbols VMLINUX; {brings} ({looked})")
+
+
+def _folders(image: Path) -> str:
+    """Return where `_candidates` looks, without the names of each file."""
+    folders = [image.parent, image.resolve().parent, *DEBUG_FOLDERS, *MODULE_FOLDERS, *BOOT_FOLDERS]
+    distinct = {folder.resolve(): folder for folder in reversed(folders)}
+    return ", ".join(str(folder) for folder in reversed(distinct.values()))
 
 
 def _candidates(image: Path, release: str | None) -> Iterator[Path]:
