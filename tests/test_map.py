@@ -192,7 +192,7 @@ def test_memory_that_no_allocation_gets() -> None:
     snapshot = state([(0, 10 * M), (10 * M, 10 * M)], [(0, M)], flags={10 * M: LMB_NOMAP})
     lines = bar(snapshot, 22)
     assert lines[0] == "  #.........NNNNNNNNNN"
-    assert any("N never given (NOMAP)" in line for line in lines)
+    assert any("N never given (as NOMAP)" in line for line in lines)
 
 
 def test_colours_add_nothing_but_colour() -> None:

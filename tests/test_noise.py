@@ -39,6 +39,11 @@ def test_an_interrupt_of_ours_is_not_shown(fixture_kernel: Path) -> None:
         guest.run_until("lmb_init")
         guest.command("break lmb_add")
         assert "Breakpoint" in guest.command("continue")
+        # One with commands of its own, which pygdbmi cannot read.
+        script = guest.folder / "commands"
+        script.write_text("commands\nsilent\necho hit\\n\nend\n")
+        guest.command(f"source {script}")
+        assert "hit\n" in guest.command("continue")
 
 
 @pytest.mark.kernel
@@ -55,4 +60,4 @@ def test_the_way_to_a_place_prints_nothing(fixture_kernel: Path, tmp_path: Path)
     with GuestSession(fixture_kernel, QemuOptions(append="lmb.scenario=random lmb.ops=300")) as guest:
         guest.run_until("lmb_init")
         assert guest.command(f"source {script}").strip() == ""
-        assert guest.command("info breakpoints").strip() == "No breakpoints or watchpoints."
+        assert guest.command("info breakpoints").startswith("No breakpoints")

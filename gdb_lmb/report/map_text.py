@@ -39,7 +39,7 @@ SOME = Glyph("░", "-", RESERVED, "less than half")
 OPEN = Glyph("·", ".", FREE, "free")
 KERNEL = Glyph("K", "K", IMAGE, "kernel image")
 KERNEL_SOME = Glyph("k", "k", IMAGE, "kernel image: less than half, or not reserved")
-NEVER = Glyph("N", "N", KEPT, "never given (NOMAP)")
+NEVER = Glyph("N", "N", KEPT, "never given (as NOMAP)")
 NEVER_SOME = Glyph("n", "n", KEPT, "never given: less than half")
 NOTHING = Glyph(" ", " ", None, "no memory")
 
