@@ -30,6 +30,8 @@ ROOT = Path(__file__).resolve().parent.parent
 CHECKOUT = f"{HOME}/gdb-lmb"
 """Where the checkout is inside."""
 
+HOSTS = Path("/etc/hosts")
+
 KEEP = 2
 """So many roots of a release are kept: those used last."""
 
@@ -260,8 +262,8 @@ def put_files(upper: Path, settings: Settings, *, hosts: bool) -> list[Path]:
     That the tests do without /etc/hosts, which no release brings, is to stay so.
     """
     files = dict(settings.files)
-    if hosts and Path("/etc/hosts").is_file():
-        files["/etc/hosts"] = Path("/etc/hosts").read_bytes()
+    if hosts and HOSTS.is_file():
+        files["/etc/hosts"] = HOSTS.read_bytes()
     for name, data in files.items():
         path = upper / name.lstrip("/")
         path.parent.mkdir(parents=True, exist_ok=True)

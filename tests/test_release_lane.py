@@ -131,7 +131,10 @@ def test_certificates(machine: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert settings.files[CA_BUNDLE] == Path(CA_BUNDLE).read_bytes()
 
 
-def test_files_are_written_with_hosts_only_for_the_network(tmp_path: Path) -> None:
+def test_files_are_written_with_hosts_only_for_the_network(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # This very test runs in roots without one.
+    monkeypatch.setattr(release_roots, "HOSTS", tmp_path / "machine-hosts")
+    (tmp_path / "machine-hosts").write_text("127.0.0.1 archive\n")
     settings = Settings("", {"/etc/apt/auth.conf": b"secret", "/etc/pip.conf": b"pip"})
     written = put_files(tmp_path, settings, hosts=False)
     assert written == [tmp_path / "etc/apt/auth.conf", tmp_path / "etc/pip.conf"]
