@@ -6,6 +6,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import functools
+import inspect
 import re
 from collections.abc import Sequence
 from typing import Any, NoReturn
@@ -58,6 +59,11 @@ class LmbCommand(gdb.Command):
     """
 
     name = ""
+
+    def __init_subclass__(cls) -> None:
+        """Take the indentation out of gdb's help: gdb does so itself from 13 on."""
+        super().__init_subclass__()
+        cls.__doc__ = inspect.cleandoc(cls.__doc__ or "")
 
     def __init__(self, typed: str) -> None:
         """Register the command with gdb as `typed`: its name, or the two words of it."""

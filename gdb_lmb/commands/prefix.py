@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import inspect
+
 import gdb
 
 from gdb_lmb.report.words import safe
@@ -34,4 +36,6 @@ class LmbPrefix(gdb.Command):
 
 def register() -> None:
     """Make gdb know `lmb`; the commands come after it."""
+    # gdb takes the indentation out by itself from 13 on.
+    LmbPrefix.__doc__ = inspect.cleandoc(LmbPrefix.__doc__ or "")
     LmbPrefix()
