@@ -133,8 +133,8 @@ def _terminated(number: int, _frame: FrameType | None) -> NoReturn:
 def lane(release: str, held_to: dict[str, str], words: list[str]) -> int:
     """Run the lane of `release`, which must pass where it has the versions it is `held_to`; return the exit status."""
     roots = Roots(cache_folder() / "roots")
-    settings = machine_settings(release)
     try:
+        settings = machine_settings(release)
         # None of them is removed from the cache while this process lives.
         kept = [find_kernel(name, notice=say) for name in KERNELS]
         lowers = make_root(roots, release, settings, held_to)

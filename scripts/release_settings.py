@@ -13,9 +13,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
+from gdb_lmb.errors import InfrastructureError
 from gdb_lmb.runner.apt import KEYRING, system_archive, system_settings
 
-DEFAULT_ARCHIVE = "http://archive.invalid/debian"
 CA_BUNDLE = "/etc/ssl/certs/ca-certificates.crt"
 HOME = "/root"
 """$HOME inside of a root."""
@@ -88,11 +88,13 @@ def machine_settings(release: str) -> Settings:
 
 
 def _archive() -> str:
-    """Return the archive's address: of a list of mirrors, the first."""
-    address = system_archive() or DEFAULT_ARCHIVE
-    if address.startswith("mirror+file:"):
+    """Return the archive's address: of a list of mirrors, the first. Raises: InfrastructureError."""
+    address = system_archive()
+    if address is not None and address.startswith("mirror+file:"):
         listed = [line.split()[0] for line in Path(urlsplit(address).path).read_text().splitlines() if line.strip()]
-        address = next((word for word in listed if "://" in word), DEFAULT_ARCHIVE)
+        address = next((word for word in listed if "://" in word), None)
+    if address is None:
+        raise InfrastructureError("this machine's apt names no archive of Debian: add one to its sources")
     return address.rstrip("/")
 
 

@@ -18,6 +18,8 @@ import release_roots
 from release_roots import RootError, Roots, Step, copy_checkout, put_files, remove
 from release_settings import CA_BUNDLE, Settings, machine_settings
 
+from gdb_lmb.errors import InfrastructureError
+
 APT = "/etc/apt/apt.conf.d/90machine"
 
 
@@ -52,9 +54,13 @@ def test_the_first_of_a_list_of_mirrors(machine: Path, monkeypatch: pytest.Monke
     assert machine_settings("sid").archive == "https://first.invalid/debian"
 
 
-def test_without_apt_debians_own_archive(machine: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("release_settings.system_archive", lambda: None)
-    assert machine_settings("sid").archive == "http://archive.invalid/debian"
+@pytest.mark.parametrize("address", [None, "mirror+file:{}"])
+def test_without_an_archive_it_is_said(machine: Path, monkeypatch: pytest.MonkeyPatch, address: str | None) -> None:
+    (machine / "mirrors").write_text("\n")
+    found = None if address is None else address.format(machine / "mirrors")
+    monkeypatch.setattr("release_settings.system_archive", lambda: found)
+    with pytest.raises(InfrastructureError, match="names no archive of Debian"):
+        machine_settings("sid")
 
 
 def test_an_archive_on_disk_is_seen_inside(machine: Path, monkeypatch: pytest.MonkeyPatch) -> None:
