@@ -162,8 +162,10 @@ class Session:
             late = reply._replace(kind="error", payload={"msg": self.mi.late_error})
             failed, message = True, late.error
         # A guest that is not there any more may also be what the user asked for, as with `detach`.
-        lost = was_connected and not self.mi.connected
-        if lost and (failed or reply.kind == "running" or text.lstrip().startswith("lmb")):
+        # After `kill` QEMU may still end, or stay without its guest: gdb says "done" or fails, by which comes first.
+        ends_guest = text.split()[:1] in (["kill"], ["k"])
+        lost = was_connected and (ends_guest or not self.mi.connected)
+        if lost and (failed or ends_guest or reply.kind == "running" or text.lstrip().startswith("lmb")):
             raise InfrastructureError(f"the connection to QEMU was lost during {printable(text, 200)!r}")
         if failed:
             status = self._status() if text.lstrip().startswith("lmb") else None
