@@ -9,10 +9,10 @@ from pathlib import Path
 
 import gdb
 
-from gdb_lmb.checks import check
-from gdb_lmb.layout.lmb import decode
-from gdb_lmb.target.program import find_lmb
-from gdb_lmb.target.reader import GdbMemory
+from gdb_lmb.allocators.checks import check
+from gdb_lmb.allocators.lmb.decode import decode
+from gdb_lmb.machine.program import find_lmb
+from gdb_lmb.machine.reader import GdbMemory
 
 PLAIN_ENTRIES = 2000
 

@@ -21,10 +21,13 @@ from typing import Any
 
 from bench_readme import write_block
 
-from gdb_lmb.model.lmb import LmbConfig, LmbModel
-from gdb_lmb.model.memblock import LINUX_6_12, MemblockConfig, MemblockModel
+from gdb_lmb.allocators.lmb.model import LmbConfig, LmbModel
+from gdb_lmb.allocators.memblock.behavior import LINUX_6_12, MemblockConfig
+from gdb_lmb.allocators.memblock.model import MemblockModel
+from gdb_lmb.allocators.models import memblock_values
+from gdb_lmb.core.operation import Operation, apply
+from gdb_lmb.core.record import Record, TraceHeader
 from gdb_lmb.report.trace_file import TraceWriter
-from gdb_lmb.trace import Operation, Record, TraceHeader, apply, memblock_values
 
 OPERATIONS = 1_000_000
 RAM_BYTES = 1 << 32

@@ -178,7 +178,7 @@ def main() -> int:
     options = parser.parse_args()
     if options.inside:
         return run_measured(options.kernel, options.inside, options.index)
-    from gdb_lmb.runner.stock import cached
+    from gdb_lmb.kernels.stock import cached
 
     if cached(options.kernel) is None:
         print(

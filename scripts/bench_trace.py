@@ -16,9 +16,9 @@ from pathlib import Path
 
 from tabulate import tabulate
 
+from gdb_lmb.kernels.stock import cached
 from gdb_lmb.runner.qemu import QemuOptions
 from gdb_lmb.runner.session import GuestSession
-from gdb_lmb.runner.stock import cached
 
 ROOT = Path(__file__).resolve().parent.parent
 KERNEL = ROOT / "vmlinux-fixtures" / "build" / "x86_64" / "vmlinux"

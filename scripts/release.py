@@ -35,9 +35,9 @@ from release_roots import (
 )
 from release_settings import Settings, machine_settings
 
-from gdb_lmb.errors import InfrastructureError
-from gdb_lmb.runner.cache import cache_folder
-from gdb_lmb.runner.stock import find_kernel
+from gdb_lmb.core.errors import InfrastructureError
+from gdb_lmb.kernels.cache import cache_folder
+from gdb_lmb.kernels.stock import find_kernel
 
 FORMAT = "1"
 """To be changed with how a layer is made."""

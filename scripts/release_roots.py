@@ -24,7 +24,7 @@ from pathlib import Path
 
 from release_settings import HOME, Settings
 
-from gdb_lmb.runner.apt import KEYRING
+from gdb_lmb.kernels.apt import KEYRING
 
 ROOT = Path(__file__).resolve().parent.parent
 CHECKOUT = f"{HOME}/gdb-lmb"

@@ -13,8 +13,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
-from gdb_lmb.errors import InfrastructureError
-from gdb_lmb.runner.apt import KEYRING, system_archive, system_settings
+from gdb_lmb.core.errors import InfrastructureError
+from gdb_lmb.kernels.apt import KEYRING, system_archive, system_settings
 
 CA_BUNDLE = "/etc/ssl/certs/ca-certificates.crt"
 HOME = "/root"

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.test_runner_helpers import Tool
+from tests.helpers.tool import Tool
 
 ROOT = Path(__file__).resolve().parent.parent
 FIXTURES = ROOT / "vmlinux-fixtures"

@@ -9,10 +9,10 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from gdb_lmb.cli.common import number_of, say, stdout_terminal
-from gdb_lmb.errors import UsageError
+from gdb_lmb.core.errors import UsageError
+from gdb_lmb.kernels.names import is_name, row_of
 from gdb_lmb.report.output import cannot_write, require_apart
 from gdb_lmb.runner.machines import MACHINES, find_programs, machine_named
-from gdb_lmb.runner.names import is_name, row_of
 from gdb_lmb.runner.qemu import DEFAULT_MEMORY, QemuOptions
 from gdb_lmb.runner.session import GuestSession
 
@@ -92,7 +92,7 @@ def _kernel_of(arguments: argparse.Namespace) -> tuple[Path, Path | None]:
     row = row_of(arguments.kernel)
     # Before a long download, not after it.
     find_programs(machine_named(row.arch), arguments.qemu, arguments.gdb)
-    from gdb_lmb.runner.stock import find_kernel
+    from gdb_lmb.kernels.stock import find_kernel
 
     files = find_kernel(arguments.kernel, notice=say)
     return files.image, files.vmlinux

@@ -12,8 +12,8 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import Any, NoReturn, TextIO
 
-from gdb_lmb.errors import UsageError
-from gdb_lmb.numbers import seconds, whole_number
+from gdb_lmb.core.errors import UsageError
+from gdb_lmb.core.numbers import seconds, whole_number
 from gdb_lmb.report.progress import PROGRESS
 from gdb_lmb.report.terminal import BAD, NOTE, PLAIN, Terminal
 from gdb_lmb.runner.base import DEFAULT_TIMEOUT_S, CommandError, Session

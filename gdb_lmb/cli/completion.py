@@ -8,8 +8,8 @@ import sys
 
 from gdb_lmb.cli.common import WITH_GDB_COMMANDS, Subparsers
 from gdb_lmb.cli.completion_shells import FILE, NOTHING, PROGRAM, SHELLS, Argument, Command
+from gdb_lmb.kernels.names import KERNELS
 from gdb_lmb.runner.machines import MACHINES
-from gdb_lmb.runner.names import KERNELS
 from gdb_lmb.runner.verdict import ExitStatus
 
 LMB_COMMANDS = (

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 from gdb_lmb import __version__
 from gdb_lmb.cli.common import STATUSES, SplitParser, discard, say
-from gdb_lmb.errors import GuestError, LmbError, NotReachedError, UsageError
+from gdb_lmb.core.errors import GuestError, LmbError, NotReachedError, UsageError
 from gdb_lmb.runner.text import tail
 from gdb_lmb.runner.verdict import ExitStatus
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from gdb_lmb.cli.trace_file import open_lines
-from gdb_lmb.errors import InputError, UsageError
+from gdb_lmb.core.errors import InputError, UsageError
 from gdb_lmb.report.output import require_apart, whole_file
 
 _EPILOG = """\

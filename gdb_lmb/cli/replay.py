@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 from gdb_lmb.cli.common import add_color_option, number_of, stdout_terminal
 from gdb_lmb.cli.trace_file import Lines, open_lines, replay_trace
-from gdb_lmb.errors import InputError, UsageError
+from gdb_lmb.core.errors import InputError, UsageError
 
 if TYPE_CHECKING:
-    from gdb_lmb.model.lmb import LmbConfig
+    from gdb_lmb.allocators.lmb.model import LmbConfig
 
 _MODEL_OPTIONS = ("static", "klimit", "block_size", "entry_size", "block_header", "bits", "bottom_up")
 
@@ -78,9 +78,9 @@ def _is_given(value: int | bool | None) -> bool:
 
 def _replay_operations(arguments: argparse.Namespace, lines: Lines) -> int:
     """Run plain operations and print `{"results": [...], "snapshot": {...}}`."""
-    from gdb_lmb.model.lmb import LmbModel
+    from gdb_lmb.allocators.lmb.model import LmbModel
+    from gdb_lmb.core.operation import apply, parse_operations
     from gdb_lmb.report.jsonio import snapshot_json
-    from gdb_lmb.trace import apply, parse_operations
 
     config = _config(arguments)
     if lines.is_empty:
@@ -104,7 +104,7 @@ def _replay_operations(arguments: argparse.Namespace, lines: Lines) -> int:
 
 def _config(arguments: argparse.Namespace) -> LmbConfig:
     """Return the model's configuration. Raises: `UsageError`."""
-    from gdb_lmb.model.lmb import LmbConfig
+    from gdb_lmb.allocators.lmb.model import LmbConfig
 
     bits = arguments.bits or 64
     natural = 40 if bits == 64 else 20

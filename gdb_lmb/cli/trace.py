@@ -11,9 +11,9 @@ from typing import Any
 from gdb_lmb.cli.boot import add_boot_options, booted
 from gdb_lmb.cli.common import STATUSES, Subparsers, add_gdb_options, number_of, progress, run_commands, say, show
 from gdb_lmb.cli.trace_file import open_lines, open_trace
-from gdb_lmb.errors import InfrastructureError, LmbError, OutputError, UsageError
+from gdb_lmb.core.errors import InfrastructureError, LmbError, OutputError, UsageError
+from gdb_lmb.core.words import plural
 from gdb_lmb.report.output import require_apart, require_writable
-from gdb_lmb.report.words import plural
 from gdb_lmb.runner.base import ignore
 from gdb_lmb.runner.session import GuestSession, NotReachedError
 from gdb_lmb.runner.text import printable

@@ -12,10 +12,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
-from gdb_lmb.errors import InputError, UsageError
+from gdb_lmb.core.errors import InputError, UsageError
+from gdb_lmb.core.words import plural
 from gdb_lmb.report.progress import PROGRESS
 from gdb_lmb.report.terminal import Terminal
-from gdb_lmb.report.words import plural
 from gdb_lmb.runner.verdict import ExitStatus
 
 if TYPE_CHECKING:
@@ -100,8 +100,9 @@ def open_trace(name: str, lines: Iterator[bytes]) -> TraceReader:
 
 def replay_trace(name: str, lines: Iterator[bytes], *, as_json: bool, terminal: Terminal) -> int:
     """Replay a saved trace, print what came of it, and return the exit status."""
+    from gdb_lmb.analysis.owners import function_of
+    from gdb_lmb.analysis.replay import Replay
     from gdb_lmb.report.replay import replay_json, replay_text
-    from gdb_lmb.trace import Replay, function_of
 
     reader = open_trace(name, lines)
     try:

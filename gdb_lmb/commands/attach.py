@@ -5,20 +5,20 @@ from __future__ import annotations
 
 import argparse
 
-from gdb_lmb.address import Phase, Placement
 from gdb_lmb.commands.base import LmbCommand, write
 from gdb_lmb.commands.names import Names
 from gdb_lmb.commands.numbers import timeout
-from gdb_lmb.errors import LayoutError, UsageError
+from gdb_lmb.core.address import Phase, Placement
+from gdb_lmb.core.errors import LayoutError, UsageError
+from gdb_lmb.machine.boot import run_to_entry
+from gdb_lmb.machine.missing import why_no_allocator
+from gdb_lmb.machine.move_symbols import move_symbols
+from gdb_lmb.machine.program import lookup
+from gdb_lmb.machine.stop import require_stopped
+from gdb_lmb.programs.linux import find_kernel
+from gdb_lmb.programs.phase import boot_phase
+from gdb_lmb.programs.place import locate
 from gdb_lmb.report.jsonio import dumps
-from gdb_lmb.target.boot import run_to_entry
-from gdb_lmb.target.linux import find_kernel
-from gdb_lmb.target.missing import why_no_allocator
-from gdb_lmb.target.move_symbols import move_symbols
-from gdb_lmb.target.phase import boot_phase
-from gdb_lmb.target.place import locate
-from gdb_lmb.target.program import lookup
-from gdb_lmb.target.stop import require_stopped
 
 ATTACH_SCHEMA = "gdb-lmb/attach/1"
 

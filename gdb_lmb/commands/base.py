@@ -13,22 +13,22 @@ from typing import Any, NoReturn
 
 import gdb
 
+from gdb_lmb.allocators.lmb.decode import decode
 from gdb_lmb.commands.words import for_parser, joined
-from gdb_lmb.errors import InfrastructureError, LmbError, NotReadyError, ReadError, UsageError
-from gdb_lmb.layout.lmb import decode
-from gdb_lmb.memory import BoundedMemory, Meter
-from gdb_lmb.region import Snapshot
-from gdb_lmb.report.words import safe
-from gdb_lmb.target.clients import tell_client
-from gdb_lmb.target.identity import own_identity, require_same_build
-from gdb_lmb.target.linux import find_kernel
-from gdb_lmb.target.memblock import take_memblock
-from gdb_lmb.target.not_there import explain_unreadable
-from gdb_lmb.target.physical import put_back
-from gdb_lmb.target.program import find_lmb, lookup
-from gdb_lmb.target.reader import virtual_memory
-from gdb_lmb.target.registers import booting_cpu
-from gdb_lmb.target.stop import current_stop, require_stopped, torn_in
+from gdb_lmb.core.errors import InfrastructureError, LmbError, NotReadyError, ReadError, UsageError
+from gdb_lmb.core.memory import BoundedMemory, Meter
+from gdb_lmb.core.snapshot import Snapshot
+from gdb_lmb.core.words import safe
+from gdb_lmb.machine.clients import tell_client
+from gdb_lmb.machine.identity import own_identity, require_same_build
+from gdb_lmb.machine.memblock import take_memblock
+from gdb_lmb.machine.not_there import explain_unreadable
+from gdb_lmb.machine.physical import put_back
+from gdb_lmb.machine.program import find_lmb, lookup
+from gdb_lmb.machine.reader import virtual_memory
+from gdb_lmb.machine.registers import booting_cpu
+from gdb_lmb.machine.stop import current_stop, require_stopped, torn_in
+from gdb_lmb.programs.linux import find_kernel
 
 
 class _Parser(argparse.ArgumentParser):

@@ -6,15 +6,15 @@ from __future__ import annotations
 import argparse
 import time
 
-from gdb_lmb.checks import check
+from gdb_lmb.allocators.checks import check
+from gdb_lmb.allocators.lmb.log import check_log
 from gdb_lmb.commands.base import LmbCommand, take_snapshot, write
 from gdb_lmb.commands.session import SESSION
 from gdb_lmb.commands.terminal import terminal
-from gdb_lmb.memory import Meter
+from gdb_lmb.core.memory import Meter
+from gdb_lmb.machine.stop import function_at
 from gdb_lmb.report.jsonio import check_json, dumps, not_verified
 from gdb_lmb.report.text import check_text, stats_line
-from gdb_lmb.target.stop import function_at
-from gdb_lmb.trace import check_log
 
 
 class LmbCheck(LmbCommand):

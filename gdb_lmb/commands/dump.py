@@ -5,20 +5,20 @@ from __future__ import annotations
 
 import argparse
 
-from gdb_lmb.checks import check
+from gdb_lmb.allocators.checks import check
 from gdb_lmb.commands.base import LmbCommand, take_snapshot, write
 from gdb_lmb.commands.history import history
 from gdb_lmb.commands.session import SESSION
 from gdb_lmb.commands.terminal import terminal
-from gdb_lmb.errors import UsageError
-from gdb_lmb.region import FINDING
+from gdb_lmb.core.errors import UsageError
+from gdb_lmb.core.snapshot import FINDING
+from gdb_lmb.core.words import plural
+from gdb_lmb.programs.known import image_ranges
 from gdb_lmb.report.jsonio import dumps, not_verified, snapshot_json
 from gdb_lmb.report.kernel import kernel_text
 from gdb_lmb.report.terminal import BAD
 from gdb_lmb.report.text import DRAWN, PARTS, dump_text
 from gdb_lmb.report.who import owners_json, owners_lines
-from gdb_lmb.report.words import plural
-from gdb_lmb.target.known import image_ranges
 
 
 class LmbDump(LmbCommand):

@@ -10,8 +10,8 @@ from gdb_lmb.commands.base import LmbCommand, take_snapshot, write
 from gdb_lmb.commands.names import Names
 from gdb_lmb.commands.numbers import alignment, number
 from gdb_lmb.commands.terminal import terminal
-from gdb_lmb.errors import UsageError
-from gdb_lmb.model.holes import ALIGNS, LIMITS, free_space
+from gdb_lmb.core.errors import UsageError
+from gdb_lmb.core.holes import ALIGNS, LIMITS, free_space
 from gdb_lmb.report.free import free_json, free_text
 from gdb_lmb.report.jsonio import dumps
 

@@ -6,15 +6,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
+from gdb_lmb.allocators.lmb.log import log_records
+from gdb_lmb.analysis.history import History, history_of
 from gdb_lmb.commands.session import SESSION
-from gdb_lmb.errors import InputError, UsageError
-from gdb_lmb.region import Snapshot
+from gdb_lmb.core.errors import InputError, UsageError
+from gdb_lmb.core.record import Symbol, TraceHeader
+from gdb_lmb.core.snapshot import Snapshot
+from gdb_lmb.core.words import safe
+from gdb_lmb.machine.symbols import code_place
 from gdb_lmb.report.trace_file import MAX_LINE_BYTES, TraceReader
-from gdb_lmb.report.words import safe
-from gdb_lmb.target.symbols import code_place
-from gdb_lmb.trace import Symbol, TraceHeader
-from gdb_lmb.trace.history import History, history_of
-from gdb_lmb.trace.log import log_records
 
 
 def history(snapshot: Snapshot, trace_file: str | None = None) -> History | None:

@@ -5,18 +5,18 @@ from __future__ import annotations
 
 import argparse
 
+from gdb_lmb.analysis.who import Stretches
 from gdb_lmb.commands.base import LmbCommand, take_snapshot, write
 from gdb_lmb.commands.history import history
 from gdb_lmb.commands.names import Names
 from gdb_lmb.commands.terminal import terminal
-from gdb_lmb.errors import NotReadyError
-from gdb_lmb.region import Range, Snapshot
+from gdb_lmb.core.errors import NotReadyError
+from gdb_lmb.core.snapshot import Range, Snapshot
+from gdb_lmb.programs.known import image_ranges, known_places
 from gdb_lmb.report.jsonio import dumps
 from gdb_lmb.report.map import Shown, map_json, map_text
 from gdb_lmb.report.map_cells import Layers
 from gdb_lmb.report.map_text import why_not
-from gdb_lmb.target.known import image_ranges, known_places
-from gdb_lmb.trace.who import Stretches
 
 
 class LmbMap(LmbCommand):

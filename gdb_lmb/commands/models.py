@@ -5,12 +5,13 @@ from __future__ import annotations
 
 from dataclasses import asdict, replace
 
-from gdb_lmb.errors import InputError, StateError
-from gdb_lmb.model.memblock import Generation, MemblockConfig, MemblockModel, generation_of
-from gdb_lmb.model.memblock_predict import require_sound
-from gdb_lmb.region import Snapshot
-from gdb_lmb.target.generation import MemblockSwitches, cache_bytes, memblock_facts, memblock_switches
-from gdb_lmb.target.linux import Kernel
+from gdb_lmb.allocators.memblock.behavior import Generation, MemblockConfig, generation_of
+from gdb_lmb.allocators.memblock.model import MemblockModel
+from gdb_lmb.allocators.memblock.predict import require_sound
+from gdb_lmb.core.errors import InputError, StateError
+from gdb_lmb.core.snapshot import Snapshot
+from gdb_lmb.machine.behavior import MemblockSwitches, cache_bytes, memblock_facts, memblock_switches
+from gdb_lmb.programs.linux import Kernel
 
 
 def generation(kernel: Kernel) -> Generation:

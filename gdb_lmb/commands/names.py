@@ -10,9 +10,9 @@ from __future__ import annotations
 import gdb
 
 from gdb_lmb.commands.numbers import address_range
-from gdb_lmb.errors import ReadError, UsageError
-from gdb_lmb.report.words import safe
-from gdb_lmb.target.translate import AddressMap, address_map
+from gdb_lmb.core.errors import ReadError, UsageError
+from gdb_lmb.core.words import safe
+from gdb_lmb.machine.translate import AddressMap, address_map
 
 _NUMBERS = (gdb.TYPE_CODE_INT, gdb.TYPE_CODE_ENUM, gdb.TYPE_CODE_BOOL, gdb.TYPE_CODE_CHAR)
 _WORD = (1 << 64) - 1

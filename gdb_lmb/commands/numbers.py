@@ -10,9 +10,9 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 
-from gdb_lmb.errors import UsageError
-from gdb_lmb.numbers import MAX_CHARACTERS, bounded, is_negative, literal, no_number, seconds, time_limit
-from gdb_lmb.report.words import safe
+from gdb_lmb.core.errors import UsageError
+from gdb_lmb.core.numbers import MAX_CHARACTERS, bounded, is_negative, literal, no_number, seconds, time_limit
+from gdb_lmb.core.words import safe
 
 Resolve = Callable[[str], int]
 """Turns `$name`, `sizeof(type)` or a symbol into a number. Raises: `UsageError`."""

@@ -7,7 +7,7 @@ import inspect
 
 import gdb
 
-from gdb_lmb.report.words import safe
+from gdb_lmb.core.words import safe
 
 
 class LmbPrefix(gdb.Command):

@@ -12,9 +12,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 from gdb_lmb.commands.base import set_variable
-from gdb_lmb.region import FINDING, Finding
+from gdb_lmb.core.record import Record, Symbol, TraceHeader
+from gdb_lmb.core.snapshot import FINDING, Finding
 from gdb_lmb.report.jsonio import VERDICT_SCHEMA
-from gdb_lmb.trace import Record, Symbol, TraceHeader
 
 
 class KeptTrace(Protocol):

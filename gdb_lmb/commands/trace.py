@@ -6,19 +6,20 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from gdb_lmb.allocators.lmb.log import log_records
 from gdb_lmb.commands.base import LmbCommand, take_snapshot, write
 from gdb_lmb.commands.names import Names
 from gdb_lmb.commands.numbers import count, timeout
-from gdb_lmb.commands.recording import Wishes
 from gdb_lmb.commands.terminal import terminal
 from gdb_lmb.commands.trace_output import save
 from gdb_lmb.commands.tracing import HOLDER
-from gdb_lmb.errors import LayoutError, NotReadyError, UsageError
+from gdb_lmb.core.errors import LayoutError, NotReadyError, UsageError
+from gdb_lmb.core.record import Symbol, TraceHeader
+from gdb_lmb.core.words import plural, safe
+from gdb_lmb.machine.symbols import code_place
 from gdb_lmb.report.jsonio import dumps
 from gdb_lmb.report.trace_text import Wanted, parse_caller, trace_json, trace_table
-from gdb_lmb.report.words import plural, safe
-from gdb_lmb.target.symbols import code_place
-from gdb_lmb.trace import Symbol, TraceHeader, log_records
+from gdb_lmb.tracing.recording import Wishes
 
 _TAKES = {
     "start": ("lockstep", "every", "until", "only", "output", "timeout"),

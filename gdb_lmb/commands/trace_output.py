@@ -9,10 +9,10 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import IO
 
-from gdb_lmb.region import Snapshot
+from gdb_lmb.core.record import Record, Symbol, TraceHeader
+from gdb_lmb.core.snapshot import Snapshot
 from gdb_lmb.report.output import cannot_write, whole_file
 from gdb_lmb.report.trace_file import TraceWriter
-from gdb_lmb.trace import Record, Symbol, TraceHeader
 
 COUNT_VARIABLE = "GDB_LMB_COUNT"
 """The environment's name for the file that gets the number of records."""

@@ -10,33 +10,35 @@ from typing import Any
 
 import gdb
 
+from gdb_lmb.analysis.owners import function_of, overlaid
 from gdb_lmb.commands.base import announce, write
-from gdb_lmb.commands.recording import CHECK, INIT_FREED, PANIC, SWITCH, UNTIL, Recording, Wishes
 from gdb_lmb.commands.session import SESSION
 from gdb_lmb.commands.terminal import terminal
 from gdb_lmb.commands.trace_output import close_trace, open_trace, save
-from gdb_lmb.commands.traced import Traced, TracedLmb, TracedMemblock
-from gdb_lmb.errors import LayoutError, LmbError, NotReadyError, OutputError, ReadError, StateError, UsageError
-from gdb_lmb.region import FINDING, FLAG_NAMES, Finding, Snapshot
+from gdb_lmb.core.errors import LayoutError, LmbError, NotReadyError, OutputError, ReadError, StateError, UsageError
+from gdb_lmb.core.operation import OPERATIONS
+from gdb_lmb.core.record import Record, Symbol
+from gdb_lmb.core.snapshot import FINDING, FLAG_NAMES, Finding, Snapshot
+from gdb_lmb.core.words import plural
+from gdb_lmb.machine.boot import run_to_entry
+from gdb_lmb.machine.core import current_dump
+from gdb_lmb.machine.memblock import take_memblock
+from gdb_lmb.machine.move_symbols import move_symbols
+from gdb_lmb.machine.program import lookup
+from gdb_lmb.machine.registers import booting_cpu
+from gdb_lmb.machine.stop import require_stopped, torn_in
+from gdb_lmb.machine.symbols import code_place
+from gdb_lmb.programs.linux import find_kernel
+from gdb_lmb.programs.place import locate
 from gdb_lmb.report.divergence import divergence_json, divergence_text, headline
 from gdb_lmb.report.jsonio import finding_json
 from gdb_lmb.report.terminal import BAD, CLEAN, HEADING, NOTE, PLAIN, Terminal
 from gdb_lmb.report.text import finding_lines, summary
-from gdb_lmb.report.words import plural
-from gdb_lmb.target.boot import run_to_entry
-from gdb_lmb.target.calls import convention_of
-from gdb_lmb.target.core import current_dump
-from gdb_lmb.target.linux import find_kernel
-from gdb_lmb.target.memblock import take_memblock
-from gdb_lmb.target.move_symbols import move_symbols
-from gdb_lmb.target.place import locate
-from gdb_lmb.target.points import function_addresses, inlined_switches
-from gdb_lmb.target.program import lookup
-from gdb_lmb.target.registers import booting_cpu
-from gdb_lmb.target.stop import require_stopped, torn_in
-from gdb_lmb.target.symbols import code_place
-from gdb_lmb.target.tracepoints import Place, Tracer
-from gdb_lmb.trace import OPERATIONS, Record, Symbol, function_of, overlaid
+from gdb_lmb.tracing.calls import convention_of
+from gdb_lmb.tracing.points import function_addresses, inlined_switches
+from gdb_lmb.tracing.recording import CHECK, INIT_FREED, PANIC, SWITCH, UNTIL, Recording, Wishes
+from gdb_lmb.tracing.traced import Traced, TracedLmb, TracedMemblock
+from gdb_lmb.tracing.tracepoints import Place, Tracer
 
 DIVERGENCE_CODE = "trace-divergence"
 STATUS_SCHEMA = "gdb-lmb/trace-status/1"

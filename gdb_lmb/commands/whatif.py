@@ -6,19 +6,19 @@ from __future__ import annotations
 import argparse
 from collections.abc import Mapping
 
+from gdb_lmb.allocators.lmb.predict import predict_lmb
+from gdb_lmb.allocators.memblock.predict import predict_memblock
+from gdb_lmb.allocators.predict import Prediction
 from gdb_lmb.commands.base import LmbCommand, take_snapshot, write
 from gdb_lmb.commands.models import memblock_model
 from gdb_lmb.commands.names import Names
 from gdb_lmb.commands.numbers import flags_of, number
 from gdb_lmb.commands.terminal import terminal
-from gdb_lmb.errors import LayoutError, UsageError
-from gdb_lmb.model.lmb_predict import predict_lmb
-from gdb_lmb.model.memblock_predict import predict_memblock
-from gdb_lmb.model.predict import Prediction
-from gdb_lmb.region import Snapshot
+from gdb_lmb.core.errors import LayoutError, UsageError
+from gdb_lmb.core.snapshot import Snapshot
+from gdb_lmb.programs.linux import find_kernel
 from gdb_lmb.report.jsonio import dumps
 from gdb_lmb.report.prediction import prediction_json, prediction_text
-from gdb_lmb.target.linux import find_kernel
 
 _RANGES = ("reserve", "free", "add", "remove")
 _OPTIONS: Mapping[str, tuple[str, ...]] = {

@@ -7,16 +7,16 @@ import argparse
 
 import gdb
 
+from gdb_lmb.analysis.who import FREE, RESERVED, Answer, Stretches, answer
 from gdb_lmb.commands.base import LmbCommand, take_snapshot, write
 from gdb_lmb.commands.history import history
 from gdb_lmb.commands.names import Names
 from gdb_lmb.commands.terminal import terminal
-from gdb_lmb.errors import LmbError, UsageError
-from gdb_lmb.region import Snapshot
+from gdb_lmb.core.errors import LmbError, UsageError
+from gdb_lmb.core.snapshot import Snapshot
+from gdb_lmb.programs.known import known_places
 from gdb_lmb.report.jsonio import dumps
 from gdb_lmb.report.who import Known, owner_text, who_json, who_text
-from gdb_lmb.target.known import known_places
-from gdb_lmb.trace.who import FREE, RESERVED, Answer, Stretches, answer
 
 
 class LmbWho(LmbCommand):

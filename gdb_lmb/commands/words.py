@@ -12,9 +12,9 @@ import difflib
 from collections.abc import Iterator, Sequence
 
 from gdb_lmb.commands.numbers import is_name
-from gdb_lmb.errors import UsageError
-from gdb_lmb.numbers import is_negative, literal
-from gdb_lmb.report.words import safe
+from gdb_lmb.core.errors import UsageError
+from gdb_lmb.core.numbers import is_negative, literal
+from gdb_lmb.core.words import safe
 
 
 def joined(words: Sequence[str]) -> list[str]:

@@ -6,12 +6,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from gdb_lmb.region import FLAG_NAMES
+from gdb_lmb.analysis.diff import RegionRow, StateDiff
+from gdb_lmb.analysis.lockstep import Divergence
+from gdb_lmb.core.record import Record, Symbol
+from gdb_lmb.core.snapshot import FLAG_NAMES
+from gdb_lmb.core.words import address, flag_names, human_size, safe
 from gdb_lmb.report.table import table
 from gdb_lmb.report.terminal import BAD, CLEAN, HEADING, PLAIN, Terminal
 from gdb_lmb.report.trace_file import record_json
-from gdb_lmb.report.words import address, flag_names, human_size, safe
-from gdb_lmb.trace import Divergence, Record, RegionRow, StateDiff, Symbol
 
 MAX_SHOWN = 40
 """How many rows of regions a terminal gets; JSON has all that were kept."""

@@ -3,13 +3,13 @@
 
 from __future__ import annotations
 
-from gdb_lmb.model.holes import Fit, FreeSpace
-from gdb_lmb.region import Snapshot
+from gdb_lmb.core.holes import Fit, FreeSpace
+from gdb_lmb.core.snapshot import Snapshot
+from gdb_lmb.core.words import address, human_size, plural
 from gdb_lmb.report.jsonio import Json, stop_json
 from gdb_lmb.report.table import table
 from gdb_lmb.report.terminal import HEADING, PLAIN, Terminal
 from gdb_lmb.report.text import torn_line
-from gdb_lmb.report.words import address, human_size, plural
 
 FREE_SCHEMA = "gdb-lmb/free/1"
 

@@ -12,8 +12,9 @@ from array import array
 from collections.abc import Sequence
 from typing import Any
 
-from gdb_lmb.errors import InputError
-from gdb_lmb.region import (
+from gdb_lmb.allocators.lmb.log import LogVerdict
+from gdb_lmb.core.errors import InputError
+from gdb_lmb.core.snapshot import (
     FLAG_NAMES,
     Block,
     Entry,
@@ -25,8 +26,7 @@ from gdb_lmb.region import (
     Stop,
     column,
 )
-from gdb_lmb.report.words import safe
-from gdb_lmb.trace import LogVerdict
+from gdb_lmb.core.words import safe
 
 SNAPSHOT_SCHEMA = "gdb-lmb/snapshot/1"
 CHECK_SCHEMA = "gdb-lmb/check/1"

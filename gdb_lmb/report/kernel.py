@@ -3,9 +3,9 @@
 
 from __future__ import annotations
 
-from gdb_lmb.errors import LmbError
-from gdb_lmb.region import RegionList, Snapshot
-from gdb_lmb.report.words import address
+from gdb_lmb.core.errors import LmbError
+from gdb_lmb.core.snapshot import RegionList, Snapshot
+from gdb_lmb.core.words import address
 
 
 def _hash_hex(value: int) -> str:

@@ -7,7 +7,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby, islice
 
-from gdb_lmb.region import Place, Range, Snapshot
+from gdb_lmb.analysis.history import History
+from gdb_lmb.analysis.who import RESERVED, Stretch, Stretches, answer, own_places, pieces_in
+from gdb_lmb.core.snapshot import Place, Range, Snapshot
+from gdb_lmb.core.words import address, human_size, plural, safe
 from gdb_lmb.report.jsonio import Json, stop_json
 from gdb_lmb.report.map_cells import Layers
 from gdb_lmb.report.map_text import grid_lines
@@ -15,9 +18,6 @@ from gdb_lmb.report.table import table
 from gdb_lmb.report.terminal import HEADING, PLAIN, Terminal
 from gdb_lmb.report.text import torn_line
 from gdb_lmb.report.who import history_text, owner_text, piece_json
-from gdb_lmb.report.words import address, human_size, plural, safe
-from gdb_lmb.trace.history import History
-from gdb_lmb.trace.who import RESERVED, Stretch, Stretches, answer, own_places, pieces_in
 
 MAP_SCHEMA = "gdb-lmb/map/1"
 

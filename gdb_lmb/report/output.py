@@ -10,8 +10,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
 
-from gdb_lmb.errors import OutputError, UsageError
-from gdb_lmb.report.words import safe
+from gdb_lmb.core.errors import OutputError, UsageError
+from gdb_lmb.core.words import safe
 
 
 def cannot_write(path: Path | str, error: OSError, left: str = "") -> OutputError:

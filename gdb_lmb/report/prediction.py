@@ -5,12 +5,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from gdb_lmb.model.predict import Change, Prediction, Row
-from gdb_lmb.region import Snapshot
+from gdb_lmb.allocators.predict import Change, Prediction, Row
+from gdb_lmb.core.snapshot import Snapshot
+from gdb_lmb.core.words import flag_names, human_size, plural, safe
+from gdb_lmb.core.written import errno_name, written
 from gdb_lmb.report.jsonio import Json, stop_json
 from gdb_lmb.report.terminal import HEADING, PLAIN, Terminal
-from gdb_lmb.report.words import flag_names, human_size, plural, safe
-from gdb_lmb.trace.written import errno_name, written
 
 WHATIF_SCHEMA = "gdb-lmb/whatif/1"
 

@@ -6,14 +6,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from gdb_lmb.region import FINDING, FLAG_NAMES, Finding
+from gdb_lmb.analysis.replay import Replay
+from gdb_lmb.core.snapshot import FINDING, FLAG_NAMES, Finding
+from gdb_lmb.core.words import plural, safe
 from gdb_lmb.report.divergence import divergence_json, divergence_text, headline, symbols_json
 from gdb_lmb.report.jsonio import finding_json
 from gdb_lmb.report.terminal import BAD, CLEAN, HEADING, NOTE, PLAIN, Terminal
 from gdb_lmb.report.text import finding_lines, summary
 from gdb_lmb.report.trace_file import TraceReader
-from gdb_lmb.report.words import plural, safe
-from gdb_lmb.trace import Replay
 
 REPLAY_SCHEMA = "gdb-lmb/replay/1"
 DIVERGENCE_CODE = "trace-divergence"

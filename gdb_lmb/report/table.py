@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from itertools import zip_longest
 from typing import Any
 
-from gdb_lmb.errors import LmbError
+from gdb_lmb.core.errors import LmbError
 from gdb_lmb.report.fit import fitted
 from gdb_lmb.report.terminal import HEADING, PLAIN, Terminal
 

@@ -5,14 +5,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from gdb_lmb.errors import LmbError
-from gdb_lmb.memory import Meter
-from gdb_lmb.region import FINDING, FIRMWARE_TYPES, Finding, Range, RegionArray, RegionList, Snapshot
+from gdb_lmb.allocators.lmb.log import LogVerdict
+from gdb_lmb.core.errors import LmbError
+from gdb_lmb.core.memory import Meter
+from gdb_lmb.core.snapshot import FINDING, FIRMWARE_TYPES, Finding, Range, RegionArray, RegionList, Snapshot
+from gdb_lmb.core.words import address, flag_names, human_size, plural, safe
 from gdb_lmb.report.map_text import bar_lines
 from gdb_lmb.report.table import table as _table
 from gdb_lmb.report.terminal import BAD, CLEAN, HEADING, NOTE, PLAIN, Terminal
-from gdb_lmb.report.words import address, flag_names, human_size, plural, safe
-from gdb_lmb.trace import LogVerdict
 
 PARTS = ("memory", "reserved", "free", "blocks", "firmware", "all")
 DRAWN = ("memory", "reserved", "all")

@@ -14,13 +14,13 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import IO, Any
 
-from gdb_lmb.errors import InputError
-from gdb_lmb.region import Snapshot
+from gdb_lmb.core.errors import InputError
+from gdb_lmb.core.operation import INIT, OPERATIONS, operation_from, operation_json, read_number, short
+from gdb_lmb.core.record import Record, Symbol, TraceHeader
+from gdb_lmb.core.snapshot import Snapshot
+from gdb_lmb.core.words import plural, safe
 from gdb_lmb.report.jsonio import snapshot_from, snapshot_json
 from gdb_lmb.report.output import cannot_write
-from gdb_lmb.report.words import plural, safe
-from gdb_lmb.trace import OPERATIONS, Record, Symbol, TraceHeader, operation_from, operation_json
-from gdb_lmb.trace.operation import INIT, read_number, short
 
 TRACE_SCHEMA = "gdb-lmb/trace/1"
 

@@ -8,15 +8,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from gdb_lmb.errors import UsageError
-from gdb_lmb.region import Range
+from gdb_lmb.analysis.owners import function_of, owner_pc
+from gdb_lmb.core.errors import UsageError
+from gdb_lmb.core.record import Record, Symbol
+from gdb_lmb.core.snapshot import Range
+from gdb_lmb.core.written import result_text
 from gdb_lmb.report.divergence import place, symbols_json
 from gdb_lmb.report.table import table
 from gdb_lmb.report.terminal import PLAIN, Terminal
 from gdb_lmb.report.trace_file import record_json
-from gdb_lmb.trace import Record, Symbol
-from gdb_lmb.trace.owners import function_of, owner_pc
-from gdb_lmb.trace.written import result_text
 
 SHOW_SCHEMA = "gdb-lmb/trace-show/1"
 

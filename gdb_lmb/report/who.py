@@ -7,16 +7,16 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from gdb_lmb.region import FIRMWARE_TYPES, RegionList, Snapshot
+from gdb_lmb.analysis.history import History
+from gdb_lmb.analysis.owners import Piece
+from gdb_lmb.analysis.who import FREE, KEPT, NOTHING, Answer, Part, Stretch, owners_of
+from gdb_lmb.core.record import Record, Symbol
+from gdb_lmb.core.snapshot import FIRMWARE_TYPES, RegionList, Snapshot
+from gdb_lmb.core.words import address, flag_names, human_size, safe
 from gdb_lmb.report.jsonio import Json, stop_json
 from gdb_lmb.report.table import table
 from gdb_lmb.report.terminal import HEADING, PLAIN, Terminal
 from gdb_lmb.report.text import torn_line
-from gdb_lmb.report.words import address, flag_names, human_size, safe
-from gdb_lmb.trace.history import History
-from gdb_lmb.trace.owners import Piece
-from gdb_lmb.trace.record import Record, Symbol
-from gdb_lmb.trace.who import FREE, KEPT, NOTHING, Answer, Part, Stretch, owners_of
 
 WHO_SCHEMA = "gdb-lmb/who/1"
 

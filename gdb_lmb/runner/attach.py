@@ -13,7 +13,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Literal
 
-from gdb_lmb.errors import InfrastructureError
+from gdb_lmb.core.errors import InfrastructureError
 from gdb_lmb.report.terminal import PLAIN, Terminal
 from gdb_lmb.runner import rsp, sockets
 from gdb_lmb.runner.base import DEFAULT_TIMEOUT_S, STEP_S, Session

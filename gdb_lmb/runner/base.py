@@ -9,11 +9,11 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from gdb_lmb.errors import InfrastructureError, OverdueError, UsageError
-from gdb_lmb.numbers import LONGEST_S
+from gdb_lmb.core.errors import InfrastructureError, OverdueError, UsageError
+from gdb_lmb.core.numbers import LONGEST_S
+from gdb_lmb.core.words import plural
 from gdb_lmb.report.progress import PROGRESS
 from gdb_lmb.report.terminal import PLAIN, Terminal
-from gdb_lmb.report.words import plural
 from gdb_lmb.runner.console import WithoutInterrupt
 from gdb_lmb.runner.gdb_process import COUNT_FILE, load_extension, open_program, start_gdb
 from gdb_lmb.runner.process import RunFolder

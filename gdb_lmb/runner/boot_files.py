@@ -8,8 +8,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
-from gdb_lmb.errors import InputError, UsageError
-from gdb_lmb.layout.elf import PT_LOAD, Elf
+from gdb_lmb.core.errors import InputError, UsageError
+from gdb_lmb.formats.elf import PT_LOAD, Elf
 from gdb_lmb.runner.elf import ElfFile, headers_of, read_elf, require_debug
 from gdb_lmb.runner.machines import machine_of
 

@@ -13,8 +13,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Literal
 
-from gdb_lmb.errors import UsageError
-from gdb_lmb.layout.core_file import read_core
+from gdb_lmb.core.errors import UsageError
+from gdb_lmb.formats.core_file import read_core
 from gdb_lmb.report.terminal import PLAIN, Terminal
 from gdb_lmb.runner.base import DEFAULT_TIMEOUT_S, STEP_S, Session
 from gdb_lmb.runner.elf import ElfFile, read_elf

@@ -11,8 +11,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from gdb_lmb.errors import InputError
-from gdb_lmb.layout.elf import PT_LOAD, SHT_NOBITS, SHT_SYMTAB, Elf, read_headers
+from gdb_lmb.core.errors import InputError
+from gdb_lmb.formats.elf import PT_LOAD, SHT_NOBITS, SHT_SYMTAB, Elf, read_headers
 
 DEBUG_FOLDERS = [Path("/usr/lib/debug")]
 """Where distributions put debug files; the runner adds them to gdb's `debug-file-directory`."""

@@ -6,8 +6,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal, NamedTuple
 
-from gdb_lmb.errors import InputError, UsageError
-from gdb_lmb.layout.elf import Elf, read_headers
+from gdb_lmb.core.errors import InputError, UsageError
+from gdb_lmb.formats.elf import Elf, read_headers
 from gdb_lmb.runner.debug_files import DebugFile, debug_file_of, has_contents, has_symbols
 
 MAGIC = b"\x7fELF"

@@ -7,7 +7,7 @@ import ipaddress
 import re
 from pathlib import Path
 
-from gdb_lmb.errors import UsageError
+from gdb_lmb.core.errors import UsageError
 from gdb_lmb.runner.rsp import Endpoint
 from gdb_lmb.runner.text import printable
 

@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from gdb_lmb.errors import UsageError
+from gdb_lmb.core.errors import UsageError
 from gdb_lmb.runner.debug_files import DEBUG_FOLDERS
 from gdb_lmb.runner.elf import read_elf, require_debug
 from gdb_lmb.runner.kernel_image import KernelImage

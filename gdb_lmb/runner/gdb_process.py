@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import gdb_lmb
-from gdb_lmb.errors import InfrastructureError, UsageError
+from gdb_lmb.core.errors import InfrastructureError, UsageError
 from gdb_lmb.report.terminal import PLAIN, Terminal
 from gdb_lmb.runner.debug_files import DEBUG_FOLDERS
 from gdb_lmb.runner.index_cache import index_folder, is_large

@@ -16,7 +16,7 @@ import shutil
 import time
 from pathlib import Path
 
-from gdb_lmb.runner.cache import cache_folder
+from gdb_lmb.kernels.cache import cache_folder
 
 LARGE_BYTES = 64 << 20
 """Smaller programs are read in no time."""

@@ -16,7 +16,7 @@ import zlib
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from gdb_lmb.errors import UsageError
+from gdb_lmb.core.errors import UsageError
 
 _HEAD_BYTES = 1 << 16
 _MAX_UNPACKED_BYTES = 512 << 20

@@ -10,7 +10,7 @@ import os
 import shutil
 from typing import Literal, NamedTuple
 
-from gdb_lmb.errors import InfrastructureError, UsageError
+from gdb_lmb.core.errors import InfrastructureError, UsageError
 from gdb_lmb.runner.elf import ElfFile
 from gdb_lmb.runner.text import printable
 

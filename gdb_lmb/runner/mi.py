@@ -14,7 +14,7 @@ import signal
 import time
 from collections.abc import Callable
 
-from gdb_lmb.errors import InfrastructureError, OverdueError
+from gdb_lmb.core.errors import InfrastructureError, OverdueError
 from gdb_lmb.runner.mi_records import Lines, Record, Reply, Stop, parse, python_errors, read_stop, unglue
 from gdb_lmb.runner.process import Child
 from gdb_lmb.runner.text import printable, quote

@@ -2,7 +2,7 @@
 """The children of a run and its folder, and their certain end.
 
 Three nets, each for what the one before cannot catch: `close` ends children and removes the folder; the
-kernel kills QEMU and gdb when their parent dies (`leash`); the `reaper` finds what is left after SIGKILL,
+kernel kills QEMU and gdb when their parent dies (`pdeathsig`); the `reaper` finds what is left after SIGKILL,
 such as programs that gdb's `shell` started, and the folder.
 
 Start runs from the main thread: the kernel takes the end of the *thread* that forked for the parent's death.
@@ -26,9 +26,9 @@ from types import TracebackType
 from typing import TYPE_CHECKING
 
 import gdb_lmb
-from gdb_lmb.errors import InfrastructureError
+from gdb_lmb.core.errors import InfrastructureError
 from gdb_lmb.runner import reaper
-from gdb_lmb.runner.leash import CANNOT_START
+from gdb_lmb.runner.pdeathsig import CANNOT_START
 from gdb_lmb.runner.text import tail
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ _KILL_S = 5.0
 
 
 class Child:
-    """A program in a session and process group of its own, on the leash; its stderr is in a file."""
+    """A program in a session and process group of its own, which dies with its parent; its stderr is in a file."""
 
     def __init__(self, name: str, process: subprocess.Popen[bytes], log: Path) -> None:
         """Hold `process`; `log` is the file that takes its stderr."""
@@ -165,7 +165,7 @@ class RunFolder:
         try:
             with log.open("wb") as errors:
                 process = subprocess.Popen(
-                    [*_bare_python("gdb_lmb.runner.leash", str(os.getpid())), *arguments],
+                    [*_bare_python("gdb_lmb.runner.pdeathsig", str(os.getpid())), *arguments],
                     stdin=subprocess.PIPE if pipes else subprocess.DEVNULL,
                     stdout=subprocess.PIPE if pipes else errors,
                     stderr=errors,

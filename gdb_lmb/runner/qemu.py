@@ -8,8 +8,8 @@ import socket
 from pathlib import Path
 from typing import NamedTuple
 
-from gdb_lmb.errors import InfrastructureError, UsageError
-from gdb_lmb.numbers import literal
+from gdb_lmb.core.errors import InfrastructureError, UsageError
+from gdb_lmb.core.numbers import literal
 from gdb_lmb.runner.elf import ElfFile
 from gdb_lmb.runner.machines import find_qemu, machine_of
 from gdb_lmb.runner.process import Child, RunFolder

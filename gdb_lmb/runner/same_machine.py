@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from gdb_lmb.errors import UsageError
+from gdb_lmb.core.errors import UsageError
 from gdb_lmb.runner.elf import ElfFile
 from gdb_lmb.runner.machines import MACHINES, machine_of
 from gdb_lmb.runner.rsp import Endpoint, ask

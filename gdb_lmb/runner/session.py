@@ -18,7 +18,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
-from gdb_lmb.errors import InfrastructureError, NotReachedError, PassedError, UsageError
+from gdb_lmb.core.errors import InfrastructureError, NotReachedError, PassedError, UsageError
 from gdb_lmb.report.terminal import PLAIN, Terminal
 from gdb_lmb.runner.base import DEFAULT_TIMEOUT_S, STEP_S, CommandError, Session, ignore
 from gdb_lmb.runner.boot_files import boot_files

@@ -10,7 +10,7 @@ import json
 from enum import IntEnum
 from typing import NamedTuple
 
-from gdb_lmb.errors import InfrastructureError
+from gdb_lmb.core.errors import InfrastructureError
 from gdb_lmb.runner.text import printable
 
 SCHEMA = "gdb-lmb/verdict/1"

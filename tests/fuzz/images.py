@@ -11,17 +11,18 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cache
 
-from gdb_lmb.checks import CHECKS, MAX_LISTED, check
-from gdb_lmb.errors import NotReadyError
-from gdb_lmb.layout.lmb import decode
-from gdb_lmb.memory import BoundedMemory, Memory
-from gdb_lmb.model.lmb import LmbConfig, LmbModel
-from gdb_lmb.region import Finding, Snapshot
+from gdb_lmb.allocators.checks import CHECKS, MAX_LISTED, check
+from gdb_lmb.allocators.lmb.decode import decode
+from gdb_lmb.allocators.lmb.log import check_log
+from gdb_lmb.allocators.lmb.model import LmbConfig, LmbModel
+from gdb_lmb.core.errors import NotReadyError
+from gdb_lmb.core.memory import BoundedMemory, Memory
+from gdb_lmb.core.operation import Operation, apply
+from gdb_lmb.core.snapshot import Finding, Snapshot
 from gdb_lmb.report.jsonio import check_json, dumps, snapshot_json
 from gdb_lmb.report.kernel import kernel_text
 from gdb_lmb.report.text import PARTS, check_text, dump_text
-from gdb_lmb.trace import Operation, apply, check_log
-from tests.image import ABIS, HIGH, STATIC_ENTRIES, STATIC_HEADER, Abi, Image, Logged, build
+from tests.helpers.image import ABIS, HIGH, STATIC_ENTRIES, STATIC_HEADER, Abi, Image, Logged, build
 
 RAM = [(0x1000, 0x9F000, 1), (0x9F000, 0x1000, 2), (0x100000, 0x3F00000, 1)]
 ORDER = [row.code for row in CHECKS if "lmb-list" in row.layouts] + ["log-divergence"]

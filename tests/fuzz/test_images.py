@@ -10,11 +10,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from gdb_lmb.checks import check
-from gdb_lmb.errors import NotReadyError
-from gdb_lmb.layout.lmb import decode
-from gdb_lmb.region import FINDING
-from gdb_lmb.trace import check_log
+from gdb_lmb.allocators.checks import check
+from gdb_lmb.allocators.lmb.decode import decode
+from gdb_lmb.allocators.lmb.log import check_log
+from gdb_lmb.core.errors import NotReadyError
+from gdb_lmb.core.snapshot import FINDING
 from tests.fuzz.images import (
     IMAGES_PER_STATE,
     STATES,
@@ -23,7 +23,7 @@ from tests.fuzz.images import (
     reproduce,
     state,
 )
-from tests.soak import ROUNDS, seeds
+from tests.helpers.soak import ROUNDS, seeds
 
 
 @pytest.mark.parametrize("name", STATES)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from gdb_lmb.region import FINDING
+from gdb_lmb.core.snapshot import FINDING
 from gdb_lmb.report.text import PARTS
 from gdb_lmb.runner.qemu import QemuOptions
 from gdb_lmb.runner.session import CommandError, GuestSession
@@ -19,8 +19,8 @@ from tests.fuzz.images import (
     MAX_SECONDS,
     PRINTABLE,
 )
-from tests.gdb_words import python_failed
-from tests.soak import seeds
+from tests.helpers.gdb_words import python_failed
+from tests.helpers.soak import seeds
 
 IN_GDB = '''
 import gdb, json

@@ -9,10 +9,10 @@ from dataclasses import replace
 
 import pytest
 
-from gdb_lmb.checks import check
-from gdb_lmb.errors import ReadError
-from gdb_lmb.layout import blocks
-from gdb_lmb.layout.lmb import decode
+from gdb_lmb.allocators.checks import check
+from gdb_lmb.allocators.lmb import blocks
+from gdb_lmb.allocators.lmb.decode import decode
+from gdb_lmb.core.errors import ReadError
 from gdb_lmb.report.jsonio import check_json, dumps
 from tests.fuzz.images import (
     MAX_REPORT_CHARS,
@@ -23,7 +23,7 @@ from tests.fuzz.images import (
     reproduce,
     state,
 )
-from tests.image import Image
+from tests.helpers.image import Image
 
 # -- numbers that ask for too much --------------------------------------------------------------------------------
 

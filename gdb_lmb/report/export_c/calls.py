@@ -7,8 +7,8 @@ import errno
 import re
 from collections.abc import Mapping
 
-from gdb_lmb.errors import InputError
-from gdb_lmb.trace import NO_NID, Operation
+from gdb_lmb.core.errors import InputError
+from gdb_lmb.core.operation import NO_NID, Operation
 
 _FLAG_CALLS: Mapping[tuple[int, bool], str] = {
     (0x1, True): "memblock_mark_hotplug",

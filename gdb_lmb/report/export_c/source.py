@@ -6,12 +6,13 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 
-from gdb_lmb.errors import InputError
-from gdb_lmb.region import RegionList
+from gdb_lmb.analysis.owners import function_of, owner_name
+from gdb_lmb.core.errors import InputError
+from gdb_lmb.core.record import Record
+from gdb_lmb.core.snapshot import RegionList
 from gdb_lmb.report.export_c.calls import Nodes, call_of, hex_c, result_c, word
 from gdb_lmb.report.export_c.survey import Survey
 from gdb_lmb.report.trace_file import TraceReader
-from gdb_lmb.trace import Record, function_of, owner_name
 
 _PER_FUNCTION = 100
 """Operations in one C function: compilers take long over functions of thousands of assertions."""

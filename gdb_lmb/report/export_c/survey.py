@@ -6,11 +6,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from gdb_lmb.errors import InputError
-from gdb_lmb.model.memblock import MemblockModel
-from gdb_lmb.region import Range, Snapshot, union
+from gdb_lmb.allocators.memblock.model import MemblockModel
+from gdb_lmb.analysis.replay import Replay
+from gdb_lmb.core.errors import InputError
+from gdb_lmb.core.snapshot import Range, Snapshot, union
 from gdb_lmb.report.trace_file import TraceReader
-from gdb_lmb.trace import Replay
 
 
 @dataclass

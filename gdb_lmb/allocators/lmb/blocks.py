@@ -1,0 +1,284 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The storage of the list-based LMB: the chain of blocks, each read whole, as far as it can be believed.
+
+Mirrors lmb_blocks.c. What a header says is held against what must be so; where witnesses contradict each
+other the most believable value is taken, and a `Defect` says so.
+"""
+
+from __future__ import annotations
+
+from array import array
+from collections import Counter
+
+from gdb_lmb.allocators.lmb.lists import Head
+from gdb_lmb.allocators.lmb.program import REGION_FIELDS, LmbProgram
+from gdb_lmb.core.errors import ReadError
+from gdb_lmb.core.memory import Memory
+from gdb_lmb.core.snapshot import Block, Defect
+
+MAX_BLOCKS = 1 << 17
+"""More blocks than any machine needs (600,000 regions in blocks of 256 bytes): the block chain's bound."""
+
+CHUNK_BYTES = 64 << 10
+"""Entries are turned into columns in pieces of about this size: their bytes need not all be held at once."""
+
+MAX_STORAGE_BYTES = 64 << 20
+"""What all blocks together may hold (1.6 million entries): a damaged size must not fill our own memory."""
+
+MAX_STATIC_ENTRIES = 1 << 16
+MAX_DEFECTS = 1000
+MAX_SAMPLES = 8
+"""Headers looked at, from either end of the chain, where the size of a block is in doubt."""
+
+
+class Storage:
+    """Walks the chain of blocks and reads each one whole."""
+
+    def __init__(self, program: LmbProgram, memory: Memory) -> None:
+        self.program = program
+        self.memory = memory
+        self.blocks: list[Block] = []
+        self._raw = bytearray()
+        self._columns = [program.region.empty_column(name) for name in REGION_FIELDS]
+        self._bytes_read = 0
+        self.defects: list[Defect] = []
+        self.block_size = 0
+        self.sane = False
+
+    def defect(self, what: str, *addresses: int) -> None:
+        """Note something wrong with the storage."""
+        if len(self.defects) < MAX_DEFECTS:
+            self.defects.append(Defect(what, addresses))
+
+    def settle_block_size(self, head: Head, stored: int, logged: int | None) -> None:
+        """Choose the size that grown blocks have: `lmb.block_size`, unless other witnesses agree against it.
+
+        A wrong size would tear every block, so this is worth a look at what `lmb_init()` logged and, where
+        that is not the same, at what some headers' `nr` imply.
+        """
+        self.block_size, self.sane = stored, self._is_size(stored)
+        if not self.sane or stored != logged:
+            samples = self._sampled_sizes(head, stored)
+            witnesses = samples if logged is None else [*samples, logged]
+            votes = Counter(filter(self._is_size, witnesses))
+            # Of a size that could be right, one witness alone is no proof: it may be the one that is damaged.
+            size, most = votes.most_common(1)[0] if votes else (stored, 0)
+            alone = not samples and logged is not None
+            if most > votes[stored] + (1 if self.sane and not alone else 0):
+                self.block_size, self.sane = size, True
+        if not self._is_size(stored):
+            self.defect(f"block_size is {stored:#x}, which is no power of two that holds two entries")
+        elif self.block_size != stored:
+            self.defect(f"block_size is {stored:#x}, but the blocks were made with {self.block_size:#x}")
+
+    def _is_size(self, size: int) -> bool:
+        """Tell whether `lmb_init()` takes `size` for a block."""
+        smallest = self.program.header_size + 2 * self.program.region.size
+        # What phys_addr_t cannot count fits nowhere.
+        return smallest <= size < 1 << self.program.bits - 1 and not size & (size - 1)
+
+    def _sampled_sizes(self, head: Head, stored: int) -> list[int]:
+        """Return the sizes that the `nr` of some headers imply, from both ends of the chain.
+
+        One that agrees with `stored` is enough.
+        """
+        program = self.program
+        offset = program.block.fields["link.next"].offset
+        sizes: dict[int, int] = {}
+        for link, start_va in (("link.prev", head.prev_va), ("link.next", head.next_va)):
+            node_va = start_va
+            for _ in range(MAX_SAMPLES):
+                header_va = node_va - offset
+                if node_va == head.va or node_va in sizes or header_va < 0 or header_va % program.block.align:
+                    break
+                try:
+                    raw = self.memory.read(header_va, program.block.size)
+                except ReadError:
+                    break
+                sizes[node_va] = 0
+                if self._header(raw, "entries") == header_va + program.header_size and node_va != head.next_va:
+                    need = program.header_size + self._header(raw, "nr") * program.region.size
+                    size = 1 << (need - 1).bit_length()
+                    if need > size - program.region.size:
+                        sizes[node_va] = size
+                    if size == stored:
+                        return [stored]
+                node_va = self._header(raw, link)
+        return [size for size in sizes.values() if size]
+
+    def walk_chain(self, head: Head, first_entries: int | None) -> None:
+        """Read every block of the chain, from the far end too where a link is bad."""
+        seen: set[int] = set()
+        found, returned = self._follow(head.va, head.next_va, "link.next", seen, first=True)
+        last_va = found[-1][0] if found else head.va
+        if not returned:
+            rest, _ = self._follow(head.va, head.prev_va, "link.prev", seen, first=False)
+            found += reversed(rest)
+        elif head.prev_va != last_va and head.prev_va not in seen:
+            # Home too early? Then the far end knows of more; what else is wrong with it is told below.
+            told = len(self.defects)
+            rest, _ = self._follow(head.va, head.prev_va, "link.prev", seen, first=False)
+            del self.defects[told:]
+            if rest:
+                self.defect(f"the block list's next links miss {len(rest)} of its blocks", last_va)
+                found += reversed(rest)
+                returned = False
+        before = head.va
+        for number, (node_va, raw) in enumerate(found):
+            if self._header(raw, "link.prev") != before and returned:
+                self.defect(f"block {number}'s prev link does not lead to its predecessor", node_va)
+            before = node_va
+            self._take(number, node_va, raw, first_entries)
+        if returned and head.prev_va != before:
+            self.defect("the block list's head does not lead back to the last block", head.va)
+
+    def columns(self) -> list[array[int]]:
+        """Return the columns of `REGION_FIELDS` over the entries of all blocks taken so far."""
+        self.program.region.extend_columns(self._columns, self._raw, REGION_FIELDS, self.program.byte_order)
+        self._raw.clear()
+        return self._columns
+
+    def check_count(self, nr_blocks: int) -> None:
+        """Compare `nr_blocks` with the blocks found."""
+        if nr_blocks != len(self.blocks):
+            self.defect(f"nr_blocks is {nr_blocks}, but the chain has {len(self.blocks)} blocks")
+
+    def _header(self, raw: bytes, name: str) -> int:
+        return self.program.block.value(raw, name, self.program.byte_order)
+
+    def _follow(
+        self, head_va: int, start_va: int, link: str, seen: set[int], *, first: bool
+    ) -> tuple[list[tuple[int, bytes]], bool]:
+        """Follow one link of the headers; return (node address, bytes) of each and whether it came home."""
+        found: list[tuple[int, bytes]] = []
+        offset = self.program.block.fields["link.next"].offset
+        back = "link.prev" if link == "link.next" else "link.next"
+        came_from, node_va = head_va, start_va
+        while node_va != head_va:
+            if node_va in seen:
+                self.defect(f"the block list's {link[5:]} links run in a circle", node_va)
+                return found, False
+            if len(seen) >= MAX_BLOCKS:
+                self.defect(f"the block list is longer than {MAX_BLOCKS} blocks", node_va)
+                return found, False
+            if self.block_size <= MAX_STORAGE_BYTES < self._bytes_read + self.block_size:
+                self.defect(f"the block list holds more than {MAX_STORAGE_BYTES} bytes", node_va)
+                return found, False
+            raw = self._read_block(node_va - offset, head_va, (back, came_from), first=first and not found)
+            if raw is None:
+                self.defect(f"the block list's {link[5:]} link leads to no block header", node_va)
+                return found, False
+            seen.add(node_va)
+            found.append((node_va, raw))
+            came_from, node_va = node_va, self._header(raw, link)
+        return found, True
+
+    def _read_block(self, header_va: int, head_va: int, mutual: tuple[str, int], *, first: bool) -> bytes | None:
+        """Read a block from its header on, or None where that is none.
+
+        Its place in the chain (`mutual`: the link back, and where that must lead) or its contents must show it.
+        A grown block is read whole in this one request; of block 0 only the header is known to lie here.
+        """
+        program = self.program
+        if header_va < 0 or header_va % program.block.align:
+            return None
+        raw = None
+        if not first and self.sane and self._bytes_read + self.block_size <= MAX_STORAGE_BYTES:
+            raw = self._try_read(header_va, self.block_size)
+        if raw is None:
+            raw = self._try_read(header_va, program.block.size)
+        if raw is None or self._is_block_0(raw, head_va):
+            return raw
+        believable = self._header(raw, "entries") == header_va + program.header_size
+        believable = believable or self._header(raw, mutual[0]) == mutual[1]
+        if not believable and not first:
+            believable = not self.sane or self._header(raw, "nr") == self._grown_entries()
+        return raw if believable else None
+
+    def _try_read(self, address: int, size: int) -> bytes | None:
+        try:
+            raw = self.memory.read(address, size)
+        except ReadError:
+            return None
+        self._bytes_read += size
+        return raw
+
+    def _is_block_0(self, raw: bytes, head_va: int) -> bool:
+        """Tell whether this is the header of block 0, on one of two grounds: one may be damaged."""
+        if self._header(raw, "link.prev") == head_va:
+            return True
+        known = self.program.static_entries
+        return known is not None and self._header(raw, "entries") == known[0]
+
+    def _grown_entries(self) -> int:
+        return (self.block_size - self.program.header_size) // self.program.region.size
+
+    def _take(self, number: int, node_va: int, raw: bytes, first_entries: int | None) -> None:
+        """Turn a header into a `Block` and lay its entries behind the others."""
+        program = self.program
+        header_va = node_va - program.block.fields["link.next"].offset
+        base, nr, entries_va = (self._header(raw, name) for name in ("base", "nr", "entries"))
+        inside_va, size = header_va + program.header_size, 0
+        # A grown block in the first place has lost its predecessor; a static one can have no other neighbour.
+        static = number == 0 and (entries_va != inside_va if program.static_entries or not base else False)
+        if static:
+            should_va, most = program.static_entries or (entries_va, MAX_STATIC_ENTRIES)
+            should_nr = self._count_static(nr, first_entries, should_va, most)
+            if base:
+                self.defect(f"block 0 says that it lies at {base:#x}, but it is the static array", header_va)
+                base = 0
+        else:
+            klimit = number == 0 and not program.static_entries
+            size = program.page_size if klimit else self.block_size
+            should_va = inside_va
+            if klimit or self.sane:
+                should_nr = (size - program.header_size) // program.region.size
+            else:
+                should_nr = min(nr, MAX_STORAGE_BYTES // program.region.size)
+                size = program.header_size + should_nr * program.region.size
+            if not base:
+                self.defect(f"block {number} has no physical address", header_va)
+                size = 0
+        if nr != should_nr:
+            self.defect(f"block {number} says it has {nr} entries, but it has {should_nr}", header_va)
+        if entries_va != should_va:
+            says = f"block {number} says its entries are at {entries_va:#x}"
+            self.defect(f"{says}, but they are at {should_va:#x}", header_va)
+        data = self._entries_of(number, raw, header_va, should_va, should_nr * program.region.size)
+        readable = data is not None
+        self._raw += data or b""
+        if len(self._raw) > CHUNK_BYTES:
+            self.columns()
+        self.blocks.append(Block(base, should_nr if readable else 0, static, size, header_va, should_va, nr, readable))
+
+    def _entries_of(self, number: int, raw: bytes, header_va: int, start_va: int, need: int) -> bytes | None:
+        """Return the bytes of a block's entries, from what was read with its header where they lie in it."""
+        start = start_va - header_va
+        if not need or (start > 0 and start + need <= len(raw)):
+            return raw[start : start + need] if need else b""
+        if self._bytes_read + need > MAX_STORAGE_BYTES:
+            self.defect(f"the entries of block {number} ({need:#x} bytes) are more than is ever read", start_va)
+            return None
+        data = self._try_read(start_va, need)
+        if data is None:
+            self.defect(f"the entries of block {number} cannot be read", start_va)
+        return data
+
+    def _count_static(self, nr: int, logged: int | None, start_va: int, most: int) -> int:
+        """Return how many entries of the static array are in use.
+
+        The header and the log say so; where they differ the array itself decides, as an entry that was
+        never queued has no links.
+        """
+        likely = [n for n in (nr, logged) if n is not None and 2 <= n <= most]
+        if nr == logged and likely:
+            return nr
+        if not self.program.static_entries:
+            return likely[0] if likely else 0
+        region = self.program.region
+        raw = self._try_read(start_va, most * region.size)
+        if raw is None:
+            return likely[0] if likely else most
+        ahead, behind = region.columns(raw, ("link.next", "link.prev"), self.program.byte_order)
+        used = max((slot + 1 for slot, links in enumerate(zip(ahead, behind, strict=True)) if any(links)), default=0)
+        return used if used >= 2 else likely[0] if likely else most

@@ -1,0 +1,119 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Links and entries: every link is mutual, every entry is on exactly one list, counters are right."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+from gdb_lmb.allocators.check import Facts, Fault, Member
+from gdb_lmb.core.snapshot import Walk, column
+
+
+def _bad_links(facts: Facts) -> list[tuple[str, Fault]]:
+    """Return each link that does not lead to its neighbour, under the one code that names it best."""
+    return list(_each_bad_link(facts))
+
+
+def _each_bad_link(facts: Facts) -> Iterator[tuple[str, Fault]]:
+    links = facts.snapshot.links
+    if links is None:
+        return
+    suspects = []
+    for member in facts.members:
+        if member.walk is None or member.walk.mutual:
+            continue
+        head = member.walk.head_va
+        vas = column(map(links.va.__getitem__, member.order))
+        should_next, should_prev = vas + column([head]), column([head]) + vas
+        is_next = column([member.walk.head_next]) + column(map(links.next_va.__getitem__, member.order))
+        is_prev = column(map(links.prev_va.__getitem__, member.order)) + column([member.walk.head_prev])
+        if is_next == should_next and is_prev == should_prev:
+            continue
+        suspects.append((member, vas, should_next, should_prev, is_next, is_prev))
+    if not suspects:
+        return
+    index_of = {va: index for index, va in enumerate(links.va)}
+    shared = facts.shared
+    for member, vas, should_next, should_prev, is_next, is_prev in suspects:
+        assert member.walk is not None
+        owners = [member.walk.head_va, *vas]
+        place = {va: at for at, va in enumerate(owners)}
+        for at, (want, got) in enumerate(zip(should_next, is_next, strict=True)):
+            # An entry on two lists has but one pair of links: entry-shared already says all there is.
+            if want != got and not (at and member.order[at - 1] in shared):
+                where = f"{member.name} list: next of {_who(member, at)}"
+                if got in place and 0 < place[got] <= at:
+                    yield (
+                        "list-cycle",
+                        Fault(f"{where} leads back to {_who(member, place[got])}", (owners[at], got)),
+                    )
+                else:
+                    yield _link_fault(where, owners[at], got, index_of, member.walk)
+        owners = [*vas, member.walk.head_va]
+        for at, (want, got) in enumerate(zip(should_prev, is_prev, strict=True)):
+            if want != got and not (at < len(vas) and member.order[at] in shared):
+                who = _who(member, at + 1 if at < len(vas) else 0)
+                yield _link_fault(f"{member.name} list: prev of {who}", owners[at], got, index_of, member.walk)
+
+
+def _who(member: Member, at: int) -> str:
+    """Name the list's head (0) or its member number at - 1."""
+    return f"member {at - 1}" if at else "the head"
+
+
+def _link_fault(where: str, owner: int, got: int, index_of: dict[int, int], walk: Walk) -> tuple[str, Fault]:
+    if got in index_of or got == walk.head_va:
+        return "link-broken", Fault(f"{where} leads to {got:#x}, which does not lead back", (owner, got))
+    return "link-wild", Fault(f"{where} leads to {got:#x}, which is no entry of any block", (owner, got))
+
+
+def links_with(code: str) -> Callable[[Facts], Iterator[Fault]]:
+    def run(facts: Facts) -> Iterator[Fault]:
+        return (fault for kind, fault in facts.once(_bad_links) if kind == code)
+
+    return run
+
+
+def entry_shared(facts: Facts) -> Iterator[Fault]:
+    snapshot = facts.snapshot
+    for index, names in sorted(facts.shared.items()):
+        where = snapshot.entry(index)
+        yield Fault(
+            f"entry {where.block}:{where.slot} is on {len(names)} lists: {', '.join(names)}",
+            (snapshot.entry_va(index),),
+        )
+
+
+def entry_lost(facts: Facts) -> Iterator[Fault]:
+    snapshot = facts.snapshot
+    at = facts.owners.find(0)
+    while at >= 0:
+        where = snapshot.entry(at)
+        yield Fault(f"entry {where.block}:{where.slot} is on no list", (snapshot.entry_va(at),))
+        at = facts.owners.find(0, at + 1)
+
+
+def _known(walk: Walk | None, counted: int, stored: int) -> bool:
+    """Tell whether a counter can be judged: every member is known, or already too many are."""
+    return walk is None or walk.complete or counted > stored
+
+
+def count_mismatch(facts: Facts) -> Iterator[Fault]:
+    snapshot = facts.snapshot
+    for regions in (snapshot.memory, snapshot.reserved):
+        if regions.cnt != len(regions) and _known(regions.walk, len(regions), regions.cnt):
+            yield Fault(f"{regions.name}.cnt is {regions.cnt}, but the list has {len(regions)} regions")
+
+
+def size_mismatch(facts: Facts) -> Iterator[Fault]:
+    snapshot = facts.snapshot
+    for regions in (snapshot.memory, snapshot.reserved):
+        total = sum(regions.size) & snapshot.phys_addr_max
+        if regions.total_size != total and (regions.walk is None or regions.walk.complete):
+            yield Fault(f"{regions.name}.total_size is {regions.total_size:#x}, but its regions sum to {total:#x}")
+
+
+def free_count_mismatch(facts: Facts) -> Iterator[Fault]:
+    snapshot = facts.snapshot
+    if snapshot.nr_free != len(snapshot.free) and _known(snapshot.free_walk, len(snapshot.free), snapshot.nr_free):
+        yield Fault(f"nr_free is {snapshot.nr_free}, but the freelist has {len(snapshot.free)} entries")

@@ -1,0 +1,171 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Walking `struct list_head` lists that may be damaged, without losing what lies behind the damage.
+
+A list is first followed from both ends as long as every link is mutual (`e->next->prev == e`). One bad
+link stops each side at the same place, and both sides together still know every member. What remains
+in a gap with two bad ends is followed leniently, but never into entries that another list owns. Every
+step claims an entry that nobody had, or ends the walk: the work is bounded by the number of entries.
+"""
+
+from __future__ import annotations
+
+from array import array
+from bisect import bisect_right
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from gdb_lmb.core.snapshot import Links, Walk
+
+
+class NodeTable:
+    """Turns the address of a list node into the index of its entry."""
+
+    def __init__(self, starts_va: Sequence[int], counts: Sequence[int], entry_size: int, link: int) -> None:
+        """Take each block's first entry address and number of entries; `link` is offsetof(link)."""
+        first, total = [], 0
+        for count in counts:
+            first.append(total)
+            total += count
+        runs = zip(starts_va, counts, first, strict=True)
+        rows = sorted((va, va + count * entry_size, at) for va, count, at in runs if count)
+        self._starts = [row[0] for row in rows]
+        self._ends = [row[1] for row in rows]
+        self._first = [row[2] for row in rows]
+        self._entry_size = entry_size
+        self._link = link
+
+    def index(self, node_va: int) -> int:
+        """Return the entry whose link lies at `node_va`, or -1 where that is no node of any block."""
+        va = node_va - self._link
+        row = bisect_right(self._starts, va) - 1
+        if row < 0 or va >= self._ends[row]:
+            return -1
+        slot, rest = divmod(va - self._starts[row], self._entry_size)
+        return -1 if rest else self._first[row] + slot
+
+    def follow(
+        self, head_va: int, start_va: int, ahead: Sequence[int], behind: Sequence[int]
+    ) -> tuple[array[int], bool]:
+        """Follow `ahead` from the head while `behind` agrees; tell whether that led back to the head.
+
+        No visited set is needed: a node's one `behind` link cannot agree with two predecessors. The body
+        is `index()` once more, because a call for each entry would double the cost of the walk.
+        """
+        order = array("Q")
+        append, starts, ends, first = order.append, self._starts, self._ends, self._first
+        entry_size, link = self._entry_size, self._link
+        find = bisect_right
+        came_from, va = head_va, start_va
+        while va != head_va:
+            start = va - link
+            row = find(starts, start) - 1
+            if row < 0 or start >= ends[row]:
+                return order, False
+            offset = start - starts[row]
+            slot = offset // entry_size
+            i = first[row] + slot
+            if slot * entry_size != offset or behind[i] != came_from:
+                return order, False
+            append(i)
+            came_from, va = va, ahead[i]
+        return order, True
+
+
+@dataclass(frozen=True)
+class Head:
+    """A list's head: its own address and its two links."""
+
+    va: int
+    next_va: int
+    prev_va: int
+
+
+@dataclass(frozen=True)
+class WalkedList:
+    """The members in list order, and how the walk went."""
+
+    order: array[int]
+    walk: Walk
+
+
+def walk_lists(heads: Sequence[Head], nodes: NodeTable, links: Links) -> list[WalkedList]:
+    """Return the members of each list, as far as they can be known.
+
+    `links.va` holds node addresses. The walk of one list never depends on damage in another, save that
+    a lenient walk stays out of what another list owns.
+    """
+    owned = bytearray(len(links.va))
+    strict = []
+    for head in heads:
+        forward, returned = nodes.follow(head.va, head.next_va, links.next_va, links.prev_va)
+        last_va = links.va[forward[-1]] if forward else head.va
+        backward: list[int] = []
+        # One that comes home, but not from where the head's other link leads, may have come home too early.
+        if not returned or head.prev_va != last_va:
+            found, _ = nodes.follow(head.va, head.prev_va, links.prev_va, links.next_va)
+            known = set(forward)
+            backward = [i for i in reversed(found) if i not in known]
+        for i in forward:
+            owned[i] = 1
+        for i in backward:
+            owned[i] = 1
+        strict.append((forward, backward, returned))
+    return [
+        _join(head, forward, backward, returned, nodes, links, owned)
+        for head, (forward, backward, returned) in zip(heads, strict, strict=True)
+    ]
+
+
+def _join(
+    head: Head,
+    forward: array[int],
+    tail: list[int],
+    returned: bool,
+    nodes: NodeTable,
+    links: Links,
+    owned: bytearray,
+) -> WalkedList:
+    """Put both sides together, with what can be found between them."""
+    backward = deque(tail)
+
+    def next_of(order: array[int]) -> int:
+        return links.next_va[order[-1]] if order else head.next_va
+
+    def prev_of(order: deque[int]) -> int:
+        return links.prev_va[order[0]] if order else head.prev_va
+
+    def joined() -> bool:
+        left = links.va[forward[-1]] if forward else head.va
+        right = links.va[backward[0]] if backward else head.va
+        return next_of(forward) == right or prev_of(backward) == left
+
+    def agreed() -> bool:
+        """Add the one member that both ends agree on, whose own links lead elsewhere: it is on this list too."""
+        i = nodes.index(next_of(forward)) if next_of(forward) == prev_of(backward) else -1
+        if i < 0 or i in forward or i in backward:
+            return False
+        forward.append(i)
+        owned[i] = 1
+        return True
+
+    complete = joined() or agreed()
+    while not complete:
+        i = nodes.index(next_of(forward))
+        if i < 0 or owned[i]:
+            break
+        owned[i] = 1
+        forward.append(i)
+        complete = joined()
+    while not complete:
+        i = nodes.index(prev_of(backward))
+        if i < 0 or owned[i]:
+            break
+        owned[i] = 1
+        backward.appendleft(i)
+        complete = joined()
+    complete = complete or agreed()
+    order = forward + array("Q", backward)
+    last = links.va[order[-1]] if order else head.va
+    mutual = returned and not tail and head.prev_va == last
+    return WalkedList(order, Walk(head.va, head.next_va, head.prev_va, complete, mutual))

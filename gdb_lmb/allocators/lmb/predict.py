@@ -1,0 +1,74 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""What an operation of the list-based LMB would do in a walked state, and why it would be refused or fail."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from gdb_lmb.allocators.lmb.config import EBUSY, EINVAL, ENOMEM
+from gdb_lmb.allocators.lmb.model import LmbModel
+from gdb_lmb.allocators.predict import Prediction, predict
+from gdb_lmb.core.holes import bounds, holes, largest
+from gdb_lmb.core.snapshot import Snapshot
+
+
+def predict_lmb(snapshot: Snapshot, op: str, **arguments: int) -> Prediction:
+    """Return what `lmb_<op>()` would do in the state of `snapshot`, which stays as it is.
+
+    `arguments` are those of the model's method `op`: add, remove, reserve, free or alloc.
+    Raises: `StateError` where the model cannot go on from the state.
+    """
+    prediction = predict(LmbModel.from_snapshot(snapshot), op, **arguments)
+    return replace(prediction, reason=_reason_of(prediction))
+
+
+def _reason_of(prediction: Prediction) -> str:
+    """Return why a predicted operation of the list-based LMB fails, empty where it does not."""
+    given = {name: int(value) for name, value in prediction.arguments.items()}
+    if prediction.result == EINVAL:
+        return _invalid(prediction.before, given)
+    if prediction.result == EBUSY:
+        return _busy(prediction.before, given)
+    if prediction.result == ENOMEM:
+        return _no_memory(prediction, given)
+    return ""
+
+
+def _invalid(state: Snapshot, given: dict[str, int]) -> str:
+    """Say which argument rule 3 refuses."""
+    if not given["size"]:
+        return "size is 0"
+    end = given.get("base", 0) + given["size"]
+    if end > state.phys_addr_max:
+        return f"the range ends at {end:#x}, past PHYS_ADDR_MAX {state.phys_addr_max:#x}"
+    return f"align {given.get('align', 0):#x} is no power of two"
+
+
+def _busy(state: Snapshot, given: dict[str, int]) -> str:
+    """Say what rule 8 or 9 keeps."""
+    if state.closed:
+        return "the allocator is closed: lmb_free_all() has handed memory over"
+    end = given["base"] + given["size"]
+    for number, block in enumerate(state.blocks):
+        if block.size and block.base < end and given["base"] < block.base + block.size:
+            return f"block {number} of entries lies at [{block.base:#x}, {block.base + block.size:#x}): never freed"
+    return ""
+
+
+def _no_memory(prediction: Prediction, given: dict[str, int]) -> str:
+    """Say what is missing: memory, or an entry. Blocks that were gained before the failure are gained (rule 7)."""
+    state = prediction.after
+    if prediction.op == "alloc":
+        low, high = bounds(state, given.get("min", 0), given.get("max", 0))
+        align = given.get("align", 0) or 1
+        base, end = largest(holes(state, low, high) if high > low else (), align)
+        if end - base < given["size"]:
+            most = f"the largest allocation possible there is {end - base:#x} bytes" if end else "nothing is free there"
+            return f"no memory in [{low:#x}, {high:#x}): {most}"
+    if not state.may_grow:
+        return "it needs an entry, the last free one is kept, and growth is not allowed before lmb_allow_growth()"
+    outside = "" if prediction.op == "alloc" else " outside the range"
+    return (
+        f"it needs a block of entries, and there is no memory for {state.block_size:#x} bytes aligned to that"
+        f"{outside} below the limit {state.current_limit:#x}"
+    )

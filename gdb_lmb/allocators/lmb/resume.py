@@ -1,0 +1,97 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Going on from a walked state: what a snapshot must hold for the model to stand on it.
+
+Only what the ten rules build upon is asked for, by means of this module's own: the checks look for more,
+and share nothing with the model.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from gdb_lmb.allocators.lmb.config import LmbConfig
+from gdb_lmb.allocators.lmb.plan import Table
+from gdb_lmb.core.errors import StateError
+from gdb_lmb.core.snapshot import RegionList, Snapshot, covers, union
+
+
+def config_of(snapshot: Snapshot) -> LmbConfig:
+    """Return what was fixed when `lmb_init()` ran. Raises: `StateError`."""
+    if snapshot.layout != "lmb-list":
+        raise StateError(f"this state is of layout {snapshot.layout}, not a list-based LMB's")
+    if not snapshot.blocks:
+        raise StateError("this state has no block of entries")
+    first = snapshot.blocks[0]
+    config = LmbConfig(
+        static=first.nr,
+        klimit=None if first.static else first.base,
+        block_size=snapshot.block_size,
+        entry_size=snapshot.entry_size,
+        header_size=snapshot.header_size,
+        bits=snapshot.bits,
+        page_size=snapshot.page_size,
+    )
+    if not config.entry_size or not config.header_size:
+        raise StateError("this state does not tell the size of an entry and of a block's header")
+    why = config.refusal()
+    if why:
+        raise StateError(f"no model goes on from here: {why}")
+    return config
+
+
+def table_of(regions: RegionList) -> Table:
+    """Return one list as the model keeps it."""
+    end = [base + size for base, size in zip(regions.base, regions.size, strict=True)]
+    return Table(list(regions.base), end, list(regions.flags), list(regions.entry))
+
+
+def require_sound(snapshot: Snapshot, config: LmbConfig) -> None:
+    """Check that the rules hold that the model builds upon. Raises: `StateError` naming the first that does not."""
+    if snapshot.torn:
+        raise StateError(
+            f"the stop is inside {snapshot.torn}, so the lists may be between two states: `finish` it first"
+        )
+    for why in _unsound(snapshot, config):
+        raise StateError(f"no model goes on from here: {why} (lmb-check lists all)")
+
+
+def _unsound(snapshot: Snapshot, config: LmbConfig) -> Iterator[str]:
+    for defect in snapshot.defects:
+        yield defect.what
+    for name, walk in (("memory", snapshot.memory.walk), ("reserved", snapshot.reserved.walk),
+                       ("free", snapshot.free_walk)):  # fmt: skip
+        if walk is not None and not (walk.complete and walk.mutual):
+            yield f"the {name} list's links are damaged"
+    yield from _unsound_list(snapshot.memory, (1 << config.bits) - 1)
+    yield from _unsound_list(snapshot.reserved, (1 << config.bits) - 1)
+    yield from _unsound_storage(snapshot, config)
+
+
+def _unsound_list(regions: RegionList, limit: int) -> Iterator[str]:
+    """Yield how a list breaks rule 2: sorted, disjoint, merged, nothing empty or past the end."""
+    end, flags = -1, -1
+    for base, size, own in zip(regions.base, regions.size, regions.flags, strict=True):
+        if not size or base + size > limit:
+            yield f"{regions.name} region [{base:#x}, {base + size:#x}) is empty or wraps"
+        if base < end or (base == end and own == flags):
+            yield f"{regions.name} region [{base:#x}, {base + size:#x}) is out of order, overlaps or is not merged"
+        end, flags = base + size, own
+
+
+def _unsound_storage(snapshot: Snapshot, config: LmbConfig) -> Iterator[str]:
+    """Yield how entries and blocks break rules 1, 6 and 8."""
+    members = [*snapshot.memory.entry, *snapshot.reserved.entry, *snapshot.free]
+    if len(members) != snapshot.nr_entries or len(set(members)) != len(members):
+        yield "an entry is on no list, or on two"
+    if snapshot.nr_free != len(snapshot.free) or not snapshot.nr_free:
+        yield f"nr_free is {snapshot.nr_free}, but {len(snapshot.free)} entries are on the freelist"
+    if snapshot.nr_blocks != len(snapshot.blocks):
+        yield f"nr_blocks is {snapshot.nr_blocks}, but the chain has {len(snapshot.blocks)} blocks"
+    for number, block in enumerate(snapshot.blocks):
+        if block.nr != (config.block_entries if number else config.first_entries) or (number and block.static):
+            yield f"block {number} has {block.nr} entries"
+    reserved = union(snapshot.reserved.ranges())
+    bases, ends = [base for base, _ in reserved], [end for _, end in reserved]
+    held = ((block.base, block.base + block.size) for block in snapshot.blocks if block.size)
+    if not covers(bases, ends, held):
+        yield "a block of entries is not reserved"

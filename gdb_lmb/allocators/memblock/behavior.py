@@ -1,0 +1,178 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""What differs between the memblocks of different kernels, as named booleans that probing decides.
+
+Mirrors the history of `mm/memblock.c` from 6.1 to 7.3. Distributions carry these changes back, so a
+version number tells nothing: each boolean is decided by something that a program's debug information or
+data shows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+
+from gdb_lmb.core.snapshot import Snapshot
+
+MEMBLOCK_HOTPLUG = 0x1
+MEMBLOCK_MIRROR = 0x2
+MEMBLOCK_NOMAP = 0x4
+MEMBLOCK_DRIVER_MANAGED = 0x8
+MEMBLOCK_RSRV_NOINIT = 0x10
+MEMBLOCK_RSRV_KERN = 0x20
+MEMBLOCK_KHO_SCRATCH = 0x40
+
+NUMA_NO_NODE = -1
+
+
+@dataclass(frozen=True)
+class Generation:
+    """How one kernel's memblock behaves where kernels differ; every field is a plain boolean.
+
+    `empty_dummy`: an empty list has one region of size 0 and cnt 1.
+    Until `commit 721f4a6526da ("mm/memblock: remove empty dummy entry")`.
+    `merges_all`: merging looks at the whole list, not only at what an operation touched.
+    Until `commit 2fe03412e2e1 ("memblock: Avoid useless checks in memblock_merge_regions().")`.
+    `resize_panics`: a full array that may not be doubled stops the kernel, where it was -ENOMEM before.
+    `strict_nid`: any `nid` but NUMA_NO_NODE and MAX_NUMNODES selects, even one that no node can have.
+    Until `commit 8043832e2a12 ("memblock: use numa_valid_node() helper to check for invalid node ID")`.
+    `late_alloc_from_slab`: `memblock_alloc_range_nid()` turns to the slab once that is up.
+    Since `commit 94ff46de4a73 ("memblock: Move late alloc warning down to phys alloc")`.
+    `stamps_reserved`: `memblock_free_all()` gives reserved regions the nodes of the memory they lie in.
+    Since `commit 61167ad5fecd ("mm: pass nid to reserve_bootmem_region()")`.
+    `marks_kernel`: allocations keep the wanted `nid` and carry RSRV_KERN, as do doubled arrays.
+    Since `commit 4c78cc596bb8 ("memblock: add MEMBLOCK_RSRV_KERN flag")`.
+    `kho_scratch`: allocation can be confined to KHO_SCRATCH memory.
+    Since `commit d59f43b57480 ("memblock: add support for scratch memory")`.
+    `late_free_to_buddy`: once the slab is up, `memblock_phys_free()` gives pages to the buddy allocator and
+    leaves the list alone unless the architecture keeps memblock (between 6.18 and 7.3).
+    """
+
+    empty_dummy: bool = False
+    merges_all: bool = False
+    resize_panics: bool = True
+    strict_nid: bool = False
+    late_alloc_from_slab: bool = True
+    stamps_reserved: bool = True
+    marks_kernel: bool = False
+    kho_scratch: bool = False
+    late_free_to_buddy: bool = False
+
+
+LINUX_6_1 = Generation(
+    empty_dummy=True,
+    merges_all=True,
+    resize_panics=False,
+    strict_nid=True,
+    late_alloc_from_slab=False,
+    stamps_reserved=False,
+)
+LINUX_6_12 = Generation()
+LINUX_7_3 = Generation(marks_kernel=True, kho_scratch=True, late_free_to_buddy=True)
+
+
+def generation_of(
+    *,
+    flag_names: Collection[str],
+    initial_cnt: int,
+    merge_parameters: int,
+    has_free_late: bool,
+    bootmem_parameters: int | None = None,
+    panic_text: bool | None = None,
+    max_numnodes_text: bool | None = None,
+) -> Generation:
+    """Decide how a kernel's memblock behaves from what its program shows.
+
+    `flag_names` are the enumerators of `enum memblock_flags`, with or without "MEMBLOCK_".
+    `initial_cnt` is `memblock.memory.cnt` in the program's initialised data: 1 or 0.
+    `merge_parameters` is the number of parameters of `memblock_merge_regions()`: 1 or 3.
+    `has_free_late` tells whether the symbol `memblock_free_late` exists.
+    `bootmem_parameters` is the number of parameters of `reserve_bootmem_region()`: 2 or 3; None where that
+    function is gone, which is after it had taken the node.
+    `panic_text` and `max_numnodes_text` tell whether the image holds "memblock: cannot resize %s array" and
+    "Usage of MAX_NUMNODES is deprecated"; None where nobody looked: then `initial_cnt` decides, whose change
+    came later than both (6.7, 6.10, then 6.11), which is right for every kernel that has no backports.
+    """
+    names = {name.removeprefix("MEMBLOCK_") for name in flag_names}
+    dummy = initial_cnt == 1
+    return Generation(
+        empty_dummy=dummy,
+        merges_all=merge_parameters == 1,
+        resize_panics=panic_text if panic_text is not None else not dummy,
+        strict_nid=max_numnodes_text if max_numnodes_text is not None else dummy,
+        late_alloc_from_slab=not dummy,  # both came with the same pull for 6.11
+        stamps_reserved=bootmem_parameters is None or bootmem_parameters > 2,
+        marks_kernel="RSRV_KERN" in names,
+        kho_scratch="KHO_SCRATCH" in names,
+        late_free_to_buddy=not has_free_late,
+    )
+
+
+FLAG_NAMES = {
+    MEMBLOCK_HOTPLUG: "HOTPLUG",
+    MEMBLOCK_MIRROR: "MIRROR",
+    MEMBLOCK_NOMAP: "NOMAP",
+    MEMBLOCK_DRIVER_MANAGED: "DRIVER_MANAGED",
+    MEMBLOCK_RSRV_NOINIT: "RSRV_NOINIT",
+    MEMBLOCK_RSRV_KERN: "RSRV_KERN",
+    MEMBLOCK_KHO_SCRATCH: "KHO_SCRATCH",
+    0x80: "RSRV_HUGETLB",
+}
+
+
+@dataclass(frozen=True)
+class MemblockConfig:
+    """What is fixed when a kernel is built or started; sizes in bytes.
+
+    `cache_bytes` is SMP_CACHE_BYTES; `no_node` is MAX_NUMNODES, None without CONFIG_NUMA; `region_size` is
+    `sizeof(struct memblock_region)`; `memory_max`, `reserved_max` and `physmem_max` (None: no such list)
+    are the lengths of the static arrays. `keep` is CONFIG_ARCH_KEEP_MEMBLOCK. `max_low_pfn` bounds what
+    `memblock_free_all()` counts, None where nothing does.
+    """
+
+    generation: Generation
+    bits: int = 64
+    page_size: int = 4096
+    cache_bytes: int = 64
+    no_node: int | None = 1024
+    region_size: int = 24
+    memory_max: int = 128
+    reserved_max: int = 128
+    physmem_max: int | None = None
+    keep: bool = False
+    max_low_pfn: int | None = None
+    flag_names: Mapping[int, str] | None = None
+
+    @property
+    def max_numnodes(self) -> int:
+        """Return MAX_NUMNODES, which is 1 without CONFIG_NUMA."""
+        return 1 if self.no_node is None else self.no_node
+
+    @classmethod
+    def of(
+        cls,
+        snapshot: Snapshot,
+        generation: Generation,
+        *,
+        cache_bytes: int = 64,
+        keep: bool = False,
+        max_low_pfn: int | None = None,
+    ) -> MemblockConfig:
+        """Return the configuration of the kernel that `snapshot` was taken from."""
+        arrays = {array.name: array for array in snapshot.arrays}
+        widths = {array.size // array.max for array in snapshot.arrays if array.max}
+        lists = {regions.name: regions.max or 0 for regions in snapshot.lists}
+        static = {name: lists[name] if name not in arrays else arrays[name].max for name in lists}
+        return cls(
+            generation=generation,
+            bits=snapshot.bits,
+            page_size=snapshot.page_size,
+            cache_bytes=cache_bytes,
+            no_node=snapshot.no_node,
+            region_size=widths.pop() if len(widths) == 1 else 24,
+            memory_max=static["memory"],
+            reserved_max=static["reserved"],
+            physmem_max=static.get("physmem"),
+            keep=keep,
+            max_low_pfn=max_low_pfn,
+            flag_names=snapshot.flag_names,
+        )

@@ -1,0 +1,157 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The decoder of Linux's `memblock`, LMB's array-backed heir: `struct memblock` in, a `Snapshot` out.
+
+Mirrors `include/linux/memblock.h` and `mm/memblock.c`. Each list is one array, read in one request. Its
+members are probed: `nid` is there with CONFIG_NUMA only, `physmem` on s390 only, and an empty list has a
+dummy region of size 0 until June 2024 (6.11).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from gdb_lmb.core.errors import ReadError
+from gdb_lmb.core.fields import ByteOrder, Struct
+from gdb_lmb.core.memory import Memory
+from gdb_lmb.core.snapshot import Defect, FirmwareMap, RegionArray, RegionList, Snapshot, Stop, column
+
+MAX_REGIONS = 1 << 20
+"""More regions than any machine's memblock has had: beyond it `cnt` or `max` is damaged."""
+
+_TYPE_FIELDS = ("cnt", "max", "total_size", "regions", "name")
+
+
+@dataclass(frozen=True)
+class MemblockProgram:
+    """Where a kernel keeps its memblock and what its structures look like; addresses as linked.
+
+    `memblock` is `struct memblock` flattened; `type` is `struct memblock_type`; `region` is
+    `struct memblock_region`. `init_arrays` maps a list's name to the address of its static array.
+    `physmem_va` is s390's third list, None elsewhere, `physmem_array_va` its static array. `flag_names` comes
+    from `enum memblock_flags`; `no_node` is `MAX_NUMNODES`, None without nodes.
+    """
+
+    arch: str
+    byte_order: ByteOrder
+    memblock_va: int
+    memblock: Struct
+    type: Struct
+    region: Struct
+    page_size: int
+    flag_names: Mapping[int, str]
+    init_arrays: Mapping[str, int]
+    physmem_va: int | None = None
+    physmem_array_va: int | None = None
+    no_node: int | None = None
+
+    def __post_init__(self) -> None:
+        """Check that every member that the decoder uses exists. Raises: `LayoutError`."""
+        for name in ("memory", "reserved"):
+            self.memblock.require(*(f"{name}.{field}" for field in _TYPE_FIELDS))
+        self.memblock.require("bottom_up", "current_limit")
+        self.region.require("base", "size", "flags")
+
+    @property
+    def bits(self) -> int:
+        """Return the width of `phys_addr_t`."""
+        return 8 * self.region.fields["base"].size
+
+
+def decode(
+    program: MemblockProgram,
+    memory: Memory,
+    *,
+    offset: int = 0,
+    phase: str | None = None,
+    torn: str | None = None,
+    stop: Stop | None = None,
+    firmware: FirmwareMap | None = None,
+    refused: Mapping[str, str] | None = None,
+) -> Snapshot:
+    """Read both lists, and `physmem` where there is one.
+
+    `memory` reads the kernel's virtual addresses as they are at run time; `offset` is what to add to a
+    linked address. Lists named in `refused` are left empty.
+    Raises: `ReadError` where `struct memblock` itself is unreadable.
+    """
+    order = program.byte_order
+    at = program.memblock_va + offset
+    raw = memory.read(at, program.memblock.size)
+    defects: list[Defect] = []
+    lists: dict[str, RegionList] = {}
+    arrays = []
+    for name in ("memory", "reserved"):
+        values = {field: program.memblock.value(raw, f"{name}.{field}", order) for field in _TYPE_FIELDS}
+        lists[name], array = _list(program, memory, name, values, defects, offset, name in (refused or {}))
+        arrays.append(array)
+    if program.physmem_va is not None:
+        raw_physmem = memory.read(program.physmem_va + offset, program.type.size)
+        values = {field: program.type.value(raw_physmem, field, order) for field in _TYPE_FIELDS}
+        lists["physmem"], array = _list(program, memory, "physmem", values, defects, offset, False)
+        arrays.append(array)
+    return Snapshot(
+        memory=lists["memory"],
+        reserved=lists["reserved"],
+        physmem=lists.get("physmem"),
+        arrays=tuple(arrays),
+        layout="memblock",
+        bits=program.bits,
+        page_size=program.page_size,
+        current_limit=program.memblock.value(raw, "current_limit", order),
+        bottom_up=bool(program.memblock.value(raw, "bottom_up", order)),
+        arch=program.arch,
+        byte_order=order,
+        phase=phase,
+        torn=torn,
+        stop=stop,
+        firmware=firmware,
+        defects=tuple(defects),
+        refused=refused or {},
+        flag_names=program.flag_names,
+        no_node=program.no_node,
+    )
+
+
+def _list(
+    program: MemblockProgram,
+    memory: Memory,
+    name: str,
+    values: Mapping[str, int],
+    defects: list[Defect],
+    offset: int,
+    refused: bool,
+) -> tuple[RegionList, RegionArray]:
+    """Decode one list and the array it lies in; damage becomes a defect and an empty list."""
+    cnt, most, va = values["cnt"], values["max"], values["regions"]
+    names = ("base", "size", "flags", "nid") if "nid" in program.region.fields else ("base", "size", "flags")
+    raw = b""
+    if refused:
+        pass
+    elif min(cnt, most) > MAX_REGIONS:
+        defects.append(Defect(f"{name}.cnt is {cnt} and {name}.max is {most}: more than can be believed", (va,)))
+    else:
+        try:
+            # What lies past max is not the array's, whatever cnt says.
+            raw = memory.read(va, min(cnt, most) * program.region.size)
+        except ReadError as error:
+            defects.append(Defect(f"the array of {name} cannot be read", (error.address,)))
+    columns = program.region.columns(raw, names, program.byte_order)
+    while cnt > most and columns[1] and not columns[1][-1]:
+        # cnt is damaged: the array's unused end is zero, and would only be found fault with once more.
+        for values_of in columns:
+            values_of.pop()
+    first = program.physmem_array_va if name == "physmem" else program.init_arrays.get(name)
+    static = first is not None and va == first + offset
+    regions = RegionList(
+        name=name,
+        cnt=cnt,
+        total_size=values["total_size"],
+        base=columns[0],
+        size=columns[1],
+        flags=columns[2],
+        entry=column(range(len(columns[0]))),
+        max=most,
+        nid=columns[3] if len(columns) > 3 else (),
+    )
+    return regions, RegionArray(name, va, most, static, most * program.region.size)

@@ -1,0 +1,184 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Kernel and model side by side: after which operation do they differ for the first time?
+
+`Lockstep` is told of each operation and shown the walked state before and after it. It compares the result
+of each, the state after every `every`-th, and whether anything changed between two operations. With `every`
+above 1 a divergence lies somewhere after the last state that agreed; `Lockstep` keeps the model of that moment
+and the records since, so that `narrow` finds the first that differs, given states from a second run.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+from gdb_lmb.allocators.memblock.core import MemblockEndError
+from gdb_lmb.analysis.compare import compare
+from gdb_lmb.analysis.diff import StateDiff, diff
+from gdb_lmb.core.operation import Model, Operation, apply
+from gdb_lmb.core.record import Record
+from gdb_lmb.core.snapshot import Snapshot
+from gdb_lmb.core.written import result_text
+
+RESULT, STATE, OUTSIDE, PANIC = "result", "state", "outside", "panic"
+"""What differed: the value returned, the state afterwards, the state with no operation to blame, or the kernel
+went on where the model says that it stops."""
+
+
+@dataclass(frozen=True)
+class Divergence:
+    """The first thing in which kernel and model differ.
+
+    `record` is the operation after which it was seen; for kind `OUTSIDE` the last one before the change, None
+    where none had run. `good` is the number of the last operation after which both were seen to agree (0: the
+    beginning): where it is not the one before `record`, the fault lies in between. `message` is one sentence
+    without names of callers; `diff` is all that differs, None where only the results do. `expected` and `found`
+    are the results.
+    """
+
+    kind: str
+    record: Record | None
+    good: int
+    message: str
+    expected: int | None = None
+    found: int | None = None
+    diff: StateDiff | None = None
+    address: int | None = None
+
+    @property
+    def exact(self) -> bool:
+        """Tell whether the operation named is known to be the first that differs."""
+        # A wrong result may follow from a state that went wrong before, while nobody looked.
+        return self.kind == OUTSIDE or self.record is None or self.good == self.record.seq - 1
+
+
+class Lockstep:
+    """The model of one boot, one step behind the kernel and then level with it.
+
+    `model` is in the state in which the trace begins. States are compared after every `every`-th operation, and
+    only after those past number `trusted` (what a first run has already seen to be right).
+    """
+
+    def __init__(self, model: Model, *, every: int = 1, trusted: int = 0) -> None:
+        """Take the model over: nobody else may change it. Raises: `ValueError` for `every` below 1."""
+        if every < 1:
+            raise ValueError(f"every {every} operations: it must be 1 or more")
+        self.model = model
+        self.every = every
+        self.trusted = trusted
+        self.seq = 0
+        self.last: Record | None = None
+        self.good = 0
+        self.divergence: Divergence | None = None
+        self._expected: Snapshot | None = None
+        self._since: list[Record] = []
+        self._checkpoint = copy.deepcopy(model) if every > 1 else None
+
+    @property
+    def expected(self) -> Snapshot:
+        """Return the state that the kernel must have now."""
+        if self._expected is None:
+            self._expected = self.model.snapshot()
+        return self._expected
+
+    def due(self, seq: int) -> bool:
+        """Tell whether `after` wants the state that operation number `seq` leaves."""
+        return seq > self.trusted and seq % self.every == 0
+
+    def before(self, operation: Operation, snapshot: Snapshot) -> Divergence | None:
+        """Hold the state in which `operation` begins against that which the last one left.
+
+        A difference was made outside of any operation; but where states have not been compared since `good`,
+        one of the operations since then may have made it.
+        """
+        return self.between(snapshot, f"before {operation} begins, ")
+
+    def between(self, snapshot: Snapshot, when: str = "") -> Divergence | None:
+        """Hold the state now, with no operation under way, against that which the last one left.
+
+        `when` is put before the message where the difference was made outside of any operation.
+        """
+        kind = OUTSIDE if self.good == self.seq else STATE
+        return self._look(snapshot, kind, when if kind == OUTSIDE else "")
+
+    def look(self, snapshot: Snapshot) -> Divergence | None:
+        """Compare the state now, as after the last operation of a trace."""
+        return self._look(snapshot, STATE)
+
+    def after(self, record: Record, snapshot: Snapshot | None = None) -> Divergence | None:
+        """Run one operation on the model, compare what it returned and, where given, the state it left."""
+        self.seq, self.last, self._expected = record.seq, record, None
+        if self._checkpoint is not None:
+            self._since.append(record)
+        try:
+            returned = apply(self.model, record.operation)
+        except MemblockEndError as error:
+            return self._diverged(
+                Divergence(PANIC, record, self.good, f"it returned, but the kernel should have stopped: {error}")
+            )
+        if returned is not None and record.result is not None and returned != record.result:
+            return self._diverged(
+                Divergence(
+                    RESULT,
+                    record,
+                    self.good,
+                    f"it returned {result_text(record.result)}, but {result_text(returned)} is expected",
+                    returned,
+                    record.result,
+                    None if snapshot is None else diff(self.expected, snapshot),
+                )
+            )
+        return None if snapshot is None else self._look(snapshot, STATE, returned=returned)
+
+    def narrow(self, state_after: Callable[[int], Snapshot | None]) -> Divergence | None:
+        """Find the first operation after the last good state whose own state differs.
+
+        `state_after` gives the kernel's state after the operation of a number, from what was kept or from a
+        second run, or None where nobody knows it. Returns the divergence, narrowed as far as the states go.
+        """
+        found = self.divergence
+        if found is None or found.exact or self._checkpoint is None:
+            return found
+        lockstep = Lockstep(copy.deepcopy(self._checkpoint))
+        lockstep.good = lockstep.seq = self.good
+        for record in self._since:
+            snapshot = state_after(record.seq)
+            earlier = lockstep.after(record, snapshot)
+            if earlier is not None:
+                self.divergence = earlier
+                return earlier
+        # Nothing differed where the states were known: what remains unknown is still narrower.
+        self.divergence = replace(found, good=max(found.good, lockstep.good))
+        return self.divergence
+
+    def _look(self, snapshot: Snapshot, kind: str, prefix: str = "", returned: int | None = None) -> Divergence | None:
+        difference = compare(self.expected, snapshot, whole=True)
+        if difference is None:
+            if not snapshot.refused:  # else there is nothing that could agree
+                self._agreed()
+            return None
+        return self._diverged(
+            Divergence(
+                kind,
+                self.last,
+                self.good,
+                prefix + difference.message,
+                returned,
+                self.last.result if self.last else None,
+                diff(self.expected, snapshot),
+                difference.address,
+            )
+        )
+
+    def _agreed(self) -> None:
+        self.good = self.seq
+        if self._checkpoint is not None:
+            self._checkpoint = copy.deepcopy(self.model)
+            self._since.clear()
+
+    def _diverged(self, divergence: Divergence) -> Divergence:
+        """Keep the first divergence: whatever follows may be its consequence."""
+        if self.divergence is None:
+            self.divergence = divergence
+        return divergence

@@ -1,0 +1,189 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""x86-64: a compressed kernel that moves itself, physically and virtually, before its first instruction.
+
+The decompressor unpacks the kernel's whole ELF at the place that it has chosen, then moves its segments and
+jumps to the first. Mirrors arch/x86/boot/compressed/misc.c and arch/x86/kernel/head_64.S.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import struct
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from gdb_lmb.arches.base import Architecture, Cpu, word_at
+from gdb_lmb.core.address import (
+    X86_ALIGN,
+    X86_DIRECT_BYTES,
+    X86_KERNEL_MAP_VA,
+    Linear,
+    Phase,
+    Placement,
+    TranslatedMemory,
+    find_physically,
+    first_match,
+    x86_deltas,
+)
+from gdb_lmb.core.errors import LayoutError, NotReadyError, ReadError
+from gdb_lmb.core.memory import BoundedMemory, Memory
+from gdb_lmb.core.snapshot import FirmwareMap
+from gdb_lmb.formats.program_file import bytes_in_file, first_bytes
+from gdb_lmb.machine.core import current_dump
+from gdb_lmb.machine.ram import MAX_PHYSICAL_BYTES, physical_limit
+from gdb_lmb.machine.registers import current_pc, register
+from gdb_lmb.programs.firmware import read_e820
+
+if TYPE_CHECKING:
+    from gdb_lmb.programs.linux import Kernel
+
+_RPL = 3
+"""The privilege level in a segment's selector: 3 is user mode."""
+_PAGING = 1 << 31
+"""CR0.PG."""
+_USER_END = 1 << 47
+_KASLR_BYTES = 1 << 30
+"""`KERNEL_IMAGE_SIZE`: how far KASLR moves the image at most."""
+_RESET_PC = 0xFFF0
+_GENERAL = ("rsp", "rax", "rbx", "rcx", "rdx", "rsi", "rdi", "rbp", *(f"r{number}" for number in range(8, 16)))
+_STACK_BYTES = 16 << 10
+"""`BOOT_STACK_SIZE` of the decompressor with most ways of compression."""
+_HEAD_BYTES = 32
+"""An ELF header as far as its entry point: what follows is of sections, which a stripped file has others of."""
+
+
+class X86(Architecture):
+    """x86-64."""
+
+    entry = "startup_64"
+    missing = "it is still compressed at this stop"
+    variables = ("phys_base", "page_offset_base", "e820_table")
+
+    def selected_cpu(self) -> Cpu:
+        """Return the program counter and whether CR0 has paging on."""
+        dump = current_dump()
+        noted = dump.cpu() if dump is not None else None
+        cr0 = register("cr0") if noted is None else noted.cr0
+        pc, paging = current_pc(), None if cr0 is None else bool(cr0 & _PAGING)
+        # Only the decompressor, which runs at low addresses, knows more than the kernel's own variables tell.
+        general = tuple(register(name) or 0 for name in _GENERAL) if noted is None and paging and pc < _USER_END else ()
+        cs = register("cs") if noted is None else None
+        user = noted.user if noted is not None else None if cs is None else cs & _RPL == _RPL
+        return Cpu(pc, paging, general=general, user=user)
+
+    def base_va(self, image: tuple[int, int]) -> int:
+        """Return `__START_KERNEL_map`."""
+        return X86_KERNEL_MAP_VA
+
+    def deltas(self, kernel: Kernel, cpu: Cpu) -> Iterator[int]:
+        """Yield the place whose first instruction the CPU is at, then every step within the machine's RAM, 0 first."""
+        here = cpu.pc - (kernel.entry - X86_KERNEL_MAP_VA)
+        if cpu.pc < _USER_END and not here % X86_ALIGN:
+            yield here
+        # Only asked when the last place does not do: how much RAM there is costs a request.
+        yield from x86_deltas(kernel.identity.va - X86_KERNEL_MAP_VA, physical_limit())
+
+    def settle(self, kernel: Kernel, image: Placement, memory: BoundedMemory, cpu: Cpu) -> Placement:
+        """Tell the virtual move by a pointer that is relocated with the image, the direct map by its variable."""
+        # The pointer to the list's name never changes otherwise.
+        want = bytes_in_file(kernel.own_file, kernel.name_pointer_va, 8)
+        if want is None:
+            raise LayoutError(f"{kernel.own_file} does not hold the data of `memblock`")
+        order = kernel.program.byte_order
+        got = word_at(memory, image.to_physical(kernel.name_pointer_va), order)
+        virtual = got - int.from_bytes(want.data, order)
+        if virtual % X86_ALIGN or not 0 <= virtual < _KASLR_BYTES:
+            raise NotReadyError("the kernel is in memory, but not relocated yet: continue a little")
+        start = kernel.symbols["page_offset_base"]
+        direct = word_at(memory, image.to_physical(start), order) if start else 0
+        linear = (Linear(direct, X86_DIRECT_BYTES),) if direct else ()
+        return replace(image, virtual=virtual, linear=linear)
+
+    def require_running(self, kernel: Kernel, placement: Placement, cpu: Cpu) -> None:
+        """Check that the CPU is not in the decompressor any more.
+
+        The decompressor has the image in its buffer before it is in its place, and leaves its own build id.
+        """
+        linked = cpu.pc + X86_KERNEL_MAP_VA - placement.physical
+        if cpu.pc < _USER_END and not any(low <= linked < high for low, high in kernel.code):
+            raise NotReadyError("the kernel is still compressed at this stop: continue, or use lmb-attach --wait")
+
+    def before_kernel(self, cpu: Cpu) -> bool:
+        """Tell by a low program counter that is no user's program: the decompressor's, or the first instructions'.
+
+        The image is in its place before it is whole, and what is to be zero in it is not.
+        """
+        return cpu.paging is True and cpu.pc < _USER_END and cpu.user is False
+
+    def early_phase(self, kernel: Kernel, placement: Placement, cpu: Cpu) -> Phase | None:
+        """Tell by CR0 and the program counter: before the jump it is low."""
+        if cpu.paging is False:
+            return Phase.UNMAPPED
+        if cpu.pc >= _USER_END:
+            return None
+        self.require_running(kernel, placement, cpu)
+        return Phase.IDENTITY
+
+    def nothing_yet(self, kernel: Kernel, memory: Memory, cpu: Cpu) -> bool:
+        """Tell whether the CPU is at reset, unless QEMU has loaded the ELF itself, which it does unmoved."""
+        linked = kernel.identity.va - X86_KERNEL_MAP_VA
+        at_reset = cpu.paging is False and cpu.pc == _RESET_PC
+        return at_reset and first_match(memory, linked, kernel.identity.data, [0]) is None
+
+    def first_instruction(self, kernel: Kernel, placement: Placement) -> int:
+        """Return `startup_64`, identity-mapped."""
+        return kernel.entry - X86_KERNEL_MAP_VA + placement.physical
+
+    def quick_way_points(self, kernel: Kernel, memory: Memory, cpu: Cpu) -> tuple[int, ...]:
+        """Return the first instruction by what the decompressor's registers and stack tell of where it unpacks to.
+
+        It needs that address until it jumps there. The ELF's first bytes are there from the beginning; when
+        the segments have been moved, the build id is in its place.
+        """
+        head, linked = first_bytes(kernel.own_file, _HEAD_BYTES), kernel.identity.va - kernel.image[0]
+        for output in _unpacked_to(memory, cpu):
+            try:
+                found = memory.read(output, _HEAD_BYTES) == head or (
+                    memory.read(output + linked, len(kernel.identity.data)) == kernel.identity.data
+                )
+            except ReadError:
+                continue
+            target = output + kernel.entry - kernel.image[0]
+            if found and target != cpu.pc:
+                return (target,)
+        return ()
+
+    def way_point(self, kernel: Kernel, placement: Placement | None, memory: Memory, cpu: Cpu) -> int | None:
+        """Return the first instruction, identity-mapped, as soon as the decompressor's output shows where.
+
+        The build id shows up at its offset in the *file* first, later in its place; both are whole steps of KASLR
+        apart, so what lies where the ELF would begin tells which it is.
+        """
+        identity = kernel.identity
+        output = find_physically(memory, identity.file_offset, identity.data, physical_limit())
+        if output is None:
+            return None
+        head = None
+        with contextlib.suppress(ReadError):
+            head = memory.read(output, _HEAD_BYTES)
+        if head != first_bytes(kernel.own_file, _HEAD_BYTES):
+            output += identity.file_offset - (identity.va - kernel.image[0])
+        return output + kernel.entry - kernel.image[0]
+
+    def firmware(self, kernel: Kernel, memory: TranslatedMemory) -> FirmwareMap | None:
+        """Return the kernel's `e820_table`."""
+        return read_e820(kernel, memory)
+
+
+def _unpacked_to(memory: Memory, cpu: Cpu) -> Iterator[int]:
+    """Yield where the decompressor may unpack to: every multiple of `X86_ALIGN` among its registers and stack."""
+    words = list(cpu.general)
+    if not words:
+        return
+    with contextlib.suppress(ReadError):
+        raw = memory.read(words[0], _STACK_BYTES)
+        words += struct.unpack(f"<{len(raw) // 8}Q", raw)
+    for word in dict.fromkeys(words):
+        if word and not word % X86_ALIGN and word < MAX_PHYSICAL_BYTES:
+            yield word

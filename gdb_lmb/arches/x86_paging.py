@@ -1,0 +1,118 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""x86's page tables: virtual addresses read through physical memory, as the CPU would translate them.
+
+Mirrors chapter 4 of the processor's manual (volume 3): two levels of 4-byte entries, three with PAE, four
+or five in long mode. The tables are the guest's, and may be damaged or missing.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from gdb_lmb.core.errors import ReadError
+from gdb_lmb.core.memory import Memory
+
+_PAGE_SIZE = 1 << 12
+_CR0_PG = 1 << 31
+_CR4_PSE, _CR4_PAE, _CR4_LA57 = 1 << 4, 1 << 5, 1 << 12
+_PRESENT, _LARGE = 1 << 0, 1 << 7
+_WIDE_ADDRESS = 0x000F_FFFF_FFFF_F000
+_NARROW_ADDRESS = 0xFFFF_F000
+
+
+@dataclass(frozen=True)
+class _Mode:
+    """One paging mode: bits of the address that each level indexes with, top level first, and an entry's bytes.
+
+    `large` are the levels (counted from the last, 0) whose entries may map a page themselves.
+    """
+
+    bits: tuple[int, ...]
+    entry: int
+    large: tuple[int, ...]
+    root: int
+
+
+_MODES = {
+    "long-4": _Mode((9, 9, 9, 9), 8, (1, 2), _WIDE_ADDRESS),
+    "long-5": _Mode((9, 9, 9, 9, 9), 8, (1, 2), _WIDE_ADDRESS),
+    "pae": _Mode((2, 9, 9), 8, (1,), 0xFFFF_FFE0),
+    "narrow-pse": _Mode((10, 10), 4, (1,), _NARROW_ADDRESS),
+    "narrow": _Mode((10, 10), 4, (), _NARROW_ADDRESS),
+}
+
+
+class X86PagedMemory:
+    """Reads virtual addresses by the page tables of one CPU."""
+
+    def __init__(self, physical: Memory, *, cr0: int, cr3: int, cr4: int, long_mode: bool) -> None:
+        """Walk the tables at `cr3` in `physical`; without paging (CR0.PG) addresses are physical."""
+        self._physical = physical
+        self._cr3 = cr3
+        self._paged = bool(cr0 & _CR0_PG)
+        if long_mode:
+            self._mode = _MODES["long-5" if cr4 & _CR4_LA57 else "long-4"]
+        elif cr4 & _CR4_PAE:
+            self._mode = _MODES["pae"]
+        else:
+            self._mode = _MODES["narrow-pse" if cr4 & _CR4_PSE else "narrow"]
+        self._tables: dict[int, bytes] = {}
+
+    def read(self, address: int, size: int) -> bytes:
+        """Return `size` bytes at virtual `address`; pages side by side come in one request. Raises: `ReadError`."""
+        pieces: list[tuple[int, int]] = []
+        at, stop = address, address + size
+        while at < stop:
+            try:
+                physical, left = self.to_physical(at)
+            except ReadError as error:
+                raise ReadError(address, size, error.why) from None
+            length = min(left, stop - at)
+            if pieces and sum(pieces[-1]) == physical:
+                pieces[-1] = (pieces[-1][0], pieces[-1][1] + length)
+            else:
+                pieces.append((physical, length))
+            at += length
+        return b"".join(self._physical.read(base, length) for base, length in pieces)
+
+    def to_physical(self, va: int) -> tuple[int, int]:
+        """Return the physical address of `va` and how many bytes are left in its page.
+
+        Raises: `ReadError` where it is not mapped, or where the tables cannot be read.
+        """
+        if not self._paged:
+            return va, _PAGE_SIZE - va % _PAGE_SIZE
+        mode = self._mode
+        width = 12 + sum(mode.bits)
+        # In long mode the bits above the last that is translated are copies of it.
+        unused = va >> 32 if width == 32 else va >> (width - 1)
+        if unused and (width == 32 or unused != (1 << (65 - width)) - 1):
+            raise ReadError(va, 1, "no address that this CPU could translate")
+        table, shift = self._cr3 & mode.root, width
+        for level, bits in zip(reversed(range(len(mode.bits))), mode.bits, strict=True):
+            shift -= bits
+            entry = self._entry(va, table, va >> shift & ((1 << bits) - 1))
+            if not entry & _PRESENT:
+                raise ReadError(va, 1, "not mapped by the guest's page tables")
+            if level == 0 or (level in mode.large and entry & _LARGE):
+                page = 1 << shift
+                base = self._address(entry) & ~(page - 1)
+                if level and mode.entry == 4:  # PSE-36: bits 13 to 20 are bits 32 to 39 of the address
+                    base = (entry & 0xFFC0_0000) | (entry >> 13 & 0xFF) << 32
+                return base + va % page, page - va % page
+            table = self._address(entry)
+        raise ReadError(va, 1, "not mapped by the guest's page tables")
+
+    def _address(self, entry: int) -> int:
+        return entry & (_WIDE_ADDRESS if self._mode.entry == 8 else _NARROW_ADDRESS)
+
+    def _entry(self, va: int, table: int, index: int) -> int:
+        """Return one entry; tables are kept, as the next page's entry lies beside this one's."""
+        page = table & ~(_PAGE_SIZE - 1)
+        if page not in self._tables:
+            try:
+                self._tables[page] = self._physical.read(page, _PAGE_SIZE)
+            except ReadError as error:
+                raise ReadError(va, 1, f"its page table at {page:#x} cannot be read: {error.why}") from None
+        at = table - page + index * self._mode.entry
+        return int.from_bytes(self._tables[page][at : at + self._mode.entry], "little")

@@ -1,0 +1,298 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""apt with a configuration of its own: the machine's archive, the machine's proxy, nothing else of it."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import shutil
+import subprocess
+import tempfile
+import threading
+from collections.abc import Callable, Iterator
+from functools import cmp_to_key
+from pathlib import Path
+from typing import NamedTuple, TextIO
+
+from gdb_lmb.core.errors import InfrastructureError
+from gdb_lmb.core.words import human_size
+from gdb_lmb.kernels.cache import safe_name
+from gdb_lmb.kernels.names import Name
+from gdb_lmb.report.progress import PROGRESS
+
+KEYRING = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
+_APT_TIMEOUT_S = 3600
+# How this machine reaches the archive goes with us; what apt fetches, and how it checks it, does not.
+_CARRIED = re.compile(
+    r"Acquire::(https?|ftp|tor|Retries|ForceIPv[46]|Check-Valid-Until|Check-Date|Max-)", re.IGNORECASE
+)
+_RELEASES = frozenset(
+    {"bullseye", "bookworm", "trixie", "forky", "sid"} | {"oldoldstable", "oldstable", "stable", "testing", "unstable"}
+)
+
+
+# (package, version, SHA-256)
+Package = tuple[str, str, str]
+
+
+class Sizes(NamedTuple):
+    """Bytes of a package as it is fetched, and of what it unpacks to, as the archive's index has them."""
+
+    fetched: int
+    unpacked: int
+
+
+def archive_address(sources: str, *, security: bool = False) -> str | None:
+    """Return the address of the Debian archive from the text of apt's sources, either format.
+
+    The archive is the one that has the release itself; with `security`, the one that has its fixes. Others
+    call their suites the same, so one signed with Debian's keyring comes first, then one called "debian".
+    """
+    wanted = {f"{release}-security" for release in _RELEASES} if security else _RELEASES
+    found = [
+        (KEYRING.name not in signed_by, "/debian" not in uri, place, uri)
+        for place, (uri, suites, signed_by) in enumerate(_read_sources(sources))
+        if wanted & suites
+    ]
+    return min(found)[3] if found else None
+
+
+def _read_sources(sources: str) -> Iterator[tuple[str, set[str], str]]:
+    """Yield (address, suites, what it is signed by) of each enabled binary source with the main component."""
+    for line in sources.splitlines():
+        one = re.fullmatch(r"deb\s+(?:\[([^]]*)\]\s+)?(\S+)\s+(\S+)\s+([^#]+)(?:#.*)?", line.strip())
+        if one and "main" in one[4].split():
+            yield one[2], {one[3]}, one[1] or ""
+    plain = "\n".join(line.rstrip() for line in sources.splitlines() if not line.startswith("#"))
+    for block in plain.split("\n\n"):
+        folded = re.findall(r"^([A-Za-z-]+):(.*(?:\n[ \t].*)*)", block, re.MULTILINE)
+        fields = {key.lower(): value.split() for key, value in folded}
+        enabled = [word.lower() for word in fields.get("enabled", [])] not in (["no"], ["false"], ["0"])
+        if enabled and "deb" in fields.get("types", []) and "main" in fields.get("components", []):
+            for uri in fields.get("uris", []):
+                yield uri, set(fields.get("suites", [])), " ".join(fields.get("signed-by", []))
+
+
+def _system_sources() -> str:
+    folder = Path("/etc/apt/sources.list.d")
+    paths = [Path("/etc/apt/sources.list"), *sorted([*folder.glob("*.list"), *folder.glob("*.sources")])]
+    return "\n\n".join(path.read_text(errors="replace") for path in paths if path.is_file())
+
+
+def system_archive(*, security: bool = False) -> str | None:
+    """Return the address of the Debian archive that this machine's apt uses, or that of its security updates."""
+    return archive_address(_system_sources(), security=security)
+
+
+def system_settings() -> str:
+    """Return what this machine's apt is told about reaching an archive, in the format of its configuration files."""
+    system = subprocess.run(["apt-config", "dump"], check=False, text=True, capture_output=True).stdout
+    return "".join(f"{line}\n" for line in system.splitlines() if _CARRIED.match(line))
+
+
+def require_apt() -> None:
+    """Check that apt and what belongs to it are there. Raises: InfrastructureError naming what is not."""
+    for program in ("apt-get", "apt-cache", "apt-config", "dpkg", "dpkg-deb"):
+        if shutil.which(program) is None:
+            raise InfrastructureError(f"{program} not found: distribution kernels come as Debian packages")
+    if not KEYRING.is_file():
+        raise InfrastructureError(f"{KEYRING} not found; apt-get install debian-archive-keyring")
+
+
+class Apt:
+    """apt with a configuration of its own."""
+
+    def __init__(self, folder: Path, row: Name, lock: int, notice: Callable[[str], None]) -> None:
+        address = system_archive()
+        if address is None:
+            raise InfrastructureError("this machine's apt sources name no Debian archive with its main component")
+        fixes = system_archive(security=True)
+        self.folder, self.row, self.lock, self.notice = folder, row, lock, notice
+        self.sizes: dict[tuple[str, str], Sizes] = {}
+        for part in ("etc", "state/lists/partial", "cache/archives/partial", "debs"):
+            (folder / part).mkdir(parents=True, exist_ok=True)
+        (folder / "state" / "status").touch()
+        lines = []
+        for suite in row.suites:
+            uri = fixes if suite.endswith("-security") else address
+            # A machine without security updates has no address for them; then the release itself will do.
+            if uri is not None:
+                lines.append(f"deb [arch={row.arch} signed-by={KEYRING}] {uri} {suite} main\n")
+        (folder / "etc" / "sources.list").write_text("".join(lines))
+        settings = {
+            "Dir::Etc": f"{folder}/etc/", "Dir::Etc::main": "/dev/null", "Dir::Etc::parts": "/dev/null",
+            "Dir::Etc::sourcelist": f"{folder}/etc/sources.list", "Dir::Etc::sourceparts": "/dev/null",
+            "Dir::Etc::preferences": "/dev/null", "Dir::Etc::preferencesparts": "/dev/null",
+            "Dir::Etc::trusted": "/dev/null", "Dir::Etc::trustedparts": "/dev/null",
+            "Dir::State": f"{folder}/state/", "Dir::State::status": f"{folder}/state/status",
+            "Dir::Cache": f"{folder}/cache/", "Dir::Cache::pkgcache": "", "Dir::Cache::srcpkgcache": "",
+            "APT::Architecture": row.arch, "APT::Sandbox::User": "", "APT::Update::Error-Mode": "any",
+            "Dir::Etc::netrc": "/etc/apt/auth.conf", "Dir::Etc::netrcparts": "/etc/apt/auth.conf.d",
+            "Acquire::Languages": "none", "Acquire::GzipIndexes": "true",
+        }  # fmt: skip
+        text = "".join(f'{key} "{value}";\n' for key, value in settings.items())
+        config = folder / "apt.conf"
+        config.touch()
+        config.chmod(0o600)  # a proxy's address may hold a password
+        config.write_text(f'{system_settings()}{text}APT::Architectures {{ "{row.arch}"; }};\n')
+
+    def run(
+        self,
+        *words: str,
+        program: str = "apt-get",
+        cwd: Path | None = None,
+        told: Callable[[float], None] | None = None,
+    ) -> str:
+        """Run apt and return what it printed; `told` is called with the percentage of a download."""
+        environment = {**os.environ, "APT_CONFIG": str(self.folder / "apt.conf"), "LC_ALL": "C"}
+        with tempfile.TemporaryFile("w+") as out, tempfile.TemporaryFile("w+") as err:
+            reader, writer = os.pipe()
+            with os.fdopen(reader) as status:
+                try:
+                    process = subprocess.Popen(
+                        [program, *words, *(["-o", f"APT::Status-Fd={writer}"] if told else [])],
+                        env=environment, cwd=cwd, stdout=out, stderr=err, pass_fds=(self.lock, writer),
+                    )  # fmt: skip
+                finally:
+                    os.close(writer)
+                deadline = threading.Timer(_APT_TIMEOUT_S, process.kill)
+                deadline.start()
+                try:
+                    with process:
+                        _follow(status, told or (lambda _: None))
+                finally:
+                    deadline.cancel()
+            out.seek(0)
+            err.seek(0)
+            if process.returncode:
+                lines = [line for line in err.read().splitlines() if line.startswith(("E:", "W:"))]
+                why = lines[0] if lines else f"exit status {process.returncode}"
+                raise InfrastructureError(f"{program} {words[0]} failed: {why}")
+            return out.read()
+
+    def newest(self) -> list[Package]:
+        """Return (package, version, SHA-256) of the newest image that has debug symbols, and what belongs to it.
+
+        The archive may have an image before it has its symbols.
+        """
+        names = self.run("pkgnames", self.row.image, program="apt-cache").split()
+        images = [name for name in names if name.endswith(f"-{self.row.flavour}")]
+        shown = [row for name in images for row in self._show(name)]
+        if not shown:
+            raise InfrastructureError(f"the archive has no package {self.row.image}*-{self.row.flavour} any more")
+        shown = _newest_first(shown)
+        for image in shown:
+            packages = self._complete(image)
+            if packages:
+                if image is not shown[0]:
+                    self.notice(f"{shown[0][0]} {shown[0][1]} has no debug symbols yet: taking {image[1]}")
+                return packages
+        raise InfrastructureError(f"the archive has no debug symbols of {shown[0][0]}; try again later")
+
+    def newest_source(self) -> Package:
+        """Return (package, version, SHA-256) of the newest package of this name, or that goes on after its dot."""
+        names = self.run("pkgnames", self.row.image, program="apt-cache").split()
+        # linux-source-6.1 is not the beginning of linux-source-6.12, but linux-source-7. is that of every 7.x.
+        found = re.compile(re.escape(self.row.image) + (r"\d+" if self.row.image.endswith(".") else ""))
+        shown = [row for name in names if found.fullmatch(name) for row in self._show(name)]
+        if not shown:
+            raise InfrastructureError(f"the archive has no package {self.row.image}* any more")
+        return _newest_first(shown)[0]
+
+    def _complete(self, image: Package) -> list[Package]:
+        """Return the image's package and all that belongs to it, nothing where a part is missing."""
+        name, version, _ = image
+        packages = [image, *(row for row in self._show(f"{name}-dbg") if row[1] == version)][:2]
+        # Since 7.x the image itself is in a package of its own.
+        binaries = self._show(name.replace("linux-image-", "linux-binary-"))
+        packages += [row for row in binaries if row[1] == version][:1]
+        return packages if len(packages) == (3 if binaries else 2) else []
+
+    def _show(self, package: str) -> list[Package]:
+        try:
+            text = self.run("show", package, program="apt-cache")
+        except InfrastructureError:
+            return []
+        rows = []
+        for block in text.split("\n\n"):
+            fields = dict(line.split(": ", 1) for line in block.splitlines() if ": " in line and line[0] != " ")
+            if fields.get("Package") == package and "SHA256" in fields:
+                rows.append((package, fields["Version"], fields["SHA256"]))
+                sizes = (fields.get(name, "") for name in ("Size", "Installed-Size"))
+                fetched, unpacked = (int(size) if size.isdigit() else 0 for size in sizes)
+                self.sizes[package, fields["Version"]] = Sizes(fetched, unpacked << 10)  # the second is in KiB
+        return rows
+
+    def download(self, packages: list[Package]) -> list[Path]:
+        """Fetch the packages; apt goes on where it was interrupted, and every hash is checked here.
+
+        apt itself takes a file of the right size for the right one.
+        """
+        # A folder for each version: the same package of another version, half fetched, must not mix in.
+        folder = self.folder / "debs" / safe_name(packages[0][1])
+        for old in (self.folder / "debs").iterdir():
+            if old != folder:
+                shutil.rmtree(old) if old.is_dir() else old.unlink()
+        folder.mkdir(exist_ok=True)
+        total, before, found = self.total(packages), 0, []
+        for package, version, digest in packages:
+            found.append(self._download_one(folder, package, version, digest, before, total.fetched))
+            before += self.total([(package, version, digest)]).fetched
+        PROGRESS.clear()
+        return found
+
+    def total(self, packages: list[Package]) -> Sizes:
+        """Return the sizes of packages together; 0 for what the index did not tell."""
+        known = [self.sizes.get((package, version), Sizes(0, 0)) for package, version, _ in packages]
+        return Sizes(sum(sizes.fetched for sizes in known), sum(sizes.unpacked for sizes in known))
+
+    def kept(self) -> int:
+        """Return how many bytes of packages are here, whole or in part, for the next download to go on from."""
+        return sum(path.stat().st_size for path in (self.folder / "debs").rglob("*") if path.is_file())
+
+    def _download_one(self, folder: Path, package: str, version: str, digest: str, before: int, total: int) -> Path:
+        size = self.sizes.get((package, version), Sizes(0, 0)).fetched
+
+        def told(percent: float) -> None:
+            done = before + int(size * percent / 100)
+            how_far = f"{human_size(done)} of {human_size(total)}" if total else f"{percent:.0f} %"
+            PROGRESS.show(f"{self.row.name}: fetching {package}: {how_far}")
+
+        for _ in range(2):
+            self.run("download", f"{package}={version}", cwd=folder, told=told)
+            for deb in folder.glob(f"{package}_*.deb"):
+                if _sha256(deb) == digest:
+                    return deb
+                self.notice(f"{deb.name} is damaged; fetching it anew")
+                deb.unlink()
+        raise InfrastructureError(f"{package} {version} does not have the SHA-256 that the archive signed for")
+
+
+def _follow(status: TextIO, told: Callable[[float], None]) -> None:
+    """Tell how far a download is, from apt's "dlstatus:NUMBER:PERCENT:TEXT" lines."""
+    for line in status:
+        words = line.split(":")
+        if len(words) > 3 and words[0] == "dlstatus":
+            told(float(words[2]))
+
+
+def _newest_first(packages: list[Package]) -> list[Package]:
+    by_version = cmp_to_key(_compare_versions)
+    return sorted(packages, key=lambda row: by_version(row[1]), reverse=True)
+
+
+def _compare_versions(one: str, other: str) -> int:
+    """Compare as Debian does: -1, 0 or 1."""
+    if one == other:
+        return 0
+    later = subprocess.run(["dpkg", "--compare-versions", one, "gt", other], check=False).returncode == 0
+    return 1 if later else -1
+
+
+def _sha256(path: Path) -> str:
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()

@@ -1,0 +1,107 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Letting a kernel run until it is in its place: unpacked, and where KASLR puts it, physically and virtually."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+
+from gdb_lmb.arches.base import Cpu
+from gdb_lmb.core.address import Placement
+from gdb_lmb.core.errors import GuestError, NotReadyError, UsageError
+from gdb_lmb.core.memory import BoundedMemory
+from gdb_lmb.machine.core import current_dump
+from gdb_lmb.machine.physical import physical_memory
+from gdb_lmb.machine.registers import booting_cpu, select_booting_cpu
+from gdb_lmb.machine.run_control import Slice, run_watched
+from gdb_lmb.programs.linux import Kernel
+from gdb_lmb.programs.place import place
+
+RESET_S = 0.5
+"""How long a guest at reset runs before all RAM is searched, in seconds: its firmware comes first."""
+
+SEARCH_RATIO = 10
+"""How many times as long as a search takes the guest runs before the next one: much RAM has many places."""
+
+MAX_SLICE_S = 0.1
+"""How long at most, where a look takes longer than that: much RAM has many places to look at."""
+
+
+def run_to_entry(kernel: Kernel, timeout_s: float) -> Placement:
+    """Let the guest run until the kernel is in its place; return where that is.
+
+    A kernel that is there already is left where it stands. The CPU that boots is selected, unless the one that is
+    selected runs the kernel too. Raises: `GuestError` after `timeout_s` seconds or where the guest stops for another
+    reason, `UsageError` for a dump, `LmbError`.
+    """
+    if current_dump() is not None:
+        raise UsageError("this is a dump: nothing in it can be run, leave --wait out")
+    search = _Search(kernel, timeout_s)
+    first = search.look(None)
+    if first is not None:
+        run_watched(first, search.look)
+    select_booting_cpu()
+    assert search.placement is not None
+    return search.placement
+
+
+class _Search:
+    """The search for a kernel's place, from look to look; `placement` is what was found."""
+
+    def __init__(self, kernel: Kernel, timeout_s: float) -> None:
+        self.placement: Placement | None = None
+        self._kernel = kernel
+        self._timeout_s = timeout_s
+        self._deadline = time.monotonic() + timeout_s
+        self._linked = self._found = kernel.arch.linked_way_points(kernel)
+        self._certain: tuple[int, ...] = ()
+        self._search_at = self._looked_at = 0.0
+
+    def look(self, reached: bool | None) -> Slice | None:
+        """Look at the guest at the end of a slice, None for its beginning; return the next slice, None at the end.
+
+        Raises: `GuestError` where it did not get to where it must come by, or too much time is over; `LmbError`.
+        """
+        with booting_cpu():
+            return self._look(reached)
+
+    def _look(self, reached: bool | None) -> Slice | None:
+        arch = self._kernel.arch
+        if self._certain and not reached:
+            raise GuestError(f"the guest did not reach the kernel at {' or '.join(map(hex, self._certain))}")
+        if reached:
+            self._search_at = self._looked_at
+            if not self._certain:
+                self._found = self._linked
+        self._looked_at = time.monotonic()
+        cpu = arch.selected_cpu()
+        with physical_memory() as physical:
+            memory = BoundedMemory(physical)
+            self._certain = arch.quick_way_points(self._kernel, memory, cpu)
+            if not self._search_at and arch.nothing_yet(self._kernel, memory, cpu):
+                self._search_at = self._looked_at + RESET_S
+            due = not self._certain and (self._looked_at >= self._search_at or arch.arrived(cpu))
+            if due and self._settled(memory, cpu):
+                return None
+        left_s = self._deadline - time.monotonic()
+        if self._certain:
+            return Slice(self._certain, max(0.1, left_s))
+        if left_s < 0:
+            build = self._kernel.own_file.name
+            raise GuestError(f"no kernel of the build of {build} came up within {self._timeout_s:g} s")
+        return Slice(self._found, min(MAX_SLICE_S, max(arch.slice_s, time.monotonic() - self._looked_at)))
+
+    def _settled(self, memory: BoundedMemory, cpu: Cpu) -> bool:
+        """Search for the kernel; tell whether it runs where it will stay."""
+        arch = self._kernel.arch
+        placement = None
+        with contextlib.suppress(NotReadyError):
+            placement = place(self._kernel, memory, cpu)
+            arch.require_running(self._kernel, placement, cpu)
+            if placement.settled:
+                self.placement = placement
+                return True
+        way_point = arch.way_point(self._kernel, placement, memory, cpu)
+        self._found = self._linked if way_point is None else (*self._linked, way_point)
+        self._search_at = time.monotonic() + SEARCH_RATIO * (time.monotonic() - self._looked_at)
+        return False

@@ -1,0 +1,277 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Letting the guest run and looking at it now and then, as one run to the user and to clients of gdb's (MI, DAP).
+
+An interrupt is caught by a catchpoint whose condition looks at the guest, a breakpoint by its stop(): neither is a stop
+to anybody else unless it is the last. What interrupts is not gdb's Ctrl-C. That is lost where it comes a little too
+early, ends the command where it comes a little too late, and gives the connection up where it comes twice. The byte
+that a Ctrl-C makes gdb send is none of these: a stub takes it while the guest runs, and passes over it else.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import os
+import signal
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import gdb
+
+from gdb_lmb.core.errors import GuestError, LayoutError, LmbError
+from gdb_lmb.machine.clients import hide_internal, making_internal
+from gdb_lmb.machine.gdb_text import captures_records
+
+_INTERRUPT = b"\x03"
+_AGAIN_S = 0.05
+
+
+@dataclass(frozen=True)
+class Slice:
+    """How far the guest runs: to one of `addresses`, as its CPU has them, and for `seconds` at most."""
+
+    addresses: tuple[int, ...]
+    seconds: float
+
+
+Look = Callable[[bool], "Slice | None"]
+"""Looks at the stopped guest, told whether it is at one of its slice's addresses; returns the next slice, None for the
+end. It leaves threads and frames selected as they were, and runs nothing."""
+
+
+def run_watched(first: Slice, look: Look) -> None:
+    """Let the guest run, and look at it at the end of each slice, until that says to leave it stopped.
+
+    Raises: `GuestError` where it cannot be run, stops elsewhere or is interrupted by the user; what `look` raises.
+    """
+    run = _Run(look)
+    asked = _interrupted()
+    asked.run = run
+    try:
+        with _catchpoint(f"${asked.name}()"):
+            run.go(first)
+    finally:
+        asked.run = None
+
+
+class _Run:
+    """One run of the guest."""
+
+    def __init__(self, look: Look) -> None:
+        hide_internal()
+        self._look = look
+        self._timer = _InterruptTimer()
+        self._stops: dict[int, _Stop] = {}
+        self._over = False
+        self._error: LmbError | gdb.error | None = None
+
+    def go(self, first: Slice) -> None:
+        """Run from the first slice to the end."""
+        try:
+            self._begin(first)
+            # Where it would get MI's records of the run, whoever waits for them must see them, or waits for ever.
+            gdb.execute("continue", to_string=not captures_records())
+        except gdb.error as error:
+            raise GuestError(f"the guest cannot be run: {error}") from None
+        except KeyboardInterrupt:
+            raise GuestError("interrupted on the way to the kernel") from None
+        finally:
+            self._timer.close()
+            for stop in self._stops.values():
+                if stop.is_valid():
+                    stop.delete()
+        if self._error is not None:
+            raise self._error
+        if not self._over:
+            pc = gdb.newest_frame().pc()
+            raise GuestError(f"the guest stopped at {pc:#x} on its way to the kernel: it was interrupted, or see why")
+
+    def interrupted(self) -> bool:
+        """Take an interrupt; True stops the guest."""
+        if not self._timer.fired:  # it is the user's
+            return True
+        return self._step(False)
+
+    def reached(self) -> bool:
+        """Take a breakpoint of the slice's; True stops the guest."""
+        return self._step(True)
+
+    def _step(self, reached: bool) -> bool:
+        self._timer.disarm()
+        blocked = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+        try:
+            following = self._look(reached)
+            if following is None:
+                self._over = True
+            else:
+                self._begin(following)
+        except (LmbError, gdb.error) as error:
+            following, self._error = None, error
+        # The user's Ctrl-C meanwhile: taken here, as gdb may lose one that comes while it lets the guest run again.
+        if signal.SIGINT in signal.sigpending():
+            signal.sigwait({signal.SIGINT})
+            following = None
+        signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
+        return following is None
+
+    def _begin(self, following: Slice) -> None:
+        """Have the guest stop at a slice's addresses and at its end."""
+        try:
+            for address in following.addresses:
+                if address not in self._stops:
+                    self._stops[address] = _Stop(self, address)
+            for address, stop in self._stops.items():
+                if stop.enabled != (address in following.addresses):
+                    stop.enabled = not stop.enabled
+        except gdb.error as error:
+            raise LayoutError(f"cannot stop where the kernel comes to: {error}") from None
+        self._timer.arm(following.seconds)
+
+
+class _Stop(gdb.Breakpoint):
+    """An internal breakpoint at an address of a slice's."""
+
+    def __init__(self, run: _Run, address: int) -> None:
+        super().__init__(f"*{address:#x}", type=gdb.BP_HARDWARE_BREAKPOINT, internal=True)
+        self.silent = True
+        self._run = run
+
+    def stop(self) -> bool:
+        """Look at the guest; True leaves it stopped here."""
+        return self._run.reached()
+
+
+class _Interrupted(gdb.Function):
+    """$_lmb_interrupted(): whether an interrupt is to stop the guest, asked by lmb-attach's own catchpoint."""
+
+    name = "_lmb_interrupted"
+    run: _Run | None = None
+
+    def invoke(self) -> bool:
+        """Return the answer of the run that goes on."""
+        return self.run is None or self.run.interrupted()
+
+
+@functools.cache
+def _interrupted() -> _Interrupted:
+    return _Interrupted(_Interrupted.name)
+
+
+@contextlib.contextmanager
+def _catchpoint(condition: str) -> Iterator[None]:
+    """Catch interrupts under a condition: where that is false, they are no stop, and nothing is printed."""
+    before = gdb.convenience_variable("bpnum")
+    with making_internal() as numbers:
+        gdb.execute("catch signal SIGINT", to_string=True)
+        number = int(gdb.convenience_variable("bpnum"))
+        numbers.add(number)
+    try:
+        gdb.execute(f"condition {number} {condition}", to_string=True)
+        gdb.execute(f"commands {number}\nsilent\nend", to_string=True)
+        yield
+    finally:
+        gdb.execute(f"delete {number}", to_string=True)
+        numbers.discard(number)
+        gdb.set_convenience_variable("bpnum", before)
+
+
+class _InterruptTimer:
+    """Has the stub stop the guest when a time is over, and from then on until that is taken."""
+
+    def __init__(self) -> None:
+        """Start the thread that waits; nothing is sent before `arm()`."""
+        self.fired = False
+        self._due: float | None = None
+        self._closed = False
+        self._changed = threading.Condition()
+        self._link = _link_to_stub()
+        self._thread = threading.Thread(target=self._wait, daemon=True)
+        self._thread.start()
+
+    def arm(self, seconds: float) -> None:
+        """Interrupt in so many seconds."""
+        with self._changed:
+            self.fired, self._due = False, time.monotonic() + seconds
+            self._changed.notify()
+
+    def disarm(self) -> None:
+        """Do not interrupt any more: the guest has stopped."""
+        with self._changed:
+            self.fired, self._due = False, None
+
+    def close(self) -> None:
+        """End the thread."""
+        with self._changed:
+            self._closed = True
+            self._changed.notify()
+        self._thread.join()
+        if self._link is not None:
+            self._link.close()
+
+    def _wait(self) -> None:
+        with self._changed:
+            while not self._closed:
+                left = None if self._due is None else self._due - time.monotonic()
+                if left is None or left > 0:
+                    self._changed.wait(left)
+                    continue
+                self.fired = True
+                self._due = time.monotonic() + _AGAIN_S if self._send() else None
+
+    def _send(self) -> bool:
+        """Interrupt the guest; tell whether to do so again if nobody takes it."""
+        if self._link is None:
+            os.kill(os.getpid(), signal.SIGINT)
+            return False
+        try:
+            self._link.send(_INTERRUPT, socket.MSG_DONTWAIT | socket.MSG_NOSIGNAL)
+        except OSError:
+            return False  # the stub is gone, and gdb is told so too
+        return True
+
+
+def _link_to_stub() -> socket.socket | None:
+    """Return gdb's connection to the stub, a descriptor of our own; None where it is no socket, or cannot be told."""
+    found: dict[int, socket.socket] = {}
+    for name in os.listdir("/proc/self/fd"):  # noqa: PTH208  numbers, not files
+        link = _connected(int(name))
+        if link is not None:
+            # A copy of ours may have got a number that was listed.
+            found.setdefault(os.fstat(link.fileno()).st_ino, link)
+    links = list(found.values())
+    if len(links) > 1:  # a server of debug files may be one; gdb has no word for its own before version 12
+        details = str(getattr(getattr(gdb.selected_inferior(), "connection", None), "details", None))
+        links = [link for link in links if details.endswith(_name(link))]
+    for link in found.values():
+        if links != [link]:
+            link.close()
+    return links[0] if len(links) == 1 else None
+
+
+def _connected(descriptor: int) -> socket.socket | None:
+    """Return a copy of a descriptor that is a socket connected to a named one."""
+    try:
+        copy = os.dup(descriptor)
+    except OSError:  # it was the one by which they are listed
+        return None
+    try:
+        link = socket.socket(fileno=copy)
+    except OSError:
+        os.close(copy)
+        return None
+    if _name(link):
+        return link
+    link.close()
+    return None
+
+
+def _name(link: socket.socket) -> str:
+    """Return whom it is connected to, as gdb's words for a connection end: a path or ":PORT"; empty for nobody."""
+    try:
+        peer = link.getpeername()
+    except OSError:
+        return ""
+    return str(peer) if isinstance(peer, str) else f":{peer[1]}"

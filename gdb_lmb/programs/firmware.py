@@ -1,0 +1,72 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The firmware map as a Linux kernel keeps it: x86's `e820_table`, elsewhere the flattened device tree."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from gdb_lmb.core.address import TranslatedMemory
+from gdb_lmb.core.errors import ReadError
+from gdb_lmb.core.snapshot import FirmwareMap
+from gdb_lmb.formats.devicetree import memory_map
+from gdb_lmb.formats.program_file import bytes_in_file
+from gdb_lmb.machine.program import lookup
+from gdb_lmb.machine.types import member_type, struct_of
+
+if TYPE_CHECKING:
+    from gdb_lmb.programs.linux import Kernel
+
+USUAL_RANGES = 64
+"""Ranges read along with their number: more than most machines have, and few enough for one packet."""
+
+
+def read_e820(kernel: Kernel, memory: TranslatedMemory) -> FirmwareMap | None:
+    """Return the kernel's own copy of the firmware map, `e820_table`; None where it is not there yet.
+
+    Before the hand-over the table is where the ELF says: only `e820__reallocate_tables()` moves it, which
+    `free_initmem()` calls.
+    """
+    pointer = lookup("e820_table")
+    if pointer is None or not kernel.symbols["e820_table"]:
+        return None
+    order = kernel.program.byte_order
+    kind = pointer.type.strip_typedefs().target().strip_typedefs()
+    table = struct_of(kind, "e820_table")
+    entry_kind = member_type(kind, "entries").target().strip_typedefs()
+    entry = struct_of(entry_kind, "e820_entry")
+    try:
+        early = not kernel.word(memory, "_totalram_pages")
+        linked = bytes_in_file(kernel.own_file, kernel.symbols["e820_table"], 8) if early else None
+        if linked is not None:
+            at = int.from_bytes(linked.data, order) + memory.placement.virtual
+        else:
+            at = kernel.word(memory, "e820_table")
+        most = table.fields["entries"].size // entry.size
+        start = table.fields["entries"].offset
+        try:
+            # Counter and entries in one request; only the kernel's late, trimmed copy may end before.
+            head = memory.read(at, start + min(most, USUAL_RANGES) * entry.size)
+        except ReadError:
+            head = memory.read(at, start)
+        nr = min(table.value(head, "nr_entries", order), most)
+        if not nr:
+            return None
+        size = nr * entry.size
+        rows = head[start : start + size] if start + size <= len(head) else memory.read(at + start, size)
+    except ReadError:
+        return None
+    return FirmwareMap(*entry.columns(rows, ("addr", "size", "type"), order))
+
+
+def read_device_tree(kernel: Kernel, memory: TranslatedMemory) -> FirmwareMap | None:
+    """Return what the flattened device tree says about memory, None where the kernel does not use one (yet).
+
+    `initial_boot_params` is an address in a map of its own; `initial_boot_params_pa` (since 6.13, and in
+    stable trees) and `__fdt_pointer`, which is freed with init memory, are physical.
+    """
+    for name in ("initial_boot_params_pa", "__fdt_pointer"):
+        if not kernel.in_freed_memory(memory, kernel.symbols[name]):
+            at = kernel.word(memory, name)
+            if at:
+                return memory_map(memory.physical, at)
+    return None

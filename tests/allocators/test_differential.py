@@ -1,0 +1,163 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The C allocator against the model, operation by operation, the whole state compared each time."""
+
+from __future__ import annotations
+
+import random
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from gdb_lmb.allocators.lmb.model import LmbConfig, LmbModel
+from gdb_lmb.core.operation import Operation, apply
+from tests.helpers.host import CLmb, model_state
+from tests.helpers.soak import ROUNDS, SEED
+
+# Times the four libraries: well over the 100,000 operations that the design's proof asks for.
+OPERATIONS = 30000 * ROUNDS
+# A klimit page holds a hundred entries and more: longer runs, or nothing would grow.
+PER_RUN = {False: 250, True: 1500}
+
+
+@pytest.fixture(scope="session")
+def libraries(fixture_build: Path) -> dict[tuple[int, bool], CLmb]:
+    return {(bits, klimit): CLmb(fixture_build, bits, klimit) for bits in (64, 32) for klimit in (False, True)}
+
+
+def lockstep(c: CLmb, config: LmbConfig, operations: list[Operation]) -> LmbModel:
+    """Run operations on both; fail at the first that differs in result or in any part of the state."""
+    assert c.start(config) == 0
+    model = LmbModel(config)
+    assert c.state() == model_state(model), "after lmb_init()"
+    for number, operation in enumerate(operations):
+        got, expected = c.apply(operation), apply(model, operation)
+        assert got == expected, f"operation {number}: {operation} gave {got} in C, {expected} on the model"
+        assert c.state() == model_state(model), f"state after operation {number}: {operation}"
+    return model
+
+
+def random_range(rng: random.Random, limit: int) -> tuple[int, int]:
+    """Return a base and a size that often touch, overlap or hit the edges of others."""
+    grain = rng.choice((1, 16, 256, 4096, 4096, 4096))
+    base = rng.randrange(0, 600) * grain
+    size = rng.choice((1, 1, 2, 3, 7, 40)) * grain
+    style = rng.random()
+    if style < 0.02:
+        base = limit - rng.randrange(0, 3 * size + 1)
+    elif style < 0.03:
+        size = 0
+    elif style < 0.04:
+        base, size = 0, limit
+    return max(base, 0), min(size, limit)
+
+
+def random_operation(rng: random.Random, bits: int, weight: dict[str, int]) -> Operation:
+    limit = (1 << bits) - 1
+    op = rng.choices(list(weight), list(weight.values()))[0]
+    flags = rng.choice((0, 0, 0, 0, 1, 2, 4, 0x80))
+    base, size = random_range(rng, limit)
+    if op == "alloc":
+        align = rng.choice((0, 1, 2, 64, 4096, 4096, 65536, 3))
+        low = rng.choice((0, 0, 0, base))
+        high = rng.choice((0, 0, 0, min(base + 64 * size, limit), limit))
+        return Operation(op, size=size, flags=flags, align=align, min=low, max=high)
+    if op in ("add", "reserve"):
+        return Operation(op, base, size, flags)
+    if op in ("remove", "free"):
+        return Operation(op, base, size)
+    if op == "set_limit":
+        return Operation(op, base=rng.choice((limit, limit, 600 * 4096, rng.randrange(0, 600) * 4096)))
+    if op == "set_bottom_up":
+        return Operation(op, flags=rng.randrange(2))
+    return Operation(op)
+
+
+WEIGHTS = {"add": 6, "remove": 4, "reserve": 10, "free": 8, "alloc": 10, "set_limit": 1, "set_bottom_up": 1}
+
+
+def random_config(rng: random.Random, c: CLmb, klimit: bool) -> LmbConfig:
+    smallest = c.header_size + 2 * c.entry_size
+    block_size = rng.choice([size for size in (256, 512, 1024, 4096, 16384, 65536) if size >= smallest])
+    page = rng.randrange(1, 700) * 4096
+    return c.config(
+        static=rng.choice((2, 3, 4, 5, 8, 16, 33, 64)), klimit=page if klimit else None, block_size=block_size
+    )
+
+
+@pytest.mark.random
+@pytest.mark.parametrize("bits", [64, 32])
+@pytest.mark.parametrize("klimit", [False, True], ids=["static", "klimit"])
+def test_random_operations(libraries: dict[tuple[int, bool], CLmb], bits: int, klimit: bool) -> None:
+    c = libraries[bits, klimit]
+    rng = random.Random(20100324 + bits + klimit + SEED)
+    grown = largest = 0
+    runs = OPERATIONS // PER_RUN[klimit]
+    for _ in range(runs):
+        config = random_config(rng, c, klimit)
+        operations = [random_operation(rng, bits, WEIGHTS) for _ in range(PER_RUN[klimit] - 3)]
+        # Memory to begin with, growth allowed early or late, hand-over at the end and once more after it.
+        operations.insert(0, Operation("add", base=rng.randrange(3) * 4096, size=500 * 4096))
+        operations.insert(rng.choice((1, 1, 1, 5, 40)), Operation("allow_growth"))
+        if rng.random() < 0.5:
+            operations.insert(1, Operation("set_bottom_up", flags=1))
+        operations += [Operation("free_all"), random_operation(rng, bits, WEIGHTS), Operation("free_all")]
+        model = lockstep(c, config, operations)
+        grown += len(model.blocks) - 1
+        largest = max(largest, len(model.reserved.base), len(model.memory.base))
+    # The run must have gone where the rules are: many growths, long lists.
+    assert grown > runs, "almost no growth happened"
+    assert largest > 20, "the lists stayed short"
+
+
+@st.composite
+def operation_lists(draw: st.DrawFn) -> list[Operation]:
+    """Small numbers, so that touching and overlapping are likely and shrunk cases are readable."""
+    number = st.integers(0, 40)
+    flags = st.sampled_from((0, 0, 0, 1, 4))
+
+    def operation() -> st.SearchStrategy[Operation]:
+        spans = st.tuples(number, st.integers(0, 12), flags)
+        pages = spans.map(lambda t: (t[0] * 1024, t[1] * 1024, t[2]))
+        ranges = st.one_of(pages, spans.map(lambda t: (t[0] + 0x3000, t[1], t[2])))
+        adders = st.builds(lambda op, r: Operation(op, *r), st.sampled_from(("add", "reserve", "reserve")), ranges)
+        removers = st.builds(lambda op, r: Operation(op, r[0], r[1]), st.sampled_from(("remove", "free")), ranges)
+        allocs = st.builds(
+            lambda size, align, low, high, f: Operation("alloc", size=size, align=align, min=low, max=high, flags=f),
+            st.integers(0, 9000), st.sampled_from((0, 1, 64, 4096, 6)), st.sampled_from((0, 0x4000)),
+            st.sampled_from((0, 0x9000)), flags,
+        )  # fmt: skip
+        switches = st.sampled_from(
+            (Operation("allow_growth"), Operation("set_bottom_up", flags=1), Operation("set_bottom_up"),
+             Operation("set_limit", base=0x8000), Operation("set_limit", base=(1 << 32) - 1), Operation("free_all"))
+        )  # fmt: skip
+        return st.one_of(adders, adders, removers, allocs, switches)
+
+    return draw(st.lists(operation(), max_size=40))
+
+
+@pytest.mark.random
+@settings(max_examples=400 * ROUNDS, deadline=None, suppress_health_check=list(HealthCheck), derandomize=ROUNDS == 1)
+@given(
+    operations=operation_lists(),
+    static=st.integers(2, 12),
+    block=st.sampled_from((256, 1024, 4096)),
+    bits=st.sampled_from((64, 32)),
+    klimit=st.sampled_from((None, None, 0x5000)),
+)
+def test_property(
+    libraries: dict[tuple[int, bool], CLmb],
+    operations: list[Operation], static: int, block: int, bits: int, klimit: int | None,
+) -> None:  # fmt: skip
+    c = libraries[bits, klimit is not None]
+    lockstep(c, c.config(static=static, klimit=klimit, block_size=block), operations)
+
+
+@pytest.mark.parametrize("block_size", [0, 64, 100, 128, 3000, 4097])
+def test_init_refusals_agree(libraries: dict[tuple[int, bool], CLmb], block_size: int) -> None:
+    c = libraries[64, False]
+    config = c.config(block_size=block_size)
+    # 40 byte header and two 40 byte entries: 120 bytes, so 128 is the smallest power of two that does.
+    assert (config.refusal() is None) == (block_size == 128)
+    assert c.start(config) == (0 if block_size == 128 else -22)

@@ -1,0 +1,279 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Who reserved what: pieces, trimming, the allocator's own storage, and reservations laid over another's."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from gdb_lmb.allocators.lmb.model import LmbConfig, LmbModel
+from gdb_lmb.analysis.owners import Owners, Piece, function_of, owner_name, owner_pc
+from gdb_lmb.core.operation import Operation, apply
+from gdb_lmb.core.record import Record, Symbol
+from gdb_lmb.core.snapshot import Block, RegionArray, RegionList, Snapshot, column
+from tests.helpers.soak import ROUNDS
+
+NAMES = {
+    1: "memblock_reserve", 2: "memblock_alloc_try_nid", 3: "__memblock_reserve.isra.0",
+    4: "early_init_dt_reserve_memory", 10: "setup_arch", 11: "reserve_initrd", 12: "pcpu_embed_first_chunk",
+    20: "lmb_alloc", 30: "memblock_like_driver_probe",
+}  # fmt: skip
+
+
+def name(pc: int) -> str | None:
+    return NAMES.get(pc)
+
+
+def reserve(seq: int, base: int, end: int, *callers: int) -> Record:
+    operation = Operation("add_range", base, end - base, list="reserved", nid=1024)
+    return Record(seq, operation, 0, callers or (1, 10))
+
+
+def alloc(seq: int, base: int, end: int, *callers: int) -> Record:
+    return Record(seq, Operation("alloc_range_nid", size=end - base, align=64), base, callers or (2, 12))
+
+
+def free(seq: int, base: int, end: int) -> Record:
+    return Record(seq, Operation("remove_range", base, end - base, list="reserved"), 0)
+
+
+def follow(*records: Record, initial: Snapshot | None = None, layout: str = "memblock") -> Owners:
+    owners = Owners(layout, 64, 4096, initial)
+    for record in records:
+        owners.follow(record)
+    return owners
+
+
+def seqs(pieces: list[Piece]) -> list[tuple[int, int, Any]]:
+    return [(piece.base, piece.end, piece.record.seq if piece.record else None) for piece in pieces]
+
+
+def memblock(reserved: list[tuple[int, int]], **changes: Any) -> Snapshot:
+    def regions(which: str, rows: list[tuple[int, int]]) -> RegionList:
+        sizes = [end - base for base, end in rows]
+        return RegionList(
+            which, len(rows), sum(sizes), column(base for base, _ in rows), column(sizes), column([0] * len(rows)),
+            column(range(len(rows))), max=128, nid=[1024] * len(rows),
+        )  # fmt: skip
+
+    state = Snapshot(
+        regions("memory", [(0, 1 << 32)]), regions("reserved", reserved), 64, 4096, (1 << 64) - 1, False,
+        layout="memblock",
+    )  # fmt: skip
+    return replace(state, **changes)
+
+
+# -- who --------------------------------------------------------------------------------------------
+
+CALLERS: list[tuple[tuple[int, ...], str, int | None, str]] = [
+    ((1, 10), "memblock", 10, "setup_arch"),
+    ((3, 1, 4, 11, 10), "memblock", 11, "reserve_initrd"),
+    ((10, 11), "memblock", 10, "setup_arch"),
+    # Not the prefix of another layout, nor a name that only looks like one of the allocator's.
+    ((20, 10), "lmb-list", 10, "setup_arch"),
+    ((20, 10), "memblock", 20, "lmb_alloc"),
+    # All inside, nothing known, a program counter that no symbol explains.
+    ((1, 2), "memblock", 2, "memblock_alloc_try_nid"),
+    ((), "memblock", None, "an unknown caller"),
+    ((1, 0xFFFF, 10), "memblock", 0xFFFF, "0xffff"),
+]
+
+
+@pytest.mark.parametrize(("callers", "layout", "pc", "owner"), CALLERS, ids=range(len(CALLERS)))
+def test_the_first_caller_outside(callers: tuple[int, ...], layout: str, pc: int | None, owner: str) -> None:
+    record = Record(1, Operation("free_all"), 0, callers)
+    assert owner_pc(record, name, layout) == pc
+    assert owner_name(record, name, layout) == owner
+
+
+def test_names_from_a_saved_trace() -> None:
+    function = function_of({1: Symbol("memblock_reserve", 7), 2: Symbol("setup_arch")})
+    assert (function(1), function(2), function(3)) == ("memblock_reserve", "setup_arch", None)
+    assert owner_name(Record(1, Operation("free_all"), 0, (1, 2)), function, "memblock") == "setup_arch"
+
+
+# -- pieces -----------------------------------------------------------------------------------------
+
+
+def test_merging_keeps_the_pieces() -> None:
+    owners = follow(reserve(1, 0x1000, 0x2000), alloc(2, 0x2000, 0x2040), reserve(3, 0x2040, 0x3000))
+    assert seqs(owners.cover(memblock([(0x1000, 0x3000)]))[0]) == [
+        (0x1000, 0x2000, 1), (0x2000, 0x2040, 2), (0x2040, 0x3000, 3),
+    ]  # fmt: skip
+    piece = owners.at(0x203F)
+    assert piece is not None and (piece.base, piece.end) == (0x2000, 0x2040)
+    assert owners.at(0xFFF) is None and owners.at(0x3000) is None
+    assert seqs(owners.pieces(0x1FF0, 0x2001)) == [(0x1FF0, 0x2000, 1), (0x2000, 0x2001, 2)]
+
+
+def test_removing_trims_splits_and_drops() -> None:
+    owners = follow(
+        reserve(1, 0x1000, 0x5000), reserve(2, 0x6000, 0x7000), reserve(3, 0x8000, 0x9000),
+        free(4, 0x2000, 0x3000), free(5, 0x4800, 0x8100),
+    )  # fmt: skip
+    assert seqs(owners.pieces()) == [(0x1000, 0x2000, 1), (0x3000, 0x4800, 1), (0x8100, 0x9000, 3)]
+
+
+def test_what_is_reserved_twice_stays_with_the_first() -> None:
+    owners = follow(reserve(1, 0x2000, 0x3000), reserve(2, 0x4000, 0x5000), reserve(3, 0x1000, 0x6000, 1, 11))
+    assert seqs(owners.pieces()) == [
+        (0x1000, 0x2000, 3), (0x2000, 0x3000, 1), (0x3000, 0x4000, 3), (0x4000, 0x5000, 2), (0x5000, 0x6000, 3),
+    ]  # fmt: skip
+
+
+def test_what_changes_nothing() -> None:
+    owners = follow(
+        Record(1, Operation("add_range", 0, 0x1000, list="memory"), 0),
+        Record(2, Operation("add_range", 0, 0x1000, list="reserved"), -12),
+        Record(3, Operation("alloc_range_nid", size=64), 0),
+        Record(4, Operation("alloc_range_nid", size=64), None),
+        Record(5, Operation("setclr_flag", 0, 0x1000, list="reserved", set=True, flags=16), 0),
+        Record(6, Operation("free_all"), 12),
+        Record(7, Operation("add_range", (1 << 64) - 1, 0x1000, list="reserved"), 0),
+    )
+    assert owners.pieces() == []
+
+
+def test_a_size_past_the_end_is_clipped() -> None:
+    owners = follow(Record(1, Operation("add_range", 0x1000, (1 << 64) - 1, list="reserved"), 0))
+    assert seqs(owners.pieces()) == [(0x1000, (1 << 64) - 1, 1)]
+    owners.follow(Record(2, Operation("remove_range", 0x2000, (1 << 64) - 1, list="reserved"), 0))
+    assert seqs(owners.pieces()) == [(0x1000, 0x2000, 1)]
+
+
+def test_a_cap_takes_what_lies_outside() -> None:
+    owners = follow(reserve(1, 0x1000, 0x9000), Record(2, Operation("cap_memory_range", 0x2000, 0x3000)))
+    assert seqs(owners.pieces()) == [(0x2000, 0x5000, 1)]
+    owners.follow(Record(3, Operation("cap_memory_range", 0x2000, 0)))
+    assert seqs(owners.pieces()) == [(0x2000, 0x5000, 1)], "a cap of no bytes is none"
+
+
+def test_what_was_there_before() -> None:
+    owners = follow(reserve(1, 0x2000, 0x4000), initial=memblock([(0x1000, 0x3000)]))
+    assert owners.pieces() == [Piece(0x1000, 0x3000, initial=True), Piece(0x3000, 0x4000, reserve(1, 0x2000, 0x4000))]
+    dummy = memblock([(0, 0)])
+    assert dummy.reserved.dummy and follow(initial=dummy).pieces() == []
+
+
+def test_the_allocators_own_storage() -> None:
+    owners = follow(reserve(1, 0x1000, 0x2000), reserve(2, 0x5000, 0x6000))
+    array = RegionArray("reserved", 0, 256, False, 6144, 0x2000)
+    state = memblock([(0x1000, 0x6000)], arrays=(array, RegionArray("memory", 0, 128, True, 3072, 0x3000)))
+    assert owners.cover(state) == [
+        [
+            Piece(0x1000, 0x2000, reserve(1, 0x1000, 0x2000)),
+            Piece(0x2000, 0x4000, storage="the array of reserved"),
+            Piece(0x4000, 0x5000),
+            Piece(0x5000, 0x6000, reserve(2, 0x5000, 0x6000)),
+        ]
+    ]
+
+
+def test_the_list_based_lmb() -> None:
+    records = [
+        Record(1, Operation("init", 0x9000, 4096, flags=64, align=40, min=40, max=101), 0),
+        Record(2, Operation("add", 0, 0x100000), 0),
+        Record(3, Operation("reserve", 0x1000, 0x1000), 0),
+        Record(4, Operation("alloc", size=64), 0xFFFC0),
+        Record(5, Operation("free", 0x1000, 0x800), 0),
+        Record(6, Operation("reserve", 0x1000, 0x1000), -22),
+    ]
+    owners = follow(*records, layout="lmb-list")
+    assert seqs(owners.pieces()) == [(0x1800, 0x2000, 3), (0x9000, 0xA000, 1), (0xFFFC0, 0x100000, 4)]
+    model = LmbModel(LmbConfig(static=8))
+    apply(model, Operation("reserve", 0xA000, 0x1000))
+    grown = replace(
+        model.snapshot(), blocks=(Block(0x9000, 101, False, 4096), Block(0xA000, 101, False, 4096)), free=(), nr_free=0
+    )
+    assert owners.cover(grown) == [[Piece(0xA000, 0xB000, storage="block 1 of entries")]]
+
+
+# -- one over another -------------------------------------------------------------------------------
+
+OVER: list[tuple[list[Record], list[tuple[str, str, str]]]] = [
+    # The kernel rounds up what it reserved itself.
+    ([reserve(1, 0x1100, 0x1200), reserve(2, 0x1000, 0x2000)], []),
+    # Firmware's first megabyte, by two callers: sound kernels do it.
+    ([reserve(1, 0x9F000, 0x100000), reserve(2, 0, 0x100000, 1, 11)],
+     [("reserved-twice", "note", "called from reserve_initrd, takes memory that is taken: [0x9f000, 0x100000) was "
+                                 "reserved by setup_arch in operation 1")]),
+    # An initrd over what somebody was given.
+    ([alloc(1, 0x4000, 0x5000), reserve(2, 0x4800, 0x9000, 1, 11)],
+     [("reserved-over-allocation", "finding",
+       "[0x4800, 0x5000) was allocated to pcpu_embed_first_chunk in operation 1")]),
+    # What one was given one may also reserve.
+    ([alloc(1, 0x4000, 0x5000), reserve(2, 0, 0x9000, 1, 12)], []),
+    # A function that jumps into the allocator as its last act: its caller (10) stands in its place.
+    ([alloc(1, 0x98000, 0x9F000, 2, 12, 10), reserve(2, 0, 0x100000, 1, 10)], []),
+    ([alloc(1, 0x98000, 0x9F000, 2, 10), reserve(2, 0, 0x100000, 1, 12, 10)], []),
+    # An allocator that gives the same twice, even to the same.
+    ([alloc(1, 0x4000, 0x5000), alloc(2, 0x4000, 0x5000)],
+     [("allocated-twice", "finding", "[0x4000, 0x5000) was allocated to pcpu_embed_first_chunk in operation 1")]),
+    ([reserve(1, 0x4000, 0x5000), alloc(2, 0x4fff, 0x5010)],
+     [("allocated-twice", "finding", "[0x4fff, 0x5000) was reserved by setup_arch in operation 1")]),
+    # What was freed in between is free.
+    ([alloc(1, 0x4000, 0x5000), free(2, 0x4000, 0x5000), reserve(3, 0x4000, 0x5000, 1, 11)], []),
+    # One sentence for one pair, however many pieces they share.
+    ([reserve(1, 0x1000, 0x9000), free(2, 0x3000, 0x4000), reserve(3, 0, 0xA000, 1, 11)],
+     [("reserved-twice", "note", "[0x1000, 0x3000) was reserved by setup_arch in operation 1")]),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("records", "expected"), OVER, ids=range(len(OVER)))
+def test_one_over_another(records: list[Record], expected: list[tuple[str, str, str]]) -> None:
+    findings = follow(*records).findings(name)
+    assert [(f.code, f.severity) for f in findings] == [row[:2] for row in expected]
+    for finding, (_, _, text) in zip(findings, expected, strict=True):
+        assert text in finding.message and finding.message.startswith("operation ")
+
+
+def test_over_what_was_there_before() -> None:
+    initial = memblock([(0x1000, 0x3000)])
+    (note,) = follow(reserve(1, 0x2000, 0x4000), initial=initial).findings(name)
+    assert (note.code, note.severity, note.addresses) == ("reserved-twice", "note", (0x2000,))
+    assert note.message.endswith("[0x2000, 0x3000) was reserved before the trace began")
+    (finding,) = follow(alloc(1, 0x2000, 0x2040), initial=initial).findings(name)
+    assert (finding.code, finding.severity) == ("allocated-twice", "finding")
+
+
+def test_many_overlaps_are_counted() -> None:
+    records = [reserve(1, 0, 0x1000), *(reserve(seq, 0, 0x1000, 1, 11) for seq in range(2, 1103))]
+    findings = follow(*records).findings(name)
+    assert len(findings) == 1001 and findings[-1].message == "101 more reservations lie over another"
+
+
+# -- against bytes ----------------------------------------------------------------------------------
+
+STEPS = st.lists(st.tuples(st.booleans(), st.integers(0, 63), st.integers(0, 16)), max_size=40)
+
+
+@pytest.mark.random
+@settings(max_examples=100 * ROUNDS)
+@given(STEPS)
+def test_pieces_are_what_single_bytes_say(steps: list[tuple[bool, int, int]]) -> None:
+    owners = Owners("memblock", 64, 4096)
+    owner: dict[int, int] = {}
+    overlapped = set()
+    for seq, (adds, base, size) in enumerate(steps, 1):
+        owners.follow(reserve(seq, base, base + size, 1, seq + 100) if adds else free(seq, base, base + size))
+        for at in range(base, base + size):
+            if not adds:
+                owner.pop(at, None)
+            elif at in owner:
+                overlapped.add((seq, owner[at]))
+            else:
+                owner[at] = seq
+    assert {
+        at: piece.record.seq for piece in owners.pieces() if piece.record for at in range(piece.base, piece.end)
+    } == owner
+    assert {(o.record.seq, o.old.record.seq) for o in owners.overlaps if o.old.record} == overlapped
+    for at in range(80):
+        piece = owners.at(at)
+        assert (piece.record.seq if piece and piece.record else None) == owner.get(at)
+    # The pieces are as long as can be, and in order.
+    for left, right in zip(owners.pieces(), owners.pieces()[1:], strict=False):
+        assert left.end <= right.base

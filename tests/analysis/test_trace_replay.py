@@ -1,0 +1,384 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""`gdb-lmb replay TRACE`: traces written by hand, whose states and results follow from the rules alone."""
+
+from __future__ import annotations
+
+import io
+import json
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from gdb_lmb.allocators.lmb.log import log_records
+from gdb_lmb.allocators.memblock.behavior import LINUX_6_1, LINUX_6_12, MemblockConfig
+from gdb_lmb.allocators.memblock.model import MemblockModel
+from gdb_lmb.allocators.models import memblock_model, memblock_values
+from gdb_lmb.analysis.lockstep import Lockstep
+from gdb_lmb.analysis.replay import Replay
+from gdb_lmb.cli import main
+from gdb_lmb.core.errors import InputError
+from gdb_lmb.core.operation import Operation
+from gdb_lmb.core.record import Record, TraceHeader
+from gdb_lmb.core.snapshot import OperationLog, column
+
+Json = dict[str, Any]
+
+GENERATION_6_12 = {
+    "empty_dummy": False, "merges_all": False, "resize_panics": True, "strict_nid": False,
+    "late_alloc_from_slab": True, "stamps_reserved": True, "marks_kernel": False, "kho_scratch": False,
+    "late_free_to_buddy": False,
+}  # fmt: skip
+
+
+def rows(*regions: tuple[int, int, int, Any], name: str = "nid") -> list[Json]:
+    return [{"base": hex(base), "size": hex(size), "flags": flags, name: last} for base, size, flags, last in regions]
+
+
+def listed(regions: list[Json], **more: Any) -> Json:
+    total = sum(int(row["size"], 16) for row in regions)
+    return {"cnt": len(regions), **more, "total_size": hex(total), "regions": regions}
+
+
+def memblock_state(memory: list[Json], reserved: list[Json], **changes: Any) -> Json:
+    state = {
+        "schema": "gdb-lmb/snapshot/1", "layout": "memblock", "arch": "x86_64", "byte_order": "little", "bits": 64,
+        "page_size": "0x1000", "phase": None, "torn": False, "stop": None,
+        "memory": listed(memory, max=128), "reserved": listed(reserved, max=128),
+        "arrays": [{"list": name, "max": 128, "size": "0xc00", "static": True, "base": None}
+                   for name in ("memory", "reserved")],
+        "current_limit": "0xffffffffffffffff", "bottom_up": False, "refused": {}, "no_node": 1024,
+        "firmware": [], "findings": [],
+    }  # fmt: skip
+    return {**state, **changes}
+
+
+def lmb_state(memory: list[Json], reserved: list[Json], free: list[int]) -> Json:
+    return {
+        "schema": "gdb-lmb/snapshot/1", "layout": "lmb-list", "arch": "x86_64", "byte_order": "little", "bits": 64,
+        "page_size": "0x1000", "torn": False, "stop": None,
+        "memory": listed(memory), "reserved": listed(reserved), "free": [[0, slot] for slot in free],
+        "nr_free": len(free), "blocks": [{"base": "0x0", "entries": 8, "static": True}], "nr_blocks": 1,
+        "block_size": "0x1000", "entry_size": "0x28", "header_size": "0x28",
+        "current_limit": "0xffffffffffffffff", "bottom_up": False, "may_grow": False, "closed": False,
+        "handover": None, "firmware": [], "findings": [],
+    }  # fmt: skip
+
+
+def header(layout: str, initial: Json | None, **changes: Any) -> Json:
+    return {
+        "schema": "gdb-lmb/trace/1", "layout": layout, "arch": "x86_64", "byte_order": "little", "bits": 64,
+        "page_size": "0x1000", "source": "breakpoints", "generation": {}, "initial": initial, **changes,
+    }  # fmt: skip
+
+
+def record(seq: int, op: str, result: Any, *callers: int, **arguments: Any) -> Json:
+    values = {name: hex(value) if name in ("base", "size", "align", "min", "max") else value
+              for name, value in arguments.items()}  # fmt: skip
+    return {"seq": seq, "op": op, **values, "result": result, "callers": [hex(pc) for pc in callers], "phase": "early"}
+
+
+# A boot of Linux 6.12: 16 MiB from 1 MiB on, a kernel at its foot, and an allocation from its top.
+SOUND: list[Json] = [
+    header("memblock", memblock_state([], []), generation=GENERATION_6_12),
+    record(1, "add_range", 0, 1, list="memory", base=0x100000, size=0x1000000, nid=1024, flags=0),
+    record(2, "add_range", 0, 1, 2, list="reserved", base=0x100000, size=0x200000, nid=1024, flags=0),
+    record(3, "alloc_range_nid", "0x10ff000", 1, 3, size=0x1000, align=0x1000, min=0, max=0, nid=-1, exact=False),
+    record(4, "set_node", 0, 1, list="memory", base=0x100000, size=0x1000000, nid=0),
+    {"symbols": {"0x1": {"function": "memblock_reserve", "offset": 16, "file": "mm/memblock.c", "line": 865},
+                 "0x2": {"function": "setup_arch", "offset": 0, "file": None, "line": None},
+                 "0x3": {"function": "early_pgtable_alloc", "offset": 0, "file": None, "line": None}}},
+    {"end": {"records": 4, "final": memblock_state(
+        rows((0x100000, 0x1000000, 0, 0)),
+        rows((0x100000, 0x200000, 0, 1024), (0x10FF000, 0x1000, 0, 1024)))}},
+]  # fmt: skip
+
+# The list-based LMB from its own first call on: entry 0 stores the RAM, 1 and 2 what is reserved.
+LOG: list[Json] = [
+    header("lmb-list", None, source="log"),
+    record(1, "init", 0, base=0, size=4096, flags=64, align=40, min=40, max=8),
+    record(2, "add", 0, 10, base=0, size=0x100000, flags=0),
+    record(3, "reserve", 0, 11, base=0x1000, size=0x1000, flags=4),
+    record(4, "alloc", "0xff000", 12, size=64, align=4096, min=0, max=0, flags=0),
+    {"end": {"records": 4, "final": lmb_state(
+        rows((0, 0x100000, 0, [0, 0]), name="entry"),
+        rows((0x1000, 0x1000, 4, [0, 1]), (0xFF000, 64, 0, [0, 2]), name="entry"),
+        [3, 4, 5, 6, 7])}},
+]  # fmt: skip
+
+
+def text_of(trace: list[Json]) -> str:
+    return "".join(json.dumps(row) + "\n" for row in trace)
+
+
+def replay(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], trace: list[Json] | str, *options: str
+) -> tuple[int, str, str]:
+    file = tmp_path / "boot.trace"
+    file.write_text(trace if isinstance(trace, str) else text_of(trace))
+    status = main(["replay", str(file), *options])
+    out, err = capsys.readouterr()
+    return status, out, err
+
+
+def changed(trace: list[Json], line: int, **changes: Any) -> list[Json]:
+    return [*trace[:line], {**trace[line], **changes}, *trace[line + 1 :]]
+
+
+@pytest.mark.parametrize(("trace", "first"), [
+    (SOUND, "trace of memblock on x86_64, from breakpoints"),
+    (LOG, "trace of lmb-list on x86_64, from the kernel's own log"),
+], ids=["memblock", "lmb-list"])  # fmt: skip
+def test_a_sound_boot(tmp_path: Path, capsys: pytest.CaptureFixture[str], trace: list[Json], first: str) -> None:
+    status, out, err = replay(tmp_path, capsys, trace)
+    assert out.splitlines() == [first, "gdb-lmb replay: verified: 4 operations replayed on the model"]
+    assert (status, err) == (0, "")
+
+
+def test_from_stdin(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(text_of(SOUND).encode())))
+    assert main(["replay", "-", "--json"]) == 0
+    report = json.loads(capsys.readouterr().out)
+    assert report == {
+        "schema": "gdb-lmb/replay/1", "layout": "memblock", "arch": "x86_64", "records": 4, "replayed": 4,
+        "not_verified": None, "findings": [], "divergence": None, "symbols": {},
+    }  # fmt: skip
+
+
+def test_a_wrong_result(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    trace = changed(SOUND, 3, result="0x10fe000")
+    status, out, _ = replay(tmp_path, capsys, trace)
+    assert status == 1
+    assert out.splitlines() == [
+        "trace of memblock on x86_64, from breakpoints",
+        "kernel and model differ after operation 3 alloc_range_nid(size=0x1000, align=0x1000, min=0x0, max=0x0, "
+        "nid=-1, exact=false): it returned 0x10fe000, but 0x10ff000 is expected",
+        "  (states were not compared: any operation from 1 to 3 may have done it)",
+        "in the boot: early",
+        "called from:",
+        "  #0 0x1 memblock_reserve+0x10 (mm/memblock.c:865)",
+        "  #1 0x3 early_pgtable_alloc",
+        "gdb-lmb replay: 1 finding: 2 operations replayed on the model",
+    ]
+    status, out, _ = replay(tmp_path, capsys, trace, "--json")
+    report = json.loads(out)
+    assert status == 1 and report["replayed"] == 2 and report["records"] == 4
+    assert report["divergence"]["expected"] == 0x10FF000 and report["divergence"]["kind"] == "result"
+    assert [finding["code"] for finding in report["findings"]] == ["trace-divergence"]
+    assert report["symbols"] == {"0x1": "memblock_reserve+0x10 (mm/memblock.c:865)", "0x3": "early_pgtable_alloc"}
+
+
+def test_a_wrong_final_state(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    final = memblock_state(
+        rows((0x100000, 0x1000000, 0, 0)), rows((0x100000, 0x200000, 0, 1024), (0x10FF000, 0x800, 0, 1024))
+    )
+    status, out, _ = replay(tmp_path, capsys, changed(SOUND, 6, end={"records": 4, "final": final}))
+    assert status == 1
+    assert "kernel and model differ after operation 4 set_node(" in out
+    assert "reserved[1] is [0x10ff000, 0x10ff800) flags 0x0 node 1024, but [0x10ff000, 0x1100000)" in out
+    assert [line.split()[:2] for line in out.splitlines() if line.startswith(("  - ", "  + "))] == [
+        ["+", "reserved"], ["-", "reserved"],
+    ]  # fmt: skip
+    assert out.splitlines()[-1] == "gdb-lmb replay: 1 finding: 4 operations replayed on the model"
+
+
+def test_a_wrong_entry(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    final = json.loads(json.dumps(LOG[5]["end"]["final"]))
+    final["reserved"]["regions"][1]["entry"], final["free"][0] = [0, 3], [0, 2]
+    status, out, _ = replay(tmp_path, capsys, changed(LOG, 5, end={"records": 4, "final": final}))
+    assert status == 1 and "is stored in another entry than expected (index 3, not 2)" in out
+    assert [line.split()[-1] for line in out.splitlines() if line.startswith(("  - ", "  + "))] == ["0:2", "0:3"]
+    assert "freelist[0]  entry 0:3   entry 0:2" in out
+
+
+NOT_VERIFIED: list[tuple[str, str]] = [
+    (text_of(SOUND[:-1]), "4 operations replayed on the model; the trace is cut off after record 4"),
+    (text_of(SOUND)[:-20], "the trace is cut off in the middle of a line after record 4"),
+    (text_of(SOUND[:3]) + '{"seq": 3, "op": "al', "2 operations replayed on the model; the trace is cut off in the"),
+    (text_of(changed(SOUND, 6, end={"records": 4, "final": None})), "the trace does not hold the final state"),
+    (text_of(LOG[:1]), "the trace is cut off after record 0"),
+    (
+        text_of(
+            [
+                *SOUND[:6],
+                {
+                    "end": {
+                        "records": 4,
+                        "final": memblock_state(
+                            rows((0x100000, 0x1000000, 0, 0)),
+                            [],
+                            refused={"reserved": "memblock_discard() has freed it"},
+                        ),
+                    }
+                },
+            ]
+        ),
+        "of the final state, reserved was not true any more",
+    ),
+    (
+        text_of([header("lmb-list", None, source="log", lost=100), {**LOG[3], "seq": 101}, {"end": {"records": 1}}]),
+        "0 operations replayed on the model; the first 100 operations are lost",
+    ),
+]
+
+
+@pytest.mark.parametrize(("text", "why"), NOT_VERIFIED, ids=range(len(NOT_VERIFIED)))
+def test_not_verified(tmp_path: Path, capsys: pytest.CaptureFixture[str], text: str, why: str) -> None:
+    status, out, _ = replay(tmp_path, capsys, text)
+    assert status == 5
+    assert out.splitlines()[-1].startswith("gdb-lmb replay: NOT verified: ") and why in out.splitlines()[-1]
+
+
+def test_a_divergence_counts_more_than_a_cut(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    status, _, _ = replay(tmp_path, capsys, changed(SOUND, 3, result=0)[:-1])
+    assert status == 1
+
+
+def test_reserved_twice(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    overlaid = record(5, "add_range", 0, 1, 2, list="reserved", base=0x10FE000, size=0x2000, nid=1024, flags=0)
+    final = memblock_state(
+        rows((0x100000, 0x1000000, 0, 0)), rows((0x100000, 0x200000, 0, 1024), (0x10FE000, 0x2000, 0, 1024))
+    )
+    status, out, _ = replay(tmp_path, capsys, [*SOUND[:5], overlaid, SOUND[5], {"end": {"records": 5, "final": final}}])
+    assert status == 1
+    assert out.splitlines()[1:] == [
+        "finding: reserved-over-allocation: operation 5, add_range(list=reserved, base=0x10fe000, size=0x2000, "
+        "nid=1024, flags=0x0), called from setup_arch, takes memory that is taken: [0x10ff000, 0x1100000) was "
+        "allocated to early_pgtable_alloc in operation 3",
+        "gdb-lmb replay: 1 finding: 5 operations replayed on the model",
+    ]
+
+
+BAD: list[tuple[str, str]] = [
+    (text_of(changed(SOUND, 2, seq=5)), 'boot.trace: line 3: "seq" is 5, but operation 2 comes next'),
+    (text_of(changed(SOUND, 0, bits=16)), 'boot.trace: line 1: "bits" is 16'),
+    (text_of(changed(SOUND, 0, generation={})), 'boot.trace: "generation" does not say empty_dummy'),
+    (
+        text_of([header("lmb-list", None), {**LOG[2], "seq": 1}]),
+        'boot.trace: line 2: "op" is "add"; expected one of init',
+    ),
+    (
+        text_of([LOG[0], {**LOG[1], "max": "0x1"}]),
+        "init(base=0x0, size=0x1000, flags=0x40, align=0x28, min=0x28, max=0x1) is no call that succeeds: the initial",
+    ),
+    (text_of([LOG[0], {**LOG[1], "max": "0x10000000000"}]), "more than can be believed"),
+    (text_of([LOG[0], {**LOG[1], "size": "0x1000000000"}]), "more than can be believed"),
+    (text_of([LOG[0], {**LOG[1], "min": "0x0"}]), "an entry has no size"),
+    (text_of([LOG[0], {**LOG[1], "base": "0xfffffffffffff000"}]), "there is no page at 0xfffffffffffff000"),
+    (
+        text_of([header("lmb-list", lmb_state([], [], [0, 1]))]),
+        "boot.trace: the initial state: ",
+    ),
+    (
+        text_of([header("memblock", memblock_state([], [], refused={"memory": "freed"}), generation=GENERATION_6_12)]),
+        "the initial state: memory was not true any more",
+    ),
+    (
+        text_of([header("memblock", memblock_state([], [], refused={"\x1b[2J": "freed"}))]),
+        "there is no list '\\\\x1b[2J'",
+    ),
+    (
+        text_of([SOUND[0], {**SOUND[1], "list": "physmem"}]),
+        "there is no list 'physmem'",
+    ),
+]
+
+
+@pytest.mark.parametrize(("text", "message"), BAD, ids=range(len(BAD)))
+def test_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str], text: str, message: str) -> None:
+    status, out, err = replay(tmp_path, capsys, text)
+    assert (status, out) == (2, "") and message in err and len(err.splitlines()) == 1
+
+
+def test_options_of_a_model_are_not_for_traces(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    status, _, err = replay(tmp_path, capsys, SOUND, "--block-size", "4096")
+    assert status == 2 and "is a trace, which says itself what --block-size is" in err
+
+
+# -- models from headers ----------------------------------------------------------------------------
+
+
+def test_a_model_there_and_back() -> None:
+    model = MemblockModel(MemblockConfig(LINUX_6_1, cache_bytes=128, keep=True, max_low_pfn=0x1000))
+    model.add_range("memory", 0, 1 << 30)
+    model.allow_resize()
+    model.has_mirror = model.slab_up = True
+    model.reserved.in_slab = True
+    values = json.loads(json.dumps(memblock_values(model)))
+    again = memblock_model(model.snapshot(), values)
+    assert memblock_values(again) == values
+    assert again.can_resize and again.slab_up and again.reserved.in_slab and not again.memory.in_slab
+    assert again.config.cache_bytes == 128 and again.config.keep and again.generation == LINUX_6_1
+    assert again.snapshot() == model.snapshot()
+
+
+BAD_VALUES: list[tuple[str, Any, str]] = [
+    ("version", "6.1", 'holds "version", which is not known'),
+    ("merges_all", 1, "says that merges_all is 1; expected true or false"),
+    ("keep", "no", 'says that keep is "no"'),
+    ("can_resize", None, "says that can_resize is null"),
+    ("cache_bytes", 48, '"cache_bytes" is 48; expected a power of two'),
+    ("cache_bytes", "64", '"cache_bytes" is "64"'),
+    ("max_low_pfn", -1, '"max_low_pfn" is -1'),
+    ("in_slab", ["free"], '"in_slab" is ["free"]'),
+    ("in_slab", "memory", '"in_slab" is "memory"'),
+]
+
+
+@pytest.mark.parametrize(("name", "value", "message"), BAD_VALUES, ids=range(len(BAD_VALUES)))
+def test_a_generation_that_is_none(name: str, value: Any, message: str) -> None:
+    initial = MemblockModel(MemblockConfig(LINUX_6_12)).snapshot()
+    with pytest.raises(InputError) as refusal:
+        memblock_model(initial, {**GENERATION_6_12, name: value})
+    assert message in str(refusal.value)
+
+
+# -- the rest of the machinery -----------------------------------------------------------------------
+
+
+def test_a_kernel_that_should_have_stopped() -> None:
+    model = MemblockModel(MemblockConfig(LINUX_6_12, reserved_max=2))
+    lockstep = Lockstep(model)
+    for seq in (1, 2):
+        operation = Operation("add_range", seq * 0x2000, 0x1000, list="reserved")
+        assert lockstep.after(Record(seq, operation, 0)) is None
+    divergence = lockstep.after(Record(3, Operation("add_range", 0x8000, 1, list="reserved"), 0))
+    assert divergence is not None and divergence.kind == "panic"
+    assert divergence.message == (
+        "it returned, but the kernel should have stopped: memblock: cannot resize reserved array"
+    )
+
+
+def test_after_a_divergence_only_owners_go_on() -> None:
+    replayed = Replay(TraceHeader("lmb-list", "x86_64", "little", 64, 4096))
+    replayed.follow(Record(1, Operation("init", 0, 4096, flags=64, align=40, min=40, max=8), 0))
+    replayed.follow(Record(2, Operation("reserve", 0x1000, 0x1000), -12))
+    divergence = replayed.divergence
+    assert divergence is not None and replayed.replayed == 1
+    replayed.follow(Record(3, Operation("reserve", 0x8000, 0x1000), 0))
+    assert replayed.divergence is divergence and replayed.replayed == 1
+    assert [piece.base for piece in replayed.owners.pieces()] == [0x8000]
+    assert replayed.finish(None, "cut off") is None
+
+
+def log(ops: list[str], nr: int, capacity: int) -> OperationLog:
+    zeros = column([0] * len(ops))
+    return OperationLog(
+        nr, capacity, ops, zeros, [0] * (len(ops) - 1) + [-12], column(range(len(ops))), zeros, zeros, zeros, zeros,
+        zeros, column(range(100, 100 + len(ops))),
+    )  # fmt: skip
+
+
+def test_records_of_a_log() -> None:
+    whole = log(["init", "add", "free_all"], 3, 8)
+    assert list(log_records(whole)) == [
+        Record(1, Operation("init", 0), 0, (100,)),
+        Record(2, Operation("add", 1), 0, (101,)),
+        Record(3, Operation("free_all", 2), -12, (102,)),
+    ]
+    wrapped = log(["add", "add"], 12, 2)
+    assert [r.seq for r in log_records(wrapped)] == [11, 12]
+    assert [r.seq for r in log_records(log(["init", "add", "?17", "add"], 4, 8))] == [1, 2]
+    assert [r.seq for r in log_records(replace(wrapped, op=["init", "add"]))] == []

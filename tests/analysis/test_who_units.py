@@ -1,0 +1,165 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Whose an address is, on states and histories made by hand."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from itertools import pairwise
+
+from gdb_lmb.allocators.lmb.model import LmbConfig, LmbModel
+from gdb_lmb.analysis.history import History, history_of
+from gdb_lmb.analysis.who import FREE, KEPT, NOTHING, RESERVED, Stretch, Stretches, answer, owners_of
+from gdb_lmb.core.operation import Operation
+from gdb_lmb.core.record import Record, Symbol, TraceHeader
+from gdb_lmb.core.snapshot import FirmwareMap, Place, Snapshot
+from gdb_lmb.report.who import Known, owners_json, owners_lines, who_json, who_text
+
+K, M = 1 << 10, 1 << 20
+
+# Two callers outside the allocator, and one inside it that both went through.
+LMB, INITRD, IMAGE = 0x1010, 0x2020, 0x3030
+SYMBOLS = {
+    LMB: Symbol("lmb_reserve", 0x10, "lmb.c", 1),
+    INITRD: Symbol("reserve_initrd", 0x20, "main.c", 77),
+    IMAGE: Symbol("reserve_image", 0x30),
+}
+RECORDS = [
+    Record(1, Operation("add", base=0, size=16 * M), 0, (IMAGE,)),
+    Record(2, Operation("reserve", base=M, size=M), 0, (LMB, IMAGE, 0x4040), "early"),
+    Record(3, Operation("reserve", base=2 * M, size=64 * K), 0, (INITRD,)),
+    Record(4, Operation("alloc", size=4 * K, align=4 * K), 16 * M - 4 * K, (0x5050,)),
+]
+
+
+def state() -> Snapshot:
+    """RAM [0, 16M), of it [8M, 9M) NOMAP in the end; reserved [1M, 2M + 64K) by two callers, and the top page."""
+    model = LmbModel(LmbConfig(static=16))
+    assert model.add(0, 8 * M) == model.add(8 * M, M, 4) == model.add(9 * M, 7 * M) == 0
+    assert model.reserve(M, M) == model.reserve(2 * M, 64 * K) == 0
+    assert model.alloc(4 * K, 4 * K) == 16 * M - 4 * K
+    return replace(model.snapshot(), firmware=FirmwareMap([0, 16 * M], [16 * M, M], [1, 2]))
+
+
+def past() -> History:
+    header = TraceHeader("lmb-list", "x86_64", "little", 64, 4096)
+    return history_of(header, RECORDS, SYMBOLS.get, "the trace of this test")
+
+
+def test_stretches_cover_the_address_space() -> None:
+    stretches = Stretches(state())
+    assert [(s.base, s.end, s.state) for s in stretches.between(0, 1 << 64)] == [
+        (0, M, FREE), (M, 2 * M + 64 * K, RESERVED), (2 * M + 64 * K, 8 * M, FREE), (8 * M, 9 * M, KEPT),
+        (9 * M, 16 * M - 4 * K, FREE), (16 * M - 4 * K, 16 * M, RESERVED), (16 * M, 1 << 64, NOTHING),
+    ]  # fmt: skip
+    assert stretches.at(M) == Stretch(M, 2 * M + 64 * K, RESERVED, 0, 0)
+    assert stretches.at(M - 1) == Stretch(0, M, FREE, 0, None)
+
+
+def test_reserved_outside_of_memory_is_reserved() -> None:
+    model = LmbModel(LmbConfig(static=16, bits=32))
+    assert model.add(M, M) == model.reserve(2 * M - K, 2 * K) == 0
+    stretches = Stretches(model.snapshot())
+    assert [(s.base, s.end, s.state, s.memory) for s in stretches.between(M, 1 << 32)] == [
+        (M, 2 * M - K, FREE, 0), (2 * M - K, 2 * M, RESERVED, 0), (2 * M, 2 * M + K, RESERVED, None),
+        (2 * M + K, 1 << 32, NOTHING, None),
+    ]  # fmt: skip
+
+
+def test_a_damaged_list_ends_too() -> None:
+    snapshot = state()
+    overlap = replace(snapshot.memory, base=[0, 4 * K, 8 * K], size=[M, 0, 2 * M], flags=[0, 0, 0])
+    found = list(Stretches(replace(snapshot, memory=overlap)).between(0, 1 << 64))
+    assert found[0].base == 0 and found[-1].end == 1 << 64
+    assert all(a.end == b.base for a, b in pairwise(found))
+
+
+def test_who_with_a_history() -> None:
+    known = Known(state(), past(), {M + 4: "main+4"}.get)
+    places = [
+        Place(M, 2 * M, "kernel image"),
+        Place(M, M + 8 * K, "kernel image: text"),
+        Place(3 * M, 4 * M, "elsewhere"),
+    ]
+    found = answer(known.snapshot, (M + 4, M + 5), places, known.history and known.history.owners)
+    assert who_text(found, known).splitlines() == [
+        "0x100004: reserved",
+        "  reserved  [0x100000, 0x210000), region 0, entry 0:3",
+        "  memory    [0x0, 0x800000), region 0, entry 0:0",
+        "  firmware  [0x0, 0x1000000) RAM",
+        "  is        [0x100000, 0x200000) kernel image",
+        "  is        [0x100000, 0x102000) kernel image: text",
+        "  symbol    main+4",
+        "  owner     [0x100000, 0x200000) reserve_image+0x30",
+        "  when      operation 2, reserve(base=0x100000, size=0x100000, flags=0x0), early",
+        "  from      0x4040",
+        "  below     free [0x0, 0x100000)",
+        "  above     free [0x210000, 0x800000)",
+        "  history   the trace of this test",
+    ]
+
+
+def test_a_range_is_told_part_by_part_and_piece_by_piece() -> None:
+    known = Known(state(), past(), lambda at: None)
+    found = answer(known.snapshot, (2 * M - K, 9 * M + 1), (), known.history and known.history.owners)
+    data = who_json(found, known)
+    assert data["schema"] == "gdb-lmb/who/1" and (data["base"], data["size"]) == ("0x1ffc00", hex(7 * M + K + 1))
+    assert [(p["base"], p["size"], p["state"]) for p in data["parts"]] == [
+        ("0x1ffc00", hex(64 * K + K), "reserved"), ("0x210000", hex(6 * M - 64 * K), "free"),
+        ("0x800000", hex(M), "never given"), ("0x900000", "0x1", "free"),
+    ]  # fmt: skip
+    owners = data["parts"][0]["owners"]
+    assert [(o["base"], o["size"], o["owner"], o["seq"]) for o in owners] == [
+        ("0x100000", hex(M), "reserve_image+0x30", 2),
+        ("0x200000", hex(64 * K), "reserve_initrd+0x20 (main.c:77)", 3),
+    ]
+    assert [caller["pc"] for caller in owners[0]["callers"]] == ["0x3030", "0x4040"], "from the owner on outwards"
+    assert data["parts"][2]["memory"] == {"index": 1, "base": "0x800000", "size": "0x100000", "flags": 4}
+    assert data["below"] == {"base": "0x0", "size": "0x100000", "state": "free"}
+    assert data["above"] == {"base": hex(16 * M - 4 * K), "size": "0x1000", "state": "reserved"}
+
+
+def test_without_a_history() -> None:
+    known = Known(state(), None, lambda at: None)
+    text = who_text(answer(known.snapshot, (0, 1)), known)
+    assert "[0x0, 0x1000) page 0, which is never allocated" in text and "history" not in text
+    text = who_text(answer(known.snapshot, (M, M + 1)), known)
+    assert "owner" not in text and "history   none: who reserved it is not known" in text
+    data = who_json(answer(known.snapshot, (M, M + 1)), known)
+    assert data["history"] is None and data["parts"][0]["owners"] == []
+
+
+def test_the_ends_of_the_address_space() -> None:
+    known = Known(state(), None, lambda at: None)
+    found = answer(known.snapshot, ((1 << 64) - 1, 1 << 64))
+    assert found.above is None and found.below is not None and found.below.state == RESERVED
+    assert "above     the end of the address space" in who_text(found, known)
+
+
+def test_owners_of_all_that_is_reserved() -> None:
+    snapshot = state()
+    pieces = owners_of(snapshot, past().owners)
+    assert [[(p.base, p.end) for p in region] for region in pieces] == [
+        [(M, 2 * M), (2 * M, 2 * M + 64 * K)], [(16 * M - 4 * K, 16 * M)]
+    ]  # fmt: skip
+    lines = owners_lines(snapshot, past())
+    assert lines[0] == "owners of what is reserved, by the trace of this test:"
+    assert lines[-1].split()[-2:] == ["4", "0x5050"], "an address where no symbol is known"
+    data = owners_json(snapshot, past())
+    assert data is not None and [piece["seq"] for piece in data["reserved"][0]] == [2, 3]
+    assert owners_json(snapshot, None) is None and "not known" in owners_lines(snapshot, None)[0]
+
+
+def test_growth_is_the_allocators_own() -> None:
+    # The block at the top of RAM came by growth, which no record tells of.
+    model = LmbModel(LmbConfig(static=3))
+    records = [
+        Record(1, Operation("add", base=0, size=M), model.add(0, M), (IMAGE,)),
+        Record(2, Operation("allow_growth"), model.allow_growth(), (IMAGE,)),
+        Record(3, Operation("reserve", base=4 * K, size=K), model.reserve(4 * K, K), (IMAGE,)),
+        Record(4, Operation("alloc", size=4 * K, align=4 * K), model.alloc(4 * K, 4 * K), (INITRD,)),
+    ]
+    assert records[3].result == M - 8 * K
+    made = history_of(TraceHeader("lmb-list", "x", "little", 64, 4096), records, SYMBOLS.get, "t")
+    lines = owners_lines(model.snapshot(), made)
+    assert lines[-2].split()[5:] == ["4", "reserve_initrd+0x20", "(main.c:77)"]
+    assert lines[-1].endswith("-  the allocator itself: block 1 of entries")

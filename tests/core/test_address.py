@@ -1,0 +1,64 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Virtual to physical by hand: values that kernels of each width had, as QEMU and the kernels told them."""
+
+from __future__ import annotations
+
+import pytest
+
+from gdb_lmb.core.address import Placement, arm64_linear, arm64_places, first_match
+from gdb_lmb.core.errors import ReadError
+from gdb_lmb.core.memory import BytesMemory
+
+TEXT_48 = 0xFFFF800080000000
+IMAGE = (TEXT_48, TEXT_48 + 0x1E80000)
+RAM = 1 << 30
+
+
+@pytest.mark.parametrize(
+    ("text", "memstart", "va", "physical"),
+    [
+        # Built for 52 bits; the processor has them: the map begins at -(1 << 52), RAM at its start.
+        (TEXT_48, 0x40000000, 0xFFF0000000000000, 0x40000000),
+        (TEXT_48, 0x40000000, 0xFFF000001FFFF000, 0x5FFFF000),
+        # Built for 52, the processor has 48; KASLR moved RAM within the map (seen: memstart 0xfff0f8a000000000).
+        (TEXT_48, 0xFFF0F8A000000000, 0xFFFF076040000000, 0x40000000),
+        # The same without KASLR: memstart_addr is 1 GiB less (1 << 52) - (1 << 48).
+        (TEXT_48, 0xFFF1000040000000, 0xFFFF000000001000, 0x40001000),
+        # Built for 48 bits, KASLR moved RAM up in the map: memstart_addr is "negative".
+        (TEXT_48, 0xFFFFF00040000000, 0xFFFF100000000000, 0x40000000),
+        (TEXT_48, 0x80000000, 0xFFFF000000001000, 0x80001000),
+        # Built for 39 bits.
+        (0xFFFFFFC080000000, 0x40000000, 0xFFFFFF8000000010, 0x40000010),
+    ],
+)
+def test_arm64_linear_maps(text: int, memstart: int, va: int, physical: int) -> None:
+    placement = Placement(RAM, 0, (text, text + (1 << 24)), arm64_linear(text, memstart), base_va=text)
+    assert placement.to_physical(va) == physical
+
+
+def test_arm64_image_and_what_is_neither() -> None:
+    placement = Placement(0x40200000, 0x229E17A00000, IMAGE, arm64_linear(TEXT_48, 0x40000000), base_va=TEXT_48)
+    assert placement.to_physical(TEXT_48 + 0x229E17A00000 + 0x1BBDC00) == 0x41DBDC00
+    for va in (0, TEXT_48, TEXT_48 + 0x229E17A00000 - 1, 0xFFFFFFFFFF5FE000, 0x0000FFFF00000000):
+        with pytest.raises(ReadError):
+            placement.to_physical(va)
+
+
+def test_arm64_has_no_linear_map_before_it_is_set() -> None:
+    assert arm64_linear(TEXT_48, (1 << 64) - 1) == ()
+
+
+def test_arm64_places() -> None:
+    ram = [(RAM, RAM + (8 << 20)), (8 << 30, (8 << 30) + (2 << 20))]
+    steps = [RAM, RAM + (2 << 20), RAM + (4 << 20), RAM + (6 << 20), 8 << 30]
+    assert list(arm64_places(1 << 20, None, ram)) == steps
+    # About an address inside, by the smallest step of an EFI stub, but in RAM only.
+    near = list(arm64_places(1 << 18, RAM + 0x21234, ram))
+    assert near == [RAM + 0x20000, RAM + 0x10000, RAM, *steps]
+    assert len(list(arm64_places(1 << 20, None, [(0, 1 << 52)]))) == 1 << 16
+
+
+def test_first_match_passes_over_holes_and_negative_addresses() -> None:
+    physical = BytesMemory({0x1000: b"the build id", 0x9000: b"the build id"})
+    assert first_match(physical, 0x10, b"the build id", (-0x1010, 0x5000, 0xFF0, 0x8FF0)) == 0xFF0
+    assert first_match(physical, 0x10, b"the build id", ()) is None

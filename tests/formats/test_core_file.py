@@ -1,0 +1,233 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Core files and page tables, written by hand: what they hold is read, what they do not hold never is."""
+
+from __future__ import annotations
+
+import contextlib
+import struct
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from gdb_lmb.arches.core_cpu import X86Cpu, x86_cpus
+from gdb_lmb.arches.x86_paging import X86PagedMemory
+from gdb_lmb.core.errors import InputError, ReadError
+from gdb_lmb.core.memory import BytesMemory
+from gdb_lmb.formats.core_file import DumpMemory, read_core
+from tests.helpers.core_image import Piece, core_image, note
+from tests.helpers.soak import ROUNDS
+
+KINDS = [(bits, order) for bits in (32, 64) for order in ("little", "big")]
+
+
+def written(tmp_path: Path, image: bytes) -> Path:
+    path = tmp_path / "core"
+    path.write_bytes(image)
+    return path
+
+
+@pytest.mark.parametrize("many", [False, True], ids=["few", "PN_XNUM"])
+@pytest.mark.parametrize(("bits", "order"), KINDS)
+def test_what_is_in_the_file_is_read(tmp_path: Path, bits: int, order: str, many: bool) -> None:
+    pieces = [Piece(0x3000, b"c" * 0x1000), Piece(0x1000, b"a" * 0x1000), Piece(0x2000, b"b" * 0x800, va=0xC000_0000)]
+    core = read_core(written(tmp_path, core_image(pieces, bits=bits, order=order, machine=20, many=many)))
+    assert (core.bits, core.byte_order, core.machine, core.has_mappings) == (bits, order, 20, True)
+    memory = DumpMemory(core)
+    assert memory.end == 0x4000
+    # Across two headers, in the order of addresses and not of the file.
+    assert memory.read(0x1FFE, 4) == b"aabb" and memory.read(0x3000, 2) == b"cc" and memory.read(0x1000, 0) == b""
+    for address, size in ((0x27FF, 2), (0xFFF, 2), (0x3FFF, 2), (0x2800, 1), (1 << 63, 1)):
+        with pytest.raises(ReadError, match=f"at {address:#x}: the dump does not hold it"):
+            memory.read(address, size)
+    assert DumpMemory(core, virtual=True).read(0xC000_0000, 3) == b"bbb"
+
+
+def test_more_headers_than_e_phnum_can_count(tmp_path: Path) -> None:
+    pieces = [Piece(0x2000 * n, struct.pack("<I", n)) for n in range(70_000)]
+    core = read_core(written(tmp_path, core_image(pieces, many=True)))
+    assert len(core.segments) == 70_000
+    assert DumpMemory(core).read(0x2000 * 69_999, 4) == struct.pack("<I", 69_999)
+
+
+def test_memory_behind_several_headers(tmp_path: Path) -> None:
+    # As with paging: one page mapped twice, once alone and once in the middle of a larger mapping.
+    pieces = [Piece(0x2000, b"x" * 16, va=0x10_0000), Piece(0x1000, b"y" * 0x3000, va=0x20_0000), Piece(0x2000, b"z")]
+    memory = DumpMemory(read_core(written(tmp_path, core_image(pieces))))
+    assert memory.read(0x1000, 0x3000) == b"y" * 0x3000 and memory.end == 0x4000
+
+
+def test_bytes_left_out_by_a_filter_or_cut_off_are_not_made_up(tmp_path: Path) -> None:
+    image = core_image([Piece(0x1000, bytes(0x1000), in_file=0), Piece(0x4000, b"d" * 0x1000, in_file=0x10)])
+    memory = DumpMemory(read_core(written(tmp_path, image)))
+    assert memory.read(0x4000, 0x10) == b"d" * 0x10
+    for address in (0x1000, 0x4010):
+        with pytest.raises(ReadError, match="the dump does not hold it"):
+            memory.read(address, 1)
+    cut = DumpMemory(read_core(written(tmp_path, core_image([Piece(0x4000, b"d" * 0x1000)])[:-1])))
+    assert cut.read(0x4000, 0xFFF) == b"d" * 0xFFF
+    with pytest.raises(ReadError, match="the dump's file is cut off before it"):
+        cut.read(0x4000, 0x1000)
+
+
+@pytest.mark.parametrize(
+    ("image", "message"),
+    [
+        (b"", "no ELF core file"),
+        (b"KDUMP   " + bytes(500), "no ELF core file"),
+        (core_image([Piece(0, b"x")])[:17], "cut off or damaged"),
+        (core_image([Piece(0, b"x")])[:140], "is cut off: it has 140 bytes, and its program headers would reach to"),
+        (b"\x7fELF\x03\x01" + bytes(100), "cut off or damaged"),
+        (b"\x7fELF\x02\x01" + bytes(10) + b"\x02" + bytes(100), "an ELF file, but no core file"),
+        (core_image([Piece(0, b"x")], many=True).replace(struct.pack("<II", 2, 0), b"\xff" * 8), "cut off or damaged"),
+    ],
+)
+def test_what_is_no_core_is_refused_in_one_line(tmp_path: Path, image: bytes, message: str) -> None:
+    path = written(tmp_path, image)
+    with pytest.raises(InputError, match=message) as caught:
+        read_core(path)
+    assert "\n" not in str(caught.value) and str(path) in str(caught.value)
+
+
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"cannot read .*: No such file"):
+        read_core(tmp_path / "none")
+
+
+@pytest.mark.random
+@settings(max_examples=300 * ROUNDS, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    kind=st.sampled_from(KINDS),
+    damage=st.lists(st.tuples(st.integers(0, 400), st.binary(min_size=1, max_size=9)), max_size=4),
+    address=st.integers(0, (1 << 64) + 10),
+    size=st.integers(0, 300),
+)
+def test_a_damaged_file_is_read_or_refused(
+    tmp_path: Path, kind: tuple[int, str], damage: list[tuple[int, bytes]], address: int, size: int
+) -> None:
+    notes = note(b"CORE", 1, bytes(336)) + note(b"QEMU", 0, bytes(440))
+    image = bytearray(core_image([Piece(0x100, b"m" * 0x100)], bits=kind[0], order=kind[1], notes=notes))
+    for at, data in damage:
+        image[at : at + len(data)] = data
+    try:
+        core = read_core(written(tmp_path, bytes(image)))
+    except InputError:
+        return
+    x86_cpus(core)
+    for memory in (DumpMemory(core), DumpMemory(core, virtual=True)):
+        for where in (address, 0x100):
+            with contextlib.suppress(ReadError):
+                assert len(memory.read(where, size)) == size
+
+
+# struct QEMUCPUState: version, size; rax rbx rcx rdx rsi rdi rsp rbp r8-r15 rip rflags; 10 segments; cr0-cr4, gs base
+def qemu_state(rip: int, rsp: int, control: tuple[int, ...], cs: int = 0x10) -> bytes:
+    general = [0] * 18
+    general[6], general[16] = rsp, rip
+    return (
+        struct.pack("<II18Q", 1, 440, *general) + struct.pack("<I", cs) + bytes(236) + struct.pack("<6Q", *control, 0)
+    )
+
+
+def test_cpus_of_qemus_notes(tmp_path: Path) -> None:
+    notes = note(b"CORE", 1, bytes(336)) + note(b"CORE", 1, bytes(144)) + note(b"CORE", 1, bytes(336))
+    notes += note(b"QEMU", 0, qemu_state(0xFFFF_FFFF_8100_0000, 0x2000, (0x8000_0001, 0, 0, 0x5000, 0x20)))
+    notes += note(b"QEMU", 0, qemu_state(0xFFF0, 0x3000, (0x6000_0010, 0, 0, 0, 0)))
+    notes += note(b"QEMU", 0, qemu_state(0x40_0000, 0x4000, (0x8000_0001, 0, 0, 0x6000, 0x20), cs=0x33))
+    image = core_image([], notes=notes)
+    assert x86_cpus(read_core(written(tmp_path, image))) == (
+        X86Cpu(0xFFFF_FFFF_8100_0000, 0x2000, 0x8000_0001, 0x5000, 0x20, True, False),
+        X86Cpu(0xFFF0, 0x3000, 0x6000_0010, 0, 0, False, False),
+        X86Cpu(0x40_0000, 0x4000, 0x8000_0001, 0x6000, 0x20, True, True),
+    )
+    assert x86_cpus(read_core(written(tmp_path, core_image([], notes=notes, machine=183)))) == ()
+    assert x86_cpus(read_core(written(tmp_path, core_image([], notes=notes[:400])))) == ()
+
+
+def table(entries: dict[int, int], size: int = 8) -> bytes:
+    """Return one page table with `entries` by index."""
+    out = bytearray(4096)
+    for index, entry in entries.items():
+        out[index * size : (index + 1) * size] = entry.to_bytes(size, "little")
+    return bytes(out)
+
+
+P, LARGE, NX = 1, 0x80, 1 << 63
+CR0_PG, PSE, PAE, LA57 = 1 << 31, 1 << 4, 1 << 5, 1 << 12
+
+
+def test_four_levels() -> None:
+    physical = BytesMemory({
+        0x1000: table({511: 0x2000 | P, 0: 0x2000 | P}),
+        0x2000: table({510: 0x3000 | P, 1: 0x4000_0000 | P | LARGE | NX, 2: 0x7_0000 | P}),
+        0x3000: table({8: 0x20_0000 | P | LARGE, 9: 0x4000 | P}),
+        0x4000: table({3: 0x9000 | P | NX, 4: 0x6000 | P, 5: 0xA000}),
+        0x6000: b"6" * 4096,
+        0x9000: b"9" * 4096,
+        0x20_0000: b"two" + bytes((2 << 20) - 6) + b"end",
+        0x4000_0000: b"giga",
+    })  # fmt: skip
+    memory = X86PagedMemory(physical, cr0=CR0_PG, cr3=0x1018, cr4=PAE, long_mode=True)
+    assert memory.read(0xFFFF_FFFF_8100_0000, 3) == b"two"
+    assert memory.read(0x4000_0000, 4) == b"giga" and memory.to_physical(0x4012_3456) == (0x4012_3456, 0x3FED_CBAA)
+    # Two pages that are apart physically and in the other order, and from one mapping into the next.
+    assert memory.read(0xFFFF_FFFF_8120_3FFE, 4) == b"9966"
+    for address, why in (
+        (0xFFFF_FFFF_8120_5000, "not mapped"),
+        (0xFFFF_FFFF_8120_4FFF, "not mapped"),
+        (0xFFFF_FFFF_8000_0000, "not mapped"),
+        (0x8000_0000, "its page table at 0x70000 cannot be read"),
+        (0x0000_8000_0000_0000, "no address that this CPU could translate"),
+        (0xFFFF_7FFF_FFFF_FFFF, "no address that this CPU could translate"),
+        (1 << 64, "no address that this CPU could translate"),
+    ):
+        with pytest.raises(ReadError, match=why):
+            memory.read(address, 2)
+
+
+def test_five_levels() -> None:
+    tables = {0x1000 * n: table({511 - n: 0x1000 * (n + 1) | P}) for n in (1, 2, 3, 4)}
+    physical = BytesMemory({**tables, 0x5000: table({0: 0x6000 | P}), 0x6000: b"five" + bytes(4092)})
+    memory = X86PagedMemory(physical, cr0=CR0_PG, cr3=0x1000, cr4=PAE | LA57, long_mode=True)
+    va = (510 << 48) + (509 << 39) + (508 << 30) + (507 << 21) | 0xFE00_0000_0000_0000
+    assert memory.read(va, 4) == b"five"
+
+
+def test_pae() -> None:
+    # The four entries of the top level lie anywhere, 32-byte aligned.
+    top = bytes(0x40) + b"".join(e.to_bytes(8, "little") for e in (0, 0, 0, 0x2000 | P)) + bytes(4096 - 0x60)
+    physical = BytesMemory({
+        0x1000: top,
+        0x2000: table({0: 0x40_0000 | P | LARGE, 1: 0x3000 | P}),
+        0x3000: table({7: 0x1_0000_5000 | P | NX}),
+        0x40_0000: b"large",
+        0x1_0000_5000: b"above 4 GiB",
+    })  # fmt: skip
+    memory = X86PagedMemory(physical, cr0=CR0_PG, cr3=0x1040, cr4=PAE, long_mode=False)
+    assert memory.read(0xC000_0000, 5) == b"large" and memory.read(0xC020_7000, 11) == b"above 4 GiB"
+    with pytest.raises(ReadError, match="no address that this CPU could translate"):
+        memory.read(1 << 32, 1)
+
+
+@pytest.mark.parametrize("pse", [True, False])
+def test_two_levels(pse: bool) -> None:
+    physical = BytesMemory({
+        # Bit 13 of a large entry is bit 32 of the address (PSE-36).
+        0x1000: table({768: 0x40_0000 | P | LARGE, 769: 0x2000 | P, 770: 0x40_2000 | P | LARGE}, 4),
+        0x2000: table({1: 0x3000 | P}, 4),
+        0x3000: b"small",
+        0x40_0000: table({0: 0x3000 | P}, 4),
+        0x1_0040_0000: b"high",
+    })  # fmt: skip
+    memory = X86PagedMemory(physical, cr0=CR0_PG, cr3=0x1000, cr4=PSE if pse else 0, long_mode=False)
+    assert memory.read(0xC040_1000, 5) == b"small"
+    # Without CR4.PSE the bit means nothing and the entry leads to a table.
+    assert memory.read(0xC000_0000, 4) == (table({0: 0x3000 | P}, 4)[:4] if pse else b"smal")
+    if pse:
+        assert memory.read(0xC080_0000, 4) == b"high"
+
+
+def test_without_paging_addresses_are_physical() -> None:
+    memory = X86PagedMemory(BytesMemory({0x7000: b"real"}), cr0=0x10, cr3=0, cr4=0, long_mode=False)
+    assert memory.read(0x7000, 4) == b"real"

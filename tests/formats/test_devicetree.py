@@ -1,0 +1,201 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Memory maps out of flattened device trees that are written here byte by byte, sound and damaged."""
+
+from __future__ import annotations
+
+import random
+import struct
+from typing import Any
+
+import pytest
+
+from gdb_lmb.core.memory import BytesMemory
+from gdb_lmb.core.snapshot import FIRMWARE_RAM, FIRMWARE_RESERVED
+from gdb_lmb.formats.devicetree import MAX_BYTES, memory_map
+from tests.helpers.soak import ROUNDS, SEED
+
+AT = 0x48000000
+RAM, RESERVED = FIRMWARE_RAM, FIRMWARE_RESERVED
+Tree = dict[str, Any]
+
+
+def cells(*values: int) -> bytes:
+    """Return 32-bit cells."""
+    return struct.pack(f">{len(values)}I", *values)
+
+
+def wide(*values: int) -> bytes:
+    """Return numbers of two cells each."""
+    return struct.pack(f">{len(values)}Q", *values)
+
+
+def blob(
+    tree: Tree, reserve: tuple[tuple[int, int], ...] = (), version: int = 17, padding: int = 0, rename: bool = True
+) -> bytes:
+    """Write a device tree: values that are bytes are properties, dictionaries are nodes.
+
+    With `rename`, a name that ends another one points into it, as dtc does to save bytes.
+    """
+    strings = bytearray()
+
+    def name_at(name: bytes) -> int:
+        found = strings.find(name + b"\0")
+        if found < 0 or not rename:
+            found = len(strings)
+            strings.extend(name + b"\0")
+        return found
+
+    def node(name: str, content: Tree) -> bytes:
+        out = cells(1) + padded(name.encode() + b"\0")
+        for key, value in content.items():
+            if isinstance(value, dict):
+                out += node(key, value)
+            else:
+                out += cells(3, len(value), name_at(key.encode())) + padded(value) + cells(4)
+        return out + cells(2)
+
+    def padded(raw: bytes) -> bytes:
+        return raw + bytes(-len(raw) % 4)
+
+    structure = node("", tree) + cells(9)
+    rows = b"".join(struct.pack(">QQ", *row) for row in (*reserve, (0, 0)))
+    header = 40
+    struct_at = header + len(rows)
+    strings_at = struct_at + len(structure)
+    total = strings_at + len(strings) + padding
+    sizes = (len(strings), len(structure) if version >= 17 else 0)
+    head = struct.pack(">10I", 0xD00DFEED, total, struct_at, strings_at, header, version, 16, 0, *sizes)
+    return head + rows + structure + bytes(strings) + bytes(padding)
+
+
+def told(raw: bytes, after: int = 1 << 16) -> list[tuple[int, int, int]] | None:
+    """Return (base, size, type) rows of the tree in memory that goes on for `after` bytes."""
+    found = memory_map(BytesMemory({AT: raw + bytes(after)}), AT)
+    return None if found is None else list(zip(found.base, found.size, found.type, strict=True))
+
+
+MEMORY = {"device_type": b"memory\0", "reg": wide(0x40000000, 0x20000000)}
+SOUND: Tree = {
+    "#address-cells": cells(2),
+    "#size-cells": cells(2),
+    "model": b"linux,dummy-virt\0",
+    "memory@40000000": MEMORY,
+    "cpus": {"cpu@0": {"device_type": b"cpu\0", "reg": cells(0)}},
+    "chosen": {"bootargs": b"quiet\0"},
+}
+FIRST = (0x40000000, 0x20000000, RAM)
+
+
+@pytest.mark.parametrize(
+    ("change", "rows"),
+    [
+        pytest.param({}, [FIRST], id="one"),
+        pytest.param(
+            {"memory@140000000": {"device_type": b"memory\0", "reg": wide(5 << 30, 1 << 30, 8 << 30, 2 << 30)}},
+            [FIRST, (5 << 30, 1 << 30, RAM), (8 << 30, 2 << 30, RAM)],
+            id="two-nodes-three-ranges",
+        ),
+        pytest.param(
+            {"memory@40000000": {**MEMORY, "linux,usable-memory": wide(0x44000000, 0x1000000)}},
+            [(0x44000000, 0x1000000, RAM)],
+            id="usable-memory-before-reg",
+        ),
+        pytest.param({"memory@40000000": {**MEMORY, "status": b"disabled\0"}}, [], id="disabled"),
+        pytest.param({"memory@40000000": {**MEMORY, "status": b"okay\0"}}, [FIRST], id="okay"),
+        pytest.param({"memory@40000000": {"reg": wide(0x40000000, 0x20000000)}}, [], id="no-device-type"),
+        pytest.param({"soc": {"memory@0": {**MEMORY, "reg": wide(0, 4096)}}}, [FIRST], id="not-below-the-root"),
+        pytest.param({"memory@40000000": {**MEMORY, "reg": wide(0x40000000, 0)}}, [], id="empty-range"),
+        pytest.param({"memory@40000000": {**MEMORY, "reg": MEMORY["reg"] + cells(1, 2, 3)}}, [FIRST], id="torn-pair"),
+        pytest.param(
+            {
+                "reserved-memory": {
+                    "#address-cells": cells(2),
+                    "cma": {"size": wide(1 << 24), "reusable": b""},
+                    "fw@50000000": {"reg": wide(0x50000000, 0x10000), "no-map": b""},
+                    "off@51000000": {"reg": wide(0x51000000, 0x10000), "status": b"fail\0"},
+                    "ring@4f000000": {"reg": wide(0x4F000000, 0x1000)},
+                }
+            },
+            [FIRST, (0x4F000000, 0x1000, RESERVED), (0x50000000, 0x10000, RESERVED)],
+            id="reserved-memory",
+        ),
+        pytest.param(
+            {"#address-cells": cells(2), "#size-cells": cells(1), "memory@40000000": {
+                **MEMORY, "reg": cells(1, 0x80000000, 0x1000, 2, 0, 0x2000)}},
+            [(0x180000000, 0x1000, RAM), (0x200000000, 0x2000, RAM)],
+            id="cells-2-1",
+        ),
+        pytest.param(
+            {"#address-cells": cells(1), "#size-cells": cells(1), "memory@40000000": {
+                **MEMORY, "reg": cells(0x80000000, 0x1000)}},
+            [(0x80000000, 0x1000, RAM)],
+            id="cells-1-1",
+        ),
+        pytest.param({"#size-cells": cells(0x7FFFFFFF)}, None, id="absurd-cells"),
+    ],
+)  # fmt: skip
+def test_what_counts(change: Tree, rows: list[tuple[int, int, int]] | None) -> None:
+    assert told(blob({**SOUND, **change})) == rows
+
+
+def test_cells_that_the_root_does_not_tell_are_one() -> None:
+    # Linux's defaults, not the specification's.
+    tree = {"memory@0": {"device_type": b"memory\0", "reg": cells(0x1000, 0x2000)}}
+    assert told(blob(tree)) == [(0x1000, 0x2000, RAM)]
+
+
+def test_memory_reservations() -> None:
+    rows = told(blob(SOUND, reserve=((0x48000000, 0x10000), (0x4FFFF000, 0x1000))))
+    assert rows == [FIRST, (0x48000000, 0x10000, RESERVED), (0x4FFFF000, 0x1000, RESERVED)]
+
+
+def test_uefi_has_a_map_of_its_own() -> None:
+    assert told(blob({**SOUND, "chosen": {"linux,uefi-mmap-start": wide(0x1000)}})) is None
+
+
+@pytest.mark.parametrize("rename", [True, False])
+def test_forms_of_one_tree(rename: bool) -> None:
+    assert told(blob(SOUND, rename=rename)) == [FIRST]
+    assert told(blob(SOUND, version=16)) == [FIRST], "an old header does not tell the structure block's size"
+    assert told(blob(SOUND, padding=1 << 20), after=0) == [FIRST]
+    assert told(blob(SOUND), after=0) == [FIRST], "at the end of RAM less than usual can be read"
+    many = {f"node-{number}": {"reg": wide(number)} for number in range(2000)}
+    large = blob({**SOUND, **many, "memory@z": {**MEMORY, "reg": wide(1 << 32, 1 << 20)}})
+    assert len(large) > 64 << 10 and told(large, after=0) == [FIRST, (1 << 32, 1 << 20, RAM)]
+
+
+def test_what_is_none() -> None:
+    sound = blob(SOUND)
+    assert told(bytes(64)) is None
+    assert memory_map(BytesMemory({}), AT) is None
+    assert told(sound[:-8], after=0) is None, "cut off"
+    words = list(struct.unpack_from(">10I", sound))
+    for place, value in (
+        (1, MAX_BYTES + 1), (1, 8), (2, len(sound)), (3, 1 << 31), (4, 1 << 31), (8, 1 << 31), (9, 1 << 31),
+    ):  # fmt: skip
+        damaged = struct.pack(">10I", *words[:place], value, *words[place + 1 :]) + sound[40:]
+        assert told(damaged) is None, (place, value)
+
+
+def test_a_walk_that_does_not_end_well() -> None:
+    sound = blob(SOUND)
+    struct_at = struct.unpack_from(">I", sound, 8)[0]
+    for token in (2, 3, 5, 9, 0xFFFFFFFF):
+        damaged = sound[:struct_at] + cells(token) + sound[struct_at + 4 :]
+        assert told(damaged) is None, token
+
+
+@pytest.mark.random
+def test_any_damage_is_survived() -> None:
+    chance = random.Random(1 + SEED)
+    sound = blob({**SOUND, "reserved-memory": {"a@1": {"reg": wide(1 << 30, 1 << 12)}}}, reserve=((4096, 4096),))
+    seen = set()
+    for _ in range(5000 * ROUNDS):
+        raw = bytearray(sound)
+        for _ in range(chance.randint(1, 4)):
+            at = chance.randrange(len(raw))
+            raw[at : at + 1] = bytes([chance.choice((0, 1, 0x7F, 0xFF, chance.randrange(256)))])
+        rows = told(bytes(raw), after=chance.choice((0, 1 << 16)))
+        seen.add(rows is None)
+        assert rows is None or all(0 <= base < 1 << 64 and 0 < size < 1 << 64 for base, size, _ in rows)
+    assert seen == {True, False}, "some damage is seen, some is not"

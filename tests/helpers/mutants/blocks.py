@@ -1,0 +1,126 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Mutants of lmb_blocks.c: the initial storage, growth, and the refusal to give a block back."""
+
+from __future__ import annotations
+
+from tests.helpers.mutants.mutant import BOTTOM_UP, HUGE, HUGE_ALONE, PAGE_0, WIDE, Boot, Mutant
+
+_SOURCE = "lmb_blocks.c"
+
+# One growth, in the random part: the guest writes no memory there, so entries that are not reserved survive.
+_ONE_GROWTH = Boot("lmb.seed=1 lmb.static=64 lmb.block_size=65536", memory="64M")
+# Too few entries for the boot's earliest regions: a sound kernel stops with -ENOMEM before growth is allowed.
+_TOO_SMALL = Boot("lmb.seed=1 lmb.static=4")
+# Many small blocks between the regions of the random operations.
+_SCATTERED = Boot("lmb.seed=1 lmb.ops=4000 lmb.block_size=256", memory="128M")
+
+MUTANTS = (
+    # -- the initial storage
+    Mutant(
+        "klimit-unreserved", 1, "the klimit page is not reserved", _SOURCE,
+        (("\tlmb_add_apply(&lmb.reserved, base, PAGE_SIZE, 0);\n", ""),),
+        codes=("block-unreserved", "log-divergence"),
+        klimit=True,
+    ),
+    Mutant(
+        "klimit-block-of-block-size", 1, "the klimit page is formatted as a block of block_size bytes", _SOURCE,
+        (("lmb_format_memory(lmb_arch_map(base, PAGE_SIZE), base, PAGE_SIZE);",
+          "lmb_format_memory(lmb_arch_map(base, PAGE_SIZE), base, lmb.block_size);"),),
+        klimit=True,
+    ),
+    # -- growth
+    Mutant(
+        "entries-in-reverse", 6, "a block's entries are queued from the last to the first", _SOURCE,
+        (("list_add_tail(&entries[i].link,", "list_add_tail(&entries[nr - 1 - i].link,"),),
+    ),
+    Mutant(
+        "entries-at-the-head", 6, "a new block's entries come before those still free", _SOURCE,
+        # in order, so that block 0 is as it should be
+        (("list_add_tail(&entries[i].link,", "list_add(&entries[nr - 1 - i].link,"),),
+    ),
+    Mutant(
+        "one-entry-less", 1, "a grown block has one entry less than fits", _SOURCE,
+        (("/ sizeof(struct lmb_region));", "/ sizeof(struct lmb_region) - 1);"),),
+        codes=("storage-corrupt", "log-divergence"),
+    ),
+    Mutant(
+        "one-entry-more", 1, "a grown block's last entry reaches past its end", _SOURCE,
+        (("/ sizeof(struct lmb_region));", "/ sizeof(struct lmb_region) + 1);"),),
+        codes=("storage-corrupt",),
+        boots=(_ONE_GROWTH,),
+    ),
+    Mutant(
+        "growth-miscounted", 0, "nr_free grows by one entry less than a block has", _SOURCE,
+        (("lmb.nr_free += nr;", "lmb.nr_free += nr - 1;"),),
+        codes=("free-count-mismatch",),
+    ),
+    Mutant(
+        "block-chained-first", 6, "a new block comes first in the chain", _SOURCE,
+        (("list_add_tail(&block->link, &lmb.blocks);", "list_add(&block->link, &lmb.blocks);"),),
+        codes=("storage-corrupt", "log-divergence"),
+    ),
+    Mutant(
+        "blocks-not-counted", 0, "nr_blocks stays 1", _SOURCE,
+        (("lmb.nr_blocks++;", "lmb.nr_blocks = 1;"),),
+        codes=("storage-corrupt",),
+    ),
+    Mutant(
+        "growth-unreserved", 6, "a new block is not reserved", _SOURCE,
+        (("\tlmb_add_apply(&lmb.reserved, base, req.size, 0);\n", ""),),
+        codes=("block-unreserved", "log-divergence"),
+        boots=(_ONE_GROWTH,),
+    ),
+    Mutant(
+        "growth-reserved-but-a-byte", 6, "the last byte of a new block is not reserved", _SOURCE,
+        (("&lmb.reserved, base, req.size, 0);", "&lmb.reserved, base, req.size - 1, 0);"),),
+        codes=("block-unreserved", "log-divergence"),
+    ),
+    Mutant(
+        "growth-reserved-with-flags", 6, "a new block is reserved with flags", _SOURCE,
+        (("&lmb.reserved, base, req.size, 0);", "&lmb.reserved, base, req.size, LMB_MIRROR);"),),
+    ),
+    Mutant(
+        "growth-unaligned", 6, "a new block is aligned to 16 bytes only", _SOURCE,
+        ((".align = lmb.block_size,", ".align = 16,"),),
+        codes=("storage-corrupt", "log-divergence"),
+        boots=(HUGE,),
+    ),
+    Mutant(
+        "growth-takes-page-0", 4, "a new block may lie in page 0", _SOURCE,
+        ((".floor = PAGE_SIZE,", ".floor = 0,"),),
+        equivalent=PAGE_0,
+        boots=(BOTTOM_UP,),
+    ),
+    Mutant(
+        "grows-before-allowed", 6, "growth does not wait for lmb_allow_growth()", _SOURCE,
+        (("if (!lmb.may_grow || ", "if ("),),
+        boots=(_TOO_SMALL,),
+    ),
+    # -- rule 8
+    Mutant(
+        "end-of-a-block-refused", 8, "what starts at a block's end cannot be given back", _SOURCE,
+        (("block->base + lmb_block_bytes(block) > base)", "block->base + lmb_block_bytes(block) >= base)"),),
+        boots=(_SCATTERED,),
+    ),
+    Mutant(
+        "start-of-a-block-refused", 8, "what ends at a block's start cannot be given back", _SOURCE,
+        (("if (block->base < base + size &&", "if (block->base <= base + size &&"),),
+        boots=(WIDE,),
+    ),
+    Mutant(
+        "lone-block-given-back", 8, "a block that is a reserved region of its own can be given back", _SOURCE,
+        (("if (lmb_entry(node)->size >= least)", "if (lmb_entry(node)->size > least)"),),
+        boots=(HUGE_ALONE,),
+    ),
+    Mutant(
+        "all-blocks-searched", 8, "the walk over the blocks is never spared", _SOURCE,
+        (
+            (
+                "\tif (!lmb_may_hit_block(base, size))\n\t\treturn false;\n",
+                "\t(void)lmb_may_hit_block(base, size);\n",
+            ),
+        ),
+        equivalent="the short cut only tells of ranges that hit no block, which the walk then finds out itself",
+        boots=(WIDE, HUGE),
+    ),
+)  # fmt: skip

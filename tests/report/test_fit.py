@@ -1,0 +1,110 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Tables fit a terminal: what gives way, in which order, what never does; expected lines are written by hand."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from gdb_lmb.core.snapshot import Finding
+from gdb_lmb.report.fit import fitted
+from gdb_lmb.report.table import table
+from gdb_lmb.report.terminal import BAD, HEADING, PLAIN, Terminal
+from gdb_lmb.report.text import finding_lines
+
+HEADERS = ["#", "base", "end", "size", "bytes", "flags", "owner"]
+ROWS = [
+    [0, "0x0000000000001000", "0x0000000000002000", "4 KiB", "4,096", "-", "early_init (arch/x86/kernel/head64.c:12)"],
+    [1, "0x00000000fffff000", "0x0000000100000000", "4 KiB", "4,096", "-", "late (a.c:1)"],
+]
+
+
+def shown(width: int | None, **how: bool) -> list[str]:
+    return table(ROWS, HEADERS, ("#", "size", "bytes"), Terminal(width, **how), cut=("owner",), spare=("bytes",))
+
+
+def test_nothing_is_cut_without_a_width_or_with_room() -> None:
+    assert shown(None) == shown(200) == table(ROWS, HEADERS, ("#", "size", "bytes"))
+    assert shown(None)[2].endswith("early_init (arch/x86/kernel/head64.c:12)")
+    assert max(map(len, shown(None))) == 113
+
+
+def test_first_leading_zeros_then_text_in_the_middle() -> None:
+    # Of 113 columns 15 less: the zeros alone, 7 of base and 7 of end (0xfffff000 has eight digits, 0x100000000 nine).
+    assert shown(100) == [
+        "    #  base        end            size    bytes  flags    owner",
+        "  ---  ----------  -----------  ------  -------  -------  ----------------------------------------",
+        "    0  0x00001000  0x000002000   4 KiB    4,096  -        early_init (arch/x86/kernel/head64.c:12)",
+        "    1  0xfffff000  0x100000000   4 KiB    4,096  -        late (a.c:1)",
+    ]
+    lines = shown(80, unicode=True)
+    assert lines[2] == "    0  0x00001000  0x000002000   4 KiB    4,096  -        early_init …ad64.c:12)"
+    assert lines[3] == "    1  0xfffff000  0x100000000   4 KiB    4,096  -        late (a.c:1)"
+    assert max(map(len, lines)) == 80
+    assert shown(80)[2].endswith("  early_init...d64.c:12)")
+
+
+def test_then_text_goes_below_and_columns_are_left_out() -> None:
+    assert shown(50) == [
+        "    #  base        end            size    bytes",
+        "  ---  ----------  -----------  ------  -------",
+        "    0  0x00001000  0x000002000   4 KiB    4,096",
+        "    owner: early_init (arc...6/kernel/head64.c:12)",
+        "    1  0xfffff000  0x100000000   4 KiB    4,096",
+        "    owner: late (a.c:1)",
+    ]
+    assert shown(40)[2:4] == [
+        "    0  0x00001000  0x000002000   4 KiB",
+        "    owner: early_init...nel/head64.c:12)",
+    ]
+
+
+def test_what_identifies_a_row_is_never_lost() -> None:
+    for width in range(1, 120):
+        lines = shown(width)
+        rows = [line.split() for line in lines if line.lstrip()[:1] in "01"]
+        assert [row[0] for row in rows] == ["0", "1"]
+        assert [int(row[1], 16) for row in rows] == [0x1000, 0xFFFFF000]
+        assert [int(row[2], 16) for row in rows] == [0x2000, 0x100000000]
+        assert all(row[3:5] == ["4", "KiB"] for row in rows)
+        if width >= 38:
+            assert max(map(len, lines)) <= width, width
+
+
+@pytest.mark.parametrize(
+    ("text", "width", "ascii_text", "unicode_text"),
+    [
+        ("abcdefghij", 10, "abcdefghij", "abcdefghij"),
+        ("abcdefghij", 9, "abc...hij", "abcd…ghij"),
+        ("abcdefghij", 4, "a...", "ab…j"),
+        ("abcdefghij", 3, "abc", "a…j"),
+        ("abcdefghij", 0, "", ""),
+    ],
+)
+def test_cut_in_the_middle(text: str, width: int, ascii_text: str, unicode_text: str) -> None:
+    assert Terminal(80).cut(text, width) == ascii_text
+    assert Terminal(80, unicode=True).cut(text, width) == unicode_text
+
+
+def test_several_columns_of_text_share_what_there_is() -> None:
+    rows = [["a" * 10, "b" * 60, "c" * 60]]
+    found = fitted(rows, ["x", "y", "z"], 80, Terminal(80), cut=("x", "y", "z"))
+    assert [len(cell) for cell in found.rows[0]] == [10, 33, 33]
+
+
+def test_an_empty_table() -> None:
+    assert table([], ["#", "base"], (), Terminal(30)) == table([], ["#", "base"], ())
+
+
+def test_colours() -> None:
+    colours = Terminal(80, color=True)
+    lines = table(ROWS, HEADERS, ("#", "size", "bytes"), colours, cut=("owner",))
+    assert lines[0].startswith("\x1b[1m") and lines[0].endswith("\x1b[0m") and "\x1b" not in "".join(lines[1:])
+    assert [re.sub(r"\x1b\[[0-9;]*m", "", line) for line in lines] == shown(80)
+    assert finding_lines([Finding("overlap", "finding", "two regions")], colours) == [
+        "\x1b[1;31mfinding: overlap:\x1b[0m two regions"
+    ]
+    assert finding_lines([Finding("headroom", "note", "none left")], colours)[0].startswith("\x1b[33mnote: headroom:")
+    assert finding_lines([Finding("overlap", "finding", "two regions")]) == ["finding: overlap: two regions"]
+    assert PLAIN.paint("text", BAD) == "text" and colours.paint("", HEADING) == "" and colours.paint("x", None) == "x"

@@ -1,0 +1,94 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Which records are shown, how they are written, and traces of some kinds of operations only."""
+
+from __future__ import annotations
+
+import io
+import json
+
+import pytest
+
+from gdb_lmb.analysis.replay import Replay
+from gdb_lmb.core.errors import InputError
+from gdb_lmb.core.operation import Operation
+from gdb_lmb.core.record import Record, Symbol, TraceHeader
+from gdb_lmb.report.trace_file import TraceReader, TraceWriter
+from gdb_lmb.report.trace_text import Wanted, parse_caller, touched_range, trace_json, trace_table
+
+RESERVE = Record(1, Operation("reserve", base=0x1000, size=0x1000), 0, (0x100, 0x200), "growing")
+ALLOC = Record(2, Operation("alloc", size=0x800, align=8), 0x5000, (0x300,), "growing")
+FAILED = Record(3, Operation("alloc", size=0x800), -12, (0x300,), "growing")
+LIMIT = Record(4, Operation("set_limit", base=0x9000), 0, (0x200,), "growing")
+RECORDS = [RESERVE, ALLOC, FAILED, LIMIT]
+SYMBOLS = {
+    0x100: Symbol("lmb_wrapper", 4, "lmb.c", 7),
+    0x200: Symbol("setup", 8, "main.c", 12),
+    0x300: Symbol("per_cpu"),
+}
+
+
+@pytest.mark.parametrize(
+    ("record", "touched"),
+    [(RESERVE, (0x1000, 0x2000)), (ALLOC, (0x5000, 0x5800)), (FAILED, None), (LIMIT, None)],
+)
+def test_the_range_of_a_record_is_what_it_was_about(record: Record, touched: tuple[int, int] | None) -> None:
+    assert touched_range(record) == touched
+
+
+@pytest.mark.parametrize(
+    ("wanted", "numbers"),
+    [
+        (Wanted(), [1, 2, 3, 4]),
+        (Wanted(last=2), [3, 4]),
+        (Wanted(last=9), [1, 2, 3, 4]),
+        (Wanted(last=0), []),
+        (Wanted(caller=parse_caller("^setup")), [1, 4]),
+        (Wanted(caller=parse_caller(r"main\.c:12")), [1, 4]),
+        (Wanted(last=1, caller=parse_caller("per_cpu")), [3]),
+        (Wanted(within=(0x1FFF, 0x5001)), [1, 2]),
+        (Wanted(within=(0x2000, 0x5000)), []),
+    ],
+)
+def test_records_are_chosen(wanted: Wanted, numbers: list[int]) -> None:
+    assert [record.seq for record in wanted.of(RECORDS, SYMBOLS)] == numbers
+
+
+def test_a_row_names_the_first_caller_outside_the_allocator() -> None:
+    lines = trace_table(RECORDS, SYMBOLS, "lmb-list").splitlines()
+    assert lines[2].split("  ")[-2:] == ["setup+0x8 (main.c:12)", "growing"]
+    assert "-12" in lines[4] and "0x5000" in lines[3]
+    assert trace_table([], SYMBOLS, "lmb-list") == "no operation"
+
+
+def test_json_explains_its_program_counters() -> None:
+    data = json.loads(json.dumps(trace_json(RECORDS[:1], SYMBOLS, "lmb-list", 4)))
+    assert (data["schema"], data["total"], len(data["records"])) == ("gdb-lmb/trace-show/1", 4, 1)
+    assert data["symbols"] == {"0x100": "lmb_wrapper+0x4 (lmb.c:7)", "0x200": "setup+0x8 (main.c:12)"}
+
+
+def written(only: tuple[str, ...]) -> list[bytes]:
+    stream = io.BytesIO()
+    writer = TraceWriter(stream, TraceHeader("lmb-list", "x86_64", "little", 64, 4096, only=only))
+    writer.record(Record(1, Operation("init", size=4096, flags=64, align=40, min=40, max=8), 0))
+    # Not what the model would return: nothing may compare it.
+    writer.record(Record(2, Operation("alloc", size=4096, align=4096), 0x7000, (0x300,)))
+    writer.end(None)
+    return stream.getvalue().splitlines(keepends=True)
+
+
+def test_a_trace_of_some_operations_only_is_never_verified() -> None:
+    reader = TraceReader(written(("alloc",)))
+    replay = Replay(reader.header)
+    for record in reader:
+        replay.follow(record)
+    assert reader.header.only == ("alloc",)
+    assert replay.finish(None) == "only alloc were recorded" and replay.divergence is None and replay.replayed == 0
+
+
+@pytest.mark.parametrize("only", ["alloc", ["dance"], [1], None])
+def test_damaged_names_of_operations_are_refused(only: object) -> None:
+    lines = written(())
+    header = json.loads(lines[0])
+    header["only"] = only
+    with pytest.raises(InputError, match='line 1: "only" is'):
+        TraceReader([json.dumps(header).encode() + b"\n", *lines[1:]])

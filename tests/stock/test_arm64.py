@@ -1,0 +1,315 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""An unmodified arm64 distribution kernel, from the reset on: against its own printout, a plain read, QEMU's word.
+
+A lane of its own (`scripts/test --kernels`), because it brings kernels into the cache first. What is true of
+the machine is written by hand here: QEMU's `virt` has its RAM at 1 GiB, puts its device tree 128 MiB into it
+and an Image 2 MiB into it.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from gdb_lmb.cli import main
+from gdb_lmb.core.errors import UsageError
+from gdb_lmb.core.memory import BytesMemory
+from gdb_lmb.core.snapshot import FIRMWARE_RAM
+from gdb_lmb.formats.devicetree import memory_map
+from gdb_lmb.kernels.stock import KernelFiles, find_kernel
+from gdb_lmb.runner.attach import AttachedSession
+from gdb_lmb.runner.core import CoreSession
+from gdb_lmb.runner.elf import read_elf
+from gdb_lmb.runner.process import RunFolder
+from gdb_lmb.runner.qemu import Qemu, QemuOptions
+from gdb_lmb.runner.session import CommandError, GuestSession
+from tests.helpers.initramfs import SPIN_VA, write_initrd
+from tests.helpers.stock import Rows, console_of, faults, last_dump, plain_read, shown
+
+pytestmark = pytest.mark.stock
+
+CONSOLE = "console=ttyAMA0 earlycon memblock=debug loglevel=8"
+RAM = 1 << 30
+IMAGE = RAM + (2 << 20)
+LINKED = 0xFFFF800080000000
+TWO_NODES = ("-object", "memory-backend-ram,id=m0,size=256M", "-object", "memory-backend-ram,id=m1,size=256M",
+             "-numa", "node,memdev=m0,cpus=0", "-numa", "node,memdev=m1,cpus=1")  # fmt: skip
+# The default CPU has 52-bit addresses; this one has 48, and no feature that lets KASLR do without KPTI.
+SMALL = ("-cpu", "cortex-a57")
+# With a hypervisor's level the kernel runs there.
+EL2 = ("-machine", "virtualization=on")
+
+SETTINGS = [
+    # (command line, memory, CPUs, QEMU's words)
+    pytest.param("", "512M", 1, (), id="kaslr-512M"),
+    pytest.param("nokaslr", "512M", 1, (), id="nokaslr-512M"),
+    pytest.param("", "5G", 1, SMALL, id="kaslr-5G-48bit"),
+    pytest.param("nokaslr", "5G", 1, SMALL, id="nokaslr-5G-48bit"),
+    pytest.param("", "512M", 2, (*EL2, *TWO_NODES), id="kaslr-numa-el2"),
+]
+BYTES = {"512M": 512 << 20, "5G": 5 << 30}
+
+
+@pytest.fixture(scope="session")
+def kernel() -> KernelFiles:
+    """The stock kernel, brought into the cache if it is not there."""
+    return find_kernel("debian:6.12-cloud-arm64", notice=print)
+
+
+def guest_of(
+    kernel: KernelFiles, append: str = "", memory: str = "512M", smp: int = 1, words: tuple[str, ...] = ()
+) -> GuestSession:
+    options = QemuOptions(append=f"{CONSOLE} {append}", memory=memory, smp=smp, arguments=words)
+    return GuestSession(kernel.image, options, symbols=kernel.vmlinux, timeout_s=120)
+
+
+def phase(guest: GuestSession) -> str:
+    return str(json.loads(guest.command("lmb-dump --json"))["phase"])
+
+
+def linked(guest: GuestSession, name: str) -> int:
+    """Return the address of a symbol where gdb has it now."""
+    return int(guest.command(f'printf "%lu", (unsigned long)&{name}'))
+
+
+def read_physically(guest: GuestSession, address: int, voffset: int = LINKED - IMAGE) -> dict[str, Rows]:
+    """Read both arrays with gdb's own expressions while QEMU's stub takes every address for a physical one.
+
+    `address` is memblock's; the arrays' pointers are `voffset` more than their physical addresses.
+    """
+    guest.command("maintenance packet Qqemu.PhyMemMode:1")
+    try:
+        out: dict[str, Rows] = {}
+        place = f"((struct memblock *){address})"
+        for name in ("memory", "reserved"):
+            count = int(guest.command(f'printf "%lu", {place}->{name}.cnt'))
+            first = int(guest.command(f'printf "%lu", (unsigned long){place}->{name}.regions'))
+            out[name] = []
+            for at in range(count):
+                region = f"((struct memblock_region *){first - voffset})[{at}]"
+                fields = f"{region}.base, {region}.size, (unsigned){region}.flags, {region}.nid"
+                base, size, flags, nid = map(int, guest.command(f'printf "%lu %lu %u %d", {fields}').split())
+                out[name].append((base, size, flags, nid))
+        return out
+    finally:
+        guest.command("maintenance packet Qqemu.PhyMemMode:0")
+
+
+@pytest.mark.parametrize(("append", "memory", "smp", "words"), SETTINGS)
+def test_a_stock_boot(kernel: KernelFiles, append: str, memory: str, smp: int, words: tuple[str, ...]) -> None:
+    with guest_of(kernel, append, memory, smp, words) as guest:
+        # Early in setup_arch: mapped, the device tree read, nothing printed yet.
+        guest.run_until("setup_arch")
+        assert faults(guest) == [] and shown(guest) == plain_read(guest)
+        assert phase(guest) == "mapped"
+        where = guest.command("lmb-attach")
+        assert f"at {IMAGE:#x} physically, moved by 0x" in where
+        assert ("moved by 0x0 virtually" in where) == (append == "nokaslr")
+
+        # The kernel's own dump, byte for byte.
+        guest.run_until("memblock_dump_all")
+        guest.command("finish")
+        assert guest.command("lmb-dump --kernel") == last_dump(console_of(guest))
+        assert faults(guest) == []
+        assert phase(guest) == "allocator complete"
+
+        guest.run_until("memblock_free_all")
+        snapshot = json.loads(guest.command("lmb-dump --json"))
+        assert snapshot["arch"] == "aarch64" and snapshot["page_size"] == "0x1000"
+        assert snapshot["phase"] == "allocator complete"
+        assert faults(guest) == [] and shown(guest) == plain_read(guest)
+
+        # The device tree's RAM against what the machine was given, and the kernel's word on its nodes.
+        told = [(int(r["base"], 16), int(r["size"], 16)) for r in snapshot["firmware"] if r["type"] == 1]
+        half = BYTES[memory] // 2
+        assert told == ([(RAM, half), (RAM + half, half)] if smp == 2 else [(RAM, BYTES[memory])])
+        printed = re.findall(r"^  node +\d+: \[mem (0x\w+)-(0x\w+)\]", console_of(guest), re.M)
+        assert [(int(low, 16), int(high, 16) + 1 - int(low, 16)) for low, high in printed] == told
+        if smp == 2:
+            assert [r["nid"] for r in snapshot["memory"]["regions"]] == [0, 1]
+
+
+def test_from_the_reset_to_the_mapped_kernel(kernel: KernelFiles) -> None:
+    with guest_of(kernel) as guest:
+        # QEMU has put the Image in memory, but its CPU stands in the boot loader.
+        with pytest.raises(CommandError, match="this CPU has not got to it"):
+            guest.command("lmb-check")
+        memblock = linked(guest, "memblock") - LINKED + IMAGE
+
+        # The Image's first instruction, MMU off: nothing is mapped, nothing is decided.
+        guest.command(f"hbreak *{IMAGE:#x}")
+        guest.command("continue")
+        guest.command("delete")
+        with pytest.raises(CommandError, match="Cannot access memory"):
+            guest.command("print memblock")
+        assert phase(guest) == "unmapped" and faults(guest) == []
+        assert shown(guest) == read_physically(guest, memblock) == {"memory": [], "reserved": []}
+        assert "not decided yet at this stop" in guest.command("lmb-attach")
+
+        # MMU on, but at the identity map's addresses: after __enable_mmu, before the kernel's own map.
+        switch = linked(guest, "__primary_switch") - LINKED + IMAGE
+        calls = [at for at in range(switch, switch + 64, 4) if _is_call(guest, at)]
+        guest.command(f"hbreak *{calls[0] + 4:#x}")
+        guest.command("continue")
+        guest.command("delete")
+        assert phase(guest) == "identity-mapped" and shown(guest) == read_physically(guest, memblock)
+
+        # To where it will stay: the first instruction at its own address.
+        told = guest.command("lmb-attach --wait")
+        moved = re.search(r"gdb's symbols are now moved by 0x(\w+), from 0x0", told)
+        assert moved is not None, told
+        pc = int(guest.command('printf "%lu", $pc'))
+        assert pc == linked(guest, "__primary_switched") and phase(guest) == "mapped"
+        assert shown(guest) == plain_read(guest)
+        assert linked(guest, "memblock") - LINKED + IMAGE - int(moved[1], 16) == memblock
+
+        # The kernel's own word: kimage_voffset, read by gdb where the symbols now stand.
+        guest.run_until("setup_arch")
+        voffset = int(guest.command('printf "%lu", kimage_voffset'))
+        assert voffset == LINKED + int(moved[1], 16) - IMAGE
+        assert "gdb's symbols are there already" in guest.command("lmb-attach")
+
+
+def _is_call(guest: GuestSession, address: int) -> bool:
+    """Tell whether a BL stands at a physical address; the MMU is still off."""
+    return int(guest.command(f'printf "%u", *(unsigned int *){address}')) >> 26 == 0b100101
+
+
+@pytest.mark.parametrize("words", [(), SMALL], ids=["52bit", "48bit"])
+def test_pointers_into_the_linear_map(kernel: KernelFiles, words: tuple[str, ...]) -> None:
+    with guest_of(kernel, words=words) as guest:
+        guest.run_until("memblock_free_all")
+        # A free page, which the kernel has mapped; copied there, a list must read the same.
+        page = RAM + (256 << 20)
+        before = shown(guest)
+        assert not any(base <= page < base + size for base, size, _, _ in before["reserved"])
+        guest.command(f"set var $va = (unsigned long){page} - memstart_addr - (1UL << 52)")
+        count = len(before["reserved"])
+        guest.command(f"print *((struct memblock_region *)$va)@{count} = *memblock.reserved.regions@{count}")
+        guest.command("set var memblock.reserved.regions = (struct memblock_region *)$va")
+        snapshot = json.loads(guest.command("lmb-dump --json"))
+        assert shown(guest) == before
+        (array,) = [array for array in snapshot["arrays"] if array["list"] == "reserved"]
+        assert int(array["base"], 16) == page and not array["static"]
+        # It lies in free memory, and that is a finding.
+        assert [message for message in faults(guest) if "is not reserved" in message]
+
+
+def test_offset_equals_the_kernels_own_word(kernel: KernelFiles) -> None:
+    # Without a root the kernel panics, and says at the end by how much it was moved.
+    with guest_of(kernel) as guest:
+        guest.run_until("panic")
+        moved = re.search(r"moved by 0x(\w+) virtually", guest.command("lmb-attach"))
+        # memblock is kept on arm64.
+        assert phase(guest) == "handed over" and shown(guest) == plain_read(guest)
+        with pytest.raises(CommandError, match="did not stop"):
+            guest.command("continue", timeout_s=6)
+        printed = re.search(r"Kernel Offset: 0x(\w+) from 0x(\w+)", console_of(guest))
+        assert moved is not None and printed is not None
+        assert (int(moved[1], 16), LINKED) == (int(printed[1], 16), int(printed[2], 16))
+
+
+def test_the_device_tree_is_what_memory_is_held_to(kernel: KernelFiles) -> None:
+    with guest_of(kernel) as guest:
+        guest.run_until("memblock_free_all")
+        guest.command("set var memblock.memory.regions[0].base = 0x3ff00000")
+        assert faults(guest) == ["memory [0x3ff00000, 0x40000000) is not RAM in the firmware map"]
+        # A tree that is damaged says nothing, about memory or otherwise.
+        guest.command("set var $va = (unsigned long)initial_boot_params_pa - memstart_addr - (1UL << 52)")
+        guest.command("set var *(unsigned int *)$va = 0")
+        assert faults(guest) == [] and "no map can be read" in guest.command("lmb-dump firmware")
+
+
+def test_a_dump_shows_the_same(kernel: KernelFiles, tmp_path: Path) -> None:
+    core = tmp_path / "core"
+    with guest_of(kernel, words=SMALL) as guest:
+        guest.run_until("memblock_free_all")
+        guest.command(f"monitor dump-guest-memory {core}")
+        live = json.loads(guest.command("lmb-dump --json"))
+    with CoreSession(core, kernel.vmlinux, timeout_s=120) as dump:
+        assert json.loads(dump.command("lmb-dump --json")) == live
+        assert f"at {IMAGE:#x} physically" in dump.command("lmb-attach")
+        assert dump.command("print $pc == (unsigned long)&memblock_free_all").endswith("= 1\n")
+    core.unlink()
+
+
+def test_an_image_of_ones_own(kernel: KernelFiles, capfd: pytest.CaptureFixture[str]) -> None:
+    words = ["run", str(kernel.image), "--symbols", str(kernel.vmlinux), "--memory", "512M", "--arch"]
+    assert main([*words, "aarch64", "--", "lmb-check"]) == 0
+    assert capfd.readouterr().out.startswith("lmb-check: clean, verified: ")
+    assert main([*words, "x86-64"]) == 2
+    assert capfd.readouterr().err.endswith("this is for aarch64, not for x86-64\n")
+    assert main([*words, "vax"]) == 2
+
+
+def test_in_user_mode_with_the_kernels_pages_unmapped(kernel: KernelFiles, tmp_path: Path) -> None:
+    initrd = write_initrd(tmp_path / "initrd", "aarch64")
+    options = QemuOptions(append=CONSOLE, memory="512M", initrd=initrd, arguments=SMALL)
+    with GuestSession(kernel.image, options, symbols=kernel.vmlinux, timeout_s=120) as guest:
+        guest.run_until("kernel_init")
+        memblock = linked(guest, "memblock")
+        voffset = int(guest.command('printf "%lu", kimage_voffset'))
+        guest.command(f"hbreak *{SPIN_VA:#x}")
+        guest.command("continue")
+        assert "isolation forced ON by KASLR" in console_of(guest)
+        with pytest.raises(CommandError, match="Cannot access memory"):
+            guest.command("print memblock")
+        # Forget where the kernel was: the page tables of user mode must tell.
+        guest.command("python from gdb_lmb.programs import place; place._LAST.clear()")
+        assert phase(guest) == "handed over" and faults(guest) == []
+        # The image is not where the linked addresses have it, so its arrays' pointers are taken back by hand.
+        assert shown(guest) == read_physically(guest, memblock - voffset, voffset)
+        assert f"at {IMAGE:#x} physically" in guest.command("lmb-attach")
+
+
+def test_few_requests_and_mode_put_back(kernel: KernelFiles) -> None:
+    with guest_of(kernel) as guest:
+        guest.run_until("memblock_free_all")
+        guest.command("lmb-check")
+        stats = re.search(r"(\d+) requests", guest.command("lmb-check --stats"))
+        assert stats is not None and 4 <= int(stats[1]) <= 12
+        assert 'received: "0"' in guest.command("maintenance packet qqemu.PhyMemMode")
+
+
+@pytest.mark.parametrize(
+    ("words", "rows"),
+    [
+        (["-m", "512M"], [(RAM, 512 << 20)]),
+        (["-m", "5G"], [(RAM, 5 << 30)]),
+        (["-m", "512M", "-smp", "2", *TWO_NODES], [(RAM, 256 << 20), (RAM + (256 << 20), 256 << 20)]),
+    ],
+    ids=["512M", "5G", "numa"],
+)
+def test_the_trees_that_qemu_writes(words: list[str], rows: list[tuple[int, int]], tmp_path: Path) -> None:
+    out = tmp_path / "dtb"
+    command = ["qemu-system-aarch64", "-M", f"virt,dumpdtb={out}", "-display", "none", *words]
+    subprocess.run(command, check=True, capture_output=True, timeout=60)
+    found = memory_map(BytesMemory({RAM: out.read_bytes()}), RAM)
+    assert found is not None and set(found.type) == {FIRMWARE_RAM}
+    assert list(zip(found.base, found.size, strict=True)) == rows
+
+
+def test_another_build_is_refused(kernel: KernelFiles, tmp_path: Path) -> None:
+    # The same kernel with one bit of its build id turned, as the guest's own.
+    content = bytearray(kernel.image.read_bytes())
+    with guest_of(kernel) as guest:
+        build_id = bytes.fromhex(re.findall(r"build id (\w+)", guest.command("lmb-attach"))[0])
+    at = content.find(build_id)
+    content[at] ^= 1
+    other = tmp_path / "Image"
+    other.write_bytes(content)
+    options = QemuOptions(append=CONSOLE, memory="512M")
+    with pytest.raises(UsageError, match=r"another build than .*vmlinux-6\.12\S+, whose build id .* is not in it"):
+        GuestSession(other, options, symbols=kernel.vmlinux)
+    # Who boots it by other means is told by the commands.
+    with RunFolder() as folder:
+        qemu = Qemu(folder, read_elf(kernel.vmlinux), options, other)
+        with AttachedSession(qemu.endpoint, kernel.vmlinux, timeout_s=60) as guest:
+            with pytest.raises(CommandError, match="or the guest runs another build"):
+                guest.command("lmb-check")
+            with pytest.raises(CommandError, match=r"no kernel of the build of vmlinux-6\.12\S+ came up within 2 s"):
+                guest.command("lmb-attach --wait --timeout 2")

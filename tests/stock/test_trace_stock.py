@@ -1,0 +1,150 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Whole boots of unmodified kernels in lockstep with the model, and the records against the kernel's own printout."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from gdb_lmb.cli import main
+from gdb_lmb.core.record import Record
+from gdb_lmb.kernels.stock import find_kernel
+from gdb_lmb.report.trace_file import TraceReader
+from gdb_lmb.runner.qemu import QemuOptions
+from gdb_lmb.runner.session import GuestSession
+from tests.helpers.live import no_breakpoint_is_left
+from tests.helpers.stock import AMD64
+
+pytestmark = pytest.mark.stock
+
+DEBUG = "memblock=debug loglevel=8 earlyprintk=serial"
+TWO_NODES = ("-object", "memory-backend-ram,id=m0,size=256M", "-object", "memory-backend-ram,id=m1,size=256M",
+             "-numa", "node,memdev=m0,cpus=0", "-numa", "node,memdev=m1,cpus=1")  # fmt: skip
+ARM64 = "debian:6.12-cloud-arm64"
+SETTINGS = [
+    # (command line, memory, CPUs, QEMU's words)
+    ("", "512M", 1, ()),
+    # Hot-pluggable memory turns the search round and is skipped by it.
+    ("movable_node", "512M", 2, TWO_NODES),
+    ("memmap=16M$0x10000000 mem=700M crashkernel=128M cma=64M numa=fake=4", "1G", 1, ()),
+]
+# What the lanes of Debian's releases boot too.
+OF_RELEASES = (AMD64[0], AMD64[2])
+BOOTS = [
+    pytest.param(name, *setting, marks=[pytest.mark.release] if name in OF_RELEASES and setting is SETTINGS[0] else [])
+    for name in AMD64
+    for setting in SETTINGS
+] + [pytest.param(ARM64, *SETTINGS[0])]
+
+
+def status_of(guest: GuestSession) -> dict[str, Any]:
+    output = guest.command("lmb-trace status --json")
+    status: dict[str, Any] = json.loads(output[output.index('{"schema"') :])
+    return status
+
+
+def read(path: Path) -> tuple[TraceReader, list[Record]]:
+    with path.open("rb") as file:
+        reader = TraceReader(file)
+        return reader, list(reader)
+
+
+@pytest.mark.parametrize(("name", "append", "memory", "smp", "words"), BOOTS)
+def test_a_whole_boot_agrees_with_the_model(
+    name: str, append: str, memory: str, smp: int, words: tuple[str, ...], tmp_path: Path
+) -> None:
+    kernel = find_kernel(name, notice=print)
+    arm64 = name == ARM64
+    path = tmp_path / "trace.jsonl"
+    console = "console=ttyAMA0 earlycon memblock=debug loglevel=8" if arm64 else f"console=ttyS0 {DEBUG}"
+    options = QemuOptions(append=f"{console} {append}", memory=memory, smp=smp, arguments=words)
+    with GuestSession(kernel.image, options, symbols=kernel.vmlinux, timeout_s=120) as guest:
+        guest.command(f"lmb-trace start --lockstep -o {path}")
+        guest.run_on("the hand-over")
+        status = status_of(guest)
+        assert status["divergence"] is None and status["compared"] and status["complete"], status
+        # Two for each; QEMU tells of the same breakpoint twice now and then.
+        assert status["records"] < status["stops"] <= 2 * status["records"] + 3
+        assert no_breakpoint_is_left(guest)
+        assert guest.verdict().exit_status == 0
+        # What lmb-check finds at the same stop has nothing to do with the model.
+        guest.command("lmb-check")
+        assert guest.verdict().exit_status == 0
+        text = guest.console().decode(errors="replace").replace("\r", "")
+    reader, records = read(path)
+    # The stack of a kernel that has only just started has no more.
+    assert all(len(record.callers) >= 3 for record in records)
+    assert max(len(record.callers) for record in records) >= 8
+    if "movable_node" in append:
+        assert any(record.operation.op == "set_bottom_up" for record in records)
+    assert_printed(text, reader, records)
+    assert main(["replay", str(path)]) == 0  # a sound boot lays no reservation over what was allocated
+
+
+PRINTED = re.compile(
+    r"(?:__)?memblock_(add|remove|reserve|phys_free): \[0x([0-9a-f]+)-0x([0-9a-f]+)\]"
+    r"(?: nid=\S+ flags=\S+)? (\S+)\+(0x[0-9a-f]+)/"
+)
+CALLS = {
+    "add": ("add_range", "memory"),
+    "remove": ("remove_range", "memory"),
+    "reserve": ("add_range", "reserved"),
+    "phys_free": ("remove_range", "reserved"),
+}
+
+
+def assert_printed(console: str, reader: TraceReader, records: list[Record]) -> None:
+    """Find every call that the kernel printed among the records, in its order: range and caller to the byte."""
+    calls = iter(records)
+    found = 0
+    for call, first, last, function, offset in PRINTED.findall(console):
+        base, end = int(first, 16), int(last, 16) + 1
+        if not base <= end or "alloc_range_nid" in function:
+            continue  # sizes of 0 and of all there is; an allocation is recorded as one
+        for record in calls:
+            operation = record.operation
+            if (operation.op, operation.list, operation.base) != (*CALLS[call], base):
+                continue
+            if operation.base + operation.size != end:
+                continue
+            # The allocator's own functions come first, and what jumps into them instead of calling.
+            places = [reader.symbols.get(pc) for pc in record.callers[:5]]
+            if any(p and (p.function, p.offset) == (function, int(offset, 16)) for p in places):
+                break
+        else:
+            raise AssertionError(f"{call} of [{first}-{last}] by {function}+{offset} was not recorded")
+        found += 1
+    assert found > 3
+
+
+def test_lines_are_those_of_addr2line(tmp_path: Path) -> None:
+    """A caller's line is the innermost one in its own file, as binutils reads it out of the same program."""
+    kernel, path = find_kernel(AMD64[0], notice=print), tmp_path / "trace.jsonl"
+    assert main(["trace", AMD64[0], "--memory", "512M", "--append", "nokaslr", "-o", str(path)]) == 0
+    symbols = read(path)[0].symbols
+    places = [hex(pc - 1) for pc in symbols]
+    told = subprocess.run(
+        ["addr2line", "-a", "-i", "-e", kernel.vmlinux, *places], check=True, text=True, capture_output=True
+    ).stdout
+    chains: dict[int, list[tuple[str, int]]] = {}
+    for line in told.splitlines():
+        if line.startswith("0x"):
+            chain = chains.setdefault(int(line, 16) + 1, [])
+        else:
+            file, _, number = line.split(" (")[0].rpartition(":")
+            chain.append((file, int(number) if number.isdigit() else 0))
+    assert len(chains) == len(symbols) > 100
+    inlined = 0
+    for pc, symbol in symbols.items():
+        chain = chains[pc]
+        file, line = next(place for place in chain if place[0] == chain[-1][0])
+        inlined += file != chain[0][0]
+        assert symbol.file is not None and symbol.line is not None and file.endswith(symbol.file)
+        # Where a statement has two lines, gdb and addr2line may choose differently.
+        assert abs(symbol.line - line) <= 1, (symbol, chain)
+    assert inlined > 10
