@@ -15,7 +15,7 @@ from gdb_lmb.core.errors import InfrastructureError, LmbError, OutputError, Usag
 from gdb_lmb.core.words import plural
 from gdb_lmb.report.output import require_apart, require_writable
 from gdb_lmb.runner.base import ignore
-from gdb_lmb.runner.session import GuestSession, NotReachedError
+from gdb_lmb.runner.session import GuestSession
 from gdb_lmb.runner.text import printable
 from gdb_lmb.runner.verdict import ExitStatus
 
@@ -113,7 +113,7 @@ def _trace(guest: GuestSession, arguments: argparse.Namespace, until: str) -> Ex
         if why_not is None:
             guest.let_print()
             why_not = f"{status['ended']}, before it came to {until}"
-        raise NotReachedError(why_not, guest.console())
+        raise guest.not_reached(why_not)
     commands = arguments.gdb_commands or ()
     if not arguments.lockstep and not commands and not status["findings"]:
         return ExitStatus.CLEAN

@@ -18,7 +18,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
-from gdb_lmb.core.errors import InfrastructureError, NotReachedError, PassedError, UsageError
+from gdb_lmb.core.errors import InfrastructureError, LmbError, NotReachedError, PassedError, UsageError
 from gdb_lmb.report.terminal import PLAIN, Terminal
 from gdb_lmb.runner.base import DEFAULT_TIMEOUT_S, STEP_S, CommandError, Session, ignore
 from gdb_lmb.runner.boot_files import boot_files
@@ -26,6 +26,7 @@ from gdb_lmb.runner.elf import has_symbol
 from gdb_lmb.runner.machines import find_programs, machine_of
 from gdb_lmb.runner.qemu import Qemu, QemuOptions
 from gdb_lmb.runner.text import printable, quote
+from gdb_lmb.runner.verdict import Verdict
 
 if TYPE_CHECKING:
     from gdb_lmb.runner.mi import Sink
@@ -39,6 +40,8 @@ _DEFAULT_SYMBOLS = (DEFAULT_SYMBOL, "memblock_free_all")
 
 _BROUGHT = {"-loadvm", "-incoming", "--loadvm", "--incoming"}
 _PAST_HAND_OVER = {"handed over": "handed over", "discarded": "handed over, and was discarded"}
+# How long QEMU may take to end.
+_QUIT_S = 5.0
 # How long a guest that called panic() may go on printing.
 _PANIC_PRINTS_S = 1.0
 
@@ -122,7 +125,37 @@ class GuestSession(Session):
         self._delete_breakpoints([target, *panics])
         if stop.breakpoint == target:
             return stop
-        raise NotReachedError(self._why_not(what, stop, panics, reached, limit_s), self.console())
+        raise self.not_reached(self._why_not(what, stop, panics, reached, limit_s))
+
+    def not_reached(self, why: str) -> LmbError:
+        """Return the error for a guest that did not get to its place, which is another where the guest ended QEMU."""
+        try:
+            self._require_not_ended()
+        except InfrastructureError as error:
+            return error
+        return NotReachedError(why, self.console())
+
+    def verdict(self) -> Verdict:
+        """Ask for the verdict; see `Session.verdict`. Raises: InfrastructureError if the guest has ended QEMU."""
+        found = super().verdict()
+        self._require_not_ended()
+        return found
+
+    def _require_not_ended(self) -> None:
+        """Check that the guest has not ended QEMU with an exit status of its own, as by the device isa-debug-exit.
+
+        Since 9.1 QEMU takes that for a shutdown, which we have it pause at, and tells the status only by ending with
+        it: so a guest that has shut down or reset is let go here, after which it cannot be looked at any more.
+        Raises: InfrastructureError. Source: `qemu_system_shutdown_request_with_code()` of QEMU.
+        """
+        stop = self.mi.last_stop
+        if stop is None or stop.signal != "SIGQUIT" or not self.mi.connected:
+            return
+        # gdb's own complaint is that the connection is gone; or QEMU ends before the command does.
+        with contextlib.suppress(InfrastructureError):
+            self.mi.console("monitor quit", _QUIT_S, ignore)
+        if self.qemu.child.ended(_QUIT_S) and self.qemu.child.process.returncode:
+            raise InfrastructureError(self.qemu.child.last_words())
 
     def run_on(self, what: str, timeout_s: float | None = None) -> str | None:
         """Let the guest run until it stops by itself; return why it does not run any more where that is not so.
@@ -186,7 +219,7 @@ class GuestSession(Session):
         try:
             output = self.command(f"lmb-attach --wait --json --timeout {limit_s:g}", None, limit_s + STEP_S)
         except CommandError as error:
-            raise NotReachedError(error.message, self.console()) from None
+            raise self.not_reached(error.message) from None
         self._unpacked = True
         told = _json_of(output, "lmb-attach")
         if told.get("at_first_instruction") is not True:

@@ -76,6 +76,10 @@ BODIES = {
     "panic": "call panic\n function panic\n nop\n movl $farewell, %esi\n call puts\n cli\n 1: hlt\n jmp 1b",
     "fault": "lidt nothing\n ud2",
     "exit": "movw $0xf4, %dx\n movl $3, %eax\n outl %eax, %dx",
+    "ready_exit": "call lmb_ready\n movw $0xf4, %dx\n movl $3, %eax\n outl %eax, %dx\n jmp spin\n"
+    "function lmb_ready\n nop\n ret",
+    # SLP_EN and the sleeping type of S5 to PM1a_CNT, which the firmware has put there on both PCs.
+    "power_off": "movw $0x604, %dx\n movw $0x2000, %ax\n outw %ax, %dx",
 }
 
 
