@@ -66,7 +66,7 @@ def write(path: Path, layout: str, count: int) -> int:
     model = MemblockModel(MemblockConfig(LINUX_6_12)) if layout == "memblock" else LmbModel(LmbConfig())
     header = TraceHeader(
         layout, "x86_64", "little", 64, 4096, initial=model.snapshot(),
-        generation=memblock_values(model) if isinstance(model, MemblockModel) else {},
+        behavior=memblock_values(model) if isinstance(model, MemblockModel) else {},
     )  # fmt: skip
     callers = tuple(0xFFFFFFFF81000000 + 0x40 * at for at in range(8))
     with path.open("wb", buffering=1 << 20) as file:

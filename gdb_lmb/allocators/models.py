@@ -8,7 +8,7 @@ from dataclasses import asdict, fields
 from typing import Any
 
 from gdb_lmb.allocators.lmb.model import LmbConfig, LmbModel
-from gdb_lmb.allocators.memblock.behavior import Generation, MemblockConfig
+from gdb_lmb.allocators.memblock.behavior import MemblockBehavior, MemblockConfig
 from gdb_lmb.allocators.memblock.model import MemblockModel
 from gdb_lmb.core.errors import InputError, StateError
 from gdb_lmb.core.operation import Operation, short
@@ -20,7 +20,7 @@ MAX_BLOCK_ENTRIES = 1 << 16
 MAX_REGIONS = 1 << 20
 """More entries than any kernel's initial storage, grown block or array has: a damaged file must not fill our memory."""
 
-_BEHAVIOUR = tuple(field.name for field in fields(Generation))
+_BEHAVIOUR = tuple(field.name for field in fields(MemblockBehavior))
 _SWITCHES = ("can_resize", "slab_up", "has_mirror", "movable_node", "kho_scratch_only")
 _LISTS = ("memory", "reserved", "physmem")
 
@@ -28,10 +28,10 @@ _LISTS = ("memory", "reserved", "physmem")
 def memblock_values(model: MemblockModel) -> dict[str, Any]:
     """Return what a saved trace must say of a memblock beside its state, as plain values.
 
-    These are the kernel's generation, what is fixed in its build, and the switches that no list shows.
+    These are the kernel's behavior, what is fixed in its build, and the switches that no list shows.
     """
     return {
-        **asdict(model.generation),
+        **asdict(model.behavior),
         "cache_bytes": model.config.cache_bytes,
         "keep": model.config.keep,
         "max_low_pfn": model.config.max_low_pfn,
@@ -43,7 +43,7 @@ def memblock_values(model: MemblockModel) -> dict[str, Any]:
 def memblock_model(initial: Snapshot, values: Mapping[str, Any]) -> MemblockModel:
     """Return a model that goes on from `initial`; `values` are those of `memblock_values`.
 
-    What is not there has the value of a kernel that has just started, but the generation must be told in full.
+    What is not there has the value of a kernel that has just started, but the behavior must be told in full.
     Raises: `InputError`.
     """
     known = {*_BEHAVIOUR, *_SWITCHES, "cache_bytes", "keep", "max_low_pfn", "in_slab"}
@@ -70,7 +70,7 @@ def memblock_model(initial: Snapshot, values: Mapping[str, Any]) -> MemblockMode
             raise InputError(f"the initial state: no memblock has an array of {regions.max} regions ({regions.name})")
     config = MemblockConfig.of(
         initial,
-        Generation(**{name: values[name] for name in _BEHAVIOUR}),
+        MemblockBehavior(**{name: values[name] for name in _BEHAVIOUR}),
         cache_bytes=cache_bytes,
         keep=values.get("keep", False),
         max_low_pfn=max_low_pfn,
@@ -116,7 +116,7 @@ def initial_model(header: TraceHeader) -> LmbModel | MemblockModel | None:
         return None
     try:
         if header.layout == "memblock":
-            return memblock_model(header.initial, header.generation)
+            return memblock_model(header.initial, header.behavior)
         return LmbModel.from_snapshot(header.initial)
     except StateError as error:
         raise InputError(f"the initial state: {error}") from None

@@ -13,9 +13,9 @@ import copy
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from gdb_lmb.allocators.memblock.core import MemblockEndError
 from gdb_lmb.analysis.compare import compare
 from gdb_lmb.analysis.diff import StateDiff, diff
+from gdb_lmb.core.errors import GuestPanicError
 from gdb_lmb.core.operation import Model, Operation, apply
 from gdb_lmb.core.record import Record
 from gdb_lmb.core.snapshot import Snapshot
@@ -113,7 +113,7 @@ class Lockstep:
             self._since.append(record)
         try:
             returned = apply(self.model, record.operation)
-        except MemblockEndError as error:
+        except GuestPanicError as error:
             return self._diverged(
                 Divergence(PANIC, record, self.good, f"it returned, but the kernel should have stopped: {error}")
             )

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from dataclasses import asdict, replace
 
-from gdb_lmb.allocators.memblock.behavior import Generation, MemblockConfig, generation_of
+from gdb_lmb.allocators.memblock.behavior import MemblockBehavior, MemblockConfig, behavior_of
 from gdb_lmb.allocators.memblock.model import MemblockModel
 from gdb_lmb.allocators.memblock.predict import require_sound
 from gdb_lmb.core.errors import InputError, StateError
@@ -14,9 +14,9 @@ from gdb_lmb.machine.behavior import MemblockSwitches, cache_bytes, memblock_fac
 from gdb_lmb.programs.linux import Kernel
 
 
-def generation(kernel: Kernel) -> Generation:
+def behavior(kernel: Kernel) -> MemblockBehavior:
     """Return how the memblock of the kernel in gdb behaves."""
-    return generation_of(**asdict(memblock_facts(kernel)))
+    return behavior_of(**asdict(memblock_facts(kernel)))
 
 
 def memblock_model(kernel: Kernel, snapshot: Snapshot, switches: MemblockSwitches | None = None) -> MemblockModel:
@@ -26,7 +26,7 @@ def memblock_model(kernel: Kernel, snapshot: Snapshot, switches: MemblockSwitche
     """
     require_sound(snapshot)
     now = memblock_switches(kernel) if switches is None else switches
-    config = MemblockConfig.of(snapshot, generation(kernel), cache_bytes=cache_bytes(kernel), keep=kernel.keeps)
+    config = MemblockConfig.of(snapshot, behavior(kernel), cache_bytes=cache_bytes(kernel), keep=kernel.keeps)
     if "nid" not in kernel.program.region.fields:
         config = replace(config, no_node=None)
     try:

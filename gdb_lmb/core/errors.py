@@ -62,6 +62,18 @@ class StateError(LmbError):
     """Refuse to go on from a state in which the allocator cannot be: torn, or damaged."""
 
 
+class GuestPanicError(LmbError):
+    """Report that there is no state after an operation: the kernel stops there, or overwrites its own lists.
+
+    `overwrites` tells which of the two; the message is the kernel's own where it has one.
+    """
+
+    def __init__(self, message: str, *, overwrites: bool = False) -> None:
+        """Say in one line what happens."""
+        super().__init__(message)
+        self.overwrites = overwrites
+
+
 class ReadError(LmbError):
     """Report guest memory that cannot be read.
 

@@ -47,7 +47,7 @@ class TraceHeader:
     `source` is "breakpoints" or "log"; `lost` counts the operations before the first record that nobody has
     (a log that wrapped). `initial` is None where the first operation is the allocator's own `init`.
     `only` names the operations that were recorded, where not all were: such a trace cannot be replayed.
-    `generation` says how this kernel's memblock differs from others, as plain values.
+    `behavior` says how this kernel's memblock differs from others, as plain values.
     """
 
     layout: str
@@ -57,6 +57,6 @@ class TraceHeader:
     page_size: int
     source: str = "breakpoints"
     initial: Snapshot | None = None
-    generation: Mapping[str, Any] = field(default_factory=dict)
+    behavior: Mapping[str, Any] = field(default_factory=dict)
     lost: int = 0
     only: tuple[str, ...] = ()

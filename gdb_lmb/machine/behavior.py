@@ -2,7 +2,7 @@
 """What tells one kernel's memblock from another's, and the switches that no list shows.
 
 Everything is probed in debug information, in the program's own data and in its texts, never in a version.
-The reference model says what each fact means (`generation_of()`).
+The reference model says what each fact means (`behavior_of()`).
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _CACHE_BYTES = {"s390x": 256, "ppc64": 128}
 
 @dataclass(frozen=True)
 class MemblockFacts:
-    """What the program shows of how its memblock behaves: the arguments of the model's `generation_of()`."""
+    """What the program shows of how its memblock behaves: the arguments of the model's `behavior_of()`."""
 
     flag_names: tuple[str, ...]
     initial_cnt: int

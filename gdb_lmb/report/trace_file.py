@@ -81,7 +81,7 @@ def header_json(header: TraceHeader) -> dict[str, Any]:
         "source": header.source,
         "lost": header.lost,
         "only": list(header.only),
-        "generation": dict(header.generation),
+        "generation": dict(header.behavior),
         "initial": None if header.initial is None else snapshot_json(header.initial),
     }
 
@@ -238,7 +238,7 @@ class TraceReader:
 def _header(row: dict[str, Any]) -> TraceHeader:
     if row.get("schema") != TRACE_SCHEMA:
         raise InputError(f"this is {short(row.get('schema'))}, not a trace of schema {TRACE_SCHEMA}")
-    layout, source, generation = row.get("layout"), row.get("source"), row.get("generation")
+    layout, source, behavior = row.get("layout"), row.get("source"), row.get("generation")
     if not isinstance(layout, str) or layout not in OPERATIONS:
         raise InputError(f'"layout" is {short(layout)}; expected one of {", ".join(OPERATIONS)}')
     if source not in _SOURCES:
@@ -246,8 +246,8 @@ def _header(row: dict[str, Any]) -> TraceHeader:
     bits = row.get("bits")
     if bits not in (32, 64):
         raise InputError(f'"bits" is {short(bits)}; expected 32 or 64')
-    if generation is not None and not isinstance(generation, dict):
-        raise InputError(f'"generation" is {short(generation)}; expected a JSON object')
+    if behavior is not None and not isinstance(behavior, dict):
+        raise InputError(f'"generation" is {short(behavior)}; expected a JSON object')
     page_size = read_number("page_size", row.get("page_size"), 32)
     if not page_size or page_size & (page_size - 1):
         raise InputError(f'"page_size" is {page_size:#x}, which is no power of two')
@@ -262,7 +262,7 @@ def _header(row: dict[str, Any]) -> TraceHeader:
         page_size=page_size,
         source=source,
         initial=None if initial is None else _state(initial, layout, bits, page_size),
-        generation=generation or {},
+        behavior=behavior or {},
         lost=read_number("lost", row.get("lost", 0), 64),
         only=_only(row.get("only", []), layout),
     )

@@ -101,7 +101,7 @@ class Recording:
             page_size=self.traced.page_size,
             initial=state,
             only=self.wishes.only,
-            generation={} if model is None else dict(self.traced.values(model)),
+            behavior={} if model is None else dict(self.traced.values(model)),
         )
         if self._stream is not None:
             self.writer = TraceWriter(self._stream, header)

@@ -137,7 +137,7 @@ class TracedLmb:
         return LmbModel.from_snapshot(state)
 
     def values(self, model: Model) -> Values:
-        """Return nothing: there is one generation."""
+        """Return nothing: there is one behavior."""
         return {}
 
     def phase_after(self, op: str, before: str | None) -> str | None:
@@ -268,7 +268,7 @@ class TracedMemblock:
         return memblock_model(self._kernel, state)
 
     def values(self, model: Model) -> Values:
-        """Return the kernel's generation and the switches."""
+        """Return the kernel's behavior and the switches."""
         return memblock_values(model)  # type: ignore[arg-type]
 
     def phase_after(self, op: str, before: str | None) -> str | None:

@@ -28,7 +28,7 @@ FIRST_SEED = 20100324 + SEED
 PER_RUN = {128: 1300, 8: 200}
 SIZES = ((128, 128), (8, 9))
 
-GENERATIONS = {"source:6.1": LINUX_6_1, "source:6.12": LINUX_6_12, "source:7": LINUX_7_3}
+BEHAVIORS = {"source:6.1": LINUX_6_1, "source:6.12": LINUX_6_12, "source:7": LINUX_7_3}
 
 HAPPENED = (
     "memory doubled", "reserved doubled", "memory's old array freed", "reserved's old array freed",
@@ -39,7 +39,7 @@ HAPPENED = (
 
 def events_of(source: str, numa: bool) -> tuple[int, Counter[str]]:
     """Run random operations on every variant; return how many there were, and what happened."""
-    generation = GENERATIONS[source]
+    behavior = BEHAVIORS[source]
     tree = find_source(source).tree
     events: Counter[str] = Counter()
     total = 0
@@ -49,8 +49,8 @@ def events_of(source: str, numa: bool) -> tuple[int, Counter[str]]:
         run = done = 0
         while done < OPERATIONS // 4:
             seed = FIRST_SEED + 10000 * number + 2 * run + numa
-            story = Story(random.Random(seed), generation, variant, PER_RUN[memory_max])
-            lockstep = Lockstep(generation, variant)
+            story = Story(random.Random(seed), behavior, variant, PER_RUN[memory_max])
+            lockstep = Lockstep(behavior, variant)
             answers, _ = drive(driver, [call.line for call in story.calls])
             try:
                 done += lockstep.follow(story.calls, answers)
@@ -64,7 +64,7 @@ def events_of(source: str, numa: bool) -> tuple[int, Counter[str]]:
 
 @pytest.mark.random
 @pytest.mark.parametrize("numa", [True, False], ids=["numa", "no-numa"])
-@pytest.mark.parametrize("source", list(GENERATIONS))
+@pytest.mark.parametrize("source", list(BEHAVIORS))
 def test_random_operations(source: str, numa: bool) -> None:
     total, events = events_of(source, numa)
     print(f"{source} numa={numa} seed {FIRST_SEED}: {total} operations, {dict(events)}")
@@ -75,15 +75,15 @@ def test_random_operations(source: str, numa: bool) -> None:
     assert not missing, f"never happened: {missing}; {dict(events)}"
 
 
-@pytest.mark.parametrize("source", list(GENERATIONS))
+@pytest.mark.parametrize("source", list(BEHAVIORS))
 def test_the_comparison_sees_a_difference(source: str) -> None:
-    """A model of another generation must be caught, or the comparison is blind."""
-    others = [generation for generation in GENERATIONS.values() if generation != GENERATIONS[source]]
+    """A model of another behavior must be caught, or the comparison is blind."""
+    others = [behavior for behavior in BEHAVIORS.values() if behavior != BEHAVIORS[source]]
     variant = Variant(numa=True)
     driver = build(find_source(source).tree, variant, cache_folder())
-    story = Story(random.Random(FIRST_SEED), GENERATIONS[source], variant, PER_RUN[128])
+    story = Story(random.Random(FIRST_SEED), BEHAVIORS[source], variant, PER_RUN[128])
     answers, _ = drive(driver, [call.line for call in story.calls])
-    Lockstep(GENERATIONS[source], variant).follow(story.calls, answers)
+    Lockstep(BEHAVIORS[source], variant).follow(story.calls, answers)
     for other in others:
         with pytest.raises(AssertionError, match="operation"):
             Lockstep(other, variant).follow(story.calls, answers)
@@ -93,35 +93,35 @@ def follow(source: str, calls: list[Call]) -> Counter[str]:
     """Run these calls on both, with short arrays; return what happened."""
     variant = Variant(numa=True, memory_max=8, reserved_max=9)
     answers, _ = drive(build(find_source(source).tree, variant, cache_folder()), [call.line for call in calls])
-    lockstep = Lockstep(GENERATIONS[source], variant)
+    lockstep = Lockstep(BEHAVIORS[source], variant)
     assert lockstep.follow(calls, answers) == len(calls)
     return lockstep.events
 
 
 def reservations(source: str, count: int) -> list[Call]:
-    nid = -1 if GENERATIONS[source].marks_kernel else MAX_NUMNODES
+    nid = -1 if BEHAVIORS[source].marks_kernel else MAX_NUMNODES
     return [add("r", RAM_BASE + 0x2000 * n, 0x1000, nid, 0) for n in range(count)]
 
 
-@pytest.mark.parametrize("source", list(GENERATIONS))
+@pytest.mark.parametrize("source", list(BEHAVIORS))
 def test_doubling_may_land_in_the_area_to_be_reserved(source: str) -> None:
     """With base 0 the second search has no upper end: the new array then lies inside what is reserved."""
-    nid = -1 if GENERATIONS[source].marks_kernel else MAX_NUMNODES
+    nid = -1 if BEHAVIORS[source].marks_kernel else MAX_NUMNODES
     whole = add("r", 0, RAM_END - RAM_BASE, nid, 0)
     calls = [add("m", RAM_BASE, 0x100000, 0, 0), RESIZE, *reservations(source, 9), whole]
     assert follow(source, calls)["array inside the new area"] == 1
 
 
-@pytest.mark.parametrize("source", list(GENERATIONS))
+@pytest.mark.parametrize("source", list(BEHAVIORS))
 def test_doubling_goes_below_the_area_to_be_reserved(source: str) -> None:
     """Nothing is free above the area, so the second search finds the array's place."""
-    nid = -1 if GENERATIONS[source].marks_kernel else MAX_NUMNODES
+    nid = -1 if BEHAVIORS[source].marks_kernel else MAX_NUMNODES
     top = add("r", RAM_BASE + 0xFF000, 0x1000, nid, 0)
     calls = [add("m", RAM_BASE, 0x100000, 0, 0), RESIZE, *reservations(source, 9), top]
     assert follow(source, calls)["array below the new area"] == 1
 
 
-@pytest.mark.parametrize("source", list(GENERATIONS))
+@pytest.mark.parametrize("source", list(BEHAVIORS))
 def test_doubling_one_array_doubles_the_other(source: str) -> None:
     """Reserving the new array of memory takes one region more than reserved has."""
     banks = [add("m", RAM_BASE + 0x400000 * n, 0x200000, 0, 0) for n in range(9)]

@@ -15,16 +15,15 @@ from gdb_lmb.allocators.memblock.behavior import (
     LINUX_6_1,
     LINUX_6_12,
     LINUX_7_3,
-    Generation,
+    MemblockBehavior,
     MemblockConfig,
-    generation_of,
+    behavior_of,
 )
-from gdb_lmb.allocators.memblock.core import MemblockEndError
 from gdb_lmb.allocators.memblock.model import MemblockModel
-from gdb_lmb.core.errors import StateError
+from gdb_lmb.core.errors import GuestPanicError, StateError
 
-GENERATIONS = {"6.1": LINUX_6_1, "6.12": LINUX_6_12, "7.3": LINUX_7_3}
-ALL = pytest.mark.parametrize("generation", list(GENERATIONS.values()), ids=list(GENERATIONS))
+BEHAVIORS = {"6.1": LINUX_6_1, "6.12": LINUX_6_12, "7.3": LINUX_7_3}
+ALL = pytest.mark.parametrize("behavior", list(BEHAVIORS.values()), ids=list(BEHAVIORS))
 NO_NODE = 1024
 MIB = 1 << 20
 MAX = (1 << 64) - 1
@@ -32,8 +31,8 @@ MAX = (1 << 64) - 1
 Rows = list[tuple[int, ...]]
 
 
-def model_of(generation: Generation = LINUX_6_12, **settings: int) -> MemblockModel:
-    return MemblockModel(MemblockConfig(generation, **settings))
+def model_of(behavior: MemblockBehavior = LINUX_6_12, **settings: int) -> MemblockModel:
+    return MemblockModel(MemblockConfig(behavior, **settings))
 
 
 def rows(model: MemblockModel, name: str) -> Rows:
@@ -61,8 +60,8 @@ CASES = {
 @ALL
 @pytest.mark.parametrize("list", ["memory", "reserved"])
 @pytest.mark.parametrize("case", CASES)
-def test_add(generation: Generation, list: str, case: str) -> None:
-    model = model_of(generation)
+def test_add(behavior: MemblockBehavior, list: str, case: str) -> None:
+    model = model_of(behavior)
     first, second, expected = CASES[case]
     assert model.add_range(list, *first) == model.add_range(list, *second) == 0
     regions = getattr(model.snapshot(), list)
@@ -72,24 +71,24 @@ def test_add(generation: Generation, list: str, case: str) -> None:
 
 
 @ALL
-def test_add_between(generation: Generation) -> None:
-    model = model_of(generation)
+def test_add_between(behavior: MemblockBehavior) -> None:
+    model = model_of(behavior)
     for base in (0x1000, 0x3000, 0x2000):
         model.add_range("reserved", base, 0x1000)
     assert spans(model, "reserved") == [(0x1000, 0x3000)]
 
 
 @ALL
-def test_add_leaves_what_is_there_as_it_is(generation: Generation) -> None:
-    model = model_of(generation)
+def test_add_leaves_what_is_there_as_it_is(behavior: MemblockBehavior) -> None:
+    model = model_of(behavior)
     model.add_range("memory", 0x2000, 0x1000, 1, 4)
     model.add_range("memory", 0x1000, 0x3000, 0, 0)
     assert rows(model, "memory") == [(0x1000, 0x1000, 0, 0), (0x2000, 0x1000, 4, 1), (0x3000, 0x1000, 0, 0)]
 
 
 @ALL
-def test_neighbours_that_differ_stay_apart(generation: Generation) -> None:
-    model = model_of(generation)
+def test_neighbours_that_differ_stay_apart(behavior: MemblockBehavior) -> None:
+    model = model_of(behavior)
     for base, nid, flags in ((0x1000, 0, 0), (0x2000, 1, 0), (0x3000, 1, 2), (0x4000, 1, 2)):
         model.add_range("memory", base, 0x1000, nid, flags)
     assert spans(model, "memory") == [(0x1000, 0x1000), (0x2000, 0x1000), (0x3000, 0x2000)]
@@ -106,8 +105,8 @@ REMOVALS = {
 
 @ALL
 @pytest.mark.parametrize("case", [case for case in REMOVALS if case != "simple"])
-def test_remove(generation: Generation, case: str) -> None:
-    model = model_of(generation)
+def test_remove(behavior: MemblockBehavior, case: str) -> None:
+    model = model_of(behavior)
     first, second, expected = REMOVALS[case]
     model.add_range("reserved", *first)
     assert model.remove_range("reserved", *second) == 0
@@ -127,8 +126,8 @@ def test_empty_is_a_dummy_until_6_11() -> None:
 
 def test_merging_looks_at_everything_until_6_3() -> None:
     after = {}
-    for name, generation in GENERATIONS.items():
-        model = model_of(generation)
+    for name, behavior in BEHAVIORS.items():
+        model = model_of(behavior)
         model.add_range("memory", 0x100000, 0x100000, 0, 4)
         model.cap_memory_range(0x140000, 0x40000)  # cuts a NOMAP region in three, keeps all
         model.add_range("memory", 0x800000, 0x1000, 0, 0)
@@ -138,8 +137,8 @@ def test_merging_looks_at_everything_until_6_3() -> None:
 
 
 @ALL
-def test_marks_split_and_merge(generation: Generation) -> None:
-    model = model_of(generation)
+def test_marks_split_and_merge(behavior: MemblockBehavior) -> None:
+    model = model_of(behavior)
     model.add_range("memory", 0x1000, 0x5000, 0)
     assert model.setclr_flag("memory", 0x2000, 0x1000, True, 4) == 0
     assert rows(model, "memory") == [(0x1000, 0x1000, 0, 0), (0x2000, 0x1000, 4, 0), (0x3000, 0x3000, 0, 0)]
@@ -149,21 +148,21 @@ def test_marks_split_and_merge(generation: Generation) -> None:
 
 
 @ALL
-def test_set_node(generation: Generation) -> None:
-    model = model_of(generation)
+def test_set_node(behavior: MemblockBehavior) -> None:
+    model = model_of(behavior)
     model.add_range("memory", 0x1000, 0x4000, NO_NODE)
     model.set_node("memory", 0x2000, 0x1000, 1)
     assert rows(model, "memory") == [(0x1000, 0x1000, 0, NO_NODE), (0x2000, 0x1000, 0, 1), (0x3000, 0x2000, 0, NO_NODE)]
-    alone = MemblockModel(MemblockConfig(generation, no_node=None))
+    alone = MemblockModel(MemblockConfig(behavior, no_node=None))
     alone.add_range("memory", 0x1000, 0x4000, 5)
     assert alone.set_node("memory", 0x2000, 0x1000, 1) == 0
     assert len(alone.snapshot().memory) == 1 and alone.snapshot().memory.nid == ()
 
 
 @ALL
-def test_trimming_leaves_total_size_stale(generation: Generation) -> None:
+def test_trimming_leaves_total_size_stale(behavior: MemblockBehavior) -> None:
     """QEMU's `pc` shows it: 0x9fc00 bytes below the BIOS and 0x7fee0000 above, and 0xc00 too many counted."""
-    model = model_of(generation)
+    model = model_of(behavior)
     model.add_range("memory", 0x1000, 0x9EC00)
     model.add_range("memory", 0x100000, 0x7FEE0000)
     model.trim_memory(0x1000)
@@ -172,8 +171,8 @@ def test_trimming_leaves_total_size_stale(generation: Generation) -> None:
 
 
 @ALL
-def test_cap(generation: Generation) -> None:
-    model = model_of(generation)
+def test_cap(behavior: MemblockBehavior) -> None:
+    model = model_of(behavior)
     model.add_range("memory", 0x10000, 0x10000)
     model.add_range("memory", 0x40000, 0x1000, -1, 4)
     for base in (0x10000, 0x1F000):
@@ -185,14 +184,14 @@ def test_cap(generation: Generation) -> None:
 
 @ALL
 @pytest.mark.parametrize(("up", "expected"), [(False, 0x5FE000), (True, 0x201000)])
-def test_alloc(generation: Generation, up: bool, expected: int) -> None:
-    model = model_of(generation)
+def test_alloc(behavior: MemblockBehavior, up: bool, expected: int) -> None:
+    model = model_of(behavior)
     model.add_range("memory", 2 * MIB, 4 * MIB, 0)
     model.add_range("reserved", 2 * MIB, 0x1000)
     model.add_range("reserved", 6 * MIB - 0x800, 0x800)
     model.set_bottom_up(up)
     assert model.alloc_range_nid(0x1800, 0x1000) == expected
-    own = (0x20, -1) if generation.marks_kernel else (0, NO_NODE)
+    own = (0x20, -1) if behavior.marks_kernel else (0, NO_NODE)
     assert (expected, 0x1800, *own) in rows(model, "reserved")
     assert model.alloc_range_nid(8 * MIB) == 0
     model.set_current_limit(3 * MIB)
@@ -202,21 +201,21 @@ def test_alloc(generation: Generation, up: bool, expected: int) -> None:
 
 
 @ALL
-def test_alloc_node_fallback(generation: Generation) -> None:
-    model = model_of(generation)
+def test_alloc_node_fallback(behavior: MemblockBehavior) -> None:
+    model = model_of(behavior)
     model.add_range("memory", 1 * MIB, MIB, 0)
     model.add_range("memory", 2 * MIB, MIB, 1)
     assert model.alloc_range_nid(MIB, 1, nid=0) == MIB
     assert model.alloc_range_nid(0x1000, 1, nid=0, exact=True) == 0
     assert model.alloc_range_nid(0x1000, 1, nid=0) == 3 * MIB - 0x1000
-    if generation.marks_kernel:
+    if behavior.marks_kernel:
         # The first keeps the wanted node, the fallback says that it was none.
         assert rows(model, "reserved") == [(MIB, MIB, 0x20, 0), (3 * MIB - 0x1000, 0x1000, 0x20, -1)]
 
 
 @ALL
-def test_alloc_mirror_and_what_is_left_out(generation: Generation) -> None:
-    model = model_of(generation)
+def test_alloc_mirror_and_what_is_left_out(behavior: MemblockBehavior) -> None:
+    model = model_of(behavior)
     for n, flags in enumerate((2, 0, 1, 4, 8), 1):
         model.add_range("memory", n * MIB, MIB, 0, flags)
     model.has_mirror = True
@@ -230,8 +229,8 @@ def test_alloc_mirror_and_what_is_left_out(generation: Generation) -> None:
 
 def test_an_impossible_node() -> None:
     found = {}
-    for name, generation in GENERATIONS.items():
-        model = model_of(generation)
+    for name, behavior in BEHAVIORS.items():
+        model = model_of(behavior)
         model.add_range("memory", MIB, MIB, 0)
         found[name] = [model.alloc_range_nid(0x1000, 1, nid=nid, exact=True) for nid in (NO_NODE, NO_NODE + 1)]
     # MAX_NUMNODES has always meant any node; what lies past it meant one that nothing has.
@@ -239,9 +238,9 @@ def test_an_impossible_node() -> None:
     assert found == {"6.1": [both[0], 0], "6.12": both, "7.3": both}
 
 
-def full(generation: Generation) -> MemblockModel:
+def full(behavior: MemblockBehavior) -> MemblockModel:
     """Return a model whose reserved list is full: 4 regions of 4."""
-    model = model_of(generation, reserved_max=4)
+    model = model_of(behavior, reserved_max=4)
     model.add_range("memory", MIB, 16 * MIB, 0)
     for n in range(4):
         model.add_range("reserved", MIB + 0x2000 * n, 0x1000, NO_NODE)
@@ -253,28 +252,28 @@ def test_a_full_array_that_may_not_grow() -> None:
     before = rows(old, "reserved")
     assert old.add_range("reserved", 8 * MIB, 0x1000) == -12
     assert rows(old, "reserved") == before
-    with pytest.raises(MemblockEndError, match="memblock: cannot resize reserved array"):
+    with pytest.raises(GuestPanicError, match="memblock: cannot resize reserved array"):
         full(LINUX_6_12).add_range("reserved", 8 * MIB, 0x1000)
 
 
 @ALL
-def test_doubling_reserves_the_new_array(generation: Generation) -> None:
-    model = full(generation)
+def test_doubling_reserves_the_new_array(behavior: MemblockBehavior) -> None:
+    model = full(behavior)
     model.allow_resize()
     assert model.add_range("reserved", 17 * MIB - 0x1000, 0x1000, NO_NODE) == 0
     # The area to be reserved is avoided: [new_area_end, limit) has nothing, so the page below it is taken.
     array = 17 * MIB - 0x2000
     reserved = model.snapshot().arrays[1]
     assert (reserved.base, reserved.max, reserved.static) == (array, 8, False)
-    own = (0x20, -1) if generation.marks_kernel else (0, NO_NODE)
+    own = (0x20, -1) if behavior.marks_kernel else (0, NO_NODE)
     merged = [(array, 0x2000, 0, NO_NODE)]
     apart = [(array, 0x1000, *own), (array + 0x1000, 0x1000, 0, NO_NODE)]
-    assert rows(model, "reserved")[4:] == (apart if generation.marks_kernel else merged)
+    assert rows(model, "reserved")[4:] == (apart if behavior.marks_kernel else merged)
 
 
 @ALL
-def test_the_second_doubling_frees_the_first_array(generation: Generation) -> None:
-    model = full(generation)
+def test_the_second_doubling_frees_the_first_array(behavior: MemblockBehavior) -> None:
+    model = full(behavior)
     model.allow_resize()
     for n in range(4, 12):
         model.add_range("reserved", MIB + 0x2000 * n, 0x1000, NO_NODE)
@@ -288,23 +287,23 @@ def test_doubling_overwrites_an_array_that_was_freed() -> None:
     model.allow_resize()
     model.add_range("reserved", 8 * MIB, 0x1000)
     model.remove_range("reserved", 17 * MIB - 0x1000, 0x1000)
-    with pytest.raises(MemblockEndError, match="overwrites the reserved array") as caught:
+    with pytest.raises(GuestPanicError, match="overwrites the reserved array") as caught:
         for n in range(16):
             model.add_range("reserved", 9 * MIB + 0x2000 * n, 0x1000)
     assert caught.value.overwrites
 
 
 def test_late_allocation() -> None:
-    for generation, expected in ((LINUX_6_1, 2 * MIB - 0x1000), (LINUX_6_12, None), (LINUX_7_3, None)):
-        model = model_of(generation)
+    for behavior, expected in ((LINUX_6_1, 2 * MIB - 0x1000), (LINUX_6_12, None), (LINUX_7_3, None)):
+        model = model_of(behavior)
         model.add_range("memory", MIB, MIB, 0)
         model.slab_up = True
         assert model.alloc_range_nid(0x1000, 1) == expected
 
 
 @ALL
-def test_free_all(generation: Generation) -> None:
-    model = model_of(generation)
+def test_free_all(behavior: MemblockBehavior) -> None:
+    model = model_of(behavior)
     model.add_range("memory", MIB, MIB, 0, 1)
     model.add_range("memory", 2 * MIB, MIB, 1)
     model.add_range("memory", 4 * MIB, MIB, 1, 4)
@@ -315,7 +314,7 @@ def test_free_all(generation: Generation) -> None:
     assert rows(model, "memory")[0] == (MIB, MIB, 0, 0), "HOTPLUG is cleared"
     stamped = [(MIB + 0x800, 0x1000, 0, 0), (2 * MIB - 0x1000, 0x1000, 0, 0), (2 * MIB, 0x1000, 0, 1)]
     as_before = [(MIB + 0x800, 0x1000, 0, NO_NODE), (2 * MIB - 0x1000, 0x2000, 0, NO_NODE)]
-    assert rows(model, "reserved") == (stamped if generation.stamps_reserved else as_before)
+    assert rows(model, "reserved") == (stamped if behavior.stamps_reserved else as_before)
 
 
 def test_scratch_only() -> None:
@@ -330,31 +329,31 @@ def test_scratch_only() -> None:
 
 def test_generation_of() -> None:
     flags = ["MEMBLOCK_HOTPLUG", "MEMBLOCK_MIRROR", "MEMBLOCK_NOMAP", "MEMBLOCK_DRIVER_MANAGED"]
-    old = generation_of(flag_names=flags, initial_cnt=1, merge_parameters=1, has_free_late=True, bootmem_parameters=2)
+    old = behavior_of(flag_names=flags, initial_cnt=1, merge_parameters=1, has_free_late=True, bootmem_parameters=2)
     assert old == LINUX_6_1
-    middle = generation_of(
+    middle = behavior_of(
         flag_names=[*flags, "RSRV_NOINIT"], initial_cnt=0, merge_parameters=3, has_free_late=True, bootmem_parameters=3
     )
     assert middle == LINUX_6_12
-    new = generation_of(
+    new = behavior_of(
         flag_names=[*flags, "RSRV_NOINIT", "RSRV_KERN", "KHO_SCRATCH"], initial_cnt=0, merge_parameters=3,
         has_free_late=False,
     )  # fmt: skip
     assert new == LINUX_7_3
     # A kernel of 6.6 with a dummy still, and with what stable took back from 6.10.
-    assert generation_of(
+    assert behavior_of(
         flag_names=flags, initial_cnt=1, merge_parameters=3, has_free_late=True, bootmem_parameters=3,
         max_numnodes_text=False,
     ) == replace(LINUX_6_1, merges_all=False, stamps_reserved=True, strict_nid=False)  # fmt: skip
 
 
 @ALL
-def test_going_on_from_a_snapshot(generation: Generation) -> None:
-    model = full(generation)
+def test_going_on_from_a_snapshot(behavior: MemblockBehavior) -> None:
+    model = full(behavior)
     model.allow_resize()
     model.add_range("reserved", 8 * MIB, 0x1000, NO_NODE)
     snapshot = model.snapshot()
-    twin = MemblockModel.from_snapshot(snapshot, MemblockConfig.of(snapshot, generation))
+    twin = MemblockModel.from_snapshot(snapshot, MemblockConfig.of(snapshot, behavior))
     twin.can_resize = True
     assert twin.snapshot() == replace(snapshot, arch=twin.snapshot().arch)
     for n in range(10):

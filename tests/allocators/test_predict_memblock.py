@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from gdb_lmb.allocators.memblock.behavior import LINUX_6_1, LINUX_6_12, LINUX_7_3, Generation, MemblockConfig
+from gdb_lmb.allocators.memblock.behavior import LINUX_6_1, LINUX_6_12, LINUX_7_3, MemblockBehavior, MemblockConfig
 from gdb_lmb.allocators.memblock.model import MemblockModel
 from gdb_lmb.allocators.memblock.predict import predict_memblock, require_sound
 from gdb_lmb.allocators.predict import Prediction
@@ -19,9 +19,9 @@ K, M = 1 << 10, 1 << 20
 NO_NODE = 1024  # MAX_NUMNODES
 
 
-def model(generation: Generation = LINUX_6_1, **config: int) -> MemblockModel:
+def model(behavior: MemblockBehavior = LINUX_6_1, **config: int) -> MemblockModel:
     """RAM [0, 16M) of node 0; reserved [1M, 2M)."""
-    made = MemblockModel(MemblockConfig(generation, no_node=NO_NODE, **config))
+    made = MemblockModel(MemblockConfig(behavior, no_node=NO_NODE, **config))
     assert made.add_range("memory", 0, 16 * M, 0) == 0
     assert made.add_range("reserved", M, M, NO_NODE) == 0
     return made
@@ -85,9 +85,9 @@ def test_ranges() -> None:
     assert rows(found) == [("memory", [], [(32 * M, M, 4, 1)])]
 
 
-def full(generation: Generation) -> MemblockModel:
+def full(behavior: MemblockBehavior) -> MemblockModel:
     """Room for four reservations, all taken: [1M, 2M) and three of 1 KiB from 4M on."""
-    made = model(generation, reserved_max=4)
+    made = model(behavior, reserved_max=4)
     for number in range(3):
         assert made.add_range("reserved", 4 * M + number * 64 * K, K, NO_NODE) == 0
     return made

@@ -26,7 +26,7 @@ from gdb_lmb.core.snapshot import OperationLog, column
 
 Json = dict[str, Any]
 
-GENERATION_6_12 = {
+BEHAVIOR_6_12 = {
     "empty_dummy": False, "merges_all": False, "resize_panics": True, "strict_nid": False,
     "late_alloc_from_slab": True, "stamps_reserved": True, "marks_kernel": False, "kho_scratch": False,
     "late_free_to_buddy": False,
@@ -82,7 +82,7 @@ def record(seq: int, op: str, result: Any, *callers: int, **arguments: Any) -> J
 
 # A boot of Linux 6.12: 16 MiB from 1 MiB on, a kernel at its foot, and an allocation from its top.
 SOUND: list[Json] = [
-    header("memblock", memblock_state([], []), generation=GENERATION_6_12),
+    header("memblock", memblock_state([], []), generation=BEHAVIOR_6_12),
     record(1, "add_range", 0, 1, list="memory", base=0x100000, size=0x1000000, nid=1024, flags=0),
     record(2, "add_range", 0, 1, 2, list="reserved", base=0x100000, size=0x200000, nid=1024, flags=0),
     record(3, "alloc_range_nid", "0x10ff000", 1, 3, size=0x1000, align=0x1000, min=0, max=0, nid=-1, exact=False),
@@ -272,7 +272,7 @@ BAD: list[tuple[str, str]] = [
         "boot.trace: the initial state: ",
     ),
     (
-        text_of([header("memblock", memblock_state([], [], refused={"memory": "freed"}), generation=GENERATION_6_12)]),
+        text_of([header("memblock", memblock_state([], [], refused={"memory": "freed"}), generation=BEHAVIOR_6_12)]),
         "the initial state: memory was not true any more",
     ),
     (
@@ -310,7 +310,7 @@ def test_a_model_there_and_back() -> None:
     again = memblock_model(model.snapshot(), values)
     assert memblock_values(again) == values
     assert again.can_resize and again.slab_up and again.reserved.in_slab and not again.memory.in_slab
-    assert again.config.cache_bytes == 128 and again.config.keep and again.generation == LINUX_6_1
+    assert again.config.cache_bytes == 128 and again.config.keep and again.behavior == LINUX_6_1
     assert again.snapshot() == model.snapshot()
 
 
@@ -331,7 +331,7 @@ BAD_VALUES: list[tuple[str, Any, str]] = [
 def test_a_generation_that_is_none(name: str, value: Any, message: str) -> None:
     initial = MemblockModel(MemblockConfig(LINUX_6_12)).snapshot()
     with pytest.raises(InputError) as refusal:
-        memblock_model(initial, {**GENERATION_6_12, name: value})
+        memblock_model(initial, {**BEHAVIOR_6_12, name: value})
     assert message in str(refusal.value)
 
 

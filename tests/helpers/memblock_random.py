@@ -8,9 +8,9 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from gdb_lmb.allocators.memblock.behavior import Generation, MemblockConfig
-from gdb_lmb.allocators.memblock.core import MemblockEndError
+from gdb_lmb.allocators.memblock.behavior import MemblockBehavior, MemblockConfig
 from gdb_lmb.allocators.memblock.model import MemblockModel
+from gdb_lmb.core.errors import GuestPanicError
 from tests.helpers.memblock_oracle import CACHE_BYTES, MAX_LOW_PFN, MAX_NUMNODES, RAM_BASE, RAM_END, Variant, answer
 
 NODES = 4
@@ -80,9 +80,9 @@ SLAB = switch("slab", "slab_up")
 SCRATCH = switch("scratch", "kho_scratch_only")
 
 
-def config_of(generation: Generation, variant: Variant) -> MemblockConfig:
+def config_of(behavior: MemblockBehavior, variant: Variant) -> MemblockConfig:
     return MemblockConfig(
-        generation=generation,
+        behavior=behavior,
         bits=variant.bits,
         cache_bytes=CACHE_BYTES,
         no_node=MAX_NUMNODES if variant.numa else None,
@@ -101,8 +101,8 @@ class Story:
     (`high`).
     """
 
-    def __init__(self, rng: random.Random, generation: Generation, variant: Variant, operations: int) -> None:
-        self.rng, self.generation, self.variant = rng, generation, variant
+    def __init__(self, rng: random.Random, behavior: MemblockBehavior, variant: Variant, operations: int) -> None:
+        self.rng, self.behavior, self.variant = rng, behavior, variant
         self.max = (1 << variant.bits) - 1
         self.kind = rng.choices(("usual", "high", "wild"), (8, 2, 1))[0]
         self.crowd = rng.choice((200, 2000, 16000))
@@ -124,7 +124,7 @@ class Story:
             self.calls.append(bottom_up(True))
         if rng.random() < 0.4:
             self.calls.append(MOVABLE)
-        if self.generation.kho_scratch and rng.random() < 0.2:
+        if self.behavior.kho_scratch and rng.random() < 0.2:
             self.calls += [setclr("m", RAM_BASE + (8 << 20), 4 << 20, True, 0x40), SCRATCH]
         if rng.random() < 0.4:
             base, size = self._range()
@@ -139,7 +139,7 @@ class Story:
         self.calls += [FREE_ALL, self._any(), FREE_ALL]
         # The simulator has no buddy allocator for those that would turn to it. Discarding frees what came
         # from the slab, which then cannot be shown any more.
-        if not self.generation.late_free_to_buddy and self.rng.random() < 0.5:
+        if not self.behavior.late_free_to_buddy and self.rng.random() < 0.5:
             self.calls += [SLAB, *(self._any() for _ in range(3)), FREE_ALL]
         else:
             self.calls.append(DISCARD)
@@ -183,7 +183,7 @@ class Story:
 
     def _add_reserved(self) -> Call:
         base, size = self._reserved()
-        if not self.generation.marks_kernel:
+        if not self.behavior.marks_kernel:
             return add("r", base, size, MAX_NUMNODES, 0)
         nid, flags = self.rng.choice(((-1, 0), (-1, 0), (-1, 0x20), (self._nid(), 0x20), (-1, 0xA0)))
         return add("r", base, size, nid, flags)
@@ -200,9 +200,9 @@ class Story:
         changes = [("m", True, 1), ("m", False, 1), ("m", True, 4), ("m", False, 4)]
         if self.rng.random() < 0.1:
             changes.append(("m", True, 2))
-        if not self.generation.merges_all:
+        if not self.behavior.merges_all:
             changes.append(("r", True, 0x10))
-        if self.generation.marks_kernel:
+        if self.behavior.marks_kernel:
             changes += [("r", True, 0x20), ("m", True, 0x40), ("m", False, 0x40)]
         list, set, flag = self.rng.choice(changes)
         return setclr(list, *(self._memory() if list == "m" else self._reserved()), set, flag)
@@ -238,8 +238,8 @@ class Story:
 class Lockstep:
     """The model run over a story, compared with the driver's answers; `events` counts what happened."""
 
-    def __init__(self, generation: Generation, variant: Variant) -> None:
-        self.model = MemblockModel(config_of(generation, variant))
+    def __init__(self, behavior: MemblockBehavior, variant: Variant) -> None:
+        self.model = MemblockModel(config_of(behavior, variant))
         self.events: Counter[str] = Counter()
 
     def follow(self, calls: list[Call], answers: list[str]) -> int:
@@ -248,7 +248,7 @@ class Lockstep:
             before = self.model.copy()
             try:
                 result = call.run(self.model)
-            except MemblockEndError as end:
+            except GuestPanicError as end:
                 if end.overwrites:
                     # What C then shows is what its arrays have done to each other.
                     self.events["arrays overwritten"] += 1

@@ -14,7 +14,7 @@ from gdb_lmb.core.errors import InputError
 from gdb_lmb.core.operation import Operation
 from gdb_lmb.report.export_c.calls import Nodes, call_of, hex_c, result_c, word
 from tests.analysis.test_trace_replay import (
-    GENERATION_6_12,
+    BEHAVIOR_6_12,
     LOG,
     SOUND,
     changed,
@@ -159,7 +159,7 @@ def test_a_state_to_begin_with(tmp_path: Path, capsys: pytest.CaptureFixture[str
     initial["memory"] = {**initial["memory"], "max": 1024, "total_size": "0x1000c00"}
     initial["reserved"]["max"] = initial["arrays"][1]["max"] = 641
     initial["arrays"][0]["max"] = 1024
-    generation = {**GENERATION_6_12, "can_resize": True, "movable_node": True}
+    generation = {**BEHAVIOR_6_12, "can_resize": True, "movable_node": True}
     mark = record(1, "setclr_flag", 0, list="memory", base=0, size=0x1000000, set=True, flags=2)
     status, out, _ = export(tmp_path, capsys, [header("memblock", initial, generation=generation), mark])
     assert status == 0
@@ -186,7 +186,7 @@ def test_a_state_to_begin_with(tmp_path: Path, capsys: pytest.CaptureFixture[str
 
 def test_doubled_arrays_are_mapped(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     high = 0x100000000
-    trace = [header("memblock", memblock_state([], []), generation=GENERATION_6_12)]
+    trace = [header("memblock", memblock_state([], []), generation=BEHAVIOR_6_12)]
     trace.append(record(1, "add_range", 0, list="memory", base=high, size=0x100000, nid=1024, flags=0))
     trace.append(record(2, "allow_resize", None))
     trace += [
@@ -221,7 +221,7 @@ def test_what_headers_do_not_declare_everywhere(tmp_path: Path, capsys: pytest.C
 
 def test_a_trace_without_nodes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     state = memblock_state([], [], no_node=None, bits=32, current_limit="0xffffffff")
-    status, out, _ = export(tmp_path, capsys, [header("memblock", state, bits=32, generation=GENERATION_6_12)])
+    status, out, _ = export(tmp_path, capsys, [header("memblock", state, bits=32, generation=BEHAVIOR_6_12)])
     assert status == 0
     assert '#ifdef CONFIG_NUMA\n#error "this kernel knows no nodes: build with make 32BIT_PHYS_ADDR_T=1"\n' in out
     assert "_Static_assert(sizeof(phys_addr_t) == 4," in out and ".nid" not in out
@@ -235,7 +235,7 @@ DAMAGED["memory"]["cnt"] = 9
 REFUSED: list[tuple[list[dict[str, Any]], str]] = [
     (LOG, "the kernel's simulator knows memblock only, not lmb-list"),
     (changed(SOUND, 0, lost=7)[:1], "the first 7 operations are lost"),
-    ([header("memblock", GROWN, generation=GENERATION_6_12)], "begins with an array that was doubled before"),
+    ([header("memblock", GROWN, generation=BEHAVIOR_6_12)], "begins with an array that was doubled before"),
     (changed(SOUND, 3, result=0)[:-1], "the trace does not hold the final state, and kernel and model differ"),
     (changed(SOUND, 6, end={"records": 4, "final": DAMAGED}), "the final state is damaged: memory.cnt is 9 of 1"),
     (changed(SOUND, 2, flags=16), "operation 2 add_range(list=reserved, base=0x100000, size=0x200000, nid=1024, "

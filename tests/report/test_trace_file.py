@@ -138,13 +138,13 @@ def test_a_memblock_snapshot_there_and_back() -> None:
 
 def test_a_memblock_trace() -> None:
     stream = io.BytesIO()
-    writer = TraceWriter(stream, header(layout="memblock", initial=MEMBLOCK, generation={"dummy": True}))
+    writer = TraceWriter(stream, header(layout="memblock", initial=MEMBLOCK, behavior={"dummy": True}))
     record = Record(1, Operation("add_range", 0, 1, list="reserved", nid=-1), 0, (1,), None)
     writer.record(record)
     writer.end(MEMBLOCK)
     reader = TraceReader(lines_of(stream.getvalue()))
     assert list(reader) == [record]
-    assert reader.header.generation == {"dummy": True} and reader.end == TraceEnd(1, reader.end.final)  # type: ignore[union-attr]
+    assert reader.header.behavior == {"dummy": True} and reader.end == TraceEnd(1, reader.end.final)  # type: ignore[union-attr]
 
 
 def test_a_log_begins_with_init() -> None:

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from gdb_lmb.allocators.memblock.behavior import LINUX_6_1, LINUX_6_12, LINUX_7_3, Generation, MemblockConfig
+from gdb_lmb.allocators.memblock.behavior import LINUX_6_1, LINUX_6_12, LINUX_7_3, MemblockBehavior, MemblockConfig
 from gdb_lmb.allocators.memblock.model import MemblockModel
 from gdb_lmb.allocators.models import memblock_values
 from gdb_lmb.cli import main
@@ -29,19 +29,21 @@ from tests.helpers.soak import seeds
 pytestmark = pytest.mark.stock
 
 NO_NODE = 1024
-GENERATIONS = {"source:6.1": LINUX_6_1, "source:6.12": LINUX_6_12, "source:7": LINUX_7_3}
+BEHAVIORS = {"source:6.1": LINUX_6_1, "source:6.12": LINUX_6_12, "source:7": LINUX_7_3}
 
 
-@pytest.fixture(scope="module", params=GENERATIONS)
-def kernel(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[Simulator, Generation]:
+@pytest.fixture(scope="module", params=BEHAVIORS)
+def kernel(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[Simulator, MemblockBehavior]:
     """The simulator of one kernel, and how that kernel's memblock behaves."""
     files = find_source(request.param, notice=print)
-    return Simulator(files.tree, tmp_path_factory.mktemp("simulator")), GENERATIONS[request.param]
+    return Simulator(files.tree, tmp_path_factory.mktemp("simulator")), BEHAVIORS[request.param]
 
 
-def boot(draw: random.Random, generation: Generation, *, numa: bool, count: int) -> Iterator[Operation]:
+def boot(draw: random.Random, behavior: MemblockBehavior, *, numa: bool, count: int) -> Iterator[Operation]:
     """Yield the operations of a boot that comes to double both arrays, in memory below 64 MiB."""
-    none = -1 if generation.marks_kernel else NO_NODE if numa else 1
+    none = -1 if behavior.marks_kernel else NO_NODE if numa else 1
     yield Operation("add_range", 0x100000, 0x1F00000, list="memory", nid=none)
     yield Operation("add_range", 0x2000000, 0x2000000, list="memory", nid=1 if numa else none, flags=1)
     yield Operation("add_range", 0x100000, 0x300000, list="reserved", nid=none)
@@ -77,16 +79,16 @@ def boot(draw: random.Random, generation: Generation, *, numa: bool, count: int)
 
 
 def exported(
-    generation: Generation, *, numa: bool, seed: int, count: int = 500, room: tuple[int, int] = (128, 128)
+    behavior: MemblockBehavior, *, numa: bool, seed: int, count: int = 500, room: tuple[int, int] = (128, 128)
 ) -> tuple[str, int]:
     """Run a boot on the model; return it as C, and how many arrays were doubled."""
     rooms = {"memory_max": room[0], "reserved_max": room[1]}
-    model = MemblockModel(MemblockConfig(generation, no_node=NO_NODE if numa else None, **rooms))
+    model = MemblockModel(MemblockConfig(behavior, no_node=NO_NODE if numa else None, **rooms))
     stream = io.BytesIO()
     writer = TraceWriter(stream, TraceHeader("memblock", "x86_64", "little", 64, 4096, initial=model.snapshot(),
-                                             generation=memblock_values(model)))  # fmt: skip
+                                             behavior=memblock_values(model)))  # fmt: skip
     draw = random.Random(seed)
-    for seq, operation in enumerate(boot(draw, generation, numa=numa, count=count), 1):
+    for seq, operation in enumerate(boot(draw, behavior, numa=numa, count=count), 1):
         writer.record(Record(seq, operation, apply(model, operation), (0x1000 + seq % 5,)))
     writer.symbols({0x1000 + at: Symbol(f"caller_{at}*/") for at in range(5)})
     writer.end(model.snapshot())
@@ -98,18 +100,18 @@ def exported(
 @pytest.mark.random
 @pytest.mark.parametrize("seed", [1 + seed for seed in seeds(2)])
 @pytest.mark.parametrize("numa", [True, False], ids=["numa", "no-numa"])
-def test_the_kernel_agrees(kernel: tuple[Simulator, Generation], numa: bool, seed: int) -> None:
-    simulator, generation = kernel
-    text, doublings = exported(generation, numa=numa, seed=seed)
+def test_the_kernel_agrees(kernel: tuple[Simulator, MemblockBehavior], numa: bool, seed: int) -> None:
+    simulator, behavior = kernel
+    text, doublings = exported(behavior, numa=numa, seed=seed)
     assert doublings >= 1, "a boot that doubles no array proves too little"
     done = simulator.run("boot", text, *(["NUMA=1"] if numa else []))
     assert done.returncode == 0 and "warning" not in done.stderr, done.stderr[-4000:]
     assert re.search(r"^ok .*boot_check: passed$", done.stdout, re.M), done.stdout
 
 
-def test_a_kernel_with_more_room(kernel: tuple[Simulator, Generation]) -> None:
-    simulator, generation = kernel
-    text, _ = exported(generation, numa=True, seed=3, room=(1024, 641))
+def test_a_kernel_with_more_room(kernel: tuple[Simulator, MemblockBehavior]) -> None:
+    simulator, behavior = kernel
+    text, _ = exported(behavior, numa=True, seed=3, room=(1024, 641))
     rooms = "-DINIT_MEMBLOCK_MEMORY_REGIONS=1024 -DINIT_MEMBLOCK_RESERVED_REGIONS=641"
     done = simulator.run("boot", text, "NUMA=1")
     assert done.returncode != 0 and f"build with CFLAGS='{rooms}' make NUMA=1" in done.stderr
@@ -128,37 +130,37 @@ WRONG = [
 
 
 @pytest.mark.parametrize(("place", "there"), [row[1:] for row in WRONG], ids=[row[0] for row in WRONG])
-def test_what_is_wrong_is_seen(kernel: tuple[Simulator, Generation], place: str, there: str) -> None:
-    simulator, generation = kernel
-    text, _ = exported(generation, numa=True, seed=1)
+def test_what_is_wrong_is_seen(kernel: tuple[Simulator, MemblockBehavior], place: str, there: str) -> None:
+    simulator, behavior = kernel
+    text, _ = exported(behavior, numa=True, seed=1)
     changed, count = re.subn(place, there, text, count=1, flags=re.S)
     assert count == 1 and changed != text
     done = simulator.run("boot", changed, "NUMA=1")
     assert done.returncode != 0 and "Assertion" in done.stderr and "passed" not in done.stdout
 
 
-def test_the_wrong_build_is_refused(kernel: tuple[Simulator, Generation]) -> None:
-    simulator, generation = kernel
-    text, _ = exported(generation, numa=True, seed=1, count=10)
+def test_the_wrong_build_is_refused(kernel: tuple[Simulator, MemblockBehavior]) -> None:
+    simulator, behavior = kernel
+    text, _ = exported(behavior, numa=True, seed=1, count=10)
     done = simulator.run("boot", text)
     assert done.returncode != 0 and "this kernel knows nodes: build with make NUMA=1" in done.stderr
-    text, _ = exported(generation, numa=False, seed=1, count=10)
+    text, _ = exported(behavior, numa=False, seed=1, count=10)
     done = simulator.run("boot", text, "NUMA=1")
     assert done.returncode != 0 and "this kernel knows no nodes: build with make" in done.stderr
 
 
-@pytest.mark.parametrize("source_name", GENERATIONS)
+@pytest.mark.parametrize("source_name", BEHAVIORS)
 def test_among_the_simulators_own(source_name: str, tmp_path: Path) -> None:
     """As the exported file says how: one line in the makefile, one in main()."""
     simulator = Simulator(find_source(source_name, notice=print).tree, tmp_path)
-    text, _ = exported(GENERATIONS[source_name], numa=True, seed=1)
+    text, _ = exported(BEHAVIORS[source_name], numa=True, seed=1)
     done = simulator.run_among_the_others("boot", text, "NUMA=1")
     assert done.returncode == 0, done.stderr[-4000:]
     passed = re.findall(r"^ok .*: passed$", done.stdout, re.M)
     assert len(passed) > 150 and "boot_check" in passed[-1] and "not ok" not in done.stdout
 
 
-@pytest.mark.parametrize("source_name", GENERATIONS)
+@pytest.mark.parametrize("source_name", BEHAVIORS)
 def test_a_whole_boot_of_the_same_kernel(source_name: str, tmp_path: Path) -> None:
     """What a stock kernel did at boot, its own memblock.c does again: neither word is the model's."""
     name = source_name.replace("source:", "debian:") + "-cloud-amd64"

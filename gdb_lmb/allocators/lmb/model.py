@@ -14,9 +14,8 @@ from bisect import bisect_left, bisect_right
 from collections import deque
 from collections.abc import Callable, Iterator
 
-from gdb_lmb.allocators.lmb.config import EBUSY, EINVAL, ENOMEM, LmbConfig
-from gdb_lmb.allocators.lmb.plan import Plan, Table, plan_add, plan_remove
 from gdb_lmb.allocators.lmb.resume import config_of, require_sound, table_of
+from gdb_lmb.allocators.lmb.state import EBUSY, EINVAL, ENOMEM, LmbConfig, Plan, Table, plan_add, plan_remove
 from gdb_lmb.core.snapshot import LMB_NOMAP, Block, Range, RegionList, Snapshot, column, subtract, union, whole_pages
 
 __all__ = ["EBUSY", "EINVAL", "ENOMEM", "LmbConfig", "LmbModel"]

@@ -5,8 +5,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from gdb_lmb.allocators.lmb.config import EBUSY, EINVAL, ENOMEM
 from gdb_lmb.allocators.lmb.model import LmbModel
+from gdb_lmb.allocators.lmb.state import EBUSY, EINVAL, ENOMEM
 from gdb_lmb.allocators.predict import Prediction, predict
 from gdb_lmb.core.holes import bounds, holes, largest
 from gdb_lmb.core.snapshot import Snapshot

@@ -9,8 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from gdb_lmb.allocators.lmb.config import LmbConfig
-from gdb_lmb.allocators.lmb.plan import Table
+from gdb_lmb.allocators.lmb.state import LmbConfig, Table
 from gdb_lmb.core.errors import StateError
 from gdb_lmb.core.snapshot import RegionList, Snapshot, covers, union
 

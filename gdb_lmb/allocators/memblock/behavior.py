@@ -25,7 +25,7 @@ NUMA_NO_NODE = -1
 
 
 @dataclass(frozen=True)
-class Generation:
+class MemblockBehavior:
     """How one kernel's memblock behaves where kernels differ; every field is a plain boolean.
 
     `empty_dummy`: an empty list has one region of size 0 and cnt 1.
@@ -58,7 +58,7 @@ class Generation:
     late_free_to_buddy: bool = False
 
 
-LINUX_6_1 = Generation(
+LINUX_6_1 = MemblockBehavior(
     empty_dummy=True,
     merges_all=True,
     resize_panics=False,
@@ -66,11 +66,11 @@ LINUX_6_1 = Generation(
     late_alloc_from_slab=False,
     stamps_reserved=False,
 )
-LINUX_6_12 = Generation()
-LINUX_7_3 = Generation(marks_kernel=True, kho_scratch=True, late_free_to_buddy=True)
+LINUX_6_12 = MemblockBehavior()
+LINUX_7_3 = MemblockBehavior(marks_kernel=True, kho_scratch=True, late_free_to_buddy=True)
 
 
-def generation_of(
+def behavior_of(
     *,
     flag_names: Collection[str],
     initial_cnt: int,
@@ -79,7 +79,7 @@ def generation_of(
     bootmem_parameters: int | None = None,
     panic_text: bool | None = None,
     max_numnodes_text: bool | None = None,
-) -> Generation:
+) -> MemblockBehavior:
     """Decide how a kernel's memblock behaves from what its program shows.
 
     `flag_names` are the enumerators of `enum memblock_flags`, with or without "MEMBLOCK_".
@@ -94,7 +94,7 @@ def generation_of(
     """
     names = {name.removeprefix("MEMBLOCK_") for name in flag_names}
     dummy = initial_cnt == 1
-    return Generation(
+    return MemblockBehavior(
         empty_dummy=dummy,
         merges_all=merge_parameters == 1,
         resize_panics=panic_text if panic_text is not None else not dummy,
@@ -129,7 +129,7 @@ class MemblockConfig:
     `memblock_free_all()` counts, None where nothing does.
     """
 
-    generation: Generation
+    behavior: MemblockBehavior
     bits: int = 64
     page_size: int = 4096
     cache_bytes: int = 64
@@ -151,7 +151,7 @@ class MemblockConfig:
     def of(
         cls,
         snapshot: Snapshot,
-        generation: Generation,
+        behavior: MemblockBehavior,
         *,
         cache_bytes: int = 64,
         keep: bool = False,
@@ -163,7 +163,7 @@ class MemblockConfig:
         lists = {regions.name: regions.max or 0 for regions in snapshot.lists}
         static = {name: lists[name] if name not in arrays else arrays[name].max for name in lists}
         return cls(
-            generation=generation,
+            behavior=behavior,
             bits=snapshot.bits,
             page_size=snapshot.page_size,
             cache_bytes=cache_bytes,

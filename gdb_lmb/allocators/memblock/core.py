@@ -22,21 +22,9 @@ from gdb_lmb.allocators.memblock.behavior import (
     MemblockConfig,
 )
 from gdb_lmb.allocators.memblock.table import Table
-from gdb_lmb.core.errors import InputError
+from gdb_lmb.core.errors import GuestPanicError, InputError
 
 ENOMEM = -12
-
-
-class MemblockEndError(Exception):
-    """Tells why there is no state after an operation: the kernel stops there, or overwrites its own lists.
-
-    `overwrites` tells which of the two.
-    """
-
-    def __init__(self, message: str, *, overwrites: bool = False) -> None:
-        """Say in one line what happens, in the kernel's words where it has any."""
-        super().__init__(message)
-        self.overwrites = overwrites
 
 
 class Core:
@@ -45,7 +33,7 @@ class Core:
     def __init__(self, config: MemblockConfig) -> None:
         """Set up both lists, and `physmem` where there is one, as the program's data has them."""
         self.config = config
-        self.generation = config.generation
+        self.behavior = config.behavior
         self.phys_addr_max = (1 << config.bits) - 1
         self.memory = Table("memory", config.memory_max)
         self.reserved = Table("reserved", config.reserved_max)
@@ -82,9 +70,9 @@ class Core:
                     return ENOMEM
                 full = True
             if full and len(table.base) + table.gaps(base, base + size) > table.max:
-                raise MemblockEndError("BUG in memblock_insert_region()")
+                raise GuestPanicError("BUG in memblock_insert_region()")
         table.fill(base, base + size, flags, nid)
-        if table.scattered and self.generation.merges_all:
+        if table.scattered and self.behavior.merges_all:
             self._merge_all(table)
         return 0
 
@@ -100,7 +88,7 @@ class Core:
         if inside is None:
             return ENOMEM
         change(table, *inside)
-        if table.scattered and self.generation.merges_all:
+        if table.scattered and self.behavior.merges_all:
             self._merge_all(table)
         else:
             table.merge(*inside)
@@ -121,15 +109,15 @@ class Core:
         return table.isolate(base, base + size)
 
     def _cnt(self, table: Table) -> int:
-        return len(table.base) or int(self.generation.empty_dummy)
+        return len(table.base) or int(self.behavior.empty_dummy)
 
     # -- doubling -------------------------------------------------------------------------------------
 
     def _double(self, table: Table, new_base: int, new_size: int) -> bool:
         """Do `memblock_double_array()`; tell whether there was memory for it."""
         if not self.can_resize:
-            if self.generation.resize_panics:
-                raise MemblockEndError(f"memblock: cannot resize {table.name} array")
+            if self.behavior.resize_panics:
+                raise GuestPanicError(f"memblock: cannot resize {table.name} array")
             return False
         old_bytes = table.max * self.config.region_size
         old_alloc, new_alloc = self._page_align(old_bytes), self._page_align(2 * old_bytes)
@@ -153,7 +141,7 @@ class Core:
         if not old_slab and (not old_static or table is self.physmem):
             self._free_array(old_base, old_alloc)
         if array_base is not None and self._reserve_own(array_base, new_alloc, NUMA_NO_NODE):
-            raise MemblockEndError("BUG in memblock_double_array()")
+            raise GuestPanicError("BUG in memblock_double_array()")
         table.in_slab = self.slab_up
         return True
 
@@ -168,20 +156,20 @@ class Core:
             if other.array_base is not None and not other.static:
                 end = other.array_base + self._page_align(other.max * self.config.region_size)
                 if other.array_base < base + size and base < end:
-                    raise MemblockEndError(
+                    raise GuestPanicError(
                         f"the doubled {table.name} array at {base:#x} overwrites the {other.name} array",
                         overwrites=True,
                     )
 
     def _free_array(self, base: int | None, size: int) -> None:
         """Do `memblock_free()`; nothing is known to change where `base` is not known."""
-        gone = self.generation.late_free_to_buddy and self.slab_up and not self.config.keep
+        gone = self.behavior.late_free_to_buddy and self.slab_up and not self.config.keep
         if base is not None and not gone:
             self._remove(self.reserved, base, size)
 
     def _reserve_own(self, base: int, size: int, nid: int) -> int:
         """Reserve what memblock itself has handed out."""
-        if self.generation.marks_kernel:
+        if self.behavior.marks_kernel:
             return self._add(self.reserved, base, size, nid, MEMBLOCK_RSRV_KERN)
         return self._add(self.reserved, base, size, self.config.max_numnodes, 0)
 
@@ -192,13 +180,13 @@ class Core:
 
     def _wanted_flags(self) -> int:
         """Do `choose_memblock_flags()`."""
-        if self.kho_scratch_only and self.generation.kho_scratch:
+        if self.kho_scratch_only and self.behavior.kho_scratch:
             return MEMBLOCK_KHO_SCRATCH
         return MEMBLOCK_MIRROR if self.has_mirror else 0
 
     def _selects(self, nid: int) -> bool:
         """Tell whether `nid` confines a search to one node."""
-        return nid != NUMA_NO_NODE if self.generation.strict_nid else 0 <= nid < self.config.max_numnodes
+        return nid != NUMA_NO_NODE if self.behavior.strict_nid else 0 <= nid < self.config.max_numnodes
 
     def _usable(self, nid: int, wanted: int) -> Callable[[int], bool]:
         """Return the opposite of `should_skip_region()` for regions of memory."""

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """The reference model of Linux's memblock: same results, same regions, same arrays in the same places.
 
-Mirrors `mm/memblock.c`, operation by operation, as its rules are told apart by `Generation`. The model
+Mirrors `mm/memblock.c`, operation by operation, as its rules are told apart by `MemblockBehavior`. The model
 never reads a guest: where an array is doubled it finds and reserves the new one itself.
 
 Results follow the C interface: 0 or a negative errno; `alloc_range_nid` returns the base or 0,
@@ -22,10 +22,9 @@ from gdb_lmb.allocators.memblock.behavior import (
     NUMA_NO_NODE,
     MemblockConfig,
 )
-from gdb_lmb.allocators.memblock.core import Core, MemblockEndError
+from gdb_lmb.allocators.memblock.core import Core
 from gdb_lmb.allocators.memblock.table import Table
-from gdb_lmb.allocators.memblock.view import load, view
-from gdb_lmb.core.errors import StateError
+from gdb_lmb.core.errors import GuestPanicError, StateError
 from gdb_lmb.core.snapshot import RegionArray, Snapshot
 
 _Model = TypeVar("_Model", bound="MemblockModel")
@@ -62,7 +61,7 @@ class MemblockModel(Core):
         if snapshot.physmem is not None:
             model.physmem = tables["physmem"] = Table("physmem", snapshot.physmem.max or 0)
         for regions in snapshot.lists:
-            load(tables[regions.name], regions)
+            tables[regions.name].load(regions)
         for stored in snapshot.arrays:
             table = tables[stored.name]
             table.array_base, table.array_va, table.static = stored.base, stored.va, stored.static
@@ -116,7 +115,7 @@ class MemblockModel(Core):
         """Do `memblock_trim_memory()`: round every memory region inward to `align` bytes, return 0.
 
         As in the C, `total_size` still counts the bytes cut off regions that stay.
-        Raises: `MemblockEndError` where a region begins past the last multiple of `align` there is.
+        Raises: `GuestPanicError` where a region begins past the last multiple of `align` there is.
         """
         memory, limit = self.memory, self.phys_addr_max
         mask = (align - 1) & limit
@@ -126,7 +125,7 @@ class MemblockModel(Core):
             if (base, end) == (memory.base[i], memory.end[i]):
                 continue
             if base < memory.base[i] and end:
-                raise MemblockEndError("rounding wraps: memory is not sorted any more", overwrites=True)
+                raise GuestPanicError("rounding wraps: memory is not sorted any more", overwrites=True)
             if base < end:
                 memory.base[i], memory.end[i] = base, end
             else:
@@ -160,9 +159,9 @@ class MemblockModel(Core):
         `max` 0 or 1 means up to the current limit. None is for memory that would come from the slab, whose
         address no model knows.
         """
-        if self.generation.late_alloc_from_slab and self.slab_up:
+        if self.behavior.late_alloc_from_slab and self.slab_up:
             return None
-        if self.generation.strict_nid and nid == self.config.max_numnodes:
+        if self.behavior.strict_nid and nid == self.config.max_numnodes:
             nid = NUMA_NO_NODE  # with a warning
         flags = self._wanted_flags()
         while True:
@@ -201,7 +200,7 @@ class MemblockModel(Core):
         """
         self.kho_scratch_only = False
         self.setclr_flag("memory", 0, self.phys_addr_max, False, MEMBLOCK_HOTPLUG)
-        if self.generation.stamps_reserved and self.config.no_node is not None:
+        if self.behavior.stamps_reserved and self.config.no_node is not None:
             stamped = None
             while stamped != self.reserved.max:
                 # Doubling puts the new array on the list, perhaps behind us: then the kernel starts again.
@@ -222,7 +221,7 @@ class MemblockModel(Core):
     def discard(self) -> int:
         """Do `memblock_discard()`: give doubled arrays back; the lists mostly stay as they are; return 0."""
         for table in (self.reserved, self.memory):
-            if not table.static and not table.in_slab and self.generation.late_free_to_buddy:
+            if not table.static and not table.in_slab and self.behavior.late_free_to_buddy:
                 self._free_array(table.array_base, self._page_align(self.config.region_size * table.max))
         self.discarded = True
         return 0
@@ -231,9 +230,9 @@ class MemblockModel(Core):
 
     def snapshot(self) -> Snapshot:
         """Return the whole state as a `Snapshot` (no firmware map, no virtual addresses of doubled arrays)."""
-        dummy, nodes = self.generation.empty_dummy, self.config.no_node is not None
+        dummy, nodes = self.behavior.empty_dummy, self.config.no_node is not None
         tables = [table for table in (self.memory, self.reserved, self.physmem) if table is not None]
-        lists = [view(table, dummy=dummy, nodes=nodes, limit=self.phys_addr_max) for table in tables]
+        lists = [table.view(dummy=dummy, nodes=nodes, limit=self.phys_addr_max) for table in tables]
         width = self.config.region_size
         return Snapshot(
             memory=lists[0],

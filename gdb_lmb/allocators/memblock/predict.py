@@ -6,10 +6,9 @@ from __future__ import annotations
 from dataclasses import replace
 
 from gdb_lmb.allocators.memblock.behavior import NUMA_NO_NODE
-from gdb_lmb.allocators.memblock.core import MemblockEndError
 from gdb_lmb.allocators.memblock.model import MemblockModel
 from gdb_lmb.allocators.predict import Argument, Prediction, predict
-from gdb_lmb.core.errors import InputError, StateError
+from gdb_lmb.core.errors import GuestPanicError, InputError, StateError
 from gdb_lmb.core.holes import bounds, holes, largest
 from gdb_lmb.core.snapshot import Snapshot
 
@@ -41,7 +40,7 @@ def predict_memblock(model: MemblockModel, op: str, **arguments: int) -> Predict
     before = model.snapshot()
     try:
         prediction = predict(model, call, **given)
-    except MemblockEndError as end:
+    except GuestPanicError as end:
         what = "overwrites its own lists" if end.overwrites else "stops with"
         reason = f"the kernel {what}: {end}"
         return Prediction(call, given, None, before, before, (), reason=reason)
@@ -58,7 +57,7 @@ def _call(model: MemblockModel, op: str, arguments: dict[str, int]) -> tuple[str
     given = {"list": name, "base": arguments["base"], "size": arguments["size"]}
     if call == "add_range":
         # __memblock_reserve() came with RSRV_KERN and passes no node where all others pass MAX_NUMNODES.
-        unset = NUMA_NO_NODE if op == "reserve" and model.generation.marks_kernel else model.config.max_numnodes
+        unset = NUMA_NO_NODE if op == "reserve" and model.behavior.marks_kernel else model.config.max_numnodes
         given |= {"nid": arguments.get("nid", unset), "flags": arguments.get("flags", 0)}
     return call, given
 

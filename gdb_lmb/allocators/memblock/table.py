@@ -8,9 +8,14 @@ Nothing here searches for memory or doubles an array.
 
 from __future__ import annotations
 
+from array import array
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from operator import sub
+
+from gdb_lmb.core.errors import StateError
+from gdb_lmb.core.snapshot import RegionList, column
 
 Row = tuple[int, int, int, int]
 """A region on its way into a table: base, end, flags, nid."""
@@ -46,6 +51,46 @@ class Table:
             self.name, self.max, self.array_base, self.array_va, self.static, self.in_slab,
             self.base[:], self.end[:], self.flags[:], self.nid[:], self.total_size, self.dummy_nid, self.scattered,
         )  # fmt: skip
+
+    def view(self, *, dummy: bool, nodes: bool, limit: int) -> RegionList:
+        """Return the table as a list of a snapshot.
+
+        `dummy` tells that empty is shown as one region of size 0, `nodes` that regions have a node; `limit` is
+        PHYS_ADDR_MAX.
+        """
+        base, end, flags, nid = self.base, self.end, self.flags, self.nid
+        if dummy and not base:
+            base, end, flags, nid = [0], [0], [0], [self.dummy_nid]
+        return RegionList(
+            name=self.name,
+            cnt=len(base),
+            total_size=self.total_size & limit,
+            base=column(base),
+            size=column(map(sub, end, base)),
+            flags=column(flags),
+            entry=column(range(len(base))),
+            max=self.max,
+            nid=array("q", nid) if nodes else (),
+        )
+
+    def load(self, regions: RegionList) -> None:
+        """Take a walked list over. Raises: `StateError` for one that no memblock has."""
+        if regions.max is None or regions.cnt != len(regions) or regions.cnt > regions.max:
+            raise StateError(f"{regions.name} has {len(regions)} regions, but cnt {regions.cnt} and max {regions.max}")
+        self.max, self.total_size = regions.max, regions.total_size
+        if regions.dummy:
+            self.dummy_nid = regions.nid[0] if len(regions.nid) else 0
+            return
+        last = 0
+        for base, size in zip(regions.base, regions.size, strict=True):
+            if base < last or not size:
+                raise StateError(f"{regions.name} is damaged at {base:#x}: its regions are not sorted or overlap")
+            last = base + size
+        self.base = [*regions.base]
+        self.end = [base + size for base, size in zip(regions.base, regions.size, strict=True)]
+        self.flags = [*regions.flags]
+        self.nid = [*regions.nid] if len(regions.nid) else [0] * len(regions)
+        self.scattered = True
 
     def gaps(self, base: int, end: int) -> int:
         """Return how many regions it takes to cover what of [base, end) is not on the list."""

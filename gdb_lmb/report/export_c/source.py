@@ -100,7 +100,7 @@ def _head(seen: Survey, name: str) -> Iterator[str]:
         yield from ("", "extern bool mirrored_kernelcore;")
     if "slab_available" in seen.ops:
         yield from ("", "extern enum slab_state slab_state;")
-    if seen.reader.header.generation.get("movable_node"):
+    if seen.reader.header.behavior.get("movable_node"):
         yield from ("", "extern bool movable_node_enabled;")
     if "free_all" in seen.ops:
         yield from ("", "void memblock_free_all(void); /* in mm/internal.h by now */")
@@ -182,8 +182,8 @@ def _statements(record: Record, seen: Survey, nodes: Nodes) -> list[str]:
     header = seen.reader.header
     owner = owner_name(record, function_of(seen.reader.symbols), header.layout) if record.callers else ""
     lines = [f"\t/* {record.seq}{': ' + word(owner) if owner else ''} */"]
-    cache_bytes = header.generation.get("cache_bytes", 64)
-    call, variable = call_of(record.operation, nodes, bool(header.generation.get("marks_kernel")), cache_bytes)
+    cache_bytes = header.behavior.get("cache_bytes", 64)
+    call, variable = call_of(record.operation, nodes, bool(header.behavior.get("marks_kernel")), cache_bytes)
     if not variable:
         return [*lines, f"\t{call};"] if call else lines
     lines.append(f"\t{variable} = {call};")
@@ -208,10 +208,10 @@ def _check(seen: Survey, name: str, parts: int, nodes: Nodes) -> Iterator[str]:
     yield f"\tmemblock_set_bottom_up({'true' if initial.bottom_up else 'false'});"
     if initial.current_limit != initial.phys_addr_max:
         yield f"\tmemblock_set_current_limit({hex_c(initial.current_limit)});"
-    generation = seen.reader.header.generation
-    if generation.get("can_resize"):
+    behavior = seen.reader.header.behavior
+    if behavior.get("can_resize"):
         yield "\tmemblock_allow_resize();"
-    if generation.get("movable_node"):
+    if behavior.get("movable_node"):
         yield "\tmovable_node_enabled = true;"
     if seen.mirror:
         yield "\tmirrored_kernelcore = true;"
