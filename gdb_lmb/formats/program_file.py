@@ -17,6 +17,7 @@ _PT_LOAD, _PT_NOTE = 1, 4
 _NT_GNU_BUILD_ID = 3
 _MAX_HEADERS = 1 << 12
 _MAX_NOTES_BYTES = 1 << 20
+_MAX_STRING_BYTES = 4096
 
 
 @dataclass(frozen=True)
@@ -84,16 +85,27 @@ def loaded_parts(path: Path) -> list[LoadedPart]:
 
 def bytes_in_file(path: Path, va: int, size: int) -> Identity | None:
     """Return the `size` bytes that the program is loaded with at `va`, or None where it is not."""
+    data = _loaded(path, va, size)
+    return Identity(va, data) if len(data) == size else None
+
+
+def string_in_file(path: Path, va: int) -> Identity | None:
+    """Return the C string that the program is loaded with at `va`, its NUL included, or None where none is."""
+    text, end, _ = _loaded(path, va, _MAX_STRING_BYTES).partition(b"\0")
+    return Identity(va, text + end) if text and end else None
+
+
+def _loaded(path: Path, va: int, size: int) -> bytes:
+    """Return the bytes in the file of up to `size` that are loaded at `va`, fewer where its segment ends."""
     try:
         with path.open("rb") as file:
             for segment in _segments(file)[1]:
-                if segment.kind == _PT_LOAD and segment.va <= va and va + size <= segment.va + segment.size:
+                if segment.kind == _PT_LOAD and segment.va <= va < segment.va + segment.size:
                     file.seek(segment.offset + va - segment.va)
-                    data = file.read(size)
-                    return Identity(va, data) if len(data) == size else None
+                    return file.read(min(size, segment.va + segment.size - va))
     except (OSError, struct.error):
         pass
-    return None
+    return b""
 
 
 def same_bytes(path: Path, data: bytes, within: tuple[int, int], residue: int, step: int) -> list[int]:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from gdb_lmb.core.errors import LayoutError, NotReadyError, ReadError
 from gdb_lmb.core.memory import Memory
-from gdb_lmb.formats.program_file import Identity, build_identity, bytes_in_file
+from gdb_lmb.formats.program_file import Identity, build_identity, string_in_file
 from gdb_lmb.machine.program import lookup
 from gdb_lmb.machine.program_files import program_file
 
@@ -38,8 +38,9 @@ _KNOWN = _Known()
 def _banner(path: Path) -> Identity | None:
     for name in BANNERS:
         symbol = lookup(name)
-        if symbol is not None and symbol.type.sizeof > 1:
-            return bytes_in_file(path, int(symbol.value().address), symbol.type.sizeof)
+        if symbol is not None:
+            # Not by the variable's type: of a header's declaration, which gdb may have read, it has no size.
+            return string_in_file(path, int(symbol.value().address))
     return None
 
 

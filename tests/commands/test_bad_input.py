@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from gdb_lmb.formats.program_file import build_identity, bytes_in_file
+from gdb_lmb.formats.program_file import build_identity, bytes_in_file, string_in_file
 from gdb_lmb.runner.session import CommandError, GuestSession
 from tests.commands.test_load import LOAD, gdb
 from tests.helpers.gdb_words import python_failed
@@ -37,6 +37,16 @@ def test_build_id_is_read_from_the_file(fixture_kernel: Path) -> None:
     found = bytes_in_file(fixture_kernel, identity.va, 20)
     assert found is not None and found.data == identity.data
     assert bytes_in_file(fixture_kernel, 0x1000, 20) is None
+
+
+def test_banner_is_read_from_the_file(fixture_kernel: Path) -> None:
+    """The whole string, however the variable that holds it is declared where gdb meets it first."""
+    listed = subprocess.run(["nm", fixture_kernel], capture_output=True, text=True, check=True).stdout
+    va = next(int(line.split()[0], 16) for line in listed.splitlines() if line.endswith(" lmb_banner"))
+    found = string_in_file(fixture_kernel, va)
+    says = b"gdb-lmb fixture kernel, x86_64, 64 static entries, log of 16384, hand-over table of 16384\0"
+    assert found is not None and (found.va, found.data) == (va, says)
+    assert string_in_file(fixture_kernel, 0x1000) is None
 
 
 @pytest.mark.parametrize("damage", [b"", b"\x7fELF", b"\x7fELF\x02\x01" + b"\xff" * 200, b"MZ" * 100])
