@@ -4,9 +4,13 @@
  * that is not understood stops the boot, as a test would otherwise pass while
  * it tests something else.
  */
-#include "kernel.h"
-
-char boot_command_line[COMMAND_LINE_SIZE];
+#include "boot_info.h"
+#include "cmdline.h"
+#include "fault.h"
+#include "init.h"
+#include "lmb_blocks.h"
+#include "printk.h"
+#include "string.h"
 
 static __init enum scenario parse_scenario(const char *value)
 {

@@ -6,9 +6,11 @@
  * that one more than that is free (growing by a block where that is allowed),
  * and only then changes a list. So a failure leaves nothing half done.
  */
-#include "lmb_internal.h"
-
-struct lmb lmb;
+#include "lmb.h"
+#include "lmb_blocks.h"
+#include "lmb_find.h"
+#include "lmb_lists.h"
+#include "lmb_log.h"
 
 /* The last free entry is never handed to a caller: the next growth needs it. */
 static bool lmb_has_room(unsigned long need)
@@ -64,20 +66,6 @@ static int lmb_do_alloc(const struct lmb_request *req, unsigned int flags,
 	lmb_add_apply(&lmb.reserved, *base, req->size, flags);
 	return 0;
 }
-
-#if CONFIG_LMB_LOG
-struct lmb_log lmb_log;
-
-void lmb_log_write(const struct lmb_log_record *record)
-{
-	if (!lmb_is_init())
-		return;
-	lmb_log.ring[lmb_log.nr % CONFIG_LMB_LOG] = *record;
-	/* a debugger may stop us anywhere: a record that counts is complete */
-	barrier();
-	lmb_log.nr++;
-}
-#endif
 
 /* 0, or why an operation on [base, base + size) is refused. */
 static int lmb_check_range(phys_addr_t base, phys_addr_t size)

@@ -4,7 +4,10 @@
  * start; the others are taken from the memory that is managed. No block is
  * ever given back.
  */
-#include "lmb_internal.h"
+#include "lmb_blocks.h"
+#include "lmb_find.h"
+#include "lmb_lists.h"
+#include "lmb_platform.h"
 
 /* PAGE_SIZE is a macro, which a debugger does not see. */
 const unsigned long lmb_page_size = PAGE_SIZE;

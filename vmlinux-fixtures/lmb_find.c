@@ -5,7 +5,7 @@
  * One pass over both lists, from the tail (head) on: the cursor in the
  * reserved list only ever moves on, since the memory regions do too.
  */
-#include "lmb_internal.h"
+#include "lmb_find.h"
 
 /* Find the highest aligned base in [lo, hi) that leaves room for req->size. */
 static bool lmb_fit_down(const struct lmb_request *req, phys_addr_t lo,

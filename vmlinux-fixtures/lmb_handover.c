@@ -2,7 +2,9 @@
 /*
  * LMB: the hand-over to the page allocator, and the printout.
  */
-#include "lmb_internal.h"
+#include "lmb_handover.h"
+#include "lmb_log.h"
+#include "printk.h"
 
 struct lmb_handover lmb_handover;
 

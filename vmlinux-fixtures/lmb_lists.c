@@ -3,7 +3,7 @@
  * LMB: the region lists and their entries. How a range enters or leaves a
  * list, and which entry stores what afterwards.
  */
-#include "lmb_internal.h"
+#include "lmb_lists.h"
 
 /* Push @entry at the freelist's head: what was used last is taken first. */
 static void lmb_push(struct lmb_region *entry)

@@ -2,29 +2,29 @@
 /*
  * The boot of a small kernel, as far as its early allocator goes. Each step is
  * a function of its own, so that whoever asks "who reserved this?" gets a name.
+ *
+ * Below it is what arch.h asks of an architecture, which calls start_kernel().
  */
-#include "firmware.h"
-#include "kernel.h"
-
-#define STRING_(x)	#x
-#define STRING(x)	STRING_(x)
-
-const char lmb_banner[] = "gdb-lmb fixture kernel, " CONFIG_ARCH
-#ifdef CONFIG_LMB_KLIMIT
-	", klimit storage"
-#else
-	", " STRING(CONFIG_LMB_STATIC_ENTRIES) " static entries"
-#endif
-	", log of " STRING(CONFIG_LMB_LOG)
-	", hand-over table of " STRING(CONFIG_LMB_HANDOVER_RANGES);
+#include "arch.h"
+#include "banner.h"
+#include "boot_info.h"
+#include "cmdline.h"
+#include "fault.h"
+#include "init.h"
+#include "lmb.h"
+#include "lmb_blocks.h"
+#include "lmb_handover.h"
+#include "main.h"
+#include "printk.h"
+#include "scenario.h"
+#include "stops.h"
+#include "string.h"
 
 #define NR_CPUS			4
 #define PER_CPU_SIZE		(8 * PAGE_SIZE)
 #define PAGE_STRUCT_SIZE	64
 #define LOG_BUF_SIZE		(16 * PAGE_SIZE)
-
-struct firmware_map firmware_map;
-struct boot_info boot_info;
+#define POISON_FREE_INITMEM	0xcc	/* as Linux's */
 
 /* Where the steps below put what they allocated; a page allocator would read it. */
 char *per_cpu_areas[NR_CPUS];
@@ -126,7 +126,7 @@ static noinline __init void alloc_log_buf(void)
 /* Poisoned, so that a late use fails at once and not some day. */
 static noinline void free_init_memory(void)
 {
-	memset(arch_va(boot_info.init.base), 0xcc, boot_info.init.size);
+	memset(arch_va(boot_info.init.base), POISON_FREE_INITMEM, boot_info.init.size);
 	must(lmb_free, boot_info.init.base, boot_info.init.size);
 }
 
@@ -154,12 +154,6 @@ static noinline void run_scenario(void)
 	print_counts();
 }
 
-/* A place to stop a debugger at: the lists are as the scenario left them. */
-noinline void lmb_ready(void)
-{
-	__asm__ __volatile__("" : : : "memory");
-}
-
 static noinline void hand_over(void)
 {
 	long pages = lmb_free_all();
@@ -168,12 +162,6 @@ static noinline void hand_over(void)
 		panic("%s: lmb_free_all failed: %ld", __func__, pages);
 	printk("lmb: gave %ld pages in %lu ranges to the page allocator\n",
 	       pages, lmb_handover.nr);
-}
-
-/* A place to stop a debugger at: the allocator is closed. */
-noinline void lmb_scenario_done(void)
-{
-	__asm__ __volatile__("" : : : "memory");
 }
 
 /* Everything until the init memory goes; the order is that of a real boot. */

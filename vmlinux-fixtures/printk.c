@@ -3,7 +3,8 @@
  * Text output. Everything goes to the console as it is printed, and into a
  * buffer where a debugger finds it when the console was not there.
  */
-#include "kernel.h"
+#include "arch.h"
+#include "printk.h"
 
 static char early_log_buf[4096];
 

@@ -4,7 +4,10 @@
  * long as one likes. All of it inside an arena, a large hole of memory with no
  * reservation in it, so that what the boot reserved stays untouched.
  */
-#include "kernel.h"
+#include "fault.h"
+#include "lmb.h"
+#include "printk.h"
+#include "scenario.h"
 
 #define ARENA_MAX	(64UL << 20)	/* random: crowded enough to merge and split */
 #define GUARD		(4 * PAGE_SIZE)	/* keeps the arena from touching what is around it */
@@ -35,11 +38,6 @@ static void random_seed(unsigned long seed)
 	random_u32();
 }
 
-static struct lmb_region *region_of(struct list_head *node)
-{
-	return list_entry(node, struct lmb_region, link);
-}
-
 /* Make *@best the largest unreserved part of [lo, hi), if that is larger. */
 static void largest_gap(phys_addr_t lo, phys_addr_t hi, struct lmb_range *best)
 {
@@ -48,14 +46,14 @@ static void largest_gap(phys_addr_t lo, phys_addr_t hi, struct lmb_range *best)
 
 	for (; lo < hi; node = node->next) {
 		gap = hi;
-		if (node != &lmb.reserved.regions && region_of(node)->base < hi)
-			gap = region_of(node)->base;
+		if (node != &lmb.reserved.regions && lmb_entry(node)->base < hi)
+			gap = lmb_entry(node)->base;
 		if (gap > lo && gap - lo > best->size)
 			*best = (struct lmb_range){ lo, gap - lo };
 		if (gap == hi)
 			return;
-		if (region_of(node)->base + region_of(node)->size > lo)
-			lo = region_of(node)->base + region_of(node)->size;
+		if (lmb_end(lmb_entry(node)) > lo)
+			lo = lmb_end(lmb_entry(node));
 	}
 }
 
@@ -68,7 +66,7 @@ static struct lmb_range find_arena(void)
 
 	list_for_each_entry(mem, &lmb.memory.regions, link)
 		if (!(mem->flags & LMB_NOMAP))
-			largest_gap(mem->base, mem->base + mem->size, &arena);
+			largest_gap(mem->base, lmb_end(mem), &arena);
 	if (arena.size < (4UL << 20))
 		panic("scenario: no hole of 4 MiB in memory");
 	end = (arena.base + arena.size - GUARD) & ~(phys_addr_t)(PAGE_SIZE - 1);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /* The few string functions that the kernel and the compiler need. */
-#include "kernel.h"
+#include "string.h"
 
 void *memset(void *to, int byte, size_t size)
 {

@@ -32,6 +32,7 @@ typedef u64 phys_addr_t;
 #define EINVAL		22
 
 #define noinline	__attribute__((__noinline__))
+#define __noreturn	__attribute__((__noreturn__))
 #define __printf(a, b)	__attribute__((__format__(__printf__, a, b)))
 #define barrier()	__asm__ __volatile__("" : : : "memory")
 #define ARRAY_SIZE(x)	(sizeof(x) / sizeof((x)[0]))

@@ -8,7 +8,11 @@
 #include <string.h>
 
 #include "fuzz.h"
+#include "../lmb.h"
+#include "../lmb_handover.h"
+#include "../lmb_platform.h"
 #include "host.h"
+#include "state.h"
 
 #define SPACE	0x8000u
 #define ABSENT	0xff		/* else the cell holds the flags */

@@ -1,69 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/*
- * The platform of the host libraries: blocks of entries live in the C heap,
- * whatever physical address they have, and operations come in as numbers.
- */
-#include <stdarg.h>
-#include <stdio.h>
-#include <stdlib.h>
+/* The allocator in a host process: operations come in as numbers. */
 #include <string.h>
 
+#include "../lmb.h"
+#include "../lmb_blocks.h"
+#include "../lmb_handover.h"
+#include "../lmb_log.h"
 #include "host.h"
-
-struct host_block {
-	struct host_block *next;
-	void *memory;
-};
-
-static struct host_block *host_blocks;
-static phys_addr_t host_klimit = 0x200000;
-
-/* What printk() wrote since the last lmb_host_dump(); lost when memory is short. */
-static char *host_text;
-static size_t host_text_len;
-
-void *lmb_arch_map(phys_addr_t base, phys_addr_t size)
-{
-	struct host_block *block = malloc(sizeof(*block));
-
-	(void)base;
-	if (!block)
-		return NULL;
-	block->memory = calloc(1, size);
-	if (!block->memory) {
-		free(block);
-		return NULL;
-	}
-	block->next = host_blocks;
-	host_blocks = block;
-	return block->memory;
-}
-
-phys_addr_t lmb_arch_klimit(void)
-{
-	return host_klimit;
-}
-
-int printk(const char *fmt, ...)
-{
-	char line[256];
-	va_list args;
-	char *text;
-	int len;
-
-	va_start(args, fmt);
-	len = vsnprintf(line, sizeof(line), fmt, args);
-	va_end(args);
-	if (len < 0 || (size_t)len >= sizeof(line))
-		return -1;
-	text = realloc(host_text, host_text_len + len + 1);
-	if (!text)
-		return -1;
-	memcpy(text + host_text_len, line, len + 1);
-	host_text = text;
-	host_text_len += len;
-	return len;
-}
+#include "platform.h"
 
 /**
  * lmb_host_reset - back to before lmb_init(): forget everything, free the blocks
@@ -72,13 +16,7 @@ int printk(const char *fmt, ...)
  */
 void lmb_host_reset(void)
 {
-	struct host_block *block;
-
-	while ((block = host_blocks)) {
-		host_blocks = block->next;
-		free(block->memory);
-		free(block);
-	}
+	host_platform_reset();
 	memset(&lmb, 0, sizeof(lmb));
 #ifndef CONFIG_LMB_KLIMIT
 	memset(&lmb_static_block, 0, sizeof(lmb_static_block));
@@ -89,9 +27,6 @@ void lmb_host_reset(void)
 	lmb_log.nr = 0;
 #endif
 	lmb_handover.nr = 0;
-	free(host_text);
-	host_text = NULL;
-	host_text_len = 0;
 }
 
 /**

@@ -9,10 +9,9 @@
 #ifndef FIXTURE_HOST_H
 #define FIXTURE_HOST_H
 
-#include "../lmb.h"
+#include "../types.h"
 
 #define LMB_HOST_ERANGE	(-34)	/* a value does not fit phys_addr_t */
-#define LMB_HOST_BROKEN	(-1L)	/* lmb_host_state(): a list is damaged */
 
 /* Words of one lmb_host_log() record. */
 #define LMB_HOST_LOG_WORDS	10
@@ -22,7 +21,6 @@ void lmb_host_set_klimit(u64 base);
 int lmb_host_init(u64 nr_static, u64 block_size);
 int lmb_host_op(unsigned int op, u64 base, u64 size, u32 flags, u64 align,
 		u64 min, u64 max, u64 *result);
-long lmb_host_state(u64 *out, long max_words);
 void lmb_host_sizes(u64 out[4]);
 long lmb_host_log(u64 index, u64 out[LMB_HOST_LOG_WORDS]);
 long lmb_host_dump(char *out, long max_bytes);

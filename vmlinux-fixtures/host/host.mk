@@ -2,7 +2,7 @@
 # The allocator in host processes: shared libraries, and a test of each.
 
 HOST_VARIANTS := 64-static 64-klimit 32-static 32-klimit
-HOST_SRC := host.c state.c
+HOST_SRC := host.c platform.c state.c
 HOST_CFLAGS := -std=gnu11 -O2 -g $(WARN)
 # the allocator itself is built as in the kernel: freestanding
 HOST_LMB_CFLAGS := -ffreestanding

@@ -9,7 +9,12 @@
 #include <string.h>
 
 #include "fuzz.h"
+#include "../lmb.h"
+#include "../lmb_blocks.h"
+#include "../lmb_handover.h"
+#include "../lmb_log.h"
 #include "host.h"
+#include "state.h"
 
 static int failures;
 

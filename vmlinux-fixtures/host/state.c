@@ -5,7 +5,9 @@
  */
 #include <stdlib.h>
 
-#include "host.h"
+#include "../lmb_handover.h"
+#include "../lmb_state.h"
+#include "state.h"
 
 /* The entries of one block, to find the block of an entry by bisection. */
 struct host_run {

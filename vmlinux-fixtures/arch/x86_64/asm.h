@@ -13,60 +13,12 @@
 #define KERNEL_MAP_PUD	510
 
 #define KERNEL_CS	0x08
+#define NR_EXCEPTIONS	32
 
 #define PTE_PRESENT	0x001
 #define PTE_WRITE	0x002
 #define PTE_HUGE	0x080
 #define PTE_TABLE	(PTE_PRESENT | PTE_WRITE)
 #define PTE_PAGE_2M	(PTE_PRESENT | PTE_WRITE | PTE_HUGE)
-
-#ifndef __ASSEMBLER__
-#include "../../kernel.h"
-
-#define DIRECT_MAP_BASE	((unsigned long)DIRECT_MAP)
-
-static inline void *__va(phys_addr_t address)
-{
-	return (void *)(DIRECT_MAP_BASE + address);
-}
-
-static inline phys_addr_t __pa(const void *p)
-{
-	return (unsigned long)p - DIRECT_MAP_BASE;
-}
-
-/* For symbols of the image, which lies in a map of its own. */
-static inline phys_addr_t __pa_symbol(const void *p)
-{
-	return (unsigned long)p - KERNEL_MAP;
-}
-
-static inline void outb(u16 port, u8 value)
-{
-	__asm__ __volatile__("outb %0, %1" : : "a" (value), "Nd" (port));
-}
-
-static inline u8 inb(u16 port)
-{
-	u8 value;
-
-	__asm__ __volatile__("inb %1, %0" : "=a" (value) : "Nd" (port));
-	return value;
-}
-
-/* Also drops what the TLB holds, as no page is global. */
-static inline void load_page_tables(void)
-{
-	unsigned long cr3;
-
-	__asm__ __volatile__("mov %%cr3, %0; mov %0, %%cr3" : "=r" (cr3) : : "memory");
-}
-
-extern u64 early_pml4[512];
-
-void traps_init(void);
-void serial_init(void);
-void pvh_parse(phys_addr_t start_info);
-#endif
 
 #endif

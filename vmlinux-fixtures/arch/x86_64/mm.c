@@ -3,7 +3,14 @@
  * The direct map of all RAM. Its tables come from the allocator, as in Linux:
  * they must lie in what the early tables map, until the new ones are in use.
  */
-#include "asm.h"
+#include "../../arch.h"
+#include "../../fault.h"
+#include "../../init.h"
+#include "../../lmb.h"
+#include "../../printk.h"
+#include "../../string.h"
+#include "address.h"
+#include "page_tables.h"
 
 #define PMD_SIZE	0x200000UL
 #define PUD_SIZE	0x40000000UL

@@ -4,8 +4,11 @@
  * QEMU puts all of it low in RAM, where the allocator would take it for free:
  * each table's place is noted, to be reserved.
  */
-#include "../../firmware.h"
-#include "asm.h"
+#include "../../boot_info.h"
+#include "../../init.h"
+#include "../../printk.h"
+#include "address.h"
+#include "pvh.h"
 
 #define HVM_START_MAGIC	0x336ec578
 

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/* The first serial port, polled, and the end of all things. */
-#include "asm.h"
+/* The first serial port, polled, and the last thing that this CPU does. */
+#include "../../arch.h"
+#include "io.h"
+#include "serial.h"
 
 #define COM1		0x3f8
 #define UART_DATA	(COM1 + 0)

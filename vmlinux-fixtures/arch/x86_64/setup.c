@@ -1,13 +1,17 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /* From the assembly entry to start_kernel(). */
-#include "asm.h"
+#include "../../boot_info.h"
+#include "../../init.h"
+#include "../../main.h"
+#include "address.h"
+#include "page_tables.h"
+#include "pvh.h"
+#include "serial.h"
+#include "traps.h"
 
 /* From the linker script. */
 extern char _image_start[], _image_end[], __init_begin[], __init_end[];
 extern char __early_page_tables_start[], __early_page_tables_end[];
-#ifdef CONFIG_LMB_KLIMIT
-extern char __klimit[];
-#endif
 
 void x86_64_start(u32 start_info) __noreturn;
 
@@ -44,24 +48,4 @@ noinline __init void x86_64_start(u32 start_info)
 	find_image();
 	pvh_parse(start_info);
 	start_kernel();
-}
-
-void *arch_va(phys_addr_t address)
-{
-	return __va(address);
-}
-
-void *lmb_arch_map(phys_addr_t base, phys_addr_t size)
-{
-	(void)size;
-	return __va(base);
-}
-
-phys_addr_t lmb_arch_klimit(void)
-{
-#ifdef CONFIG_LMB_KLIMIT
-	return __pa_symbol(__klimit);
-#else
-	return 0;
-#endif
 }

@@ -1,0 +1,51 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * What an architecture provides: one folder, arch/$(ARCH), with
+ *
+ *	arch.mk		ARCH_SRC, ARCH_CFLAGS, ARCH_LDFLAGS, and CROSS_COMPILE for
+ *			hosts of another architecture
+ *	kernel.lds.S	the linker script; __init_begin to __init_end, whole pages,
+ *			hold .init.text and .init.data
+ *	code that fills boot_info, firmware_map and boot_command_line (boot_info.h)
+ *	and calls start_kernel() (main.h), with interrupts off and exceptions
+ *	reported by panic() (printk.h)
+ *	lmb_arch_map() and lmb_arch_klimit() (lmb_platform.h)
+ *
+ * and what is declared here. Nothing outside of that folder knows its name.
+ */
+#ifndef FIXTURE_ARCH_H
+#define FIXTURE_ARCH_H
+
+#include "types.h"
+
+/**
+ * arch_putc - write a character to the console, which works from the start
+ * @c: the character
+ */
+void arch_putc(char c);
+
+/* arch_halt - stop this CPU, interrupts off */
+void arch_halt(void) __noreturn;
+
+/**
+ * arch_va - where physical memory is mapped
+ * @address: physical; no more than boot_info.early_limit before init_mem_mapping()
+ *
+ * Return: its virtual address, also where nothing is mapped.
+ */
+void *arch_va(phys_addr_t address);
+
+/**
+ * init_mem_mapping - map all memory, and let the allocator use all of it
+ *
+ * Page tables come from the allocator. Afterwards its limit is the end of memory.
+ */
+void init_mem_mapping(void);
+
+/*
+ * For faults on purpose, physical: a device's memory that arch_va() maps, and
+ * a place where there is no RAM, so that nothing is mapped there.
+ */
+extern const phys_addr_t arch_device_base, arch_hole_base;
+
+#endif

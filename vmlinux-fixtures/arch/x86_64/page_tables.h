@@ -1,0 +1,18 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* The page tables that the kernel starts with. */
+#ifndef FIXTURE_X86_64_PAGE_TABLES_H
+#define FIXTURE_X86_64_PAGE_TABLES_H
+
+#include "../../types.h"
+
+extern u64 early_pml4[512];
+
+/* Also drops what the TLB holds, as no page is global. */
+static inline void load_page_tables(void)
+{
+	unsigned long cr3;
+
+	__asm__ __volatile__("mov %%cr3, %0; mov %0, %%cr3" : "=r" (cr3) : : "memory");
+}
+
+#endif

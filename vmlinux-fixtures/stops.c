@@ -1,0 +1,16 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/* Places to stop a debugger at. */
+#include "stops.h"
+#include "types.h"
+
+/* The lists are as the scenario left them. */
+noinline void lmb_ready(void)
+{
+	barrier();
+}
+
+/* The allocator is closed. */
+noinline void lmb_scenario_done(void)
+{
+	barrier();
+}
