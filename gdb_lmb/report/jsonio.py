@@ -12,7 +12,7 @@ from array import array
 from collections.abc import Sequence
 from typing import Any
 
-from gdb_lmb.allocators.lmb.log import LogVerdict
+from gdb_lmb.allocators.base import LogVerdict
 from gdb_lmb.core.errors import InputError
 from gdb_lmb.core.snapshot import (
     FLAG_NAMES,

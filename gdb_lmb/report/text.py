@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from gdb_lmb.allocators.lmb.log import LogVerdict
+from gdb_lmb.allocators.base import LogVerdict
 from gdb_lmb.core.errors import LmbError
 from gdb_lmb.core.memory import Meter
 from gdb_lmb.core.snapshot import FINDING, FIRMWARE_TYPES, Finding, Range, RegionArray, RegionList, Snapshot

@@ -10,31 +10,15 @@ one does is in a table here.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import gdb
 
+from gdb_lmb.allocators.base import Fixed, Role
 from gdb_lmb.machine.symbols import linker_symbol, outermost_function
 from gdb_lmb.tracing.calls import Parameter
 
-Fixed = Mapping[str, int | str | bool]
-
 NO_NID = -1
-
-
-@dataclass(frozen=True)
-class Role:
-    """What a function does: operation `op`, with `fixed` arguments that its parameters do not say.
-
-    `flag` names a flag whose value the debug information has. `within` names operations that it may call, as
-    parts of itself. `pointer` is a parameter that is the virtual address of what `base` is.
-    """
-
-    op: str
-    fixed: Fixed = field(default_factory=dict)
-    flag: str = ""
-    within: tuple[str, ...] = ()
-    pointer: str = ""
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
+from gdb_lmb.allocators.base import LogVerdict
 from gdb_lmb.allocators.lmb.model import LmbConfig, LmbModel
 from gdb_lmb.allocators.models import lmb_config
 from gdb_lmb.analysis.compare import Difference, compare
@@ -20,20 +21,6 @@ from gdb_lmb.core.snapshot import FINDING, Finding, OperationLog, Snapshot
 from gdb_lmb.core.written import result_text
 
 _NO_SYMBOL: Callable[[int], str] = hex
-
-
-@dataclass(frozen=True)
-class LogVerdict:
-    """What replaying a guest's log showed.
-
-    `replayed` counts the operations run on the model. `not_verified` says in one sentence why the lists
-    were not compared, None where they were. `divergence` is what did not agree.
-    """
-
-    replayed: int
-    not_verified: str | None = None
-    reason: str | None = None
-    divergence: Finding | None = None
 
 
 def check_log(snapshot: Snapshot, symbol: Callable[[int], str] = _NO_SYMBOL) -> LogVerdict:

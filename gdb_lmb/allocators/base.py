@@ -1,0 +1,268 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""What an allocator is to the rest of the tool, and the registry of those that are known.
+
+An allocator is one package: a decoder, checks, a reference model with its operations, trace points, and its
+words and JSON. Everybody else gets it from `allocator(snapshot.layout)` and asks it; no other room compares
+names of allocators. The packages are imported at the first use, since gdb's start-up needs none of them.
+"""
+
+from __future__ import annotations
+
+import importlib
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from gdb_lmb.allocators.check import Check
+from gdb_lmb.allocators.difference import Difference
+from gdb_lmb.allocators.predict import Prediction
+from gdb_lmb.allocators.section import Section
+from gdb_lmb.core.errors import InputError, StateError
+from gdb_lmb.core.memory import Meter
+from gdb_lmb.core.operation import Kind, Model, Operation
+from gdb_lmb.core.record import Record, TraceHeader
+from gdb_lmb.core.snapshot import Finding, Place, Snapshot
+
+Fixed = Mapping[str, int | str | bool]
+
+Effect = tuple[bool, int, int]
+"""What an operation does to the reserved list: whether it adds, and the half-open physical range."""
+
+
+@dataclass(frozen=True)
+class Role:
+    """What a traced function does: operation `op`, with `fixed` arguments that its parameters do not say.
+
+    `flag` names a flag whose value the debug information has. `within` names operations that it may call as
+    parts of itself. `pointer` names a parameter that holds the virtual address of `base`.
+    """
+
+    op: str
+    fixed: Fixed = field(default_factory=dict)
+    flag: str = ""
+    within: tuple[str, ...] = ()
+    pointer: str = ""
+
+
+@dataclass(frozen=True)
+class LogVerdict:
+    """What replaying a guest's own log of operations showed.
+
+    `replayed` counts the operations run on the model. `not_verified` says in one sentence why the lists
+    were not compared, None where they were; `reason` is its code. `divergence` is what did not agree.
+    """
+
+    replayed: int
+    not_verified: str | None = None
+    reason: str | None = None
+    divergence: Finding | None = None
+
+
+class Call(Protocol):
+    """One call of a traced function: its role, and its arguments by the names of the C parameters."""
+
+    @property
+    def role(self) -> Role:
+        """Return what the function does."""
+
+    @property
+    def arguments(self) -> Mapping[str, int]:
+        """Return the arguments."""
+
+
+class TraceAdapter(Protocol):
+    """What tracing asks of an allocator at each stop."""
+
+    def read(self) -> Snapshot:
+        """Read the state; the bytes read are kept. Raises: `LmbError`."""
+
+    def unchanged(self) -> bool:
+        """Tell whether the state is what `read()` found last."""
+
+    def operation(self, call: Call) -> Operation:
+        """Return what a call that begins asks for. Raises: `LmbError`."""
+
+    def settled(self, call: Call, operation: Operation, result: int | None) -> tuple[Operation, int | None]:
+        """Return the operation and its result, now that the call has returned."""
+
+    def switches(self) -> Mapping[str, int]:
+        """Return the settings that inlined code may change, by the operation that sets them."""
+
+    def model(self, state: Snapshot) -> Model:
+        """Return the reference model that goes on from `state`. Raises: `StateError`."""
+
+
+class Allocator(ABC):
+    """One early-boot allocator; an instance holds no state.
+
+    `name` is the value of "layout" in JSON. `title` is its name in sentences ("LMB", "memblock").
+    `prefixes` are what the names of its own functions begin with, for finding the caller outside of it.
+    `operations` is the table of its operations; `init` has the operation that creates it, which only a trace
+    without an initial state begins with (empty for one that exists from the first instruction on).
+    `roles` are the functions to stop at in a trace; `containers` those that a compiler may have inlined one of
+    them into; `inlined_switches` are functions that are always inlined.
+    `checkpoints` are functions at which a trace also compares the state. `checks` are its invariants.
+    """
+
+    name: str
+    title: str
+    prefixes: tuple[str, ...] = ()
+    operations: Mapping[str, Kind] = {}
+    init: Mapping[str, Kind] = {}
+    roles: Mapping[str, Role] = {}
+    containers: Mapping[str, Role] = {}
+    inlined_switches: tuple[str, ...] = ()
+    checkpoints: tuple[str, ...] = ()
+    checks: tuple[Check, ...] = ()
+
+    # -- the state --------------------------------------------------------------------------------------
+
+    def probe(self, machine: Any) -> Any | None:
+        """Return the allocator's variables and structures in the program of `machine`, None where it has none.
+
+        Raises: `LayoutError` where the program has this allocator, but not as it is known.
+        """
+        return None
+
+    def take(self, machine: Any, program: Any, *, with_log: bool = False, meter: Meter | None = None) -> Snapshot:
+        """Read and decode the whole state; `program` is what `probe()` found, `meter` counts what reading costs.
+
+        Raises: `NotReadyError` where the allocator is not initialised yet, `ReadError` where its root is unreadable.
+        """
+        raise InputError(f"{self.title} is known from files only")
+
+    @abstractmethod
+    def own_ranges(self, snapshot: Snapshot, *, reserved: bool = False) -> Iterator[Place]:
+        """Yield the physical ranges that the allocator's own storage occupies, in any order.
+
+        What lies at an unknown physical address is left out. With `reserved` only what the allocator has reserved
+        for itself, as far as it has reserved it: whole pages.
+        """
+
+    def sections(self, snapshot: Snapshot, part: str, entries: bool = False) -> Iterator[Section]:
+        """Yield the tables of one part of `lmb-dump`: "memory", "reserved", "free", "blocks", "firmware" or "all".
+
+        `entries` adds where each region is stored. Raises: `UsageError` for a part that this allocator lacks.
+        """
+        raise NotImplementedError
+
+    def counts(self, snapshot: Snapshot) -> Mapping[str, int]:
+        """Return how many things a check has looked at: {"region": 12, "array": 2}, nouns in the singular."""
+        raise NotImplementedError
+
+    def differences(self, expected: Snapshot, found: Snapshot) -> Iterator[Difference]:
+        """Yield in what the storage of two states differs; lists of regions and common values are compared already."""
+        raise NotImplementedError
+
+    def to_json(self, snapshot: Snapshot) -> dict[str, Any]:
+        """Return the members of schema `gdb-lmb/snapshot/1` between "page_size" and "findings"."""
+        raise NotImplementedError
+
+    def from_json(self, data: Mapping[str, Any]) -> Snapshot:
+        """Return the snapshot of a JSON object that `to_json()` made a part of.
+
+        Raises: `ValueError`, `KeyError`, `TypeError` and their like for what is no such object.
+        """
+        raise NotImplementedError
+
+    # -- operations and the model -----------------------------------------------------------------------
+
+    def apply(self, model: Any, operation: Operation) -> int | None:
+        """Run one operation on a model of this allocator.
+
+        Return 0 or a negative errno, the base of an allocation, the number of pages given away, or None for a
+        function that returns void.
+        """
+        return self.operations[operation.op].run(model, operation)
+
+    @abstractmethod
+    def effects(self, record: Record, bits: int, page_size: int) -> Iterator[Effect]:
+        """Yield what a recorded operation did to the reserved list; nothing for one that failed.
+
+        `bits` is the width of `phys_addr_t`, `page_size` is in bytes.
+        """
+
+    @abstractmethod
+    def resume(self, snapshot: Snapshot, facts: Mapping[str, Any]) -> Model:
+        """Return a model that goes on from a walked state.
+
+        `facts` are those of `facts_of()`: plain values beside the lists, as a trace's header keeps them in
+        "generation". Raises: `StateError` for a torn or damaged state, `InputError` for unusable facts.
+        """
+
+    def facts_of(self, model: Any) -> dict[str, Any]:
+        """Return what a trace's header must say of a model beside its state, as JSON values."""
+        return {}
+
+    def initial_model(self, header: TraceHeader) -> Model | None:
+        """Return the model in the state in which a trace begins; None where its first operation is in `init`.
+
+        Raises: `InputError` where no model can be in that state.
+        """
+        try:
+            return None if header.initial is None else self.resume(header.initial, header.behavior)
+        except StateError as error:
+            raise InputError(f"the initial state: {error}") from None
+
+    def created_model(self, operation: Operation, page_size: int) -> Model:
+        """Return the model as the operation in `init` leaves it. Raises: `InputError` where that would fail."""
+        raise InputError(f"a trace of {self.title} has an initial state")
+
+    def predict(self, snapshot: Snapshot, facts: Mapping[str, Any], op: str, **arguments: int) -> Prediction:
+        """Return what alloc, reserve, free, add or remove would do in the state of `snapshot`.
+
+        Raises: `StateError` where no model can go on from it, `UsageError` for arguments that it does not take.
+        """
+        raise InputError(f"{self.title} has no model to ask")
+
+    def check_log(self, snapshot: Snapshot, symbol: Callable[[int], str] = hex) -> LogVerdict | None:
+        """Replay the guest's own log of operations and compare; None for an allocator that keeps none.
+
+        `symbol` turns a caller's program counter into a name for the message.
+        """
+        return None
+
+    def log_records(self, snapshot: Snapshot) -> tuple[TraceHeader, Sequence[Record]] | None:
+        """Return the guest's own log as a trace, None where it has none; `TraceHeader.lost` counts what it lost."""
+        return None
+
+    # -- tracing ----------------------------------------------------------------------------------------
+
+    def adapter(self, machine: Any, program: Any) -> TraceAdapter:
+        """Return what turns traced calls of a program into operations. Raises: `LmbError`."""
+        raise InputError(f"{self.title} cannot be traced")
+
+    def phase_of(self, snapshot: Snapshot) -> str | None:
+        """Return how far the boot has come, in the words of the allocator, None where the state does not tell."""
+        return snapshot.phase
+
+    def phase_after(self, op: str, before: str | None) -> str | None:
+        """Return how far the boot has come after an operation."""
+        return before
+
+
+_MODULES = {"lmb-list": "gdb_lmb.allocators.lmb.allocator", "memblock": "gdb_lmb.allocators.memblock.allocator"}
+"""The modules of the allocators that come with the package; each holds its instance as `ALLOCATOR`."""
+
+ALLOCATORS: dict[str, Allocator] = {}
+"""Those imported or registered so far, by name."""
+
+
+def register(one: Allocator) -> None:
+    """Make an allocator known; one of the same name is replaced."""
+    ALLOCATORS[one.name] = one
+
+
+def names() -> tuple[str, ...]:
+    """Return the names of all allocators, in the order in which a program is searched for them."""
+    return tuple(dict.fromkeys((*_MODULES, *ALLOCATORS)))
+
+
+def allocator(name: str) -> Allocator:
+    """Return the allocator that JSON calls `name`. Raises: `InputError` for an unknown one."""
+    if name not in ALLOCATORS:
+        if name not in _MODULES:
+            raise InputError(f"{name[:80]!r} is no layout that is known: {' or '.join(names())}")
+        register(importlib.import_module(_MODULES[name]).ALLOCATOR)
+    return ALLOCATORS[name]
