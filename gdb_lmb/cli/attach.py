@@ -7,7 +7,6 @@ import argparse
 
 from gdb_lmb.cli.common import (
     DEFAULT_COMMANDS,
-    STATUSES,
     Subparsers,
     add_gdb_options,
     commands_of,
@@ -17,9 +16,9 @@ from gdb_lmb.cli.common import (
     stdout_terminal,
 )
 from gdb_lmb.cli.program import program_of
+from gdb_lmb.report.statuses import STATUSES, ExitStatus
 from gdb_lmb.runner.attach import AttachedSession
 from gdb_lmb.runner.endpoints import parse_endpoint
-from gdb_lmb.runner.verdict import ExitStatus
 
 _DESCRIPTION = f"""\
 Connect to the gdbstub of a running QEMU, run gdb commands, and leave the guest as it was: running if it ran,

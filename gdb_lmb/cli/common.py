@@ -14,31 +14,17 @@ from typing import Any, NoReturn, TextIO
 
 from gdb_lmb.core.errors import UsageError
 from gdb_lmb.core.numbers import seconds, whole_number
+from gdb_lmb.core.words import printable
 from gdb_lmb.report.progress import PROGRESS
+from gdb_lmb.report.statuses import ExitStatus
 from gdb_lmb.report.terminal import BAD, NOTE, PLAIN, Terminal
 from gdb_lmb.runner.base import DEFAULT_TIMEOUT_S, CommandError, Session
-from gdb_lmb.runner.text import printable
-from gdb_lmb.runner.verdict import ExitStatus
 
 DEFAULT_COMMANDS = ("lmb-dump", "lmb-check")
 _MESSAGE_CHARACTERS = 2000
 
 # What add_subparsers returns; argparse keeps its name private.
 Subparsers = Any
-
-STATUSES = """\
-exit status:
-  0  clean (notes allowed)
-  1  findings
-  2  usage error, or one of your gdb commands failed
-  3  the guest never reached the symbol (its console's end is shown)
-  4  infrastructure: QEMU or gdb missing or died, socket trouble, a deadline
-     or an output file cannot be written
-  5  not verified: the stop tore an operation in two, the guest's log has wrapped, or the kernel is not there yet
-  130, 143, ...  ended by a signal (128 and its number)
-Where several hold, 4 comes before 3, 2, 5 (torn), 1, 5 (otherwise), 0.
-"""
-
 
 WITH_GDB_COMMANDS = ("run", "attach", "core", "trace")
 """The commands that take gdb commands after `--`."""

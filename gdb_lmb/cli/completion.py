@@ -9,8 +9,8 @@ import sys
 from gdb_lmb.cli.common import WITH_GDB_COMMANDS, Subparsers
 from gdb_lmb.cli.completion_shells import FILE, NOTHING, PROGRAM, SHELLS, Argument, Command
 from gdb_lmb.kernels.names import KERNELS
+from gdb_lmb.report.statuses import ExitStatus
 from gdb_lmb.runner.machines import MACHINES
-from gdb_lmb.runner.verdict import ExitStatus
 
 LMB_COMMANDS = (
     "lmb-attach", "lmb-check", "lmb-dump", "lmb-free", "lmb-map", "lmb-trace", "lmb-verdict", "lmb-whatif", "lmb-who",

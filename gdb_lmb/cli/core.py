@@ -8,7 +8,6 @@ from pathlib import Path
 
 from gdb_lmb.cli.common import (
     DEFAULT_COMMANDS,
-    STATUSES,
     Subparsers,
     add_gdb_options,
     commands_of,
@@ -18,8 +17,8 @@ from gdb_lmb.cli.common import (
     stdout_terminal,
 )
 from gdb_lmb.cli.program import program_of
+from gdb_lmb.report.statuses import STATUSES, ExitStatus
 from gdb_lmb.runner.core import CoreSession
-from gdb_lmb.runner.verdict import ExitStatus
 
 _DESCRIPTION = f"""\
 Open a dump of a guest's memory in gdb and run gdb commands on it. Each word after -- is one gdb command

@@ -10,10 +10,10 @@ import sys
 from collections.abc import Sequence
 
 from gdb_lmb import __version__
-from gdb_lmb.cli.common import STATUSES, SplitParser, discard, say
-from gdb_lmb.core.errors import GuestError, LmbError, NotReachedError, UsageError
+from gdb_lmb.cli.common import SplitParser, discard, say
+from gdb_lmb.core.errors import LmbError, NotReachedError
+from gdb_lmb.report.statuses import STATUSES, ExitStatus, status_of_error
 from gdb_lmb.runner.text import tail
-from gdb_lmb.runner.verdict import ExitStatus
 
 _ROOMS = {
     "run": "run",
@@ -59,7 +59,7 @@ def dispatch(words: Sequence[str]) -> int:
         say(str(error))
         if isinstance(error, NotReachedError):
             _show_console(error.console)
-        return int(_status_of(error))
+        return int(status_of_error(error))
     except OSError as error:
         say(f"{error.filename or 'cannot write to stdout'}: {error.strerror or error}")
         discard(sys.stdout)
@@ -73,13 +73,6 @@ def _run(words: Sequence[str]) -> int:
     except SystemExit as end:  # argparse has said why; --help and --version end with 0
         return end.code if isinstance(end.code, int) else int(ExitStatus.USAGE)
     return int(arguments.run(arguments))
-
-
-def _status_of(error: LmbError) -> ExitStatus:
-    """Return the exit status that belongs to an error."""
-    if isinstance(error, UsageError):
-        return ExitStatus.USAGE
-    return ExitStatus.NOT_REACHED if isinstance(error, GuestError) else ExitStatus.INFRASTRUCTURE
 
 
 def _show_console(console: bytes) -> None:

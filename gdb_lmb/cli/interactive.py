@@ -10,10 +10,10 @@ from pathlib import Path
 
 from gdb_lmb.cli.common import Subparsers
 from gdb_lmb.core.errors import InfrastructureError
+from gdb_lmb.report.statuses import ExitStatus
 from gdb_lmb.runner.elf import read_elf
 from gdb_lmb.runner.gdb_process import COUNT_VARIABLE, PATH_VARIABLE, TERMINAL_VARIABLE, extension, python_path
 from gdb_lmb.runner.machines import find_gdb, machine_of
-from gdb_lmb.runner.verdict import ExitStatus
 
 
 def add_parser(commands: Subparsers) -> None:

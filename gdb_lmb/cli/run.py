@@ -8,15 +8,14 @@ import argparse
 from gdb_lmb.cli.boot import add_boot_options, booted
 from gdb_lmb.cli.common import (
     DEFAULT_COMMANDS,
-    STATUSES,
     Subparsers,
     add_gdb_options,
     commands_of,
     progress,
     run_commands,
 )
+from gdb_lmb.report.statuses import STATUSES, ExitStatus
 from gdb_lmb.runner.session import DEFAULT_SYMBOL
-from gdb_lmb.runner.verdict import ExitStatus
 
 _DESCRIPTION = f"""\
 Boot KERNEL (an ELF with symbols) in QEMU, stop it at a symbol, and run gdb commands there.

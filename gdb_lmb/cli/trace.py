@@ -9,15 +9,14 @@ from pathlib import Path
 from typing import Any
 
 from gdb_lmb.cli.boot import add_boot_options, booted
-from gdb_lmb.cli.common import STATUSES, Subparsers, add_gdb_options, number_of, progress, run_commands, say, show
+from gdb_lmb.cli.common import Subparsers, add_gdb_options, number_of, progress, run_commands, say, show
 from gdb_lmb.cli.trace_file import open_lines, open_trace
 from gdb_lmb.core.errors import InfrastructureError, LmbError, OutputError, UsageError
-from gdb_lmb.core.words import plural
+from gdb_lmb.core.words import plural, printable
 from gdb_lmb.report.output import require_apart, require_writable
+from gdb_lmb.report.statuses import STATUSES, ExitStatus
 from gdb_lmb.runner.base import ignore
 from gdb_lmb.runner.session import GuestSession
-from gdb_lmb.runner.text import printable
-from gdb_lmb.runner.verdict import ExitStatus
 
 _DESCRIPTION = """\
 Boot KERNEL in QEMU and record every operation of its early allocator, with arguments, result and callers, from

@@ -15,8 +15,8 @@ from typing import IO, TYPE_CHECKING
 from gdb_lmb.core.errors import InputError, UsageError
 from gdb_lmb.core.words import plural
 from gdb_lmb.report.progress import PROGRESS
+from gdb_lmb.report.statuses import status_of_outcome
 from gdb_lmb.report.terminal import Terminal
-from gdb_lmb.runner.verdict import ExitStatus
 
 if TYPE_CHECKING:
     from gdb_lmb.report.trace_file import TraceReader
@@ -116,6 +116,5 @@ def replay_trace(name: str, lines: Iterator[bytes], *, as_json: bool, terminal: 
     report = replay_json(reader, replay, findings, why)
     sys.stdout.write(json.dumps(report) if as_json else replay_text(reader, replay, findings, why, terminal))
     sys.stdout.write("\n")
-    if any(finding["severity"] == "finding" for finding in report["findings"]):
-        return int(ExitStatus.FINDINGS)
-    return int(ExitStatus.CLEAN if why is None else ExitStatus.NOT_VERIFIED)
+    faults = sum(finding["severity"] == "finding" for finding in report["findings"])
+    return int(status_of_outcome(faults, () if why is None else (why,)))

@@ -15,7 +15,7 @@ import gdb
 
 from gdb_lmb.allocators.lmb.decode import decode
 from gdb_lmb.commands.words import for_parser, joined
-from gdb_lmb.core.errors import InfrastructureError, LmbError, NotReadyError, ReadError, UsageError
+from gdb_lmb.core.errors import LmbError, NotReadyError, ReadError, UsageError
 from gdb_lmb.core.memory import BoundedMemory, Meter
 from gdb_lmb.core.snapshot import Snapshot
 from gdb_lmb.core.words import safe
@@ -29,6 +29,7 @@ from gdb_lmb.machine.reader import virtual_memory
 from gdb_lmb.machine.registers import booting_cpu
 from gdb_lmb.machine.stop import current_stop, require_stopped, torn_in
 from gdb_lmb.programs.linux import find_kernel
+from gdb_lmb.report.statuses import status_of_error
 
 
 class _Parser(argparse.ArgumentParser):
@@ -96,7 +97,7 @@ class LmbCommand(gdb.Command):
             self.run(self.parser.options_of(gdb.string_to_argv(argument)))
         except LmbError as error:
             # Whoever looks at it next must not find the verdict of the command before.
-            set_variable("lmb_status", _status_of(error))
+            set_variable("lmb_status", int(status_of_error(error, in_gdb=True)))
             raise gdb.GdbError(f"{self.name}: {error}") from None
         finally:
             put_back()
@@ -122,14 +123,6 @@ class LmbCommand(gdb.Command):
             elif action.choices and not any(word in action.choices for word in given):
                 out += list(action.choices)
         return out
-
-
-def _status_of(error: LmbError) -> int:
-    """Return the exit status of gdb-lmb that stands for an error."""
-    if isinstance(error, InfrastructureError):
-        return 4
-    # Nothing is wrong with what was asked, but there is nothing to judge at this stop.
-    return 5 if isinstance(error, (NotReadyError, ReadError)) else 2
 
 
 def take_snapshot(*, with_log: bool = False, meter: Meter | None = None) -> Snapshot:

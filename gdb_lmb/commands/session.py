@@ -15,6 +15,7 @@ from gdb_lmb.commands.base import set_variable
 from gdb_lmb.core.record import Record, Symbol, TraceHeader
 from gdb_lmb.core.snapshot import FINDING, Finding
 from gdb_lmb.report.jsonio import VERDICT_SCHEMA
+from gdb_lmb.report.statuses import status_of_outcome
 
 
 class KeptTrace(Protocol):
@@ -59,8 +60,7 @@ class Session:
                 "not_verified": list(not_verified),
             }
         )
-        status = 5 if "torn" in not_verified else 1 if faults else 5 if not_verified else 0
-        set_variable("lmb_status", status)
+        set_variable("lmb_status", int(status_of_outcome(faults, not_verified)))
         set_variable("lmb_findings", faults)
 
     def verdict(self) -> dict[str, Any]:

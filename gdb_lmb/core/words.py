@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Small pieces of text that every report uses: sizes, flags, addresses, safe strings."""
+"""Small pieces of text: sizes, flags and addresses in words, and strings from outside with their controls escaped."""
 
 from __future__ import annotations
 
@@ -43,10 +43,28 @@ def address(value: int, bits: int) -> str:
 
 
 def safe(text: str, limit: int = 256) -> str:
-    """Return `text` from outside with nothing in it that a terminal obeys, at most `limit` characters.
+    """Return at most `limit` characters of `text`, which comes from outside: printable ASCII only.
 
-    Printable ASCII stays; every other character becomes a backslash escape.
+    Every other character, and a backslash, becomes a backslash escape: no terminal obeys it.
     """
-    shown = text[:limit].replace("\\", "\\\\")
-    out = "".join(c if " " <= c <= "~" else c.encode("unicode_escape").decode("ascii") for c in shown)
-    return out + "..." if len(text) > limit else out
+    shown = "".join(c if " " <= c <= "~" else _escape(c) for c in text[:limit].replace("\\", "\\\\"))
+    return shown + ("..." if len(text) > limit else "")
+
+
+def printable(text: str, limit: int = 400) -> str:
+    """Return `text`, which comes from another program, as one line of about `limit` characters in any language.
+
+    Tabs become spaces and line ends are joined; whatever else is not printable (controls, bidirectional
+    marks, undecodable bytes) becomes an escape: no terminal obeys it.
+    """
+    joined = " ".join(text.replace("\t", " ").splitlines())
+    shown = "".join(c if c.isprintable() else _escape(c) for c in joined[:limit])
+    return shown + (" …" if len(joined) > limit else "")
+
+
+def _escape(character: str) -> str:
+    """Return one character as Python writes it; a byte that was not UTF-8 (`surrogateescape`) as that byte."""
+    code = ord(character)
+    if 0xDC80 <= code <= 0xDCFF:
+        return f"\\x{code - 0xDC00:02x}"
+    return character.encode("unicode_escape").decode("ascii")

@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING
 
 from gdb_lmb.core.errors import InfrastructureError, OverdueError, UsageError
 from gdb_lmb.core.numbers import LONGEST_S
-from gdb_lmb.core.words import plural
+from gdb_lmb.core.words import plural, printable
 from gdb_lmb.report.progress import PROGRESS
+from gdb_lmb.report.statuses import ExitStatus
 from gdb_lmb.report.terminal import PLAIN, Terminal
 from gdb_lmb.runner.console import WithoutInterrupt
 from gdb_lmb.runner.gdb_process import COUNT_FILE, load_extension, open_program, start_gdb
 from gdb_lmb.runner.process import RunFolder
-from gdb_lmb.runner.text import printable
-from gdb_lmb.runner.verdict import ExitStatus, Verdict, parse_verdict
+from gdb_lmb.runner.verdict import Verdict, parse_verdict
 
 if TYPE_CHECKING:  # the conversation with gdb is imported while gdb starts
     from gdb_lmb.runner.mi import Mi, Sink

@@ -8,8 +8,8 @@ import re
 from pathlib import Path
 
 from gdb_lmb.core.errors import UsageError
+from gdb_lmb.core.words import printable
 from gdb_lmb.runner.rsp import Endpoint
-from gdb_lmb.runner.text import printable
 
 _KINDS = ("tcp", "tcp4", "tcp6")
 _LOCAL = "localhost"

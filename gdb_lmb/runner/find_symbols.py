@@ -8,11 +8,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from gdb_lmb.core.errors import UsageError
+from gdb_lmb.core.words import printable
 from gdb_lmb.runner.debug_files import DEBUG_FOLDERS
 from gdb_lmb.runner.elf import read_elf, require_debug
 from gdb_lmb.runner.kernel_image import KernelImage
 from gdb_lmb.runner.same_kernel import difference
-from gdb_lmb.runner.text import printable
 
 MODULE_FOLDERS = [Path("/lib/modules"), Path("/usr/lib/modules")]
 BOOT_FOLDERS = [Path("/boot")]

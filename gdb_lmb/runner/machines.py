@@ -11,8 +11,8 @@ import shutil
 from typing import Literal, NamedTuple
 
 from gdb_lmb.core.errors import InfrastructureError, UsageError
+from gdb_lmb.core.words import printable
 from gdb_lmb.runner.elf import ElfFile
-from gdb_lmb.runner.text import printable
 
 
 class Machine(NamedTuple):

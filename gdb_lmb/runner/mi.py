@@ -15,9 +15,10 @@ import time
 from collections.abc import Callable
 
 from gdb_lmb.core.errors import InfrastructureError, OverdueError
+from gdb_lmb.core.words import printable
 from gdb_lmb.runner.mi_records import Lines, Record, Reply, Stop, parse, python_errors, read_stop, unglue
 from gdb_lmb.runner.process import Child
-from gdb_lmb.runner.text import printable, quote
+from gdb_lmb.runner.text import quote
 
 Sink = Callable[[str], None]
 

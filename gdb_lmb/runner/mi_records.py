@@ -12,7 +12,7 @@ from typing import IO, Any, NamedTuple
 
 from pygdbmi import gdbmiparser
 
-from gdb_lmb.runner.text import printable
+from gdb_lmb.core.words import printable
 
 Record = dict[str, Any]
 

@@ -8,11 +8,11 @@ import re
 from pathlib import Path
 
 from gdb_lmb.core.errors import InputError, UsageError
+from gdb_lmb.core.words import printable
 from gdb_lmb.formats.elf import PT_LOAD, SHT_NOBITS, Elf, read_headers
 from gdb_lmb.runner.elf import ElfFile
 from gdb_lmb.runner.kernel_image import KernelImage, banners_in
 from gdb_lmb.runner.machines import machine_of
-from gdb_lmb.runner.text import printable
 
 _BUILD = re.compile(r"(?:Linux version )?(\S+ \([^)]*\)) .*?(#\d.*)")
 

@@ -10,10 +10,10 @@ import re
 from pathlib import Path
 
 from gdb_lmb.core.errors import UsageError
+from gdb_lmb.core.words import printable
 from gdb_lmb.runner.elf import ElfFile
 from gdb_lmb.runner.machines import MACHINES, machine_of
 from gdb_lmb.runner.rsp import Endpoint, ask
-from gdb_lmb.runner.text import printable
 
 _DESCRIPTION = b"qXfer:features:read:target.xml:0,ffb"
 _ARCHITECTURE = re.compile(rb"<architecture>\s*([^<\s]+)\s*</architecture>")

@@ -19,13 +19,14 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from gdb_lmb.core.errors import InfrastructureError, LmbError, NotReachedError, PassedError, UsageError
+from gdb_lmb.core.words import printable
 from gdb_lmb.report.terminal import PLAIN, Terminal
 from gdb_lmb.runner.base import DEFAULT_TIMEOUT_S, STEP_S, CommandError, Session, ignore
 from gdb_lmb.runner.boot_files import boot_files
 from gdb_lmb.runner.elf import has_symbol
 from gdb_lmb.runner.machines import find_programs, machine_of
 from gdb_lmb.runner.qemu import Qemu, QemuOptions
-from gdb_lmb.runner.text import printable, quote
+from gdb_lmb.runner.text import quote
 from gdb_lmb.runner.verdict import Verdict
 
 if TYPE_CHECKING:

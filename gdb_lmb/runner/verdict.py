@@ -7,25 +7,13 @@ Nothing else is a verdict: gdb exits with 0 after failures. What is missing or d
 from __future__ import annotations
 
 import json
-from enum import IntEnum
 from typing import NamedTuple
 
 from gdb_lmb.core.errors import InfrastructureError
-from gdb_lmb.runner.text import printable
+from gdb_lmb.core.words import printable
+from gdb_lmb.report.statuses import ExitStatus, status_of_outcome
 
 SCHEMA = "gdb-lmb/verdict/1"
-TORN = "torn"
-
-
-class ExitStatus(IntEnum):
-    """The exit statuses of gdb-lmb; a signal's is 128 and its number."""
-
-    CLEAN = 0
-    FINDINGS = 1
-    USAGE = 2
-    NOT_REACHED = 3
-    INFRASTRUCTURE = 4
-    NOT_VERIFIED = 5
 
 
 class Check(NamedTuple):
@@ -55,12 +43,8 @@ class Verdict(NamedTuple):
 
     @property
     def exit_status(self) -> ExitStatus:
-        """Return the status: torn lists may show false findings, so that comes before findings."""
-        if TORN in self.not_verified:
-            return ExitStatus.NOT_VERIFIED
-        if self.findings:
-            return ExitStatus.FINDINGS
-        return ExitStatus.NOT_VERIFIED if self.not_verified else ExitStatus.CLEAN
+        """Return the status that follows."""
+        return status_of_outcome(self.findings, self.not_verified)
 
     def in_words(self) -> str:
         """Say in one line what the exit status alone does not."""

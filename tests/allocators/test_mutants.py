@@ -15,9 +15,9 @@ from pathlib import Path
 
 import pytest
 
+from gdb_lmb.report.statuses import ExitStatus
 from gdb_lmb.runner.qemu import QemuOptions
 from gdb_lmb.runner.session import GuestSession, NotReachedError
-from gdb_lmb.runner.verdict import ExitStatus
 from tests.conftest import FIXTURES
 from tests.helpers.mutants import ALL, Boot, Mutant, mutate
 

@@ -15,6 +15,7 @@ import pytest
 
 import gdb_lmb
 from gdb_lmb.core.errors import InfrastructureError, UsageError
+from gdb_lmb.core.words import printable
 from gdb_lmb.runner import process
 from gdb_lmb.runner.elf import read_elf
 from gdb_lmb.runner.endpoints import parse_endpoint
@@ -22,7 +23,7 @@ from gdb_lmb.runner.gdb_process import python_path
 from gdb_lmb.runner.machines import MACHINES, machine_named, machine_of
 from gdb_lmb.runner.mi_records import Lines, unglue
 from gdb_lmb.runner.probe import judge
-from gdb_lmb.runner.text import printable, quote, tail
+from gdb_lmb.runner.text import quote, tail
 from gdb_lmb.runner.verdict import SCHEMA, parse_verdict
 
 

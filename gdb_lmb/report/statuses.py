@@ -1,0 +1,64 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Exit statuses of gdb-lmb and values of `$lmb_status`: what each means, which comes first, which error has which."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from enum import IntEnum
+
+from gdb_lmb.core.errors import GuestError, InfrastructureError, LmbError, NotReadyError, ReadError, UsageError
+
+TORN = "torn"
+"""What a check could not verify where the stop is inside an allocator function."""
+
+STATUSES = """\
+exit status:
+  0  clean (notes allowed)
+  1  findings
+  2  usage error, or one of your gdb commands failed
+  3  the guest never reached the symbol (its console's end is shown)
+  4  infrastructure: QEMU or gdb missing or died, socket trouble, a deadline
+     or an output file cannot be written
+  5  not verified: the guest stopped inside an allocator function, its log has
+     wrapped, or the kernel is not there yet
+  130, 143, ...  ended by a signal (128 and its number)
+Where several hold, 4 comes before 3, 2, 5 (inside a function), 1, 5 (otherwise), 0.
+"""
+
+
+class ExitStatus(IntEnum):
+    """The exit statuses of gdb-lmb; one ended by a signal has 128 and the signal's number."""
+
+    CLEAN = 0
+    FINDINGS = 1
+    USAGE = 2
+    NOT_REACHED = 3
+    INFRASTRUCTURE = 4
+    NOT_VERIFIED = 5
+
+
+_OF_ERRORS: tuple[tuple[type[LmbError], ExitStatus, ExitStatus], ...] = (
+    (InfrastructureError, ExitStatus.INFRASTRUCTURE, ExitStatus.INFRASTRUCTURE),
+    (UsageError, ExitStatus.USAGE, ExitStatus.USAGE),
+    (GuestError, ExitStatus.NOT_REACHED, ExitStatus.USAGE),
+    # An lmb command that comes too early is not wrong: there is nothing to verify at this stop.
+    (NotReadyError, ExitStatus.INFRASTRUCTURE, ExitStatus.NOT_VERIFIED),
+    (ReadError, ExitStatus.INFRASTRUCTURE, ExitStatus.NOT_VERIFIED),
+    (LmbError, ExitStatus.INFRASTRUCTURE, ExitStatus.USAGE),
+)
+"""For each class of errors, the first that fits: the exit status of gdb-lmb, and `$lmb_status` of a failed command."""
+
+
+def status_of_outcome(findings: int, not_verified: Collection[str]) -> ExitStatus:
+    """Return the status of checks that counted `findings`, and could not verify what `not_verified` names."""
+    # Lists in the middle of a change may show findings that are none.
+    if TORN in not_verified:
+        return ExitStatus.NOT_VERIFIED
+    if findings:
+        return ExitStatus.FINDINGS
+    return ExitStatus.NOT_VERIFIED if not_verified else ExitStatus.CLEAN
+
+
+def status_of_error(error: LmbError, *, in_gdb: bool = False) -> ExitStatus:
+    """Return the exit status of gdb-lmb after `error`; `in_gdb`: the `$lmb_status` of a command that failed with it."""
+    return next(inside if in_gdb else outside for kind, outside, inside in _OF_ERRORS if isinstance(error, kind))
