@@ -13,7 +13,6 @@ import contextlib
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from gdb_lmb.arches.base import Architecture, Cpu, word_at
 from gdb_lmb.core.address import (
@@ -21,21 +20,16 @@ from gdb_lmb.core.address import (
     ARM64_EFI_ALIGN,
     Phase,
     Placement,
-    TranslatedMemory,
     arm64_linear,
     arm64_places,
 )
 from gdb_lmb.core.errors import NotReadyError, ReadError
+from gdb_lmb.core.image import KernelImage
 from gdb_lmb.core.memory import BoundedMemory, Memory
-from gdb_lmb.core.snapshot import FirmwareMap
 from gdb_lmb.formats.program_file import bytes_in_file, same_bytes
 from gdb_lmb.machine.program import DEFAULT_PAGE_SIZE
 from gdb_lmb.machine.ram import ram_ranges
 from gdb_lmb.machine.registers import current_pc, register
-from gdb_lmb.programs.firmware import read_device_tree
-
-if TYPE_CHECKING:
-    from gdb_lmb.programs.linux import Kernel
 
 _TABLES = ("swapper_pg_dir", "init_pg_dir", "reserved_pg_dir", "tramp_pg_dir", "idmap_pg_dir", "init_idmap_pg_dir")
 """Page tables in the image: what a translation table base register points to tells where the image is."""
@@ -63,7 +57,7 @@ class Arm64(Architecture):
 
     entry = "_text"
     missing = "it has not been loaded yet at this stop"
-    variables = ("kimage_voffset", "memstart_addr", "initial_boot_params_pa", "__fdt_pointer")
+    variables = ("kimage_voffset", "memstart_addr")
     labels = _TABLES
     code_labels = ("__primary_switch", "__primary_switched", _ENTER)
     # From EFI's last words to the kernel's own addresses it takes hundredths of a second.
@@ -87,7 +81,7 @@ class Arm64(Architecture):
         """Return where the image is linked: it has no physical address of its own, so it stands for 0."""
         return image[0]
 
-    def deltas(self, kernel: Kernel, cpu: Cpu) -> Iterator[int]:
+    def deltas(self, kernel: KernelImage, cpu: Cpu) -> Iterator[int]:
         """Yield where the image would be by each page table in use, then about the CPU, then all over RAM."""
         start, end = kernel.image
         for base in cpu.tables:
@@ -96,9 +90,9 @@ class Arm64(Architecture):
                     yield base - (kernel.symbols[name] - start)
         yield from arm64_places(end - start, cpu.pc if cpu.pc < _HIGH else None, ram_ranges())
 
-    def settle(self, kernel: Kernel, image: Placement, memory: BoundedMemory, cpu: Cpu) -> Placement:
+    def settle(self, kernel: KernelImage, image: Placement, memory: BoundedMemory, cpu: Cpu) -> Placement:
         """Tell the virtual move by `kimage_voffset`; before it is written, by a pointer that is relocated."""
-        order, names = kernel.program.byte_order, ("kimage_voffset", "memstart_addr")
+        order, names = kernel.byte_order, ("kimage_voffset", "memstart_addr")
         offset_at, start_at = (image.to_physical(kernel.symbols[name]) for name in names)
         low, high = min(offset_at, start_at), max(offset_at, start_at) + 8
         if high - low <= _NEAR_BYTES:
@@ -111,21 +105,20 @@ class Arm64(Architecture):
                 raise NotReadyError(f"kimage_voffset is {offset:#x}, which is damaged")
             return replace(image, virtual=virtual, linear=linear)
         # No list has left its first array so early.
-        regions = kernel.program.memblock.fields["memory.regions"]
-        got = word_at(memory, image.to_physical(kernel.program.memblock_va) + regions.offset, order)
-        virtual = got - kernel.program.init_arrays["memory"]
+        at, linked = kernel.early_pointer
+        virtual = word_at(memory, image.to_physical(at), order) - linked
         if virtual < 0:
             raise NotReadyError("the kernel is in memory, but not relocated yet: continue a little")
         return replace(image, virtual=virtual, linear=linear, settled=cpu.pc >= _HIGH)
 
-    def require_running(self, kernel: Kernel, placement: Placement, cpu: Cpu) -> None:
+    def require_running(self, kernel: KernelImage, placement: Placement, cpu: Cpu) -> None:
         """Check that the CPU has left the boot loader; the Image is in memory from reset on."""
         if not placement.settled and not self._inside(kernel, placement, cpu):
             raise NotReadyError(
                 "the kernel is in memory, but this CPU has not got to it: continue, or use lmb-attach --wait"
             )
 
-    def early_phase(self, kernel: Kernel, placement: Placement, cpu: Cpu) -> Phase | None:
+    def early_phase(self, kernel: KernelImage, placement: Placement, cpu: Cpu) -> Phase | None:
         """Tell by the MMU, until `kimage_voffset` is written: a CPU that starts later says nothing."""
         if placement.settled:
             return None
@@ -136,16 +129,16 @@ class Arm64(Architecture):
         """Tell by the program counter: then the page tables say where the image is."""
         return cpu.pc >= _HIGH
 
-    def first_instruction(self, kernel: Kernel, placement: Placement) -> int:
+    def first_instruction(self, kernel: KernelImage, placement: Placement) -> int:
         """Return `__primary_switched`, at the kernel's own addresses."""
         return kernel.symbols["__primary_switched"] + placement.virtual
 
-    def linked_way_points(self, kernel: Kernel) -> tuple[int, ...]:
+    def linked_way_points(self, kernel: KernelImage) -> tuple[int, ...]:
         """Return the first instruction at the kernel's own addresses."""
         switched = kernel.symbols["__primary_switched"]
         return (switched,) if switched else ()
 
-    def quick_way_points(self, kernel: Kernel, memory: Memory, cpu: Cpu) -> tuple[int, ...]:
+    def quick_way_points(self, kernel: KernelImage, memory: Memory, cpu: Cpu) -> tuple[int, ...]:
         """Return where the copy of the image that the CPU is in goes next, by the code there.
 
         That is the branch that leaves the identity map, then where it leads; in EFI's stub the call that enters the
@@ -168,13 +161,13 @@ class Arm64(Architecture):
             return (cpu.general[0] + branch - kernel.image[0],)
         return tuple(start + at - kernel.image[0] for at in (branch, enter) if at and at != here)
 
-    def way_point(self, kernel: Kernel, placement: Placement | None, memory: Memory, cpu: Cpu) -> int | None:
+    def way_point(self, kernel: KernelImage, placement: Placement | None, memory: Memory, cpu: Cpu) -> int | None:
         """Return the first instruction of what has been found."""
         if placement is None or self._inside(kernel, placement, cpu):
             return None
         return placement.physical + kernel.entry - kernel.image[0]
 
-    def _switch(self, kernel: Kernel) -> tuple[int, int] | None:
+    def _switch(self, kernel: KernelImage) -> tuple[int, int] | None:
         """Return the linked address of the branch that leaves the identity map, and the number of its register."""
         start = kernel.symbols["__primary_switch"]
         code = bytes_in_file(kernel.own_file, start, _SWITCH_BYTES) if start else None
@@ -184,7 +177,7 @@ class Arm64(Architecture):
                 return start + at, word >> 5 & 31
         return None
 
-    def _copy_at(self, kernel: Kernel, memory: Memory, pc: int, likely: tuple[int, ...]) -> int | None:
+    def _copy_at(self, kernel: KernelImage, memory: Memory, pc: int, likely: tuple[int, ...]) -> int | None:
         """Return where the copy of the image begins that the CPU is in, at one of the `likely` linked addresses or not.
 
         None where it is in none.
@@ -197,7 +190,7 @@ class Arm64(Architecture):
         starts = (pc - (va - kernel.image[0]) for va in found)
         return next((start for start in starts if self._is_image(kernel, memory, start)), None)
 
-    def _is_image(self, kernel: Kernel, memory: Memory, start: int) -> bool:
+    def _is_image(self, kernel: KernelImage, memory: Memory, start: int) -> bool:
         """Tell whether an image of this build begins at physical `start`."""
         identity = kernel.identity
         try:
@@ -205,9 +198,5 @@ class Arm64(Architecture):
         except ReadError:
             return False
 
-    def firmware(self, kernel: Kernel, memory: TranslatedMemory) -> FirmwareMap | None:
-        """Return what the flattened device tree says."""
-        return read_device_tree(kernel, memory)
-
-    def _inside(self, kernel: Kernel, placement: Placement, cpu: Cpu) -> bool:
+    def _inside(self, kernel: KernelImage, placement: Placement, cpu: Cpu) -> bool:
         return placement.physical <= cpu.pc < placement.physical + kernel.image[1] - kernel.image[0]

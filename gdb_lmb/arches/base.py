@@ -10,16 +10,12 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from gdb_lmb.core.address import Phase, Placement, TranslatedMemory
+from gdb_lmb.core.address import Phase, Placement
 from gdb_lmb.core.fields import ByteOrder
+from gdb_lmb.core.image import KernelImage
 from gdb_lmb.core.memory import BoundedMemory, Memory
-from gdb_lmb.core.snapshot import FirmwareMap
 from gdb_lmb.machine.program import DEFAULT_PAGE_SIZE
-
-if TYPE_CHECKING:
-    from gdb_lmb.programs.linux import Kernel
 
 
 @dataclass(frozen=True)
@@ -68,18 +64,18 @@ class Architecture(ABC):
         """Return the linked address that stands for physical 0 in the placement of a kernel linked at `image`."""
 
     @abstractmethod
-    def deltas(self, kernel: Kernel, cpu: Cpu) -> Iterator[int]:
+    def deltas(self, kernel: KernelImage, cpu: Cpu) -> Iterator[int]:
         """Yield what may have to be added to linked physical addresses, likely values first."""
 
     @abstractmethod
-    def settle(self, kernel: Kernel, image: Placement, memory: BoundedMemory, cpu: Cpu) -> Placement:
+    def settle(self, kernel: KernelImage, image: Placement, memory: BoundedMemory, cpu: Cpu) -> Placement:
         """Return the whole placement of a kernel found at `image`, from its variables in physical `memory`.
 
         Raises: `NotReadyError` where its pointers have not been relocated yet, `LayoutError`.
         """
 
     @abstractmethod
-    def require_running(self, kernel: Kernel, placement: Placement, cpu: Cpu) -> None:
+    def require_running(self, kernel: KernelImage, placement: Placement, cpu: Cpu) -> None:
         """Check that the CPU has got to the kernel. Raises: `NotReadyError`."""
 
     def before_kernel(self, cpu: Cpu) -> bool:
@@ -87,17 +83,17 @@ class Architecture(ABC):
         return False
 
     @abstractmethod
-    def early_phase(self, kernel: Kernel, placement: Placement, cpu: Cpu) -> Phase | None:
+    def early_phase(self, kernel: KernelImage, placement: Placement, cpu: Cpu) -> Phase | None:
         """Return the phase while the CPU does not run at the kernel's virtual addresses, else None.
 
         Raises: `NotReadyError` where it has not got to the kernel.
         """
 
-    def nothing_yet(self, kernel: Kernel, memory: Memory, cpu: Cpu) -> bool:
+    def nothing_yet(self, kernel: KernelImage, memory: Memory, cpu: Cpu) -> bool:
         """Tell whether a look at the CPU is enough to know that no kernel is in memory."""
         return False
 
-    def quick_way_points(self, kernel: Kernel, memory: Memory, cpu: Cpu) -> tuple[int, ...]:
+    def quick_way_points(self, kernel: KernelImage, memory: Memory, cpu: Cpu) -> tuple[int, ...]:
         """Return where a guest on its way to the kernel is sure to come by: at one of these, as its CPU has them.
 
         A few requests tell; a search of all RAM takes thousands. Nothing where they do not.
@@ -109,24 +105,20 @@ class Architecture(ABC):
         return False
 
     @abstractmethod
-    def first_instruction(self, kernel: Kernel, placement: Placement) -> int:
+    def first_instruction(self, kernel: KernelImage, placement: Placement) -> int:
         """Return where a kernel that has just got to its place is, as its CPU has it: `run_to_entry` stops there."""
 
-    def linked_way_points(self, kernel: Kernel) -> tuple[int, ...]:
+    def linked_way_points(self, kernel: KernelImage) -> tuple[int, ...]:
         """Return where a kernel that is not moved virtually comes by first, if the CPU tells it by those addresses."""
         return ()
 
     @abstractmethod
-    def way_point(self, kernel: Kernel, placement: Placement | None, memory: Memory, cpu: Cpu) -> int | None:
+    def way_point(self, kernel: KernelImage, placement: Placement | None, memory: Memory, cpu: Cpu) -> int | None:
         """Return where a guest whose kernel is not settled may come by, as its CPU will address it.
 
         None where that cannot be told yet. What has been found may be a copy that the boot loader only reads, so the
         guest is to be looked at again meanwhile.
         """
-
-    @abstractmethod
-    def firmware(self, kernel: Kernel, memory: TranslatedMemory) -> FirmwareMap | None:
-        """Return what the firmware said about memory, None where the kernel does not know it yet."""
 
 
 def word_at(memory: Memory, address: int, order: ByteOrder, size: int = 8) -> int:

@@ -11,7 +11,6 @@ import contextlib
 import struct
 from collections.abc import Iterator
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 from gdb_lmb.arches.base import Architecture, Cpu, word_at
 from gdb_lmb.core.address import (
@@ -21,22 +20,17 @@ from gdb_lmb.core.address import (
     Linear,
     Phase,
     Placement,
-    TranslatedMemory,
     find_physically,
     first_match,
     x86_deltas,
 )
 from gdb_lmb.core.errors import LayoutError, NotReadyError, ReadError
+from gdb_lmb.core.image import KernelImage
 from gdb_lmb.core.memory import BoundedMemory, Memory
-from gdb_lmb.core.snapshot import FirmwareMap
 from gdb_lmb.formats.program_file import bytes_in_file, first_bytes
 from gdb_lmb.machine.core import current_dump
 from gdb_lmb.machine.ram import MAX_PHYSICAL_BYTES, physical_limit
 from gdb_lmb.machine.registers import current_pc, register
-from gdb_lmb.programs.firmware import read_e820
-
-if TYPE_CHECKING:
-    from gdb_lmb.programs.linux import Kernel
 
 _RPL = 3
 """The privilege level in a segment's selector: 3 is user mode."""
@@ -58,7 +52,7 @@ class X86(Architecture):
 
     entry = "startup_64"
     missing = "it is still compressed at this stop"
-    variables = ("phys_base", "page_offset_base", "e820_table")
+    variables = ("phys_base", "page_offset_base")
 
     def selected_cpu(self) -> Cpu:
         """Return the program counter and whether CR0 has paging on."""
@@ -76,7 +70,7 @@ class X86(Architecture):
         """Return `__START_KERNEL_map`."""
         return X86_KERNEL_MAP_VA
 
-    def deltas(self, kernel: Kernel, cpu: Cpu) -> Iterator[int]:
+    def deltas(self, kernel: KernelImage, cpu: Cpu) -> Iterator[int]:
         """Yield the place whose first instruction the CPU is at, then every step within the machine's RAM, 0 first."""
         here = cpu.pc - (kernel.entry - X86_KERNEL_MAP_VA)
         if cpu.pc < _USER_END and not here % X86_ALIGN:
@@ -84,14 +78,14 @@ class X86(Architecture):
         # Only asked when the last place does not do: how much RAM there is costs a request.
         yield from x86_deltas(kernel.identity.va - X86_KERNEL_MAP_VA, physical_limit())
 
-    def settle(self, kernel: Kernel, image: Placement, memory: BoundedMemory, cpu: Cpu) -> Placement:
+    def settle(self, kernel: KernelImage, image: Placement, memory: BoundedMemory, cpu: Cpu) -> Placement:
         """Tell the virtual move by a pointer that is relocated with the image, the direct map by its variable."""
         # The pointer to the list's name never changes otherwise.
-        want = bytes_in_file(kernel.own_file, kernel.name_pointer_va, 8)
+        want = bytes_in_file(kernel.own_file, kernel.constant_pointer, 8)
         if want is None:
             raise LayoutError(f"{kernel.own_file} does not hold the data of `memblock`")
-        order = kernel.program.byte_order
-        got = word_at(memory, image.to_physical(kernel.name_pointer_va), order)
+        order = kernel.byte_order
+        got = word_at(memory, image.to_physical(kernel.constant_pointer), order)
         virtual = got - int.from_bytes(want.data, order)
         if virtual % X86_ALIGN or not 0 <= virtual < _KASLR_BYTES:
             raise NotReadyError("the kernel is in memory, but not relocated yet: continue a little")
@@ -100,7 +94,7 @@ class X86(Architecture):
         linear = (Linear(direct, X86_DIRECT_BYTES),) if direct else ()
         return replace(image, virtual=virtual, linear=linear)
 
-    def require_running(self, kernel: Kernel, placement: Placement, cpu: Cpu) -> None:
+    def require_running(self, kernel: KernelImage, placement: Placement, cpu: Cpu) -> None:
         """Check that the CPU is not in the decompressor any more.
 
         The decompressor has the image in its buffer before it is in its place, and leaves its own build id.
@@ -116,7 +110,7 @@ class X86(Architecture):
         """
         return cpu.paging is True and cpu.pc < _USER_END and cpu.user is False
 
-    def early_phase(self, kernel: Kernel, placement: Placement, cpu: Cpu) -> Phase | None:
+    def early_phase(self, kernel: KernelImage, placement: Placement, cpu: Cpu) -> Phase | None:
         """Tell by CR0 and the program counter: before the jump it is low."""
         if cpu.paging is False:
             return Phase.UNMAPPED
@@ -125,17 +119,17 @@ class X86(Architecture):
         self.require_running(kernel, placement, cpu)
         return Phase.IDENTITY
 
-    def nothing_yet(self, kernel: Kernel, memory: Memory, cpu: Cpu) -> bool:
+    def nothing_yet(self, kernel: KernelImage, memory: Memory, cpu: Cpu) -> bool:
         """Tell whether the CPU is at reset, unless QEMU has loaded the ELF itself, which it does unmoved."""
         linked = kernel.identity.va - X86_KERNEL_MAP_VA
         at_reset = cpu.paging is False and cpu.pc == _RESET_PC
         return at_reset and first_match(memory, linked, kernel.identity.data, [0]) is None
 
-    def first_instruction(self, kernel: Kernel, placement: Placement) -> int:
+    def first_instruction(self, kernel: KernelImage, placement: Placement) -> int:
         """Return `startup_64`, identity-mapped."""
         return kernel.entry - X86_KERNEL_MAP_VA + placement.physical
 
-    def quick_way_points(self, kernel: Kernel, memory: Memory, cpu: Cpu) -> tuple[int, ...]:
+    def quick_way_points(self, kernel: KernelImage, memory: Memory, cpu: Cpu) -> tuple[int, ...]:
         """Return the first instruction by what the decompressor's registers and stack tell of where it unpacks to.
 
         It needs that address until it jumps there. The ELF's first bytes are there from the beginning; when
@@ -154,7 +148,7 @@ class X86(Architecture):
                 return (target,)
         return ()
 
-    def way_point(self, kernel: Kernel, placement: Placement | None, memory: Memory, cpu: Cpu) -> int | None:
+    def way_point(self, kernel: KernelImage, placement: Placement | None, memory: Memory, cpu: Cpu) -> int | None:
         """Return the first instruction, identity-mapped, as soon as the decompressor's output shows where.
 
         The build id shows up at its offset in the *file* first, later in its place; both are whole steps of KASLR
@@ -170,10 +164,6 @@ class X86(Architecture):
         if head != first_bytes(kernel.own_file, _HEAD_BYTES):
             output += identity.file_offset - (identity.va - kernel.image[0])
         return output + kernel.entry - kernel.image[0]
-
-    def firmware(self, kernel: Kernel, memory: TranslatedMemory) -> FirmwareMap | None:
-        """Return the kernel's `e820_table`."""
-        return read_e820(kernel, memory)
 
 
 def _unpacked_to(memory: Memory, cpu: Cpu) -> Iterator[int]:

@@ -13,25 +13,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
+from gdb_lmb.core.image import Identity
+
 _PT_LOAD, _PT_NOTE = 1, 4
 _NT_GNU_BUILD_ID = 3
 _MAX_HEADERS = 1 << 12
 _MAX_NOTES_BYTES = 1 << 20
 _MAX_STRING_BYTES = 4096
-
-
-@dataclass(frozen=True)
-class Identity:
-    """Bytes that tell one build from another: `data` lies at `va` in a guest that runs this program.
-
-    `notes_va` is where the notes around a build id begin, as linked; 0 for a banner. `file_offset` is where
-    the bytes lie in a stripped copy of the file that has the same segments at `p_offset`.
-    """
-
-    va: int
-    data: bytes
-    notes_va: int = 0
-    file_offset: int = 0
 
 
 @dataclass(frozen=True)

@@ -6,8 +6,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from gdb_lmb.core.errors import LayoutError, NotReadyError, ReadError
+from gdb_lmb.core.image import Identity
 from gdb_lmb.core.memory import Memory
-from gdb_lmb.formats.program_file import Identity, build_identity, string_in_file
+from gdb_lmb.formats.program_file import build_identity, string_in_file
 from gdb_lmb.machine.program import lookup
 from gdb_lmb.machine.program_files import program_file
 

@@ -16,6 +16,7 @@ from gdb_lmb.machine.registers import register
 from gdb_lmb.machine.stack import functions_on_stack
 from gdb_lmb.machine.stop import symbol_at
 from gdb_lmb.machine.torn import callers_on_stack, changing, torn_memblock
+from gdb_lmb.programs.firmware import read_firmware_map
 from gdb_lmb.programs.linux import Kernel, symbols_moved_by
 from gdb_lmb.programs.phase import phase_of
 from gdb_lmb.programs.place import place
@@ -39,7 +40,7 @@ def take_memblock(kernel: Kernel, meter: Meter | None = None) -> Snapshot:
             memory,
             offset=placement.virtual,
             phase=phase.value,
-            firmware=kernel.arch.firmware(kernel, memory),
+            firmware=read_firmware_map(kernel, memory),
             refused=refused,
         )
         callers = callers_on_stack(kernel, memory, cpu.pc, sp, moved) if live else None

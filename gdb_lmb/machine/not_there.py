@@ -10,8 +10,9 @@ from pathlib import Path
 
 from gdb_lmb.arches.registry import architecture
 from gdb_lmb.core.errors import LayoutError, LmbError, NotReadyError, ReadError
+from gdb_lmb.core.image import Identity
 from gdb_lmb.core.memory import BoundedMemory
-from gdb_lmb.formats.program_file import Identity, loaded_parts
+from gdb_lmb.formats.program_file import loaded_parts
 from gdb_lmb.machine.core import current_dump
 from gdb_lmb.machine.physical import physical_memory
 from gdb_lmb.machine.program import arch, lookup

@@ -20,14 +20,22 @@ USUAL_RANGES = 64
 """Ranges read along with their number: more than most machines have, and few enough for one packet."""
 
 
+E820_TABLE = "e820_table"
+
+
+def read_firmware_map(kernel: Kernel, memory: TranslatedMemory) -> FirmwareMap | None:
+    """Return what the firmware said about memory, None where the kernel does not know it yet."""
+    return read_e820(kernel, memory) if E820_TABLE in kernel.symbols else read_device_tree(kernel, memory)
+
+
 def read_e820(kernel: Kernel, memory: TranslatedMemory) -> FirmwareMap | None:
     """Return the kernel's own copy of the firmware map, `e820_table`; None where it is not there yet.
 
     Before the hand-over the table is where the ELF says: only `e820__reallocate_tables()` moves it, which
     `free_initmem()` calls.
     """
-    pointer = lookup("e820_table")
-    if pointer is None or not kernel.symbols["e820_table"]:
+    pointer = lookup(E820_TABLE)
+    if pointer is None or not kernel.symbols[E820_TABLE]:
         return None
     order = kernel.program.byte_order
     kind = pointer.type.strip_typedefs().target().strip_typedefs()
@@ -36,11 +44,11 @@ def read_e820(kernel: Kernel, memory: TranslatedMemory) -> FirmwareMap | None:
     entry = struct_of(entry_kind, "e820_entry")
     try:
         early = not kernel.word(memory, "_totalram_pages")
-        linked = bytes_in_file(kernel.own_file, kernel.symbols["e820_table"], 8) if early else None
+        linked = bytes_in_file(kernel.own_file, kernel.symbols[E820_TABLE], 8) if early else None
         if linked is not None:
             at = int.from_bytes(linked.data, order) + memory.placement.virtual
         else:
-            at = kernel.word(memory, "e820_table")
+            at = kernel.word(memory, E820_TABLE)
         most = table.fields["entries"].size // entry.size
         start = table.fields["entries"].offset
         try:

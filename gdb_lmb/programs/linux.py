@@ -13,7 +13,8 @@ from gdb_lmb.allocators.memblock.decode import MemblockProgram
 from gdb_lmb.arches.registry import Architecture, architecture
 from gdb_lmb.core.address import TranslatedMemory
 from gdb_lmb.core.errors import LayoutError
-from gdb_lmb.formats.program_file import Identity, build_identity
+from gdb_lmb.core.image import Identity, KernelImage
+from gdb_lmb.formats.program_file import build_identity
 from gdb_lmb.machine.program import arch, lookup
 from gdb_lmb.machine.program_files import program_file
 from gdb_lmb.machine.symbols import linker_symbol
@@ -23,25 +24,20 @@ FREEING_INITMEM = 2
 """`SYSTEM_FREEING_INITMEM` of `enum system_states`."""
 
 _VARIABLES = ("_totalram_pages", "system_state", "memblock_memory", "memblock_can_resize")
+_FIRMWARE = ("e820_table", "initial_boot_params_pa", "__fdt_pointer")
+"""x86's firmware map; the physical address of the flattened device tree, which all others use."""
 
 
 @dataclass(frozen=True)
-class Kernel:
-    """A Linux kernel's symbols, as linked: what the decoder and the phases need; 0 where it has none.
+class Kernel(KernelImage):
+    """A Linux kernel's image and what its memblock and its boot are decoded by; `init` is its init memory as linked.
 
-    `own_file` is the ELF; `identity` its build id and where that is linked.
+    `keeps` tells that memblock stays after boot (CONFIG_ARCH_KEEP_MEMBLOCK).
     """
 
     arch: Architecture
     program: MemblockProgram
-    own_file: Path
-    identity: Identity
-    image: tuple[int, int]
     init: tuple[int, int]
-    code: tuple[tuple[int, int], ...]
-    entry: int
-    name_pointer_va: int
-    symbols: dict[str, int]
     keeps: bool
 
     def word(self, memory: TranslatedMemory, name: str, size: int = 8) -> int:
@@ -113,19 +109,25 @@ def _read_kernel(symbol: gdb.Symbol, path: Path) -> Kernel:
         physmem_array_va=linked(lookup("memblock_physmem_init_regions")) or None,
         no_node=_max_nodes(),
     )
-    places = {name: linked(lookup(name)) for name in (*_VARIABLES, *machine.variables)}
+    firmware = _FIRMWARE[:1] if lookup(_FIRMWARE[0]) is not None else _FIRMWARE[1:]
+    places = {name: linked(lookup(name)) for name in (*_VARIABLES, *firmware, *machine.variables)}
     places |= {name: minimal(name) for name in machine.labels}
     places |= {name: minimal(name, _code) for name in machine.code_labels}
     return Kernel(
         arch=machine,
         program=program,
         own_file=path,
+        byte_order=program.byte_order,
         identity=identity,
         image=image,
         init=(minimal("__init_begin"), minimal("__init_end")),
         code=((minimal("_text"), minimal("_etext")), (minimal("_sinittext"), minimal("_einittext"))),
         entry=minimal(machine.entry, _code),
-        name_pointer_va=program.memblock_va + program.memblock.fields["memory.name"].offset,
+        constant_pointer=program.memblock_va + program.memblock.fields["memory.name"].offset,
+        early_pointer=(
+            program.memblock_va + program.memblock.fields["memory.regions"].offset,
+            program.init_arrays["memory"],
+        ),
         symbols=places,
         keeps=not _code("memblock_discard"),
     )

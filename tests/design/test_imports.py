@@ -36,7 +36,6 @@ GUARDED = {"gdb": GDB_ROOMS, "pygdbmi": ("runner",)}
 NOT_YET = {
     ("allocators", "analysis"),
     ("arches", "machine"),
-    ("arches", "programs"),
     ("core", "allocators"),
     ("programs", "gdb"),
     ("programs", "machine"),
