@@ -16,13 +16,14 @@ from typing import Any
 
 import bench_trace
 from bench_readme import write_block
+from fixture_kernels import vmlinux
 from tabulate import tabulate
 
 from gdb_lmb.runner.qemu import QemuOptions
 from gdb_lmb.runner.session import GuestSession
 
 ROOT = Path(__file__).resolve().parent.parent
-KERNEL = ROOT / "vmlinux-fixtures" / "build" / "x86_64" / "vmlinux"
+KERNEL = vmlinux()
 INSIDE = Path(__file__).with_name("bench_gdb.py")
 SIZES = (1_000, 10_000, 100_000)
 

@@ -14,6 +14,7 @@ import sys
 import tempfile
 from pathlib import Path
 
+from fixture_kernels import vmlinux
 from tabulate import tabulate
 
 from gdb_lmb.kernels.stock import cached
@@ -21,7 +22,7 @@ from gdb_lmb.runner.qemu import QemuOptions
 from gdb_lmb.runner.session import GuestSession
 
 ROOT = Path(__file__).resolve().parent.parent
-KERNEL = ROOT / "vmlinux-fixtures" / "build" / "x86_64" / "vmlinux"
+KERNEL = vmlinux()
 INSIDE = Path(__file__).with_name("bench_trace_gdb.py")
 STOCK = "debian:6.1-cloud-amd64"
 OPERATIONS = 300

@@ -14,11 +14,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from fixture_kernels import ARCHES, BUILD, make_words, vmlinux
 
 from tests.helpers.tool import Tool
 
 ROOT = Path(__file__).resolve().parent.parent
-FIXTURES = ROOT / "vmlinux-fixtures"
 
 # A shell starts what it puts in the background with Ctrl-C ignored, and so would be all that the tests start.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
@@ -35,32 +35,32 @@ def no_tool_outlives_its_test() -> Iterator[None]:
 @pytest.fixture(scope="session")
 def fixture_build() -> Path:
     """Build kernels and host libraries (seconds, incremental); return the output folder."""
-    out = FIXTURES / "build"
-    out.mkdir(exist_ok=True)
+    BUILD.mkdir(exist_ok=True)
     # Several test processes may start together; make itself does not lock.
-    with (out / ".lock").open("w") as lock:
+    with (BUILD / ".lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        done = subprocess.run(
-            ["make", "-C", str(FIXTURES), f"-j{os.cpu_count() or 1}", "all"],
-            capture_output=True,
-            text=True,
-            timeout=300,
-            check=False,
-        )
-    assert done.returncode == 0, f"make -C vmlinux-fixtures failed:\n{done.stdout[-2000:]}{done.stderr[-4000:]}"
-    return out
+        for arch in ARCHES:
+            done = subprocess.run(
+                make_words(f"-j{os.cpu_count() or 1}", "all", arch=arch),
+                capture_output=True,
+                text=True,
+                timeout=300,
+                check=False,
+            )
+            assert done.returncode == 0, f"make ARCH={arch} failed:\n{done.stdout[-2000:]}{done.stderr[-4000:]}"
+    return BUILD
 
 
 @pytest.fixture(scope="session")
 def fixture_kernel(fixture_build: Path) -> Path:
-    """The x86-64 fixture kernel with a static array of 64 entries."""
-    return fixture_build / "x86_64" / "vmlinux"
+    """The fixture kernel with a static array of 64 entries, for the default architecture."""
+    return vmlinux(build=fixture_build)
 
 
 @pytest.fixture(scope="session")
 def klimit_kernel(fixture_build: Path) -> Path:
-    """The x86-64 fixture kernel whose first block is the page after the BSS."""
-    return fixture_build / "x86_64" / "vmlinux-klimit"
+    """The fixture kernel whose first block is the page after the BSS, for the default architecture."""
+    return vmlinux(klimit=True, build=fixture_build)
 
 
 PROVES_NOTHING = ("skipped", "xfailed", "xpassed")

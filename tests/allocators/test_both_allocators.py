@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from fixture_kernels import FIXTURES, make_words, vmlinux
 
 from gdb_lmb.runner.qemu import QemuOptions
 from gdb_lmb.runner.session import CommandError, GuestSession
 
 ROOT = Path(__file__).resolve().parent.parent.parent
-FIXTURES = ROOT / "vmlinux-fixtures"
 BESIDE = Path(__file__).parent.parent / "helpers" / "memblock_beside.c"
 
 # What memblock_beside.c has, written down again: (base, size, flags, nid).
@@ -31,13 +31,13 @@ def kernel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     sources.mkdir()
     for source in (*FIXTURES.glob("lmb*.c"), BESIDE):
         shutil.copy(source, sources)
-    vmlinux = work / "out" / "x86_64" / "vmlinux"
+    kernel = vmlinux(build=work / "out")
     done = subprocess.run(
-        ["make", "-C", FIXTURES, f"O={work / 'out'}", f"LMB_DIR={sources}", f"EXTRA_SRC={BESIDE.name}", vmlinux],
+        make_words(f"O={work / 'out'}", f"LMB_DIR={sources}", f"EXTRA_SRC={BESIDE.name}", kernel),
         capture_output=True, text=True, timeout=120, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr
-    return vmlinux
+    return kernel
 
 
 def shown(guest: GuestSession) -> dict[str, Any]:

@@ -14,11 +14,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
+from fixture_kernels import FIXTURES, make_words, vmlinux
 
 from gdb_lmb.report.statuses import ExitStatus
 from gdb_lmb.runner.qemu import QemuOptions
 from gdb_lmb.runner.session import GuestSession, NotReachedError
-from tests.conftest import FIXTURES
 from tests.helpers.mutants import ALL, Boot, Mutant, mutate
 
 CAUGHT = [mutant for mutant in ALL if not mutant.equivalent]
@@ -39,13 +39,13 @@ class Workshop:
     def build(self, mutant: Mutant | None, klimit: bool) -> Path:
         """Build one kernel with the mutant's allocator, or the unpatched one; return it."""
         mutate(FIXTURES, self.sources, mutant)
-        kernel = self.out / "x86_64" / ("vmlinux-klimit" if klimit else "vmlinux")
+        kernel = vmlinux(klimit=klimit, build=self.out)
         # Without what a make around this test run says: its job slots are not ours.
         environ = {
             name: value for name, value in os.environ.items() if name not in ("MAKEFLAGS", "MFLAGS", "MAKELEVEL")
         }
         done = subprocess.run(
-            ["make", "-C", str(FIXTURES), f"O={self.out}", f"LMB_DIR={self.sources}", str(kernel)],
+            make_words(f"O={self.out}", f"LMB_DIR={self.sources}", kernel),
             capture_output=True, text=True, timeout=120, check=False, env=environ,
         )  # fmt: skip
         assert done.returncode == 0, f"it does not build:\n{done.stdout[-2000:]}{done.stderr[-4000:]}"

@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 
 import pytest
+from fixture_kernels import make_words, qemu_words, vmlinux
 
 from gdb_lmb.formats.program_file import build_identity, bytes_in_file, string_in_file
 from gdb_lmb.runner.session import CommandError, GuestSession
@@ -22,11 +23,10 @@ def other_kernel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The same kernel with another setting, and so of another build."""
     out = tmp_path_factory.mktemp("other")
     subprocess.run(
-        ["make", "-s", "-C", str(ROOT / "vmlinux-fixtures"), f"O={out}", "LMB_STATIC_ENTRIES=32",
-         f"{out}/x86_64/vmlinux"],
+        make_words("-s", f"O={out}", "LMB_STATIC_ENTRIES=32", vmlinux(build=out)),
         check=True, timeout=120,
     )  # fmt: skip
-    return out / "x86_64" / "vmlinux"
+    return vmlinux(build=out)
 
 
 def test_build_id_is_read_from_the_file(fixture_kernel: Path) -> None:
@@ -103,7 +103,7 @@ MEANWHILE = "os.kill({0}, signal.SIGSTOP); threading.Timer(0.3, os.kill, ({0}, s
 def test_qemu_killed_in_the_middle_of_a_walk(fixture_kernel: Path, tmp_path: Path, how: str) -> None:
     # The reader is the real one; a signal ends QEMU before its 20th request or during it, and the walk goes on.
     with subprocess.Popen(
-        ["qemu-system-x86_64", "-nodefaults", "-display", "none", "-S", "-kernel", fixture_kernel, "-append",
+        [*qemu_words(), "-S", "-kernel", fixture_kernel, "-append",
          "lmb.scenario=fill lmb.ops=20000", "-m", "256M", "-gdb", f"unix:{tmp_path}/s,server=on,wait=off"],
         stderr=subprocess.DEVNULL,
     ) as qemu:  # fmt: skip
@@ -140,7 +140,7 @@ def test_qemu_killed_in_the_middle_of_a_walk(fixture_kernel: Path, tmp_path: Pat
 @pytest.mark.kernel
 def test_running_guest(fixture_kernel: Path, tmp_path: Path) -> None:
     with subprocess.Popen(
-        ["qemu-system-x86_64", "-nodefaults", "-display", "none", "-S", "-kernel", fixture_kernel, "-m", "64M",
+        [*qemu_words(), "-S", "-kernel", fixture_kernel, "-m", "64M",
          "-gdb", f"unix:{tmp_path}/s,server=on,wait=off"],
         stderr=subprocess.DEVNULL,
     ) as qemu:  # fmt: skip

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import IO, Any
 
 import pytest
+from fixture_kernels import qemu_words
 
 from gdb_lmb.runner.gdb_process import extension, python_path
 
@@ -112,7 +113,7 @@ def stub(kernel: Path, folder: Path) -> Iterator[str]:
     """Start QEMU with the fixture kernel, paused at reset; yield the socket of its gdbstub."""
     path = folder / "stub"
     process = subprocess.Popen(
-        ["qemu-system-x86_64", "-kernel", kernel, "-m", "64M", "-S", "-nodefaults", "-display", "none", "-no-reboot",
+        [*qemu_words(), "-kernel", kernel, "-m", "64M", "-S", "-no-reboot",
          "-append", "lmb.scenario=random lmb.ops=300",
          "-gdb", f"unix:{path},server=on,wait=off"],
         stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from fixture_kernels import vmlinux
 
 from gdb_lmb.report.terminal import Terminal
 from gdb_lmb.runner.gdb_process import extension, python_path
@@ -31,7 +32,7 @@ SHOW = ("lmb-trace show --last 6", "lmb-dump", "lmb-dump --owners", "lmb-free", 
 def core(fixture_build: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """A dump of the fixture kernel at the end of its boot, whose reserved list is damaged."""
     link = tmp_path_factory.mktemp("core") / "core"
-    with GuestSession(fixture_build / "x86_64" / "vmlinux", QemuOptions(memory="64M")) as guest:
+    with GuestSession(vmlinux(build=fixture_build), QemuOptions(memory="64M")) as guest:
         guest.run_until("lmb_ready")
         guest.command("set var lmb.reserved.cnt = 99")
         with dump_of(guest) as path:

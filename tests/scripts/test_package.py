@@ -13,6 +13,7 @@ from email.parser import HeaderParser
 from pathlib import Path
 
 import pytest
+from fixture_kernels import vmlinux
 
 import gdb_lmb
 
@@ -129,7 +130,7 @@ def test_the_tests_of_an_sdist_run_where_it_is_unpacked(first: tuple[Path, Path]
     )  # fmt: skip
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-1000:]
     subprocess.run(["make", "-s", "-C", root / "vmlinux-fixtures", "kernels"], check=True, timeout=240)
-    assert (root / "vmlinux-fixtures" / "build" / "x86_64" / "vmlinux").exists()
+    assert (root / vmlinux().relative_to(ROOT)).exists()
 
 
 def test_the_module_is_the_command_line() -> None:

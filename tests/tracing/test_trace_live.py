@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from fixture_kernels import machine
 
 from gdb_lmb.cli import main
 from gdb_lmb.core.errors import InfrastructureError
@@ -206,7 +207,7 @@ def test_qemus_death_is_one_clear_line_and_the_file_is_whole(fixture_kernel: Pat
     with guest_of(fixture_kernel, "lmb.scenario=random lmb.ops=100000") as guest:
         guest.command(f"lmb-trace start --lockstep -o {path}")
         kill_when_written(path, guest.qemu.child.process.pid)
-        with pytest.raises(InfrastructureError, match=r"^qemu-system-x86_64 was killed by SIGKILL$"):
+        with pytest.raises(InfrastructureError, match=rf"^{machine().qemu} was killed by SIGKILL$"):
             guest.run_on("the end")
     reader, records = read(path)
     assert len(records) > BOOT_OPERATIONS

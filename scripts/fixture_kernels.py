@@ -1,0 +1,53 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The fixture kernels: which architectures there are, where each kernel is built, and which QEMU boots it.
+
+An architecture is a folder of vmlinux-fixtures/arch, which has the name that Linux gives it; its QEMU, gdb and
+machine options are its row of `gdb_lmb.runner.machines`.
+
+Usage: fixture_kernels.py arch|kernel   (prints the default one's name, or its path from the checkout's folder)
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+from gdb_lmb.runner.machines import Machine, machine_named
+
+ROOT = Path(__file__).resolve().parent.parent
+FIXTURES = ROOT / "vmlinux-fixtures"
+BUILD = FIXTURES / "build"
+
+ARCHES = tuple(sorted(path.name for path in (FIXTURES / "arch").iterdir()))
+DEFAULT_ARCH = os.uname().machine if os.uname().machine in ARCHES else ARCHES[0]
+
+
+def machine(arch: str = DEFAULT_ARCH) -> Machine:
+    """Return what boots and debugs the fixture kernel of `arch`."""
+    return machine_named(arch)
+
+
+def vmlinux(arch: str = DEFAULT_ARCH, *, klimit: bool = False, build: Path = BUILD) -> Path:
+    """Return where the kernel is, or will be, with its first block in a static array or in the page after the BSS."""
+    return build / arch / ("vmlinux-klimit" if klimit else "vmlinux")
+
+
+def make_words(*words: str | Path, arch: str = DEFAULT_ARCH) -> list[str]:
+    """Return the command that builds `words`, which may be settings too, for `arch`."""
+    return ["make", "-C", str(FIXTURES), f"ARCH={arch}", *map(str, words)]
+
+
+def qemu_words(arch: str = DEFAULT_ARCH) -> list[str]:
+    """Return the start of a QEMU command line that boots `arch`: its binary, machine and processor; no devices."""
+    row = machine(arch)
+    words = [row.qemu, "-nodefaults", "-display", "none"]
+    words += ["-machine", row.machine] if row.machine else []
+    return words + (["-cpu", row.cpu] if row.cpu else [])
+
+
+if __name__ == "__main__":
+    told = {"arch": DEFAULT_ARCH, "kernel": vmlinux().relative_to(ROOT)}
+    if len(sys.argv) != 2 or sys.argv[1] not in told:
+        sys.exit(__doc__)
+    print(told[sys.argv[1]])
