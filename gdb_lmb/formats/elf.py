@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The headers of an ELF file: of the file, of its segments and of its sections, all classes and byte orders.
+"""ELF files: header, segments, sections, notes and symbols, of 32 and 64 bits and both byte orders.
 
-Mirrors elf(5): `Elf32_Ehdr`, `Elf64_Ehdr`, `Elf32_Phdr`, `Elf64_Phdr`, `Elf32_Shdr`, `Elf64_Shdr`. The file is
-untrusted.
+Mirrors elf(5): `Elf32_Ehdr`, `Elf64_Ehdr`, `Elf32_Phdr`, `Elf64_Phdr`, `Elf32_Shdr`, `Elf64_Shdr`, `Elf32_Nhdr`, with
+`PN_XNUM` and `SHN_XINDEX`. The file is untrusted: every table must lie in it, and what is read at once is bounded.
 """
 
 from __future__ import annotations
@@ -12,24 +12,48 @@ import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, NamedTuple
 
 from gdb_lmb.core.errors import InputError
 from gdb_lmb.core.fields import ByteOrder
 
+MAGIC = b"\x7fELF"
+ET_CORE = 4
 PT_LOAD, PT_NOTE = 1, 4
 SHT_SYMTAB, SHT_STRTAB, SHT_NOTE, SHT_NOBITS = 2, 3, 7, 8
 SHF_ALLOC = 2
 NT_GNU_BUILD_ID = 3
-IDENT_BYTES = 16
-_MAX_NOTES_BYTES = 1 << 20
-_SYMBOL_BYTES = {False: 16, True: 24}
-"""`sizeof(Elf32_Sym)`, `sizeof(Elf64_Sym)`."""
+_IDENT_BYTES = 16
+_PN_XNUM, _SHN_XINDEX = 0xFFFF, 0xFFFF
+_MAX_HEADERS = 1 << 20
+_MAX_NOTES_BYTES = 16 << 20
 
 
-@dataclass(frozen=True)
-class Segment:
-    """One program header: where `size` bytes of the file lie in memory, `memory_size` bytes in all."""
+class NotElfError(InputError):
+    """Refuse a file that does not begin as an ELF file does."""
+
+
+class Header(NamedTuple):
+    """`Elf32_Ehdr` or `Elf64_Ehdr`: each member after its name in elf(5), without `e_`."""
+
+    ident: bytes
+    type: int
+    machine: int
+    version: int
+    entry: int
+    phoff: int
+    shoff: int
+    flags: int
+    ehsize: int
+    phentsize: int
+    phnum: int
+    shentsize: int
+    shnum: int
+    shstrndx: int
+
+
+class Segment(NamedTuple):
+    """One program header: `size` bytes at `offset` of the file lie at `va` and `physical`, `memory_size` in all."""
 
     kind: int
     offset: int
@@ -39,9 +63,8 @@ class Segment:
     memory_size: int
 
 
-@dataclass(frozen=True)
-class Section:
-    """One section header; `name` is the text that `sh_name` stands for."""
+class Section(NamedTuple):
+    """One section header; `name` is the text that `sh_name` stands for, `link` is `sh_link`."""
 
     name: bytes
     kind: int
@@ -49,11 +72,11 @@ class Section:
     va: int
     offset: int
     size: int
+    link: int
     align: int
 
 
-@dataclass(frozen=True)
-class Note:
+class Note(NamedTuple):
     """One note: its owner's `name`, its `kind` (`n_type`), its bytes and the file offset of these."""
 
     name: bytes
@@ -62,49 +85,59 @@ class Note:
     offset: int
 
 
-class Format:
+class Layout:
     """The structures of one class and byte order."""
 
     def __init__(self, ident: bytes) -> None:
-        """Take `e_ident`. Raises: `struct.error` for none."""
-        if len(ident) < IDENT_BYTES or ident[:4] != b"\x7fELF" or ident[4] not in (1, 2) or ident[5] not in (1, 2):
-            raise struct.error("no ELF")
+        """Take `e_ident`. Raises: `struct.error` where class or byte order is unknown."""
+        if len(ident) < _IDENT_BYTES or ident[4] not in (1, 2) or ident[5] not in (1, 2):
+            raise struct.error("e_ident")
         self.wide = ident[4] == 2
         self.mark = mark = "<" if ident[5] == 1 else ">"
         word = "Q" if self.wide else "I"
-        # e_ident, e_type, e_machine, e_version, e_entry, e_phoff, e_shoff, e_flags, e_ehsize, e_phentsize,
-        # e_phnum, e_shentsize, e_shnum, e_shstrndx
         self.header = struct.Struct(f"{mark}16sHHI{word}{word}{word}IHHHHHH")
         # sh_name, sh_type, sh_flags, sh_addr, sh_offset, sh_size, sh_link, sh_info, sh_addralign, sh_entsize
         self.section = struct.Struct(f"{mark}II{word}{word}{word}{word}II{word}{word}")
         # Wide: p_type, p_flags, p_offset, p_vaddr, p_paddr, p_filesz, p_memsz, p_align; else p_flags comes later.
         self.segment = struct.Struct(mark + ("IIQQQQQQ" if self.wide else "IIIIIIII"))
+        self.symbol_size = 24 if self.wide else 16
 
 
 @dataclass(frozen=True)
 class Elf:
-    """What the headers of the file at `path` say; `header` has the fields of `e_ident` and what follows it."""
+    """The headers of the file at `path`, which has `length` bytes."""
 
     path: Path
-    form: Format
-    header: tuple[bytes | int, ...]
+    length: int
+    layout: Layout
+    header: Header
     segments: tuple[Segment, ...]
     sections: tuple[Section, ...]
 
     @property
     def bits(self) -> int:
         """Return 32 or 64."""
-        return 64 if self.form.wide else 32
+        return 64 if self.layout.wide else 32
 
     @property
     def byte_order(self) -> ByteOrder:
         """Return the byte order."""
-        return "little" if self.form.mark == "<" else "big"
+        return "little" if self.layout.mark == "<" else "big"
 
     @property
     def machine(self) -> int:
         """Return `e_machine`."""
-        return int(self.header[2])
+        return self.header.machine
+
+    @property
+    def loads(self) -> list[Segment]:
+        """Return the segments that a loader puts into memory."""
+        return [segment for segment in self.segments if segment.kind == PT_LOAD]
+
+    @property
+    def has_symbols(self) -> bool:
+        """Tell whether the file itself has a symbol table with content."""
+        return any(section.kind == SHT_SYMTAB and section.size for section in self.sections)
 
     def section(self, name: bytes) -> Section | None:
         """Return the first section of this name."""
@@ -112,104 +145,132 @@ class Elf:
 
     def content(self, section: Section) -> bytes:
         """Return the bytes of a section. Raises: `InputError`."""
-        return b"" if section.kind == SHT_NOBITS else _bytes_at(self.path, section.offset, section.size)
+        return b"" if section.kind == SHT_NOBITS else self.read(section.offset, section.size, "sections")
+
+    def read(self, offset: int, size: int, what: str = "data") -> bytes:
+        """Return `size` bytes at `offset` of the file, called `what` in messages. Raises: `InputError`."""
+        try:
+            with self.path.open("rb") as file:
+                return _read_at(self.path, file, offset, size, what)
+        except OSError as error:
+            raise InputError(f"cannot read {self.path}: {error.strerror}") from None
 
     def has_symbol(self, name: bytes) -> bool:
         """Tell whether the symbol table has a symbol of this name. Raises: `InputError`."""
         table = next((section for section in self.sections if section.kind == SHT_SYMTAB), None)
-        strings = self.section(b".strtab")
-        if table is None or strings is None:
+        if table is None or table.link >= len(self.sections):
             return False
-        texts, symbols = self.content(strings), self.content(table)
-        size = _SYMBOL_BYTES[self.form.wide]
+        texts, symbols = self.content(self.sections[table.link]), self.content(table)
         at = texts.find(name + b"\0")
         while at >= 0:
             # One string may be the end of another's; st_name, a symbol's first member, tells which are names.
-            number = struct.pack(f"{self.form.mark}I", at)
+            number = struct.pack(f"{self.layout.mark}I", at)
             found = symbols.find(number)
             while found >= 0:
-                if not found % size:
+                if not found % self.layout.symbol_size:
                     return True
                 found = symbols.find(number, found + 1)
             at = texts.find(name + b"\0", at + 1)
         return False
 
-    def notes(self, *, loaded: bool = False) -> Iterator[Note]:
-        """Yield the notes of all sections of notes; of all segments in a file without any, or if `loaded`."""
-        places = [(s.offset, s.size) for s in self.sections if s.kind == SHT_NOTE and not loaded]
-        for offset, size in places or [(s.offset, s.size) for s in self.segments if s.kind == PT_NOTE]:
-            if size <= _MAX_NOTES_BYTES:
-                yield from notes_in(_bytes_at(self.path, offset, size), self.form.mark, offset)
+    def notes(self) -> Iterator[Note]:
+        """Yield the notes of all sections of notes; of all segments in a file without any. Raises: `InputError`."""
+        sections = [section for section in self.sections if section.kind == SHT_NOTE]
+        for section in sections:
+            yield from self._notes(section.offset, section.size, "notes")
+        if not sections:
+            for _, note in self.loaded_notes():
+                yield note
+
+    def loaded_notes(self) -> Iterator[tuple[Segment, Note]]:
+        """Yield the notes of all segments of notes, each with its segment. Raises: `InputError`."""
+        for number, segment in enumerate(self.segments):
+            if segment.kind == PT_NOTE:
+                what = f"notes (program header {number} of {len(self.segments)})"
+                for note in self._notes(segment.offset, segment.size, what):
+                    yield segment, note
+
+    def _notes(self, offset: int, size: int, what: str) -> Iterator[Note]:
+        """Yield the notes in a part of the file, up to the first that is not whole."""
+        raw = self.read(offset, size, what) if size <= _MAX_NOTES_BYTES else b""
+        at, header = 0, struct.Struct(f"{self.layout.mark}III")
+        while at + header.size <= len(raw):
+            name_size, data_size, kind = header.unpack_from(raw, at)
+            start = at + header.size + -(-name_size // 4) * 4
+            if start + data_size > len(raw):
+                return
+            name = raw[at + header.size : at + header.size + name_size].rstrip(b"\0")
+            yield Note(name, kind, raw[start : start + data_size], offset + start)
+            at = start + -(-data_size // 4) * 4
 
     def build_id(self) -> bytes | None:
-        """Return the GNU build id."""
-        return next((note.data for note in self.notes() if (note.name, note.kind) == (b"GNU", NT_GNU_BUILD_ID)), None)
+        """Return the GNU build id. Raises: `InputError`."""
+        return next((note.data for note in self.notes() if is_build_id(note)), None)
 
 
-def read_headers(path: Path) -> Elf:
-    """Read all headers of the ELF at `path`. Raises: `InputError`, in one line."""
+def is_build_id(note: Note) -> bool:
+    """Tell whether the bytes of a note are a GNU build id."""
+    return (note.name, note.kind) == (b"GNU", NT_GNU_BUILD_ID)
+
+
+def read_headers(path: Path, *, sections: bool = True) -> Elf:
+    """Read the headers of the ELF at `path`; without `sections` those of segments only, which suffice to load it.
+
+    Raises: `NotElfError` for another kind of file, `InputError` for a damaged one; in one line.
+    """
     try:
+        if path.exists() and not path.is_file():  # opening a FIFO would block
+            raise InputError(f"{path}: not a regular file")
         with path.open("rb") as file:
-            return _read(path, file)
+            return _read(path, file, sections)
     except OSError as error:
         raise InputError(f"cannot read {path}: {error.strerror}") from None
     except struct.error:
-        raise InputError(f"{path}: the ELF is cut off or damaged") from None
+        raise InputError(f"{path}: the ELF headers are cut off or damaged") from None
 
 
-def _read(path: Path, file: BinaryIO) -> Elf:
-    ident = file.read(IDENT_BYTES)
-    form = Format(ident)
-    header = form.header.unpack(ident + file.read(form.header.size - IDENT_BYTES))
-    program_at, section_at = header[5], header[6]
-    segment_size, segment_count, section_size, section_count, names = header[9:]
-    length = os.fstat(file.fileno()).st_size
+def _read(path: Path, file: BinaryIO, with_sections: bool) -> Elf:
+    ident = file.read(_IDENT_BYTES)
+    if not ident.startswith(MAGIC):
+        raise NotElfError(f"{path}: not an ELF file")
+    layout = Layout(ident)
+    header = Header._make(layout.header.unpack(ident + file.read(layout.header.size - _IDENT_BYTES)))
 
-    def table(row: struct.Struct, at: int, size: int, count: int) -> list[tuple[int, ...]]:
-        if count and (size != row.size or at + size * count > length):
-            raise struct.error("headers past the end of the file")
-        file.seek(at)
-        return list(row.iter_unpack(file.read(row.size * count)))
+    def table(what: str, row: struct.Struct, at: int, entry: int, count: int) -> list[tuple[int, ...]]:
+        if count > _MAX_HEADERS or (count and entry < row.size):
+            raise struct.error(what)
+        raw = _read_at(path, file, at, entry * count, what)
+        return [row.unpack_from(raw, place) for place in range(0, len(raw), entry or 1)]
 
-    segments = []
-    for values in table(form.segment, program_at, segment_size, segment_count):
-        if form.wide:
-            segments.append(Segment(values[0], *values[2:7]))
-        else:
-            segments.append(Segment(*values[:6]))
-    rows = table(form.section, section_at, section_size, section_count)
-    texts = b""
+    phnum, shnum, names = header.phnum, header.shnum, header.shstrndx
+    # What e_phnum, e_shnum and e_shstrndx have no room for is in the first section header.
+    if phnum == _PN_XNUM or (header.shoff and (not shnum or names == _SHN_XINDEX)):
+        first = table("first section header", layout.section, header.shoff, layout.section.size, 1)[0]
+        phnum = first[7] if phnum == _PN_XNUM else phnum
+        shnum = shnum or first[5]
+        names = first[6] if names == _SHN_XINDEX else names
+    segments = [
+        Segment(row[0], *row[2:7]) if layout.wide else Segment(*row[:6])
+        for row in table("program headers", layout.segment, header.phoff, header.phentsize, phnum)
+    ]
+    rows, texts = [], b""
+    if with_sections:
+        rows = table("section headers", layout.section, header.shoff, header.shentsize, shnum)
     if names < len(rows):
-        if rows[names][4] + rows[names][5] > length:
-            raise struct.error("section names past the end of the file")
-        file.seek(rows[names][4])
-        texts = file.read(rows[names][5])
-    sections = []
-    for name, kind, flags, va, offset, size, _, _, align, _ in rows:
-        sections.append(Section(texts[name:].partition(b"\0")[0], kind, flags, va, offset, size, align))
-    return Elf(path, form, header, tuple(segments), tuple(sections))
+        texts = _read_at(path, file, rows[names][4], rows[names][5], "section names") + b"\0"
+    sections = [
+        Section(texts[name : texts.find(b"\0", name)], kind, flags, va, offset, size, link, align)
+        for name, kind, flags, va, offset, size, link, _, align, _ in rows
+    ]
+    return Elf(path, os.fstat(file.fileno()).st_size, layout, header, tuple(segments), tuple(sections))
 
 
-def notes_in(raw: bytes, mark: str, offset: int = 0) -> Iterator[Note]:
-    """Yield the notes in `raw`, which lie at `offset` of their file, up to the first that is not whole."""
-    at, header = 0, struct.Struct(f"{mark}III")
-    while at + header.size <= len(raw):
-        name_size, size, kind = header.unpack_from(raw, at)
-        start = at + header.size + -(-name_size // 4) * 4
-        if start + size > len(raw):
-            return
-        name = raw[at + header.size : at + header.size + name_size].rstrip(b"\0")
-        yield Note(name, kind, raw[start : start + size], offset + start)
-        at = start + -(-size // 4) * 4
-
-
-def _bytes_at(path: Path, offset: int, size: int) -> bytes:
-    try:
-        with path.open("rb") as file:
-            file.seek(offset)
-            data = file.read(min(size, os.fstat(file.fileno()).st_size))
-    except (OSError, ValueError) as error:
-        raise InputError(f"cannot read {path}: {error}") from None
-    if len(data) < size:
-        raise InputError(f"{path}: the ELF is cut off or damaged")
-    return data
+def _read_at(path: Path, file: BinaryIO, offset: int, size: int, what: str) -> bytes:
+    """Return `size` bytes of an open file. Raises: `InputError` where its `what` reaches past its end."""
+    length = os.fstat(file.fileno()).st_size
+    if offset + size > length:
+        raise InputError(
+            f"{path} is cut off: it has {length:,} bytes, and its {what} would reach to byte {offset + size:,}"
+        )
+    file.seek(offset)
+    return file.read(size)

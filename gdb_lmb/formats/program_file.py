@@ -1,37 +1,21 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """What a program's ELF file says must be in memory: its build id, or the bytes of a banner.
 
-Mirrors elf(5): `Elf32_Phdr`, `Elf64_Phdr`, `Elf32_Nhdr`. Used to tell symbols of another build from the
-guest's own. The file may be damaged; then it says nothing.
+Used to tell symbols of another build from the guest's own. The file may be damaged; then it says nothing.
 """
 
 from __future__ import annotations
 
 import mmap
-import struct
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
 
+from gdb_lmb.core.errors import InputError
 from gdb_lmb.core.image import Identity
+from gdb_lmb.formats.elf import Segment, is_build_id, read_headers
 
-_PT_LOAD, _PT_NOTE = 1, 4
-_NT_GNU_BUILD_ID = 3
-_MAX_HEADERS = 1 << 12
-_MAX_NOTES_BYTES = 1 << 20
 _MAX_STRING_BYTES = 4096
-
-
-@dataclass(frozen=True)
-class _Segment:
-    """One program header: file offset, virtual and physical address, bytes in the file and in memory."""
-
-    kind: int
-    offset: int
-    va: int
-    physical: int
-    size: int
-    memory_size: int
 
 
 @dataclass(frozen=True)
@@ -45,30 +29,22 @@ class LoadedPart:
 
 def build_identity(path: Path) -> Identity | None:
     """Return where the program's GNU build id lies in memory, or None where it has none there."""
-    try:
-        with path.open("rb") as file:
-            mark, segments = _segments(file)
-            loads = [s for s in segments if s.kind == _PT_LOAD]
-            for segment in segments:
-                if segment.kind == _PT_NOTE and segment.size <= _MAX_NOTES_BYTES:
-                    file.seek(segment.offset)
-                    at = _build_id(file.read(segment.size), mark)
-                    # A note that no loaded segment holds is in the file only.
-                    if at and any(s.va <= segment.va + at[0] < s.va + s.size for s in loads):
-                        return Identity(segment.va + at[0], at[1], segment.va, segment.offset + at[0])
-    except (OSError, struct.error):
-        pass
+    with suppress(InputError):
+        elf = read_headers(path, sections=False)
+        for segment, note in elf.loaded_notes():
+            va = segment.va + note.offset - segment.offset
+            # A note that no loaded segment holds is in the file only.
+            if is_build_id(note) and any(part.va <= va < part.va + part.size for part in elf.loads):
+                return Identity(va, note.data, segment.va, note.offset)
     return None
 
 
 def loaded_parts(path: Path) -> list[LoadedPart]:
     """Return where a loader puts the program, part by part; nothing for a file that cannot be understood."""
-    try:
-        with path.open("rb") as file:
-            parts = [s for s in _segments(file)[1] if s.kind == _PT_LOAD and s.memory_size]
-    except (OSError, struct.error):
-        return []
-    return [LoadedPart(part.va, part.physical, part.memory_size) for part in parts]
+    with suppress(InputError):
+        loads = read_headers(path, sections=False).loads
+        return [LoadedPart(part.va, part.physical, part.memory_size) for part in loads if part.memory_size]
+    return []
 
 
 def bytes_in_file(path: Path, va: int, size: int) -> Identity | None:
@@ -85,85 +61,43 @@ def string_in_file(path: Path, va: int) -> Identity | None:
 
 def _loaded(path: Path, va: int, size: int) -> bytes:
     """Return the bytes in the file of up to `size` that are loaded at `va`, fewer where its segment ends."""
-    try:
-        with path.open("rb") as file:
-            for segment in _segments(file)[1]:
-                if segment.kind == _PT_LOAD and segment.va <= va < segment.va + segment.size:
-                    file.seek(segment.offset + va - segment.va)
-                    return file.read(min(size, segment.va + segment.size - va))
-    except (OSError, struct.error):
-        pass
+    with suppress(InputError):
+        elf = read_headers(path, sections=False)
+        for part in elf.loads:
+            if part.va <= va < part.va + part.size:
+                return elf.read(part.offset + va - part.va, min(size, part.va + part.size - va))
     return b""
 
 
 def same_bytes(path: Path, data: bytes, within: tuple[int, int], residue: int, step: int) -> list[int]:
     """Return the addresses `within` a range that are `residue` modulo `step` and are loaded with `data`."""
     found = []
-    try:
-        with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
-            for segment in _segments(file)[1]:
-                low, high = max(segment.va, within[0]), min(segment.va + segment.size, within[1])
-                if segment.kind == _PT_LOAD:
-                    for va in range(low + (residue - low) % step, high - len(data) + 1, step):
-                        at = segment.offset + va - segment.va
-                        if content[at : at + len(data)] == data:
-                            found.append(va)
-    except (OSError, ValueError, struct.error):
-        return []
+    loads, content = _mapped(path)
+    for part in loads:
+        low, high = max(part.va, within[0]), min(part.va + part.size, within[1])
+        for va in range(low + (residue - low) % step, high - len(data) + 1, step):
+            at = part.offset + va - part.va
+            if content[at : at + len(data)] == data:
+                found.append(va)
     return found
 
 
 def first_bytes(path: Path, size: int) -> bytes:
     """Return the first bytes of the program's file, fewer where it has no `size`."""
-    try:
-        with path.open("rb") as file:
-            return file.read(size)
-    except OSError:
-        return b""
+    with suppress(OSError), path.open("rb") as file:
+        return file.read(size)
+    return b""
 
 
 def text_in_file(path: Path, text: bytes) -> bool:
     """Tell whether the program's loaded data hold `text`."""
-    try:
-        with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
-            loads = [s for s in _segments(file)[1] if s.kind == _PT_LOAD]
-            return any(data.find(text, s.offset, s.offset + s.size) >= 0 for s in loads)
-    except (OSError, ValueError, struct.error):
-        return False
+    loads, content = _mapped(path)
+    return any(content.find(text, part.offset, part.offset + part.size) >= 0 for part in loads)
 
 
-def _segments(file: BinaryIO) -> tuple[str, list[_Segment]]:
-    """Return the byte order's mark and the program headers. Raises: `struct.error` for no such ELF."""
-    ident = file.read(16)
-    if ident[:4] != b"\x7fELF" or len(ident) < 16:
-        raise struct.error("no ELF")
-    wide, mark = ident[4] == 2, "<" if ident[5] == 1 else ">"
-    # e_type, e_machine, e_version, e_entry, e_phoff, e_shoff, e_flags, e_ehsize, e_phentsize, e_phnum
-    header = struct.Struct(mark + ("HHIQQQIHHH" if wide else "HHIIIIIHHH"))
-    fields = header.unpack(file.read(header.size))
-    offset, entry, count = fields[4], fields[8], fields[9]
-    row = struct.Struct(mark + ("IIQQQQQQ" if wide else "IIIIIIII"))
-    if entry < row.size or count > _MAX_HEADERS:
-        raise struct.error("program headers are damaged")
-    out = []
-    for number in range(count):
-        file.seek(offset + number * entry)
-        values = row.unpack(file.read(row.size))
-        if wide:  # p_type, p_flags, p_offset, p_vaddr, p_paddr, p_filesz, p_memsz, …
-            out.append(_Segment(values[0], *values[2:7]))
-        else:  # p_type, p_offset, p_vaddr, p_paddr, p_filesz, p_memsz, …
-            out.append(_Segment(*values[:6]))
-    return mark, out
-
-
-def _build_id(notes: bytes, mark: str) -> tuple[int, bytes] | None:
-    """Return the offset and the bytes of the GNU build id among `notes`."""
-    at, header = 0, struct.Struct(f"{mark}III")
-    while at + header.size <= len(notes):
-        name_size, data_size, kind = header.unpack_from(notes, at)
-        name = notes[at + header.size : at + header.size + name_size]
-        start = at + header.size + -(-name_size // 4) * 4
-        if kind == _NT_GNU_BUILD_ID and name == b"GNU\0" and start + data_size <= len(notes):
-            return start, notes[start : start + data_size]
-        at = start + -(-data_size // 4) * 4
-    return None
+def _mapped(path: Path) -> tuple[list[Segment], mmap.mmap | bytes]:
+    """Return the segments that a loader puts into memory and the bytes of the file; nothing where it is damaged."""
+    # mmap raises ValueError for an empty file.
+    with suppress(InputError, OSError, ValueError), path.open("rb") as file:
+        return read_headers(path, sections=False).loads, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+    return [], b""

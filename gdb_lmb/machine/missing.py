@@ -8,7 +8,7 @@ from pathlib import Path
 import gdb
 
 from gdb_lmb.core.errors import LmbError
-from gdb_lmb.formats.elf import PT_LOAD, SHT_SYMTAB, read_headers
+from gdb_lmb.formats.elf import read_headers
 
 _ALLOCATORS = {"lmb": "an LMB", "memblock": "a memblock"}
 
@@ -28,9 +28,9 @@ def why_no_allocator() -> str:
         elf = read_headers(Path(program))
     except LmbError:
         elf = None
-    if elf is not None and not any(section.kind == SHT_SYMTAB and section.size for section in elf.sections):
+    if elf is not None and not elf.has_symbols:
         return f"{program} is stripped, and gdb has no debug file of it{_where()}: load the kernel's unstripped vmlinux"
-    if elf is not None and not any(segment.kind == PT_LOAD for segment in elf.segments):
+    if elf is not None and not elf.loads:
         return f"{program} is no program: load the kernel's vmlinux with `file VMLINUX`"
     return f"{program} has no LMB (no variable `lmb`) and no memblock: is this the kernel that runs?"
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from gdb_lmb.core.errors import InputError, UsageError
-from gdb_lmb.formats.elf import PT_LOAD, Elf
+from gdb_lmb.formats.elf import MAGIC, Elf
 from gdb_lmb.runner.elf import ElfFile, headers_of, read_elf, require_debug
 from gdb_lmb.runner.machines import machine_of
 
@@ -73,7 +73,7 @@ def require_bootable(headers: Elf, elf: ElfFile) -> None:
     machine = machine_of(elf).name
     if machine in ("x86-64", "i386"):
         try:
-            pvh = any((n.name, n.kind) == (b"Xen", _XEN_PHYS32_ENTRY) for n in headers.notes(loaded=True))
+            pvh = any((n.name, n.kind) == (b"Xen", _XEN_PHYS32_ENTRY) for _, n in headers.loaded_notes())
         except InputError:
             pvh = False
         if not pvh and not (headers.bits == 32 and _is_multiboot(headers.path)):
@@ -81,7 +81,7 @@ def require_bootable(headers: Elf, elf: ElfFile) -> None:
                 f"{headers.path}: QEMU boots an x86 ELF by its PVH note, and this one has none (CONFIG_PVH=y makes "
                 f"it): boot the bzImage with --symbols {headers.path}{_beside(headers.path)}"
             )
-    loads = [segment for segment in headers.segments if segment.kind == PT_LOAD and segment.memory_size]
+    loads = [segment for segment in headers.loads if segment.memory_size]
     if machine == "aarch64" and loads and all(segment.physical >= _MAX_PHYSICAL for segment in loads):
         raise UsageError(
             f"{headers.path}: QEMU cannot boot an arm64 vmlinux, which has no physical addresses: boot the Image with "
@@ -103,7 +103,7 @@ def _is_elf(path: Path) -> bool:
         if not path.is_file():
             return True
         with path.open("rb") as file:
-            return file.read(4) == b"\x7fELF"
+            return file.read(4) == MAGIC
     except OSError:
         return True
 

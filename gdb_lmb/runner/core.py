@@ -1,8 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """A dump of a guest, opened in gdb as a core: what QEMU's `dump-guest-memory` has written.
 
-Mirrors `Elf64_Ehdr` of elf(5), the signatures of QEMU's dump/dump.c, which tell its other formats, and those of
-makedumpfile.
+Mirrors the signatures of QEMU's dump/dump.c, which tell its other formats, and those of makedumpfile.
 """
 
 from __future__ import annotations
@@ -11,10 +10,11 @@ import contextlib
 from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
-from typing import Literal
 
-from gdb_lmb.core.errors import UsageError
-from gdb_lmb.formats.core_file import read_core
+from gdb_lmb.core.errors import InputError, UsageError
+from gdb_lmb.formats.core_file import CoreFile, read_core
+from gdb_lmb.formats.elf import MAGIC
+from gdb_lmb.formats.program_file import first_bytes
 from gdb_lmb.report.terminal import PLAIN, Terminal
 from gdb_lmb.runner.base import DEFAULT_TIMEOUT_S, STEP_S, Session
 from gdb_lmb.runner.elf import ElfFile, read_elf
@@ -22,7 +22,6 @@ from gdb_lmb.runner.gdb_process import plain_name
 from gdb_lmb.runner.machines import find_gdb, machine_of
 from gdb_lmb.runner.same_machine import require_machine_of_core
 
-_ET_CORE = 4
 _COMPRESSED = (b"KDUMP   ", b"DISKDUMP")
 _FLATTENED, _FLAT_HEAD_BYTES, _FLAT_CHUNK_BYTES = b"makedumpfile\0", 4096, 16
 """A stream by `makedumpfile -F`: a header, then chunks, each with its place in the dump and its size before it."""
@@ -49,8 +48,7 @@ class CoreSession(Session):
         """
         elf = read_elf(program)
         gdb_path = find_gdb(machine_of(elf), gdb)
-        _require_core(core, elf)
-        cut = read_core(core).cut
+        cut = _read_core(core, elf).cut
         super().__init__(timeout_s, notice, terminal)
         if cut is not None:
             self._notice(f"{core} is cut off {cut}: what is missing cannot be shown")
@@ -74,16 +72,21 @@ class CoreSession(Session):
         self.close()
 
 
-def _require_core(path: Path, program: ElfFile) -> None:
-    """Check that there is an ELF core file of the program's machine. Raises: UsageError."""
+def _read_core(path: Path, program: ElfFile) -> CoreFile:
+    """Return the headers of an ELF core file of the program's machine. Raises: UsageError for another format."""
     try:
-        if path.exists() and not path.is_file():  # opening a FIFO would block
-            raise UsageError(f"{path}: not a regular file")
-        with path.open("rb") as file:
-            head = file.read(_FLAT_HEAD_BYTES + _FLAT_CHUNK_BYTES + 8)
-    except OSError as error:
-        raise UsageError(f"cannot read {path}: {error.strerror}") from error
-    if head.startswith(_FLATTENED) and head[_FLAT_HEAD_BYTES + _FLAT_CHUNK_BYTES :].startswith(b"\x7fELF"):
+        core = read_core(path)
+    except InputError as error:
+        _explain_format(path)
+        raise error
+    require_machine_of_core(path, core.machine, program)
+    return core
+
+
+def _explain_format(path: Path) -> None:
+    """Say what to do about a dump of another format. Raises: UsageError for one that is known."""
+    head = first_bytes(path, _FLAT_HEAD_BYTES + _FLAT_CHUNK_BYTES + 8) if path.is_file() else b""
+    if head.startswith(_FLATTENED) and head[_FLAT_HEAD_BYTES + _FLAT_CHUNK_BYTES :].startswith(MAGIC):
         raise UsageError(
             f"{path} is a flattened dump (makedumpfile -F), which gdb cannot open: `makedumpfile -R NEW < {path}` "
             "makes an ELF core file of it"
@@ -97,9 +100,3 @@ def _require_core(path: Path, program: ElfFile) -> None:
         )
     if head.startswith(_WINDOWS):
         raise UsageError(f"{path} is a Windows dump: dump again with `dump-guest-memory FILE`, without -w")
-    if not head.startswith(b"\x7fELF"):
-        raise UsageError(f"{path}: no ELF core file (dump the guest with QEMU's `dump-guest-memory FILE`)")
-    order: Literal["little", "big"] = "little" if head[5:6] == b"\1" else "big"
-    if len(head) < 20 or int.from_bytes(head[16:18], order) != _ET_CORE:
-        raise UsageError(f"{path}: an ELF file, but no core file (the dump comes first, then the vmlinux)")
-    require_machine_of_core(path, int.from_bytes(head[18:20], order), program)

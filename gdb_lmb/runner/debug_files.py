@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from gdb_lmb.core.errors import InputError
-from gdb_lmb.formats.elf import PT_LOAD, SHT_NOBITS, SHT_SYMTAB, Elf, read_headers
+from gdb_lmb.formats.elf import SHT_NOBITS, Elf, read_headers
 
 DEBUG_FOLDERS = [Path("/usr/lib/debug")]
 """Where distributions put debug files; the runner adds them to gdb's `debug-file-directory`."""
@@ -33,16 +33,12 @@ def has_debug(elf: Elf) -> bool:
     return any(section.name in names and section.kind != SHT_NOBITS and section.size for section in elf.sections)
 
 
-def has_symbols(elf: Elf) -> bool:
-    """Tell whether the file itself has a symbol table with content."""
-    return any(section.kind == SHT_SYMTAB and section.size for section in elf.sections)
-
-
 def has_contents(elf: Elf) -> bool:
     """Tell whether the file has the bytes that the program is loaded with; a mere debug file has none."""
-    loads = [segment for segment in elf.segments if segment.kind == PT_LOAD and segment.memory_size]
     text = elf.section(b".text")
-    return any(segment.size for segment in loads) and (text is None or text.kind != SHT_NOBITS)
+    return any(segment.size for segment in elf.loads if segment.memory_size) and (
+        text is None or text.kind != SHT_NOBITS
+    )
 
 
 def debug_file_of(elf: Elf) -> DebugFile:
@@ -91,7 +87,7 @@ def _debug_link(elf: Elf) -> tuple[str, int] | None:
     try:
         raw = elf.content(section)
         name = raw.partition(b"\0")[0]
-        (crc,) = struct.unpack_from(f"{elf.form.mark}I", raw, (len(name) + 4) & ~3)
+        (crc,) = struct.unpack_from(f"{elf.layout.mark}I", raw, (len(name) + 4) & ~3)
     except (InputError, struct.error):
         return None
     text = name.decode(errors="surrogateescape")

@@ -7,10 +7,8 @@ from pathlib import Path
 from typing import Literal, NamedTuple
 
 from gdb_lmb.core.errors import InputError, UsageError
-from gdb_lmb.formats.elf import Elf, read_headers
-from gdb_lmb.runner.debug_files import DebugFile, debug_file_of, has_contents, has_symbols
-
-MAGIC = b"\x7fELF"
+from gdb_lmb.formats.elf import Elf, NotElfError, read_headers
+from gdb_lmb.runner.debug_files import DebugFile, debug_file_of, has_contents
 
 
 class ElfFile(NamedTuple):
@@ -33,7 +31,7 @@ def read_elf(path: Path) -> ElfFile:
     """
     elf = headers_of(path)
     symbols = path
-    if not has_symbols(elf):
+    if not elf.has_symbols:
         debug = debug_file_of(elf)
         if debug.path is None:
             raise UsageError(
@@ -47,15 +45,9 @@ def read_elf(path: Path) -> ElfFile:
 def headers_of(path: Path) -> Elf:
     """Return all headers of the ELF at `path`. Raises: UsageError."""
     try:
-        if path.exists() and not path.is_file():  # opening a FIFO would block
-            raise UsageError(f"{path}: not a regular file")
-        with path.open("rb") as file:
-            magic = file.read(len(MAGIC))
-    except OSError as error:
-        raise UsageError(f"cannot read {path}: {error.strerror}") from error
-    if magic != MAGIC:
-        raise UsageError(f"{path}: not an ELF file: give the kernel's vmlinux")
-    return read_headers(path)
+        return read_headers(path)
+    except NotElfError as error:
+        raise UsageError(f"{error}: give the kernel's vmlinux") from None
 
 
 def require_debug(path: Path) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from gdb_lmb.core.errors import InputError, UsageError
 from gdb_lmb.core.words import printable
-from gdb_lmb.formats.elf import PT_LOAD, SHT_NOBITS, Elf, read_headers
+from gdb_lmb.formats.elf import SHT_NOBITS, Elf, read_headers
 from gdb_lmb.runner.elf import ElfFile
 from gdb_lmb.runner.kernel_image import KernelImage, banners_in
 from gdb_lmb.runner.machines import machine_of
@@ -67,7 +67,7 @@ def difference(image: KernelImage, vmlinux: Path) -> str | None:
 def banners_of(elf: Elf) -> list[str]:
     """Return the kernel's `linux_banner` from its ELF; it is read-only data. Raises: InputError."""
     places = [(s.offset, s.size) for s in elf.sections if s.name == b".rodata" and s.kind != SHT_NOBITS]
-    places += [(s.offset, s.size) for s in elf.segments if s.kind == PT_LOAD and s.size]
+    places += [(s.offset, s.size) for s in elf.loads if s.size]
     try:
         with elf.path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
             for offset, size in places:

@@ -132,7 +132,7 @@ def test_a_dump_that_is_cut_off_says_where(fixture_kernel: Path, capfd: Capture)
                     r"is cut off: it has 400 bytes, and its notes \(program header 0 of 3\) would reach to byte [\d,]+",
                 ),
                 (200, r"is cut off: it has 200 bytes, and its program headers would reach to byte [\d,]+"),
-                (40, "the headers of the core file are cut off or damaged"),
+                (40, "the ELF headers are cut off or damaged"),
             ):
                 os.truncate(path, length)
                 assert main(["core", str(path), str(fixture_kernel)]) == (5 if length == ram else 2)
