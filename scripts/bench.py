@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import bench_trace
-from bench_readme import write_block
+from bench_docs import write_block
 from fixture_kernels import vmlinux
 from tabulate import tabulate
 
@@ -44,7 +44,7 @@ def per_entry(row: dict[str, Any], name: str) -> float:
 
 
 def table(figures: dict[str, Any]) -> str:
-    """Return the README's table and the sentences under it."""
+    """Return the page's table and the sentences under it."""
     rows = []
     for size in SIZES:
         row = figures["fill"][str(size)]
@@ -86,7 +86,7 @@ def main() -> int:
     """Measure, print the table, and keep what was asked to be kept."""
     parser = argparse.ArgumentParser(prog="scripts/bench", description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--json", metavar="FILE", help="keep the figures in FILE (- prints them instead of the table)")
-    parser.add_argument("--write-readme", action="store_true", help="put the table into README.md")
+    parser.add_argument("--write-docs", action="store_true", help="put the table into gdb_lmb/docs/benchmarks.md")
     options = parser.parse_args()
     figures = run()
     if options.json == "-":
@@ -96,7 +96,7 @@ def main() -> int:
         Path(options.json).write_text(json.dumps(figures, indent=1) + "\n")
     text = f"{table(figures)}\n\n{bench_trace.table(figures['trace'])}"
     print(text)
-    if options.write_readme:
+    if options.write_docs:
         write_block("bench", text)
     return 0
 

@@ -19,7 +19,7 @@ from collections.abc import Generator
 from pathlib import Path
 from typing import Any
 
-from bench_readme import write_block
+from bench_docs import write_block
 
 from gdb_lmb.allocators.lmb.model import LmbConfig, LmbModel
 from gdb_lmb.allocators.memblock.behavior import LINUX_6_12, MemblockConfig
@@ -106,7 +106,7 @@ def measure(layout: str, count: int = OPERATIONS) -> dict[str, Any]:
 
 
 def table(figures: dict[str, dict[str, Any]]) -> str:
-    """Return the README's table and the sentence under it."""
+    """Return the page's table and the sentence under it."""
     from tabulate import tabulate
 
     headers = ["`gdb-lmb replay` of", "operations", "seconds", "each", "peak memory", "regions at the end"]
@@ -123,14 +123,14 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--operations", type=int, default=OPERATIONS, metavar="N")
     parser.add_argument("--json", action="store_true", help="print the figures as JSON instead of the table")
-    parser.add_argument("--write-readme", action="store_true", help="put the table into README.md")
+    parser.add_argument("--write-docs", action="store_true", help="put the table into gdb_lmb/docs/benchmarks.md")
     options = parser.parse_args()
     figures = {}
     for layout in ("memblock", "lmb-list"):
         print(f"bench: replaying {options.operations:,} operations of {layout}", file=sys.stderr)
         figures[layout] = measure(layout, options.operations)
     print(json.dumps(figures, indent=1) if options.json else table(figures))
-    if options.write_readme:
+    if options.write_docs:
         write_block("bench-replay", table(figures))
     return 0
 

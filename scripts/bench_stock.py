@@ -27,7 +27,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from bench_readme import write_block
+from bench_docs import write_block
 
 ROOT = Path(__file__).resolve().parent.parent
 INSIDE = Path(__file__).with_name("bench_stock_gdb.py")
@@ -147,7 +147,7 @@ def measure(name: str, runs: int) -> dict[str, Any]:
 
 
 def table(figures: dict[str, Any]) -> str:
-    """Return the README's table and the sentences under it."""
+    """Return the page's table and the sentences under it."""
     from tabulate import tabulate
 
     headers = ["`gdb-lmb run " + figures["kernel"] + "`", "whole", "boot", "symbol reading", "ours"]
@@ -172,7 +172,7 @@ def main() -> int:
         "--runs", metavar="N", type=int, default=RUNS, help="how many of each kind (default: %(default)s)"
     )
     parser.add_argument("--json", metavar="FILE", help="keep the figures in FILE (- prints them instead of the table)")
-    parser.add_argument("--write-readme", action="store_true", help="put the table into README.md")
+    parser.add_argument("--write-docs", action="store_true", help="put the table into gdb_lmb/docs/benchmarks.md")
     parser.add_argument("--inside", metavar="FILE", type=Path, help=argparse.SUPPRESS)
     parser.add_argument("--index", metavar="FOLDER", type=Path, help=argparse.SUPPRESS)
     options = parser.parse_args()
@@ -193,7 +193,7 @@ def main() -> int:
     if options.json:
         Path(options.json).write_text(json.dumps(figures, indent=1) + "\n")
     print(table(figures))
-    if options.write_readme:
+    if options.write_docs:
         write_block("bench-stock", table(figures))
     return 0
 

@@ -81,7 +81,7 @@ def median(rows: list[Row]) -> Row:
 
 
 def table(figures: dict[str, Row]) -> str:
-    """Return the README's table and the sentence under it."""
+    """Return the page's table and the sentence under it."""
     headers = ["boot", "plain stop", "`lmb-trace`", "ratio", "`--lockstep`", "ratio", "stops an operation"]
     rows = [
         [name, f"{row['plain'] * 1e3:.2f}", f"{row['traced'] * 1e3:.2f}", f"{row['traced'] / row['plain']:.2f}x",

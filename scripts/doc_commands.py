@@ -25,8 +25,8 @@ _HEAD = """\
 
 <!-- Made by scripts/docs --write from the commands' own help: change it there. -->
 
-There are two sets of commands: those of the shell's `gdb-lmb`, and the `lmb-*` commands of gdb, which `gdb-lmb` runs too.
-What an exit status means, and which environment variables are read, is in [reference](reference.md).
+There are two sets of commands: those of the shell's `gdb-lmb`, and the `lmb-*` commands of gdb, which `gdb-lmb` runs
+too. What an exit status means, and which environment variables are read, is in [reference](reference.md).
 """
 _IN_GDB = """\
 ## In gdb
@@ -37,25 +37,23 @@ every gdb. `lmb` lists them, `help lmb-dump` prints what is below, TAB completes
 script can end with `quit $lmb_status`.
 
 A number is typed as `4096`, `0x1000`, `640K`, `$variable` or `sizeof(type)`; an address also as a symbol, which stands
-for its physical address. Nothing else is evaluated, so a question can change nothing in the guest. A range is `A-B` (B is
-left out) or `A+SIZE`. None of this needs quotes, and options of `gdb-lmb` take the same numbers.
+for its physical address. Nothing else is evaluated, so a question can change nothing in the guest. A range is `A-B` (B
+is left out) or `A+SIZE`. None of this needs quotes, and options of `gdb-lmb` take the same numbers.
 
-On a terminal, tables and pictures are as wide as the terminal (`set width`; with `gdb-lmb` also COLUMNS): long texts are
-cut in the middle, and where a table cannot be narrow enough its columns of addresses stay whole. There are colours
-(`set style enabled`; `--color`, NO_COLOR) but never in a file or a pipe, whose text is not cut either.
+On a terminal, tables and pictures fit its width (`set width`; with `gdb-lmb` also COLUMNS): long texts are cut in the
+middle. In a file or a pipe they are whole. Colours follow gdb's `set style enabled`, NO_COLOR and `gdb-lmb --color`.
+Addresses are physical unless the column says otherwise; `end` is the first address past a region; sizes are bytes.
 """
 
 
 def page() -> str:
     """Return the whole page."""
     parser = build_parser()
-    usages = {name: command for name, command in parser.commands.choices.items()}
+    parsers = next(a for a in parser._actions if isinstance(a, argparse._SubParsersAction)).choices
     out = [_HEAD, "## In a shell\n"]
-    for command in described(parser):
-        out.append("\n".join(_shell_command(command, usages[command.name])))
-    out += [textwrap.indent(STATUSES, "    "), _IN_GDB]
-    for name, text in gdb_help():
-        out.append(f"### `{name}`\n\n```text\n{text}\n```\n")
+    out += ["\n".join(_shell_command(command, parsers[command.name])) for command in described(parser)]
+    out.append(_IN_GDB)
+    out += [f"### `{name}`\n\n```text\n{text}\n```\n" for name, text in gdb_help()]
     return "\n".join(out)
 
 
@@ -84,7 +82,7 @@ def _shell_command(command: Command, parser: argparse.ArgumentParser) -> Iterato
     if rows:
         yield ""
     for label, text in rows:
-        wrapped = textwrap.wrap(text, _WIDTH - width) or [""]
+        wrapped = textwrap.wrap(text, _WIDTH - width, break_on_hyphens=False) or [""]
         yield f"  {label:{width - 2}}{wrapped[0]}".rstrip()
         yield from (" " * width + line for line in wrapped[1:])
     epilog = (parser.epilog or "").removesuffix(STATUSES).strip()

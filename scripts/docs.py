@@ -33,8 +33,8 @@ def main() -> int:
             page = read_page(path)
             with tempfile.TemporaryDirectory(prefix="docs") as folder:
                 shown = shown_blocks(page, Path(folder), stock=stock)
-            for block, text in shown:
-                told = difference(block, text, exact=exact and not stock)
+            for block, lines in shown:
+                told = difference(block, lines, exact=exact and not stock)
                 differ = differ or bool(told)
                 print(told, end="\n" if told else "")
             if options.write:

@@ -23,9 +23,9 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from gdb_lmb.kernels.stock import find_kernel
 from gdb_lmb.runner.qemu import QemuOptions
 from gdb_lmb.runner.session import CommandError, GuestSession
-from gdb_lmb.runner.stock import find_kernel
 
 ROOT = Path(__file__).resolve().parent.parent
 DOCS = ROOT / "gdb_lmb" / "docs"
@@ -233,7 +233,7 @@ _MASKS = (
     # 1 region, 2 regions
     (re.compile(r"\b(finding|note|region|operation|block|array)s\b"), r"\1"),
 )
-_PICTURE_END = re.compile(r" +1 character = ")
+_PICTURE_END = re.compile(r" 1 character = ")
 
 
 def masked(lines: Sequence[str]) -> list[str]:
@@ -243,7 +243,7 @@ def masked(lines: Sequence[str]) -> list[str]:
     """
     out: list[str] = []
     for line in lines:
-        if _PICTURE_END.match(line):
+        if _PICTURE_END.search(line):
             start = max((at for at, text in enumerate(out) if not text), default=0)
             out[start:] = ["PICTURE"]
             continue

@@ -8,6 +8,7 @@ import sys
 
 from gdb_lmb.cli.common import WITH_GDB_COMMANDS, Subparsers
 from gdb_lmb.cli.completion_shells import FILE, NOTHING, PROGRAM, SHELLS, Argument, Command
+from gdb_lmb.cli.help import topics
 from gdb_lmb.kernels.names import KERNELS
 from gdb_lmb.report.statuses import ExitStatus
 from gdb_lmb.runner.machines import MACHINES
@@ -69,6 +70,8 @@ def _argument(parser: argparse.ArgumentParser, action: argparse.Action, command:
     words: tuple[str, ...] = tuple(str(choice) for choice in action.choices or ())
     if action.dest == "arch":
         words = tuple(row.name for row in MACHINES)
+    elif label == "TOPIC":
+        words = tuple(topics())
     elif label == "STUB":
         words = ("unix:", "tcp:")
     elif not action.option_strings and command in WITH_GDB_COMMANDS and label in ("KERNEL", "VMLINUX"):

@@ -25,6 +25,7 @@ _ROOMS = {
     "replay": "replay",
     "export": "export",
     "completion": "completion",
+    "help": "help",
 }
 """Which module of this package has which command."""
 

@@ -2,7 +2,7 @@
 """JSON both ways: `gdb-lmb/snapshot/1`, `gdb-lmb/check/1`, `gdb-lmb/verdict/1`.
 
 Addresses and sizes are "0x…" strings, so that no reader loses bits to floating point; counts and flags
-are numbers. One writer serves guest and model. The schemas are documented in the README.
+are numbers. One writer serves guest and model. The schemas are documented in docs/json.md.
 """
 
 from __future__ import annotations

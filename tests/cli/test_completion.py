@@ -20,7 +20,7 @@ from gdb_lmb.cli.completion import LMB_COMMANDS, described
 from gdb_lmb.cli.dispatch import build_parser
 from gdb_lmb.commands import MODULES
 
-COMMANDS = {"run", "trace", "attach", "core", "gdb", "gdbinit", "replay", "export", "completion"}
+COMMANDS = {"run", "trace", "attach", "core", "gdb", "gdbinit", "replay", "export", "completion", "help"}
 KERNELS = {"debian:6.1-cloud-amd64", "debian:6.12-cloud-amd64", "debian:6.12-cloud-arm64", "debian:7-cloud-amd64"}
 
 
@@ -102,6 +102,8 @@ IN_BASH = [
     ("gdb-lmb replay --bits ", {"32", "64"}),
     ("gdb-lmb export boot.jsonl --", {"--help", "--c", "--output", "--name"}),
     ("gdb-lmb completion ", {"bash", "zsh", "fish"}),
+    ("gdb-lmb help t", {"tutorial", "tracing"}),
+    ("gdb-lmb help post", {"post-mortem"}),
     ("gdb-lmb nonsense ", set()),
 ]
 

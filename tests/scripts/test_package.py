@@ -103,7 +103,15 @@ def test_what_the_wheel_says(first: tuple[Path, Path]) -> None:
     assert metadata["License-Expression"] == "GPL-2.0-or-later" and metadata["License"] is None
     assert metadata.get_all("License-File") == ["LICENSE"] and f"{info}/licenses/LICENSE" in names
     assert all(line.partition(", ")[2].startswith("https://") for line in metadata.get_all("Project-URL"))
-    for data in ("py.typed", "CHANGELOG.md", "kernels/stock-kernels.json", "commands/load.py", "__main__.py"):
+    for data in (
+        "py.typed",
+        "CHANGELOG.md",
+        "docs/tutorial.md",
+        "docs/commands.md",
+        "kernels/stock-kernels.json",
+        "commands/load.py",
+        "__main__.py",
+    ):
         assert f"gdb_lmb/{data}" in names
     assert {name.partition("/")[0] for name in names} == {"gdb_lmb", info}
     python = {f"gdb_lmb/{path.relative_to(ROOT / 'gdb_lmb')}" for path in (ROOT / "gdb_lmb").rglob("*.py")}
