@@ -32,8 +32,8 @@ DOCS = ROOT / "gdb_lmb" / "docs"
 PAGES = (ROOT / "README.md", *sorted(DOCS.glob("*.md")))
 FIXTURE = Path("vmlinux-fixtures") / "build" / "x86_64" / "vmlinux"
 STOCK = "debian:6.1-cloud-amd64"
-COMPILER = b"GCC: (Debian 12."
-"""The compiler whose fixture kernel the pages show."""
+COMPILER = "12.2.0"
+"""The release of gcc, that of Debian 12, whose fixture kernel the pages show."""
 
 TRANSCRIPTS = ("console", "console gdb", "console stock", "console gdb stock")
 INSTALL = "sh install"
@@ -219,7 +219,15 @@ def shown_blocks(page: Page, folder: Path, *, stock: bool) -> list[tuple[Block, 
 
 def built_as_shown() -> bool:
     """Tell whether the fixture kernel was built by the compiler whose addresses the pages show."""
-    return COMPILER in (ROOT / FIXTURE).read_bytes()
+    return compiler_of(ROOT / FIXTURE) == COMPILER
+
+
+def compiler_of(kernel: Path) -> str:
+    """Return the release of gcc that built a kernel, as its debug information has it (DW_AT_producer)."""
+    found = re.search(rb"GNU C\d+ (\d+\.\d+\.\d+) ", kernel.read_bytes())
+    if found is None:
+        raise ValueError(f"{kernel}: its debug information does not name the compiler")
+    return found[1].decode()
 
 
 _MASKS = (

@@ -134,6 +134,11 @@ def test_commands_run_in_order_and_see_the_status_before(tmp_path: Path) -> None
     assert difference(block_of("\n".join(shown)), shown, exact=True) == ""
 
 
+def test_the_compiler_is_known(fixture_kernel: Path) -> None:
+    gcc = subprocess.run(["gcc", "-dumpfullversion"], check=True, capture_output=True, text=True, timeout=30)
+    assert transcripts.compiler_of(fixture_kernel) == gcc.stdout.strip()
+
+
 def test_what_runs_on_is_ended(tmp_path: Path) -> None:
     block = block_of("$ sleep 600 >/dev/null 2>&1 & echo $! > sleep.pid")
     with transcripts.shell_folder(tmp_path):
