@@ -14,9 +14,9 @@ from pathlib import Path
 
 from gdb_lmb.cli.common import Subparsers, add_color_option, stdout_terminal
 from gdb_lmb.core.errors import UsageError
+from gdb_lmb.core.words import printable
+from gdb_lmb.report.statuses import ExitStatus
 from gdb_lmb.report.terminal import HEADING
-from gdb_lmb.runner.text import printable
-from gdb_lmb.runner.verdict import ExitStatus
 
 _DOCS = Path(__file__).resolve().parent.parent / "docs"
 _EPILOG = """\
