@@ -23,6 +23,8 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from fixture_kernels import vmlinux
+
 from gdb_lmb.kernels.stock import find_kernel
 from gdb_lmb.runner.qemu import QemuOptions
 from gdb_lmb.runner.session import CommandError, GuestSession
@@ -30,7 +32,7 @@ from gdb_lmb.runner.session import CommandError, GuestSession
 ROOT = Path(__file__).resolve().parent.parent
 DOCS = ROOT / "gdb_lmb" / "docs"
 PAGES = (ROOT / "README.md", *sorted(DOCS.glob("*.md")))
-FIXTURE = Path("vmlinux-fixtures") / "build" / "x86_64" / "vmlinux"
+FIXTURE = vmlinux("x86_64").relative_to(ROOT)
 STOCK = "debian:6.1-cloud-amd64"
 COMPILER = "12.2.0"
 """The release of gcc, that of Debian 12, whose fixture kernel the pages show."""
