@@ -4,18 +4,17 @@
 from __future__ import annotations
 
 import argparse
-import json
 from pathlib import Path
-from typing import Any
 
 from gdb_lmb.cli.boot import add_boot_options, booted
 from gdb_lmb.cli.common import Subparsers, add_gdb_options, number_of, progress, run_commands, say, show
 from gdb_lmb.cli.trace_file import open_lines, open_trace
-from gdb_lmb.core.errors import InfrastructureError, LmbError, OutputError, UsageError
+from gdb_lmb.core.errors import LmbError, OutputError, UsageError
 from gdb_lmb.core.words import plural, printable
 from gdb_lmb.report.output import require_apart, require_writable
 from gdb_lmb.report.statuses import STATUSES, ExitStatus
 from gdb_lmb.runner.base import ignore
+from gdb_lmb.runner.results import TraceStatus
 from gdb_lmb.runner.session import GuestSession
 
 _DESCRIPTION = """\
@@ -32,6 +31,7 @@ examples:
   gdb-lmb replay boot.jsonl
 """
 _HAND_OVER = "the hand-over"
+_STATUS = "lmb-trace status --json"
 
 
 def add_parser(commands: Subparsers) -> None:
@@ -101,20 +101,20 @@ def _trace(guest: GuestSession, arguments: argparse.Namespace, until: str) -> Ex
     guest.unpack(before_hand_over=None if arguments.until else until)
     guest.command(_start(arguments), ignore)
     why_not = guest.run_on(until)
-    status = _status(guest)
-    if status["running"]:
+    status = guest.result(TraceStatus, _STATUS)
+    if status.running:
         guest.command("lmb-trace stop", ignore)
-        status = _status(guest)
+        status = guest.result(TraceStatus, _STATUS)
     guest.command("lmb-trace status", show)
-    if status["write_error"] is not None:
-        raise OutputError(status["write_error"])
-    if status["divergence"] is None and not status["complete"]:
+    if status.write_error is not None:
+        raise OutputError(status.write_error)
+    if status.divergence is None and not status.complete:
         if why_not is None:
             guest.let_print()
-            why_not = f"{status['ended']}, before it came to {until}"
+            why_not = f"{status.ended}, before it came to {until}"
         raise guest.not_reached(why_not)
     commands = arguments.gdb_commands or ()
-    if not arguments.lockstep and not commands and not status["findings"]:
+    if not arguments.lockstep and not commands and not status.findings:
         return ExitStatus.CLEAN
     return run_commands(guest, commands)
 
@@ -139,15 +139,3 @@ def _quoted(text: str) -> str:
         raise UsageError(f"{printable(text, 80)!r} has several lines")
     escaped = text.replace("\\", "\\\\").replace('"', '\\"')
     return f'"{escaped}"'
-
-
-def _status(guest: GuestSession) -> dict[str, Any]:
-    # What was said when the trace ended may come with it.
-    output = guest.command("lmb-trace status --json")
-    try:
-        status = json.loads(output[output.find('{"schema"') :])
-    except ValueError as error:
-        raise InfrastructureError(f"no status of the trace from gdb: {printable(output, 200)}") from error
-    if not isinstance(status, dict) or status.get("schema") != "gdb-lmb/trace-status/1":
-        raise InfrastructureError(f"no status of the trace from gdb: {printable(output, 200)}")
-    return status

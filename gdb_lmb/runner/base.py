@@ -18,7 +18,7 @@ from gdb_lmb.report.terminal import PLAIN, Terminal
 from gdb_lmb.runner.console import WithoutInterrupt
 from gdb_lmb.runner.gdb_process import COUNT_FILE, load_extension, open_program, start_gdb
 from gdb_lmb.runner.process import RunFolder
-from gdb_lmb.runner.verdict import Verdict, parse_verdict
+from gdb_lmb.runner.results import D, Verdict, read
 
 if TYPE_CHECKING:  # the conversation with gdb is imported while gdb starts
     from gdb_lmb.runner.mi import Mi, Sink
@@ -109,6 +109,10 @@ class Session:
             self._notice(f"the guest shut down or reset during {printable(text, 200)!r}")
         return "".join(heard)
 
+    def result(self, kind: type[D], text: str, timeout_s: float | None = None) -> D:
+        """Execute an lmb command that writes JSON, and return that; see `command` and `results.read`."""
+        return read(kind, self.command(text, None, timeout_s))
+
     def _drained(self, text: str, limit_s: float, take: Sink) -> str:
         """Wait for the end of a command that goes on after the guest stopped; return what it logged."""
         try:
@@ -152,7 +156,7 @@ class Session:
         self._check_alive()
         if reply.kind != "done" or reply.failed:
             raise InfrastructureError(f"no verdict from gdb: {reply.error or printable(reply.log)}")
-        return parse_verdict(reply.console)
+        return read(Verdict, reply.console)
 
     def _judge(self, text: str, reply: Reply, was_connected: bool) -> None:
         """Raise if the command failed or lost the guest; pass its warnings on."""

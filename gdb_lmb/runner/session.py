@@ -12,11 +12,10 @@ Every step has `timeout_s` seconds. Leaving the block ends everything that was s
 from __future__ import annotations
 
 import contextlib
-import json
 from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from gdb_lmb.core.errors import InfrastructureError, LmbError, NotReachedError, PassedError, UsageError
 from gdb_lmb.core.words import printable
@@ -26,8 +25,8 @@ from gdb_lmb.runner.boot_files import boot_files
 from gdb_lmb.runner.elf import has_symbol
 from gdb_lmb.runner.machines import find_programs, machine_of
 from gdb_lmb.runner.qemu import Qemu, QemuOptions
+from gdb_lmb.runner.results import Attached, State, Verdict
 from gdb_lmb.runner.text import quote
-from gdb_lmb.runner.verdict import Verdict
 
 if TYPE_CHECKING:
     from gdb_lmb.runner.mi import Sink
@@ -218,21 +217,20 @@ class GuestSession(Session):
     def _unpack(self, limit_s: float) -> None:
         """Have `lmb-attach --wait` lead the guest to its first instruction."""
         try:
-            output = self.command(f"lmb-attach --wait --json --timeout {limit_s:g}", None, limit_s + STEP_S)
+            told = self.result(Attached, f"lmb-attach --wait --json --timeout {limit_s:g}", limit_s + STEP_S)
         except CommandError as error:
             raise self.not_reached(error.message) from None
         self._unpacked = True
-        told = _json_of(output, "lmb-attach")
-        if told.get("at_first_instruction") is not True:
-            self._late = str(told.get("phase"))
+        if not told.at_first_instruction:
+            self._late = str(told.phase)
 
     def _look_how_far(self) -> None:
         """Ask how far a guest has come that did not begin at reset, once."""
         self._from_reset = True
         self._late = "somewhere in its boot"
         with contextlib.suppress(CommandError):
-            state = _json_of(self.command("lmb-dump --json"), "lmb-dump")
-            self._late = str(state.get("phase") or ("handed over" if state.get("closed") else self._late))
+            state = self.result(State, "lmb-dump --json")
+            self._late = state.phase or ("handed over" if state.closed else self._late)
         self.command("lmb-verdict --reset")  # that was no check of the user's
 
     def _why_not(self, what: str, stop: Stop, panics: dict[str, str], stopped: bool, limit_s: float) -> str:
@@ -311,17 +309,6 @@ class GuestSession(Session):
         within_s = 0.0 if self.mi.connected or self.mi.last_stop is None else 0.5
         if self.qemu.child.ended(within_s):
             raise InfrastructureError(self.qemu.child.last_words())
-
-
-def _json_of(output: str, command: str) -> dict[str, Any]:
-    """Return what a command wrote with --json. Raises: InfrastructureError where that is none."""
-    try:
-        found = json.loads(output[output.find('{"schema"') :])
-    except ValueError as error:
-        raise InfrastructureError(f"no JSON of {command} from gdb: {printable(output, 200)}") from error
-    if not isinstance(found, dict):
-        raise InfrastructureError(f"no JSON of {command} from gdb: {printable(output, 200)}")
-    return found
 
 
 def _breakpoint_number(reply: Reply) -> str | None:

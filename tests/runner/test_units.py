@@ -23,13 +23,13 @@ from gdb_lmb.runner.gdb_process import python_path
 from gdb_lmb.runner.machines import MACHINES, machine_named, machine_of
 from gdb_lmb.runner.mi_records import Lines, unglue
 from gdb_lmb.runner.probe import judge
+from gdb_lmb.runner.results import Verdict, read
 from gdb_lmb.runner.text import quote, tail
-from gdb_lmb.runner.verdict import SCHEMA, parse_verdict
 
 
 def verdict_text(*checks: tuple[int, int, list[str]]) -> str:
     listed = [{"command": "lmb-check", "findings": f, "notes": n, "not_verified": v} for f, n, v in checks]
-    return json.dumps({"schema": SCHEMA, "checks": listed}) + "\n"
+    return json.dumps({"schema": Verdict.SCHEMA, "checks": listed}) + "\n"
 
 
 @pytest.mark.parametrize(
@@ -48,24 +48,24 @@ def verdict_text(*checks: tuple[int, int, list[str]]) -> str:
     ],
 )
 def test_exit_status(checks: list[tuple[int, int, list[str]]], status: int) -> None:
-    assert parse_verdict(verdict_text(*checks)).exit_status == status
+    assert read(Verdict, verdict_text(*checks)).exit_status == status
 
 
 def test_verdict_in_words() -> None:
-    assert parse_verdict(verdict_text()).in_words() == "no command that checks ran: nothing was verified"
-    assert parse_verdict(verdict_text((0, 2, []))).in_words() == "clean"
-    both = parse_verdict(verdict_text((1, 0, ["log-wrapped"]), (1, 0, ["log-wrapped", "\033[2J"])))
+    assert read(Verdict, verdict_text()).in_words() == "no command that checks ran: nothing was verified"
+    assert read(Verdict, verdict_text((0, 2, []))).in_words() == "clean"
+    both = read(Verdict, verdict_text((1, 0, ["log-wrapped"]), (1, 0, ["log-wrapped", "\033[2J"])))
     assert both.in_words() == "2 findings; not verified: log-wrapped, \\x1b[2J"
 
 
 def test_what_two_commands_found_alike_counts_once() -> None:
     two = json.loads(verdict_text((3, 0, []), (3, 0, [])))
-    assert parse_verdict(json.dumps(two)).in_words() == "6 findings"
+    assert read(Verdict, json.dumps(two)).in_words() == "6 findings"
     for total, words in ((3, "3 findings"), (4, "4 findings"), (6, "6 findings")):
-        assert parse_verdict(json.dumps(two | {"findings": total})).in_words() == words
+        assert read(Verdict, json.dumps(two | {"findings": total})).in_words() == words
     for wrong in (0, 2, 7, True, "3", 3.0):
-        with pytest.raises(InfrastructureError, match="findings in"):
-            parse_verdict(json.dumps(two | {"findings": wrong}))
+        with pytest.raises(InfrastructureError, match="findings"):
+            read(Verdict, json.dumps(two | {"findings": wrong}))
 
 
 @pytest.mark.parametrize(
@@ -91,7 +91,7 @@ def test_what_two_commands_found_alike_counts_once() -> None:
 )
 def test_a_damaged_verdict_is_never_clean(output: str) -> None:
     with pytest.raises(InfrastructureError):
-        parse_verdict(output)
+        read(Verdict, output)
 
 
 def elf(machine: int, bits: int, order: str, symbols: bool = True) -> bytes:
