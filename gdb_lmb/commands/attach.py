@@ -3,13 +3,12 @@
 
 from __future__ import annotations
 
-import argparse
-
+from gdb_lmb.commands.arguments import FLAG, JSON, Argument, Options
 from gdb_lmb.commands.base import LmbCommand, write
 from gdb_lmb.commands.names import Names
-from gdb_lmb.commands.numbers import timeout
 from gdb_lmb.core.address import Phase, Placement
 from gdb_lmb.core.errors import LayoutError, UsageError
+from gdb_lmb.core.numbers import seconds
 from gdb_lmb.machine.boot import run_to_entry
 from gdb_lmb.machine.missing import why_no_allocator
 from gdb_lmb.machine.move_symbols import move_symbols
@@ -45,19 +44,13 @@ class LmbAttach(LmbCommand):
     """
 
     name = "lmb-attach"
+    arguments = (Argument("--wait", FLAG), Argument("--timeout"), Argument("--keep-symbols", FLAG), JSON)
 
-    def arguments(self, parser: argparse.ArgumentParser) -> None:
-        """Take whether to let the guest run, and whether to leave gdb's symbols alone."""
-        parser.add_argument("--wait", action="store_true")
-        parser.add_argument("--timeout")
-        parser.add_argument("--keep-symbols", action="store_true")
-        parser.add_argument("--json", action="store_true")
-
-    def run(self, options: argparse.Namespace) -> None:
+    def run(self, options: Options) -> None:
         """Find the kernel, say where, move the symbols."""
         if options.timeout is not None and not options.wait:
             raise UsageError("--timeout says how long --wait may take: it needs --wait (see: help lmb-attach)")
-        timeout_s = timeout(options.timeout, "--timeout", Names().value)
+        timeout_s = seconds(options.timeout, "--timeout", Names().value)
         require_stopped()
         kernel = find_kernel()
         if kernel is None:
@@ -105,8 +98,3 @@ def _where(placement: Placement) -> str:
     if placement.base_va == placement.image[0]:
         return f"at {placement.physical:#x} physically, moved by {placement.virtual:#x} virtually"
     return f"moved by {placement.physical:#x} physically, by {placement.virtual:#x} virtually"
-
-
-def register() -> None:
-    """Make gdb know `lmb-attach`."""
-    LmbAttach.register()

@@ -3,17 +3,16 @@
 
 from __future__ import annotations
 
-import argparse
 import time
 
 from gdb_lmb.allocators.checks import check
 from gdb_lmb.allocators.lmb.log import check_log
+from gdb_lmb.commands.arguments import FLAG, JSON, Argument, Options
 from gdb_lmb.commands.base import LmbCommand, take_snapshot, write
 from gdb_lmb.commands.session import SESSION
-from gdb_lmb.commands.terminal import terminal
 from gdb_lmb.core.memory import Meter
 from gdb_lmb.machine.stop import function_at
-from gdb_lmb.report.jsonio import check_json, dumps, not_verified
+from gdb_lmb.report.jsonio import check_json, not_verified
 from gdb_lmb.report.text import check_text, stats_line
 
 
@@ -38,14 +37,10 @@ class LmbCheck(LmbCommand):
     """
 
     name = "lmb-check"
+    arguments = (JSON, Argument("--no-log", FLAG), Argument("--stats", FLAG))
+    writers = (check_json, check_text)
 
-    def arguments(self, parser: argparse.ArgumentParser) -> None:
-        """Take the form of the output and whether to replay the log."""
-        parser.add_argument("--json", action="store_true")
-        parser.add_argument("--no-log", action="store_true")
-        parser.add_argument("--stats", action="store_true")
-
-    def run(self, options: argparse.Namespace) -> None:
+    def run(self, options: Options) -> None:
         """Take a snapshot, check it, replay its log, write what was found."""
         meter, start = Meter(), time.perf_counter()
         snapshot = take_snapshot(with_log=not options.no_log, meter=meter)
@@ -54,14 +49,6 @@ class LmbCheck(LmbCommand):
         if log is not None and log.divergence is not None:
             findings.append(log.divergence)
         SESSION.record(self.name, findings, not_verified(snapshot, log))
-        if options.json:
-            write(dumps(check_json(snapshot, findings, log)))
-        else:
-            write(check_text(snapshot, findings, log, terminal()))
+        self.show(options, snapshot, findings, log)
         if options.stats:
             write(stats_line(meter, time.perf_counter() - start))
-
-
-def register() -> None:
-    """Make gdb know `lmb-check`."""
-    LmbCheck.register()

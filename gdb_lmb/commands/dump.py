@@ -3,9 +3,8 @@
 
 from __future__ import annotations
 
-import argparse
-
 from gdb_lmb.allocators.checks import check
+from gdb_lmb.commands.arguments import FLAG, JSON, OPTIONAL, Argument, Options
 from gdb_lmb.commands.base import LmbCommand, take_snapshot, write
 from gdb_lmb.commands.history import history
 from gdb_lmb.commands.session import SESSION
@@ -49,18 +48,17 @@ class LmbDump(LmbCommand):
     """
 
     name = "lmb-dump"
+    arguments = (
+        Argument("part", OPTIONAL, PARTS, "all"),
+        Argument("--entries", FLAG),
+        Argument("--owners", FLAG),
+        Argument("--trace"),
+        JSON,
+        Argument("--kernel", FLAG),
+    )
+    exclusive = ("--json", "--kernel")
 
-    def arguments(self, parser: argparse.ArgumentParser) -> None:
-        """Take the part and the form of the output."""
-        parser.add_argument("part", nargs="?", choices=PARTS, default="all")
-        parser.add_argument("--entries", action="store_true")
-        parser.add_argument("--owners", action="store_true")
-        parser.add_argument("--trace", metavar="FILE")
-        form = parser.add_mutually_exclusive_group()
-        form.add_argument("--json", action="store_true")
-        form.add_argument("--kernel", action="store_true")
-
-    def run(self, options: argparse.Namespace) -> None:
+    def run(self, options: Options) -> None:
         """Take a snapshot, check it, write it."""
         if options.kernel and options.owners:
             raise UsageError("--kernel prints what the kernel would, and no owners (see: help lmb-dump)")
@@ -85,8 +83,3 @@ class LmbDump(LmbCommand):
         faults = sum(finding.severity == FINDING for finding in findings)
         if faults:
             write("\n" + shown.paint(f"warning: {plural(faults, 'finding')}; lmb-check lists them", BAD))
-
-
-def register() -> None:
-    """Make gdb know `lmb-dump`."""
-    LmbDump.register()

@@ -3,17 +3,16 @@
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Sequence
 
-from gdb_lmb.commands.base import LmbCommand, take_snapshot, write
+from gdb_lmb.commands.arguments import JSON, Argument, Options
+from gdb_lmb.commands.base import LmbCommand, take_snapshot
 from gdb_lmb.commands.names import Names
-from gdb_lmb.commands.numbers import alignment, number
-from gdb_lmb.commands.terminal import terminal
 from gdb_lmb.core.errors import UsageError
-from gdb_lmb.core.holes import ALIGNS, LIMITS, free_space
+from gdb_lmb.core.holes import ALIGNS, LIMITS, FreeSpace, free_space
+from gdb_lmb.core.numbers import alignment, number
+from gdb_lmb.core.snapshot import Snapshot
 from gdb_lmb.report.free import free_json, free_text
-from gdb_lmb.report.jsonio import dumps
 
 
 class LmbFree(LmbCommand):
@@ -38,15 +37,11 @@ class LmbFree(LmbCommand):
     """
 
     name = "lmb-free"
+    arguments = (Argument("--align"), Argument("--min"), Argument("--max"), JSON)
+    writers = (free_json, free_text)
 
-    def arguments(self, parser: argparse.ArgumentParser) -> None:
-        """Take the bounds and the alignment."""
-        for name in ("align", "min", "max"):
-            parser.add_argument(f"--{name}")
-        parser.add_argument("--json", action="store_true")
-
-    def run(self, options: argparse.Namespace) -> None:
-        """Take a snapshot and write what is free in it."""
+    def ask(self, options: Options) -> tuple[Snapshot, FreeSpace]:
+        """Return a snapshot and what is free in it."""
         snapshot, names = take_snapshot(), Names()
         values = {
             name: number(getattr(options, name), f"--{name}", snapshot.bits, names.physical)
@@ -60,9 +55,4 @@ class LmbFree(LmbCommand):
             low, high = values.get("min", 0), values["max"]
             raise UsageError(f"--min {low:#x} is not below --max {high:#x}: nothing lies between")
         space = free_space(snapshot, aligns=aligns, limits=() if "max" in values else LIMITS, **values)
-        write(dumps(free_json(snapshot, space)) if options.json else free_text(snapshot, space, terminal()))
-
-
-def register() -> None:
-    """Make gdb know `lmb-free`."""
-    LmbFree.register()
+        return snapshot, space

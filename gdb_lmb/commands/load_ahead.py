@@ -24,8 +24,8 @@ def _load_ahead() -> None:
             from gdb_lmb import commands
         except ImportError:
             return
-        # argparse and the tables ask for the last two only when they are needed.
-        for name in (*(f"gdb_lmb.commands.{module}" for module in commands.MODULES), "shutil", "tabulate"):
+        # Tables are drawn only when they are needed.
+        for name in (*(f"gdb_lmb.commands.{module}" for module in commands.MODULES), "tabulate"):
             with contextlib.suppress(ImportError):
                 importlib.import_module(name)
 

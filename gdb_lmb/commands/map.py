@@ -3,17 +3,14 @@
 
 from __future__ import annotations
 
-import argparse
-
 from gdb_lmb.analysis.who import Stretches
-from gdb_lmb.commands.base import LmbCommand, take_snapshot, write
+from gdb_lmb.commands.arguments import JSON, OPTIONAL, Argument, Options
+from gdb_lmb.commands.base import LmbCommand, take_snapshot
 from gdb_lmb.commands.history import history
 from gdb_lmb.commands.names import Names
-from gdb_lmb.commands.terminal import terminal
 from gdb_lmb.core.errors import NotReadyError
 from gdb_lmb.core.snapshot import Range, Snapshot
 from gdb_lmb.programs.known import image_ranges, known_places
-from gdb_lmb.report.jsonio import dumps
 from gdb_lmb.report.map import Shown, map_json, map_text
 from gdb_lmb.report.map_cells import Layers
 from gdb_lmb.report.map_text import why_not
@@ -42,23 +39,18 @@ class LmbMap(LmbCommand):
     """
 
     name = "lmb-map"
+    arguments = (Argument("what", OPTIONAL), Argument("--trace"), JSON)
+    writers = (map_json, map_text)
 
-    def arguments(self, parser: argparse.ArgumentParser) -> None:
-        """Take what is to be shown, and where a history is."""
-        parser.add_argument("what", metavar="RANGE", nargs="?")
-        parser.add_argument("--trace", metavar="FILE")
-        parser.add_argument("--json", action="store_true")
-
-    def run(self, options: argparse.Namespace) -> None:
-        """Take a snapshot and draw the range."""
+    def ask(self, options: Options) -> tuple[Shown]:
+        """Return the range of a snapshot with what is known of it."""
         snapshot = take_snapshot(with_log=True)
         why = why_not(snapshot)
         if why is not None:
             raise NotReadyError(why)
         asked = _asked(snapshot, options.what)
         past = history(snapshot, options.trace)
-        shown = Shown(snapshot, asked, image_ranges(), known_places(), past)
-        write(dumps(map_json(shown)) if options.json else map_text(shown, terminal()))
+        return (Shown(snapshot, asked, image_ranges(), known_places(), past),)
 
 
 def _asked(snapshot: Snapshot, text: str | None) -> Range:
@@ -73,8 +65,3 @@ def _asked(snapshot: Snapshot, text: str | None) -> Range:
         stretch = Stretches(snapshot).at(base)
         return stretch.base, stretch.end
     return base, end
-
-
-def register() -> None:
-    """Make gdb know `lmb-map`."""
-    LmbMap.register()

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """What gdb knows by name: `$var`, `sizeof(type)`, symbols; as a plain number or as a physical address.
 
-Nothing that could touch the guest is evaluated: `commands.numbers` lets single names through only, and a
+Nothing that could touch the guest is evaluated: `core.numbers` lets single names through only, and a
 symbol's name is quoted, so that no macro stands for something else.
 """
 
@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import gdb
 
-from gdb_lmb.commands.numbers import address_range
 from gdb_lmb.core.errors import ReadError, UsageError
+from gdb_lmb.core.numbers import address_range
 from gdb_lmb.core.words import safe
 from gdb_lmb.machine.translate import AddressMap, address_map
 

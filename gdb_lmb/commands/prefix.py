@@ -21,9 +21,12 @@ class LmbPrefix(gdb.Command):
     Example: lmb dump reserved
     """
 
-    def __init__(self) -> None:
-        """Register the prefix with gdb."""
-        super().__init__("lmb", gdb.COMMAND_DATA, prefix=True)
+    @classmethod
+    def register(cls) -> None:
+        """Make gdb know `lmb`; the commands come after it."""
+        # gdb takes the indentation out by itself from 13 on.
+        cls.__doc__ = inspect.cleandoc(cls.__doc__ or "")
+        cls("lmb", gdb.COMMAND_DATA, prefix=True)
 
     def invoke(self, argument: str, from_tty: bool) -> None:
         """List the commands; gdb comes here only where the words are no command of ours."""
@@ -32,10 +35,3 @@ class LmbPrefix(gdb.Command):
             word = safe(argument.split()[0], 40)
             raise gdb.GdbError(f"lmb: there is no command {word!r}: lmb alone lists the commands")
         gdb.execute("help lmb", from_tty)
-
-
-def register() -> None:
-    """Make gdb know `lmb`; the commands come after it."""
-    # gdb takes the indentation out by itself from 13 on.
-    LmbPrefix.__doc__ = inspect.cleandoc(LmbPrefix.__doc__ or "")
-    LmbPrefix()

@@ -3,17 +3,17 @@
 
 from __future__ import annotations
 
-import argparse
 from pathlib import Path
 
 from gdb_lmb.allocators.lmb.log import log_records
+from gdb_lmb.commands.arguments import FLAG, JSON, OPTIONAL, SOME, Argument, Options
 from gdb_lmb.commands.base import LmbCommand, take_snapshot, write
 from gdb_lmb.commands.names import Names
-from gdb_lmb.commands.numbers import count, timeout
 from gdb_lmb.commands.terminal import terminal
 from gdb_lmb.commands.trace_output import save
 from gdb_lmb.commands.tracing import HOLDER
 from gdb_lmb.core.errors import LayoutError, NotReadyError, UsageError
+from gdb_lmb.core.numbers import seconds, whole_number
 from gdb_lmb.core.record import Symbol, TraceHeader
 from gdb_lmb.core.words import plural, safe
 from gdb_lmb.machine.symbols import code_place
@@ -67,30 +67,29 @@ class LmbTrace(LmbCommand):
     """
 
     name = "lmb-trace"
+    arguments = (
+        Argument("action", choices=tuple(_TAKES)),
+        Argument("file", OPTIONAL),
+        Argument("--lockstep", FLAG),
+        Argument("--every"),
+        Argument("--until"),
+        Argument("--only", SOME, default=()),
+        Argument("-o", field="output"),
+        Argument("--timeout"),
+        Argument("--last"),
+        Argument("--caller"),
+        Argument("--range"),
+        JSON,
+        Argument("--from-log", FLAG),
+    )
 
-    def arguments(self, parser: argparse.ArgumentParser) -> None:
-        """Take what to do, and what belongs to it."""
-        parser.add_argument("action", choices=("start", "stop", "show", "save", "status"))
-        parser.add_argument("file", nargs="?")
-        parser.add_argument("--lockstep", action="store_true")
-        parser.add_argument("--every")
-        parser.add_argument("--until")
-        parser.add_argument("--only", nargs="+", default=())
-        parser.add_argument("-o", dest="output")
-        parser.add_argument("--timeout")
-        parser.add_argument("--last")
-        parser.add_argument("--caller")
-        parser.add_argument("--range")
-        parser.add_argument("--json", action="store_true")
-        parser.add_argument("--from-log", action="store_true")
-
-    def run(self, options: argparse.Namespace) -> None:
+    def run(self, options: Options) -> None:
         """Do what the first word says."""
         require_fitting(options)
         {"start": _start, "stop": _stop, "show": _show, "save": _save, "status": _status}[options.action](options)
 
 
-def require_fitting(options: argparse.Namespace) -> None:
+def require_fitting(options: Options) -> None:
     """Check that the first word takes what else was given. Raises: `UsageError`."""
     for name, value in vars(options).items():
         if name in ("action", *_TAKES[options.action]) or not value:
@@ -101,14 +100,14 @@ def require_fitting(options: argparse.Namespace) -> None:
         raise UsageError(f"{options.action} takes no {option} (see: help lmb-trace)")
 
 
-def _start(options: argparse.Namespace) -> None:
+def _start(options: Options) -> None:
     names = Names()
-    every = 1 if options.every is None else count(options.every, "--every", names.value, least=1)
+    every = 1 if options.every is None else whole_number(options.every, "--every", names.value, least=1)
     if options.until is not None and not options.until.strip():
         raise UsageError("--until is empty: name a symbol, FILE:LINE or *ADDRESS")
     if options.every is not None and not options.lockstep:
         raise UsageError("--every says how often to compare: it needs --lockstep")
-    timeout_s = timeout(options.timeout, "--timeout", names.value)
+    timeout_s = seconds(options.timeout, "--timeout", names.value)
     path = None if options.output is None else Path(options.output).expanduser()
     wishes = Wishes(options.lockstep, every, options.until, tuple(options.only))
     HOLDER.start(wishes, path, timeout_s)
@@ -116,19 +115,19 @@ def _start(options: argparse.Namespace) -> None:
     write(f"lmb-trace: recording {how}until {options.until or 'the hand-over'}; let the guest run: continue")
 
 
-def _stop(_options: argparse.Namespace) -> None:
+def _stop(_options: Options) -> None:
     HOLDER.stop()
 
 
-def _status(options: argparse.Namespace) -> None:
+def _status(options: Options) -> None:
     trace = HOLDER.require()
     write(dumps(trace.status_json()) if options.json else trace.status_text(terminal()))
 
 
-def _show(options: argparse.Namespace) -> None:
+def _show(options: Options) -> None:
     trace, names = HOLDER.require(), Names()
     wanted = Wanted(
-        None if options.last is None else count(options.last, "--last", names.value),
+        None if options.last is None else whole_number(options.last, "--last", names.value),
         None if options.caller is None else parse_caller(options.caller),
         None if options.range is None else names.range(options.range, trace.header.bits),
     )
@@ -141,7 +140,7 @@ def _show(options: argparse.Namespace) -> None:
         write(trace_table(records, trace.symbols, layout, terminal()))
 
 
-def _save(options: argparse.Namespace) -> None:
+def _save(options: Options) -> None:
     if options.file is None:
         raise UsageError("save where? lmb-trace save FILE")
     path = Path(options.file).expanduser()
@@ -179,8 +178,3 @@ def _save_log(path: Path) -> int:
     )
     save(path, header, records, symbols, snapshot)
     return len(records)
-
-
-def register() -> None:
-    """Make gdb know `lmb-trace`."""
-    LmbTrace.register()

@@ -3,8 +3,7 @@
 
 from __future__ import annotations
 
-import argparse
-
+from gdb_lmb.commands.arguments import FLAG, Argument, Options
 from gdb_lmb.commands.base import LmbCommand, write
 from gdb_lmb.commands.session import SESSION
 from gdb_lmb.report.jsonio import dumps
@@ -25,18 +24,10 @@ class LmbVerdict(LmbCommand):
     """
 
     name = "lmb-verdict"
+    arguments = (Argument("--reset", FLAG),)
 
-    def arguments(self, parser: argparse.ArgumentParser) -> None:
-        """Take whether to forget."""
-        parser.add_argument("--reset", action="store_true")
-
-    def run(self, options: argparse.Namespace) -> None:
+    def run(self, options: Options) -> None:
         """Write the verdict."""
         write(dumps(SESSION.verdict()))
         if options.reset:
             SESSION.forget()
-
-
-def register() -> None:
-    """Make gdb know `lmb-verdict`."""
-    LmbVerdict.register()

@@ -3,21 +3,19 @@
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Mapping
 
 from gdb_lmb.allocators.lmb.predict import predict_lmb
 from gdb_lmb.allocators.memblock.predict import predict_memblock
 from gdb_lmb.allocators.predict import Prediction
-from gdb_lmb.commands.base import LmbCommand, take_snapshot, write
+from gdb_lmb.commands.arguments import ANY, JSON, Argument, Options
+from gdb_lmb.commands.base import LmbCommand, take_snapshot
 from gdb_lmb.commands.models import memblock_model
 from gdb_lmb.commands.names import Names
-from gdb_lmb.commands.numbers import flags_of, number
-from gdb_lmb.commands.terminal import terminal
 from gdb_lmb.core.errors import LayoutError, UsageError
+from gdb_lmb.core.numbers import flags_of, number
 from gdb_lmb.core.snapshot import Snapshot
 from gdb_lmb.programs.linux import find_kernel
-from gdb_lmb.report.jsonio import dumps
 from gdb_lmb.report.prediction import prediction_json, prediction_text
 
 _RANGES = ("reserve", "free", "add", "remove")
@@ -59,24 +57,22 @@ class LmbWhatif(LmbCommand):
     """
 
     name = "lmb-whatif"
+    arguments = (
+        Argument("operation", choices=tuple(_OPTIONS)),
+        Argument("numbers", ANY),
+        *(Argument(f"--{name}") for name in _OPTIONS["alloc"]),
+        JSON,
+    )
+    writers = (prediction_json, lambda found, _snapshot, shown: prediction_text(found, shown))
 
-    def arguments(self, parser: argparse.ArgumentParser) -> None:
-        """Take the operation, its range, and what it may be given besides."""
-        parser.add_argument("operation", choices=tuple(_OPTIONS))
-        parser.add_argument("numbers", nargs="*", metavar="NUMBER")
-        for name in _OPTIONS["alloc"]:
-            parser.add_argument(f"--{name}")
-        parser.add_argument("--json", action="store_true")
-
-    def run(self, options: argparse.Namespace) -> None:
-        """Take a snapshot, go on from it on the model, write the difference."""
+    def ask(self, options: Options) -> tuple[Prediction, Snapshot]:
+        """Take a snapshot, and go on from it on the model."""
         require_fitting(options)
         snapshot = take_snapshot()
-        found = prediction_of(snapshot, options.operation, given(snapshot, options))
-        write(dumps(prediction_json(found, snapshot)) if options.json else prediction_text(found, terminal()))
+        return prediction_of(snapshot, options.operation, given(snapshot, options)), snapshot
 
 
-def require_fitting(options: argparse.Namespace) -> None:
+def require_fitting(options: Options) -> None:
     """Check that the operation takes so many numbers, and these options. Raises: `UsageError`."""
     ranged = options.operation in _RANGES
     if len(options.numbers) != (2 if ranged else 1) and not (ranged and _is_range(options.numbers)):
@@ -92,7 +88,7 @@ def _is_range(words: list[str]) -> bool:
     return len(words) == 1 and ("-" in words[0] or "+" in words[0])
 
 
-def given(snapshot: Snapshot, options: argparse.Namespace) -> dict[str, int]:
+def given(snapshot: Snapshot, options: Options) -> dict[str, int]:
     """Return the numbers that were given, by the names of the model's arguments. Raises: `UsageError`."""
     names, bits = Names(), snapshot.bits
     values: dict[str, int] = {}
@@ -140,8 +136,3 @@ def prediction_of(snapshot: Snapshot, operation: str, values: dict[str, int]) ->
     if "nid" in values:
         raise UsageError("the list-based LMB knows no nodes: leave --nid out")
     return predict_lmb(snapshot, operation, **values)
-
-
-def register() -> None:
-    """Make gdb know `lmb-whatif`."""
-    LmbWhatif.register()

@@ -3,19 +3,16 @@
 
 from __future__ import annotations
 
-import argparse
-
 import gdb
 
 from gdb_lmb.analysis.who import FREE, RESERVED, Answer, Stretches, answer
-from gdb_lmb.commands.base import LmbCommand, take_snapshot, write
+from gdb_lmb.commands.arguments import JSON, Argument, Options
+from gdb_lmb.commands.base import LmbCommand, take_snapshot
 from gdb_lmb.commands.history import history
 from gdb_lmb.commands.names import Names
-from gdb_lmb.commands.terminal import terminal
 from gdb_lmb.core.errors import LmbError, UsageError
 from gdb_lmb.core.snapshot import Snapshot
 from gdb_lmb.programs.known import known_places
-from gdb_lmb.report.jsonio import dumps
 from gdb_lmb.report.who import Known, owner_text, who_json, who_text
 
 
@@ -42,21 +39,16 @@ class LmbWho(LmbCommand):
     """
 
     name = "lmb-who"
+    arguments = (Argument("what", shown="ADDRESS|SYMBOL|RANGE"), Argument("--trace"), JSON)
+    writers = (who_json, who_text)
 
-    def arguments(self, parser: argparse.ArgumentParser) -> None:
-        """Take what is asked about, and where a history is."""
-        parser.add_argument("what", metavar="ADDRESS|SYMBOL|RANGE")
-        parser.add_argument("--trace", metavar="FILE")
-        parser.add_argument("--json", action="store_true")
-
-    def run(self, options: argparse.Namespace) -> None:
-        """Take a snapshot and write what is known of the place."""
+    def ask(self, options: Options) -> tuple[Answer, Known]:
+        """Take a snapshot and return what is known of the place."""
         snapshot, names = take_snapshot(with_log=True), Names()
         asked = names.range(options.what, snapshot.bits)
         known = Known(snapshot, history(snapshot, options.trace), names.map.symbol)
         owners = None if known.history is None else known.history.owners
-        found = answer(snapshot, asked, known_places(), owners)
-        write(dumps(who_json(found, known)) if options.json else who_text(found, known, terminal()))
+        return answer(snapshot, asked, known_places(), owners), known
 
 
 class _Function(gdb.Function):
@@ -77,6 +69,11 @@ class _Function(gdb.Function):
 
     name = ""
     with_log = False
+
+    @classmethod
+    def register(cls) -> None:
+        """Make gdb know the function."""
+        cls(cls.name)
 
     def say(self, snapshot: Snapshot, at: int) -> str:
         """Return the answer for a physical address. Raises: `LmbError`."""
@@ -125,10 +122,3 @@ class LmbOwner(_Function):
         if past is not None and part.owners:
             return owner_text(part.owners[0], past)
         return part.places[-1].what if part.places else "unknown"
-
-
-def register() -> None:
-    """Make gdb know `lmb-who`, `$lmb_region()` and `$lmb_owner()`."""
-    LmbWho.register()
-    LmbRegion("lmb_region")
-    LmbOwner("lmb_owner")

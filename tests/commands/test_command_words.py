@@ -3,11 +3,20 @@
 
 from __future__ import annotations
 
-import argparse
-
 import pytest
 
-from gdb_lmb.commands.words import for_parser, joined
+from gdb_lmb.commands.arguments import (
+    ANY,
+    FLAG,
+    JSON,
+    OPTIONAL,
+    SOME,
+    Argument,
+    Options,
+    candidates,
+    joined,
+    parse,
+)
 from gdb_lmb.core.errors import UsageError
 
 JOINED = [
@@ -37,22 +46,48 @@ def test_what_belongs_together_is_joined(words: list[str], expected: list[str]) 
     assert joined(words) == expected
 
 
-def parser() -> argparse.ArgumentParser:
-    made = argparse.ArgumentParser(prog="lmb-x", add_help=False, allow_abbrev=False)
-    made.add_argument("what")
-    made.add_argument("rest", nargs="?")
-    made.add_argument("--min")
-    made.add_argument("-o", dest="output")
-    made.add_argument("--only", nargs="+")
-    made.add_argument("--json", action="store_true")
-    return made
+TABLE = (
+    Argument("what"),
+    Argument("rest", OPTIONAL),
+    Argument("--min"),
+    Argument("-o", field="output"),
+    Argument("--only", SOME),
+    JSON,
+    Argument("--kernel", FLAG),
+)
+
+
+def parsed(*words: str) -> Options:
+    return parse(words, TABLE, "lmb-x", ("--json", "--kernel"))
 
 
 def test_each_option_gets_its_value() -> None:
-    found = parser().parse_args(for_parser(["w", "--min", "-4K", "-o", "-x", "--json"], parser()))
-    assert (found.what, found.min, found.output, found.json) == ("w", "-4K", "-x", True)
-    found = parser().parse_args(for_parser(["--min=5", "-ofile", "w", "v", "--only", "a", "b"], parser()))
+    found = parsed("w", "--min", "-4K", "-o", "-x", "--json")
+    assert (found.what, found.min, found.output, found.json, found.kernel) == ("w", "-4K", "-x", True, False)
+    found = parsed("--min=5", "-ofile", "w", "v", "--only", "a", "b")
     assert (found.min, found.output, found.rest, found.only) == ("5", "file", "v", ["a", "b"])
+    found = parsed("--only", "a", "b", "--json", "w", "-o=file", "--min=")
+    assert (found.what, found.rest, found.only, found.output, found.min) == ("w", None, ["a", "b"], "file", "")
+    # An option between two words, and a later value of the same option.
+    found = parsed("w", "--min", "1", "v", "--min", "2")
+    assert (found.what, found.rest, found.min) == ("w", "v", "2")
+
+
+def test_words_by_position() -> None:
+    table = (Argument("how", choices=("fast", "slow")), Argument("numbers", ANY), Argument("--part", OPTIONAL))
+    found = parse(["slow", "1", "16M", "-", "17M"], table, "lmb-y")
+    assert (found.how, found.numbers) == ("slow", ["1", "16M-17M"])
+    assert parse(["fast"], table, "lmb-y").numbers == []
+    with pytest.raises(UsageError, match=r"^'fats' is none of fast, slow \(see: help lmb-y\)$"):
+        parse(["fats"], table, "lmb-y")
+    with pytest.raises(UsageError, match=r"^how is missing: one of fast, slow \(see: help lmb-y\)$"):
+        parse([], table, "lmb-y")
+
+
+def test_what_completes() -> None:
+    table = (Argument("how", choices=("fast", "slow")), Argument("--min"), JSON)
+    assert candidates([], table) == ["fast", "slow", "--min", "--json"]
+    assert candidates(["slow", "--json"], table) == ["--min"]
 
 
 @pytest.mark.parametrize(
@@ -67,6 +102,9 @@ def test_each_option_gets_its_value() -> None:
         (["w", "--only", "--json"], "--only needs a value"),
         (["w", "--json=1"], "--json takes no value"),
         (["-4K"], "'-4K' is negative, but must be 0 or more"),
+        (["w", "--json", "--min=1", "--kernel"], "--json and --kernel exclude each other"),
+        (["w", "--kernel", "--json"], "--kernel and --json exclude each other"),
+        (["w", "v", "u"], "'u' is one word too many \\(see: help lmb-x\\)"),
         (["w", "--jsno"], "unknown option '--jsno', did you mean --json?"),
         (["w", "-z"], "unknown option '-z' \\(see: help lmb-x\\)"),
         (["w", "--\x1b[2J"], r"unknown option '--\\\\x1b"),
@@ -74,4 +112,4 @@ def test_each_option_gets_its_value() -> None:
 )
 def test_what_cannot_be_is_refused_in_our_words(words: list[str], message: str) -> None:
     with pytest.raises(UsageError, match=message):
-        for_parser(words, parser())
+        parsed(*words)

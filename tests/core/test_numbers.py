@@ -5,9 +5,8 @@ from __future__ import annotations
 
 import pytest
 
-from gdb_lmb.commands.numbers import address_range, alignment, count, flags_of, number, timeout
 from gdb_lmb.core.errors import UsageError
-from gdb_lmb.core.numbers import literal, seconds, whole_number
+from gdb_lmb.core.numbers import address_range, alignment, flags_of, literal, number, seconds, whole_number
 
 LITERALS = [
     ("0", 0), ("4096", 4096), ("0x1000", 4096), ("0XFF", 255), ("010", 10), ("4K", 4096), ("0x10k", 16384),
@@ -95,12 +94,12 @@ def test_flags() -> None:
 
 
 def test_counts_and_alignments() -> None:
-    assert count("$x", "--every", known, least=1) == 0x2000
-    assert count("0", "--last", nobody) == 0
+    assert whole_number("$x", "--every", known, least=1) == 0x2000
+    assert whole_number("0", "--last", nobody) == 0
     assert alignment("2M", "--align", 64, nobody) == 2 << 20
     for text, message in (("0", "--every 0: give a number from 1 up"), ("-1", "'-1' is negative"), ("4G", "too large")):
         with pytest.raises(UsageError, match=message):
-            count(text, "--every", nobody, least=1)
+            whole_number(text, "--every", nobody, least=1)
     for text in ("0", "3", "0xc00"):
         with pytest.raises(UsageError, match="is no power of two"):
             alignment(text, "--align", 64, nobody)
@@ -111,7 +110,7 @@ TIMES = [("60", 60.0), ("0.5", 0.5), (".25", 0.25), ("5.", 5.0), ("0x10", 16.0),
 
 @pytest.mark.parametrize(("text", "value"), TIMES)
 def test_times(text: str, value: float) -> None:
-    assert seconds(text, "--timeout") == timeout(text, "--timeout", nobody) == value
+    assert seconds(text, "--timeout") == seconds(text, "--timeout", nobody) == value
 
 
 @pytest.mark.parametrize("text", ["0", "0.0", "-1", "-0.5", "1e400", "1e7", "nan", "inf", "-inf", "1_0", "5s", "", "٣",
@@ -123,8 +122,8 @@ def test_what_is_no_time_is_refused(text: str) -> None:
 
 
 def test_a_time_may_be_a_variable_in_gdb() -> None:
-    assert timeout("$x", "--timeout", known) == 0x2000
-    assert timeout(None, "--timeout", nobody) == 60
+    assert seconds("$x", "--timeout", known) == 0x2000
+    assert seconds(None, "--timeout", nobody) == 60
 
 
 def test_whole_numbers_of_the_shell() -> None:
