@@ -10,27 +10,29 @@ arch/arm64/kernel/pi/map_kernel.c, drivers/firmware/efi/libstub/arm64.c and Docu
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+import mmap
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from itertools import islice
 from pathlib import Path
 
-from gdb_lmb.arches.base import Architecture, Cpu, word_at
-from gdb_lmb.core.address import (
-    ARM64_ALIGN,
-    ARM64_EFI_ALIGN,
-    Phase,
-    Placement,
-    arm64_linear,
-    arm64_places,
-)
+from gdb_lmb.arches.base import BootImage, Cpu
+from gdb_lmb.arches.convention import Convention, ReadRegister
+from gdb_lmb.arches.linux import PAGE_SIZE, LinuxArchitecture, Ram
+from gdb_lmb.core.address import MAX_PROBES, Linear, Phase, Placement
 from gdb_lmb.core.errors import NotReadyError, ReadError
 from gdb_lmb.core.image import KernelImage
 from gdb_lmb.core.memory import BoundedMemory, Memory
+from gdb_lmb.core.snapshot import Range
+from gdb_lmb.formats.elf import Elf
 from gdb_lmb.formats.program_file import bytes_in_file, same_bytes
-from gdb_lmb.machine.program import DEFAULT_PAGE_SIZE
-from gdb_lmb.machine.ram import ram_ranges
-from gdb_lmb.machine.registers import current_pc, register
 
+ALIGN = 2 << 20
+"""`MIN_KIMG_ALIGN`: what a boot loader places an Image at, in bytes."""
+EFI_ALIGN = 64 << 10
+"""`EFI_KIMG_ALIGN` at its smallest: the EFI stub runs an Image where the firmware loaded it."""
+_LARGE_VA_BITS = 52
+"""`VA_BITS` of a kernel that also runs where the processor has fewer (CONFIG_ARM64_VA_BITS_52)."""
 _TABLES = ("swapper_pg_dir", "init_pg_dir", "reserved_pg_dir", "tramp_pg_dir", "idmap_pg_dir", "init_idmap_pg_dir")
 """Page tables in the image: what a translation table base register points to tells where the image is."""
 _REGISTERS = ("TTBR1_EL1", "TTBR0_EL1", "TTBR1_EL2", "TTBR0_EL2")
@@ -39,6 +41,9 @@ _TABLE_ADDRESS = 0x0000_FFFF_FFFF_F000
 _MMU = 1
 """SCTLR_ELx.M."""
 _HIGH = 1 << 63
+_WORD = (1 << 64) - 1
+_MAX_PHYSICAL = 1 << 52
+"""No physical address is above."""
 _FLAGS_OFFSET = 24
 """`flags` of `struct arm64_image_header`."""
 _PAGE_SIZES = {1: 4 << 10, 2: 16 << 10, 3: 64 << 10}
@@ -52,7 +57,7 @@ _CODE_BYTES = 64
 _NEAR_BYTES = 4096
 
 
-class Arm64(Architecture):
+class Arm64(LinuxArchitecture):
     """arm64."""
 
     entry = "_text"
@@ -63,50 +68,55 @@ class Arm64(Architecture):
     # From EFI's last words to the kernel's own addresses it takes hundredths of a second.
     slice_s = 0.005
 
-    def page_size(self, program: Path, image: tuple[int, int]) -> int:
+    def page_size(self, program: Path, image: Range) -> int:
         """Return what the Image's header says, which is always little-endian."""
         flags = bytes_in_file(program, image[0] + _FLAGS_OFFSET, 8)
         code = 0 if flags is None else int.from_bytes(flags.data, "little") >> 1 & 3
-        return _PAGE_SIZES.get(code, DEFAULT_PAGE_SIZE)
+        return _PAGE_SIZES.get(code, PAGE_SIZE)
 
-    def selected_cpu(self) -> Cpu:
-        """Return the program counter, whether the MMU of this exception level is on, and the table bases."""
+    def cpu_state(self, register: ReadRegister) -> Cpu:
+        """Add whether the MMU of this exception level is on, the table bases, and `x0` on before the kernel runs."""
         level = (register("cpsr") or 0) >> 2 & 3
         control = register("SCTLR_EL2") if level == 2 else register("SCTLR") or register("SCTLR_EL1")
         bases = [base & _TABLE_ADDRESS for base in map(register, _REGISTERS) if base is not None]
-        paging = None if control is None else bool(control & _MMU)
-        return Cpu(current_pc(), paging, tuple(base for base in bases if base), general=(register("x0") or 0,))
+        cpu = super().cpu_state(register)
+        return replace(
+            cpu,
+            paging=None if control is None else bool(control & _MMU),
+            tables=tuple(base for base in bases if base),
+            general=tuple(register(f"x{number}") or 0 for number in range(31)) if cpu.pc < _HIGH else (),
+        )
 
-    def base_va(self, image: tuple[int, int]) -> int:
+    def base_va(self, image: Range) -> int:
         """Return where the image is linked: it has no physical address of its own, so it stands for 0."""
         return image[0]
 
-    def deltas(self, kernel: KernelImage, cpu: Cpu) -> Iterator[int]:
+    def deltas(self, kernel: KernelImage, cpu: Cpu, ram: Ram) -> Iterator[int]:
         """Yield where the image would be by each page table in use, then about the CPU, then all over RAM."""
         start, end = kernel.image
         for base in cpu.tables:
             for name in _TABLES:
                 if kernel.symbols[name]:
                     yield base - (kernel.symbols[name] - start)
-        yield from arm64_places(end - start, cpu.pc if cpu.pc < _HIGH else None, ram_ranges())
+        yield from places(end - start, cpu.pc if cpu.pc < _HIGH else None, ram.ram())
 
     def settle(self, kernel: KernelImage, image: Placement, memory: BoundedMemory, cpu: Cpu) -> Placement:
         """Tell the virtual move by `kimage_voffset`; before it is written, by a pointer that is relocated."""
-        order, names = kernel.byte_order, ("kimage_voffset", "memstart_addr")
+        names = "kimage_voffset", "memstart_addr"
         offset_at, start_at = (image.to_physical(kernel.symbols[name]) for name in names)
         low, high = min(offset_at, start_at), max(offset_at, start_at) + 8
         if high - low <= _NEAR_BYTES:
             memory.preload(low, high - low)
-        linear = arm64_linear(kernel.image[0], word_at(memory, start_at, order))
-        offset = word_at(memory, offset_at, order)
+        linear = linear_maps(kernel.image[0], self.word_at(memory, start_at))
+        offset = self.word_at(memory, offset_at)
         if offset:
-            virtual = (offset + image.physical - kernel.image[0]) & ((1 << 64) - 1)
-            if offset % ARM64_ALIGN or virtual >= _HIGH:
+            virtual = (offset + image.physical - kernel.image[0]) & _WORD
+            if offset % ALIGN or virtual >= _HIGH:
                 raise NotReadyError(f"kimage_voffset is {offset:#x}, which is damaged")
             return replace(image, virtual=virtual, linear=linear)
         # No list has left its first array so early.
         at, linked = kernel.early_pointer
-        virtual = word_at(memory, image.to_physical(at), order) - linked
+        virtual = self.word_at(memory, image.to_physical(at)) - linked
         if virtual < 0:
             raise NotReadyError("the kernel is in memory, but not relocated yet: continue a little")
         return replace(image, virtual=virtual, linear=linear, settled=cpu.pc >= _HIGH)
@@ -155,13 +165,14 @@ class Arm64(Architecture):
             return ()
         here = cpu.pc - start + kernel.image[0]
         if here == branch:
-            target = register(f"x{number}")
-            return () if target is None else (target,)
+            return (cpu.general[number],)
         if here == enter and self._is_image(kernel, memory, cpu.general[0]):
             return (cpu.general[0] + branch - kernel.image[0],)
         return tuple(start + at - kernel.image[0] for at in (branch, enter) if at and at != here)
 
-    def way_point(self, kernel: KernelImage, placement: Placement | None, memory: Memory, cpu: Cpu) -> int | None:
+    def way_point(
+        self, kernel: KernelImage, placement: Placement | None, memory: Memory, cpu: Cpu, ram: Ram
+    ) -> int | None:
         """Return the first instruction of what has been found."""
         if placement is None or self._inside(kernel, placement, cpu):
             return None
@@ -183,10 +194,10 @@ class Arm64(Architecture):
         None where it is in none.
         """
         # Images begin at multiples of what EFI aligns them to, and are linked to such a one.
-        found = [va for va in likely if va and not (pc - va) % ARM64_EFI_ALIGN]
+        found = [va for va in likely if va and not (pc - va) % EFI_ALIGN]
         with contextlib.suppress(ReadError):
             code = memory.read(pc, _CODE_BYTES)
-            found += same_bytes(kernel.own_file, code, kernel.image, pc % ARM64_EFI_ALIGN, ARM64_EFI_ALIGN)
+            found += same_bytes(kernel.own_file, code, kernel.image, pc % EFI_ALIGN, EFI_ALIGN)
         starts = (pc - (va - kernel.image[0]) for va in found)
         return next((start for start in starts if self._is_image(kernel, memory, start)), None)
 
@@ -200,3 +211,80 @@ class Arm64(Architecture):
 
     def _inside(self, kernel: KernelImage, placement: Placement, cpu: Cpu) -> bool:
         return placement.physical <= cpu.pc < placement.physical + kernel.image[1] - kernel.image[0]
+
+    def boot_image(self, head: bytes, data: bytes | mmap.mmap) -> BootImage | None:
+        """Recognise an Image by its magic number."""
+        return BootImage("arm64 Image", self.name, content_at=0) if head[56:60] == b"ARM\x64" else None
+
+    def why_not_bootable(self, elf: Elf) -> str | None:
+        """Tell a vmlinux by where its segments would be loaded: where no physical address is."""
+        loads = [segment for segment in elf.loads if segment.memory_size]
+        if not loads or any(segment.physical < _MAX_PHYSICAL for segment in loads):
+            return None
+        return "QEMU cannot boot an arm64 vmlinux, which has no physical addresses"
+
+
+def linear_maps(linked_text: int, memstart: int) -> tuple[Linear, ...]:
+    """Return the linear maps of a kernel.
+
+    `linked_text` is the linked address of `_text`, `memstart` the `s64 memstart_addr`, which is -1 until it
+    is set. A kernel built for 52 bits has its `PAGE_OFFSET` there; where the processor has fewer bits, it uses
+    the upper part of the map only, and `memstart_addr` is lower by the rest. Where the processor has them,
+    `memstart_addr` looks like that of a kernel built for fewer: then the address itself tells.
+    Source: `arm64_memblock_init()` of arch/arm64/mm/init.c.
+    """
+    if memstart & 0xFFF:
+        return ()
+    # _text is linked a little above PAGE_END, which is -(1 << (VA_BITS_MIN - 1)) whatever the processor has.
+    bits = (_WORD - linked_text).bit_length() + 1
+    end, start, widest = (_WORD + 1 - (1 << width) for width in (bits - 1, bits, _LARGE_VA_BITS))
+    signed = memstart - (_WORD + 1 if memstart >= _HIGH else 0)
+    if signed < -(1 << _LARGE_VA_BITS - 1):
+        return (Linear(start, end - start, signed + start - widest),)
+    return Linear(start, end - start, signed), Linear(widest, start - widest, signed)
+
+
+def places(size: int, near: int | None, ram: Sequence[Range]) -> Iterator[int]:
+    """Yield where an Image of `size` bytes may begin, likely places first; at most `MAX_PROBES`.
+
+    `near` is a physical address inside the image, where one may be known; `ram` are half-open ranges.
+    """
+    if near is not None:
+        first = near - near % EFI_ALIGN
+        for place in range(first, max(-1, first - size), -EFI_ALIGN):
+            if any(base <= place < end for base, end in ram):
+                yield place
+    starts = (place for base, end in ram for place in range(-(-base // ALIGN) * ALIGN, end, ALIGN))
+    yield from islice(starts, MAX_PROBES)
+
+
+ARCHITECTURES = (
+    Arm64(
+        name="aarch64",
+        uname="aarch64",
+        e_machine=183,
+        bits=64,
+        byte_order="little",
+        gdb=("aarch64",),
+        cross="aarch64-linux-gnu-",
+        qemu="qemu-system-aarch64",
+        qemu_package="qemu-system-arm",
+        machine="virt",
+        # All features, but pointer authentication's own hash in place of the architected one: without it
+        # computing that takes up nearly half of the boot.
+        cpu="max,pauth-impdef=on",
+        native=("aarch64",),
+        aliases=("arm64",),
+        pe_machine=0xAA64,
+        image_kind="arm64 Image",
+        built_image="arch/arm64/boot/Image",
+        kernel_start=_HIGH,
+        convention=Convention(
+            word=8,
+            arguments=tuple(f"x{number}" for number in range(8)),
+            result=("x0", "x1"),
+            link="x30",
+            even_pairs=True,
+        ),
+    ),
+)

@@ -1,126 +1,124 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What every architecture must know for a Linux kernel to be found, translated and followed.
+"""What is to be known of an architecture: its names, its registers by role, how it calls functions, its boot images.
 
-What is arithmetic lives in `address`; here is what needs gdb's registers and the kernel's own variables.
+What a Linux kernel needs to be found and followed on it is in `linux`.
 """
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
-from collections.abc import Iterator
+import mmap
 from dataclasses import dataclass
-from pathlib import Path
+from typing import Protocol
 
-from gdb_lmb.core.address import Phase, Placement
+from gdb_lmb.arches.convention import Convention, ReadRegister
 from gdb_lmb.core.fields import ByteOrder
-from gdb_lmb.core.image import KernelImage
-from gdb_lmb.core.memory import BoundedMemory, Memory
-from gdb_lmb.machine.program import DEFAULT_PAGE_SIZE
+from gdb_lmb.core.memory import Memory
+from gdb_lmb.formats.core_file import CoreFile
+from gdb_lmb.formats.elf import Elf
 
 
 @dataclass(frozen=True)
 class Cpu:
-    """The selected CPU: program counter, whether paging is on, and the physical addresses of its page tables.
+    """One CPU's registers by role: program counter, stack pointer, is paging on, where its page tables lie physically.
 
-    `general` are its general registers, the stack pointer first, where they may tell of a kernel to come; `user`
-    whether it is in user mode. What
-    gdb has no register for is None or empty. Taken before reads become physical: gdb looks at code and
-    stack to make a frame, and keeps what it saw.
+    `link` is the register with the return address, `user` whether the CPU is in user mode, `general` its general
+    registers by number, where they may tell of a kernel to come. What is not known is None or empty.
+    Taken before reads become physical: gdb looks at code and stack to make a frame, and keeps what it saw.
     """
 
     pc: int
+    sp: int | None = None
+    link: int | None = None
     paging: bool | None = None
+    user: bool | None = None
     tables: tuple[int, ...] = ()
     general: tuple[int, ...] = ()
-    user: bool | None = None
 
 
-class Architecture(ABC):
-    """How one architecture boots Linux.
+@dataclass(frozen=True)
+class BootImage:
+    """What a file that boot loaders get says of itself: `kind` in words, the architecture's `name` if it tells that.
 
-    Besides those of every kernel, `variables` (with debug information) and `labels` (the linker's and the
-    assembler's, of data and of code) are wanted; `entry` is the label of the image's first instruction. `missing`
-    says why a kernel may not be in memory yet. `slice_s` is how many seconds a guest whose kernel is awaited runs
-    between two looks.
+    `version` is the kernel's own text for its build. The kernel lies in the file from `content_at` on, None where it
+    is compressed by what is not read here; `gzip` tells that it is compressed by gzip.
     """
 
-    entry: str
-    missing: str
-    variables: tuple[str, ...] = ()
-    labels: tuple[str, ...] = ()
-    code_labels: tuple[str, ...] = ()
-    slice_s = 0.02
+    kind: str
+    name: str | None
+    version: str | None = None
+    content_at: int | None = None
+    gzip: bool = False
 
-    def page_size(self, program: Path, image: tuple[int, int]) -> int:
-        """Return `PAGE_SIZE` in bytes of the kernel in the ELF `program`, linked at `image`."""
-        return DEFAULT_PAGE_SIZE
 
-    @abstractmethod
-    def selected_cpu(self) -> Cpu:
-        """Return the selected CPU's registers."""
+class PagedMemory(Memory, Protocol):
+    """Virtual memory that page tables translate."""
 
-    @abstractmethod
-    def base_va(self, image: tuple[int, int]) -> int:
-        """Return the linked address that stands for physical 0 in the placement of a kernel linked at `image`."""
+    def to_physical(self, va: int) -> tuple[int, int]:
+        """Return the physical address of `va`, and how many bytes are left in its page. Raises: `ReadError`."""
 
-    @abstractmethod
-    def deltas(self, kernel: KernelImage, cpu: Cpu) -> Iterator[int]:
-        """Yield what may have to be added to linked physical addresses, likely values first."""
 
-    @abstractmethod
-    def settle(self, kernel: KernelImage, image: Placement, memory: BoundedMemory, cpu: Cpu) -> Placement:
-        """Return the whole placement of a kernel found at `image`, from its variables in physical `memory`.
+@dataclass(frozen=True)
+class Architecture:
+    """One architecture, of one word size and byte order.
 
-        Raises: `NotReadyError` where its pointers have not been relocated yet, `LayoutError`.
-        """
+    `name` is what messages and `--arch` say, `uname` what `uname -m` says, `aliases` are Linux's and Debian's other
+    names. `e_machine`, `bits` and `byte_order` are those of its ELF files; `gdb` are what gdb's names of it begin
+    with, those of the other word size and byte order alike; `pe_machine` is `Machine` of a PE header. `cross` is the
+    prefix of a cross compiler's programs. `native` are the machines (`uname -m`) on which a plain gdb knows it.
 
-    @abstractmethod
-    def require_running(self, kernel: KernelImage, placement: Placement, cpu: Cpu) -> None:
-        """Check that the CPU has got to the kernel. Raises: `NotReadyError`."""
+    `qemu` is QEMU's program, from Debian's package `qemu_package`; `machine` is its `-machine` and `cpu` its `-cpu`
+    under TCG (None: QEMU's own default). `image_kind` is what a boot loader gets, in words, and `built_image` where
+    a kernel's tree has it after a build.
 
-    def before_kernel(self, cpu: Cpu) -> bool:
-        """Tell whether the CPU alone shows that the kernel does not run: what its variables hold means nothing then."""
-        return False
+    `kernel_start` is the lowest virtual address of kernels, None where a user's program may have the same addresses.
+    `cache_bytes` is `SMP_CACHE_BYTES`, what allocations without an alignment are aligned to.
+    """
 
-    @abstractmethod
-    def early_phase(self, kernel: KernelImage, placement: Placement, cpu: Cpu) -> Phase | None:
-        """Return the phase while the CPU does not run at the kernel's virtual addresses, else None.
+    name: str
+    uname: str
+    e_machine: int
+    bits: int
+    byte_order: ByteOrder
+    gdb: tuple[str, ...]
+    cross: str
+    qemu: str
+    qemu_package: str
+    convention: Convention
+    machine: str | None = None
+    cpu: str | None = None
+    native: tuple[str, ...] = ()
+    aliases: tuple[str, ...] = ()
+    pe_machine: int | None = None
+    image_kind: str | None = None
+    built_image: str | None = None
+    kernel_start: int | None = None
+    cache_bytes: int = 64
 
-        Raises: `NotReadyError` where it has not got to the kernel.
-        """
+    def is_kernel_address(self, va: int) -> bool:
+        """Tell whether `va` can only be a virtual address of a kernel's."""
+        return self.kernel_start is not None and va >= self.kernel_start
 
-    def nothing_yet(self, kernel: KernelImage, memory: Memory, cpu: Cpu) -> bool:
-        """Tell whether a look at the CPU is enough to know that no kernel is in memory."""
-        return False
+    def cpu_state(self, register: ReadRegister) -> Cpu:
+        """Return the registers of a CPU by role, out of its registers by gdb's names; gdb knows "pc" everywhere."""
+        link = self.convention.link
+        return Cpu(register("pc") or 0, register(self.convention.sp), None if link is None else register(link))
 
-    def quick_way_points(self, kernel: KernelImage, memory: Memory, cpu: Cpu) -> tuple[int, ...]:
-        """Return where a guest on its way to the kernel is sure to come by: at one of these, as its CPU has them.
-
-        A few requests tell; a search of all RAM takes thousands. Nothing where they do not.
-        """
+    def noted_cpus(self, core: CoreFile) -> tuple[dict[str, int], ...]:
+        """Return the registers by gdb's names that QEMU noted in a dump and gdb does not take from it, CPU by CPU."""
         return ()
 
-    def arrived(self, cpu: Cpu) -> bool:
-        """Tell whether the CPU runs at a kernel's own addresses, so that a search would be a short one."""
-        return False
+    def paged_memory(self, physical: Memory, register: ReadRegister) -> PagedMemory | None:
+        """Return a CPU's virtual memory by the page tables in `physical`; None where hardware walks none."""
+        return None
 
-    @abstractmethod
-    def first_instruction(self, kernel: KernelImage, placement: Placement) -> int:
-        """Return where a kernel that has just got to its place is, as its CPU has it: `run_to_entry` stops there."""
+    def dumps_as(self, e_machine: int) -> bool:
+        """Tell whether QEMU's dump of a machine that runs this may be an ELF of `e_machine`."""
+        return e_machine == self.e_machine
 
-    def linked_way_points(self, kernel: KernelImage) -> tuple[int, ...]:
-        """Return where a kernel that is not moved virtually comes by first, if the CPU tells it by those addresses."""
-        return ()
+    def boot_image(self, head: bytes, data: bytes | mmap.mmap) -> BootImage | None:
+        """Return what a file with the contents `data`, which begin with `head`, tells; None if it is no boot image."""
+        return None
 
-    @abstractmethod
-    def way_point(self, kernel: KernelImage, placement: Placement | None, memory: Memory, cpu: Cpu) -> int | None:
-        """Return where a guest whose kernel is not settled may come by, as its CPU will address it.
-
-        None where that cannot be told yet. What has been found may be a copy that the boot loader only reads, so the
-        guest is to be looked at again meanwhile.
-        """
-
-
-def word_at(memory: Memory, address: int, order: ByteOrder, size: int = 8) -> int:
-    """Return the unsigned word of `size` bytes at `address`. Raises: `ReadError`."""
-    return int.from_bytes(memory.read(address, size), order)
+    def why_not_bootable(self, elf: Elf) -> str | None:
+        """Return why QEMU's `-kernel` cannot boot a kernel's ELF, None where it can."""
+        return None

@@ -1,21 +1,90 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The architectures on which stock Linux is understood: one object each, in one table."""
+"""All architectures, found by each of their names; a module is loaded when one of its architectures is looked at."""
 
 from __future__ import annotations
 
-from gdb_lmb.arches.arm64 import Arm64
-from gdb_lmb.arches.base import Architecture, Cpu
-from gdb_lmb.arches.x86_64 import X86
-from gdb_lmb.core.errors import LayoutError
+from collections.abc import Callable, Iterator, Mapping
+from importlib import import_module
 
-__all__ = ["ARCHITECTURES", "Architecture", "Cpu", "architecture"]
+from gdb_lmb.arches.base import Architecture
+from gdb_lmb.arches.linux import LinuxArchitecture
+from gdb_lmb.core.errors import LayoutError, UsageError
+from gdb_lmb.core.fields import ByteOrder
+from gdb_lmb.core.words import safe
 
-ARCHITECTURES: dict[str, Architecture] = {"x86_64": X86(), "aarch64": Arm64()}
-"""By the names of `target.program.arch()`."""
+_MODULES: Mapping[str, str] = {
+    "x86-64": "x86",
+    "i386": "x86",
+    "ppc": "powerpc",
+    "ppc64": "powerpc",
+    "ppc64le": "powerpc",
+    "aarch64": "arm64",
+    "arm": "arm",
+    "riscv64": "riscv",
+    "s390x": "s390",
+}
+"""The names of all architectures, and the module of this package that has each in its `ARCHITECTURES`."""
+
+NAMES = tuple(_MODULES)
+
+_LOADED: dict[str, Architecture] = {}
 
 
-def architecture(name: str) -> Architecture:
-    """Return the architecture of this name. Raises: `LayoutError` where stock Linux is not understood on it."""
-    if name not in ARCHITECTURES:
-        raise LayoutError(f"stock Linux is understood on {', '.join(ARCHITECTURES)} only so far, not on {name}")
-    return ARCHITECTURES[name]
+def register(architecture: Architecture) -> None:
+    """Add an architecture, or replace the one of its name."""
+    _LOADED[architecture.name] = architecture
+
+
+def architectures() -> Iterator[Architecture]:
+    """Yield all architectures, those added from elsewhere last."""
+    for name, module in _MODULES.items():
+        if name not in _LOADED:
+            for found in import_module(f"gdb_lmb.arches.{module}").ARCHITECTURES:
+                register(found)
+        yield _LOADED[name]
+    yield from [found for name, found in _LOADED.items() if name not in _MODULES]
+
+
+def _first(wanted: Callable[[Architecture], bool]) -> Architecture | None:
+    return next(filter(wanted, architectures()), None)
+
+
+def named(name: str) -> Architecture:
+    """Return the architecture of a name, `uname -m` or alias. Raises: `UsageError` naming those there are."""
+    found = _first(lambda row: name in (row.name, row.uname, *row.aliases))
+    if found is None:
+        raise UsageError(
+            f"architecture {safe(name, 40)!r} is not one of {', '.join(row.name for row in architectures())}"
+        )
+    return found
+
+
+def of_elf(e_machine: int, bits: int, byte_order: ByteOrder) -> Architecture | None:
+    """Return the architecture of an ELF file by its header."""
+    return _first(lambda row: (row.e_machine, row.bits, row.byte_order) == (e_machine, bits, byte_order))
+
+
+def of_dump(e_machine: int) -> Architecture | None:
+    """Return an architecture whose CPUs' notes a dump with this `e_machine` has."""
+    return _first(lambda row: row.e_machine == e_machine)
+
+
+def of_gdb(name: str, bits: int, byte_order: ByteOrder) -> Architecture | None:
+    """Return the architecture that gdb calls `name`, by the width of its pointers and its byte order."""
+    return _first(lambda row: name.startswith(row.gdb) and (row.bits, row.byte_order) == (bits, byte_order))
+
+
+def of_uname(uname: str) -> Architecture:
+    """Return the architecture of a snapshot. Raises: `LayoutError` for one that is not known."""
+    found = _first(lambda row: row.uname == uname)
+    if found is None:
+        raise LayoutError(f"the architecture {safe(uname, 40)} is not known: {', '.join(NAMES)} are")
+    return found
+
+
+def linux_architecture(uname: str) -> LinuxArchitecture:
+    """Return an architecture on which Linux is found and followed. Raises: `LayoutError`."""
+    known = {row.uname: row for row in architectures() if isinstance(row, LinuxArchitecture)}
+    if uname not in known:
+        raise LayoutError(f"stock Linux is understood on {', '.join(known)} only so far, not on {uname}")
+    return known[uname]

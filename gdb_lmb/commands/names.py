@@ -12,6 +12,7 @@ import gdb
 from gdb_lmb.core.errors import ReadError, UsageError
 from gdb_lmb.core.numbers import address_range
 from gdb_lmb.core.words import safe
+from gdb_lmb.machine.program import architecture
 from gdb_lmb.machine.translate import AddressMap, address_map
 
 _NUMBERS = (gdb.TYPE_CODE_INT, gdb.TYPE_CODE_ENUM, gdb.TYPE_CODE_BOOL, gdb.TYPE_CODE_CHAR)
@@ -62,7 +63,8 @@ class Names:
 
     def of_number(self, value: int) -> int:
         """Return a number as a physical address: one of the kernel's virtual half is translated if it is mapped."""
-        if value >> 63:
+        arch = architecture()
+        if arch is not None and arch.is_kernel_address(value):
             try:
                 return self.map.of_virtual(value)
             except ReadError:

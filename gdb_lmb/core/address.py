@@ -1,44 +1,21 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Where the kernel is: linked address to run-time address to physical address, and the boot's phase.
 
-Arithmetic on values that `target` reads; nothing here knows gdb. Mirrors `__phys_addr()` of
-arch/x86/mm/physaddr.c and `__kimg_to_phys()`, `__lm_to_phys()` of arch/arm64/include/asm/memory.h.
-
 A kernel image moves twice: physically by `physical` (where the boot loader or KASLR put it) and virtually
 by `virtual` (KASLR). The two are drawn separately. The rest of RAM is mapped by one or more `Linear` maps.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from enum import Enum
-from itertools import islice
 
 from gdb_lmb.core.errors import NotReadyError, ReadError
 from gdb_lmb.core.memory import Memory
 
-X86_KERNEL_MAP_VA = 0xFFFFFFFF80000000
-"""`__START_KERNEL_map` of x86-64: linked address minus this is the linked physical address."""
-
-X86_ALIGN = 2 << 20
-"""`CONFIG_PHYSICAL_ALIGN` and the step of KASLR on x86-64, in bytes."""
-
-X86_DIRECT_BYTES = 1 << 46
-"""How much of the address space the direct map of x86-64 takes at least."""
-
-ARM64_ALIGN = 2 << 20
-"""`MIN_KIMG_ALIGN` of arm64: what a boot loader places an Image at, in bytes."""
-
-ARM64_EFI_ALIGN = 64 << 10
-"""`EFI_KIMG_ALIGN` of arm64 at its smallest: the EFI stub runs an Image where the firmware loaded it."""
-
-ARM64_LARGE_VA_BITS = 52
-"""`VA_BITS` of a kernel that also runs where the processor has fewer (CONFIG_ARM64_VA_BITS_52)."""
-
 MAX_PROBES = 1 << 16
-
-_WORD = (1 << 64) - 1
+"""How many places a kernel is looked for at, at most."""
 
 
 class Phase(Enum):
@@ -75,10 +52,10 @@ def left_after_boot(
 
 @dataclass(frozen=True)
 class Linear:
-    """One linear map of RAM: `size` bytes from virtual `va` on lie at `physical` on, modulo 2^64.
+    """One linear map of RAM: `size` bytes from virtual `va` on lie at `physical` on.
 
-    `physical` may be "negative": where KASLR starts the map below RAM, or the map is wider than the
-    processor's addresses.
+    `physical` may be negative: where KASLR starts the map below RAM, or the map is wider than the processor's
+    addresses.
     """
 
     va: int
@@ -86,8 +63,9 @@ class Linear:
     physical: int = 0
 
     def to_physical(self, va: int) -> int | None:
-        """Return the physical address of `va`, None where it is not in this map."""
-        return (va - self.va + self.physical) & _WORD if self.va <= va < self.va + self.size else None
+        """Return the physical address of `va`, None where this map has none for it."""
+        found = va - self.va + self.physical
+        return found if self.va <= va < self.va + self.size and found >= 0 else None
 
 
 @dataclass(frozen=True)
@@ -95,15 +73,15 @@ class Placement:
     """Where a kernel image lies.
 
     `physical` and `virtual` are added to linked addresses; `base_va` is the linked address that stands for
-    physical 0 (0 stands for x86-64's). `image` is the half-open linked range of the image, `linear` what
-    else is mapped, empty where that is not known yet. `settled` is False where KASLR has yet to decide.
+    physical 0. `image` is the half-open linked range of the image, `linear` what else is mapped, empty where that is
+    not known yet. `settled` is False where KASLR has yet to decide.
     """
 
     physical: int
     virtual: int
     image: tuple[int, int]
     linear: tuple[Linear, ...] = ()
-    base_va: int = X86_KERNEL_MAP_VA
+    base_va: int = field(kw_only=True)
     settled: bool = True
 
     def to_physical(self, va: int) -> int:
@@ -116,25 +94,6 @@ class Placement:
             if found is not None:
                 return found
         raise ReadError(va, 1, "neither in the kernel image nor in the direct map")
-
-
-def arm64_linear(linked_text: int, memstart: int) -> tuple[Linear, ...]:
-    """Return the linear maps of an arm64 kernel.
-
-    `linked_text` is the linked address of `_text`, `memstart` the word `memstart_addr`, which is -1 until it
-    is set. A kernel built for 52 bits has its `PAGE_OFFSET` there; where the processor has fewer bits, it uses
-    the upper part of the map only, and `memstart_addr` is lower by the rest. Where the processor has them,
-    `memstart_addr` looks like that of a kernel built for fewer: then the address itself tells.
-    Source: `arm64_memblock_init()` of arch/arm64/mm/init.c.
-    """
-    if memstart & 0xFFF:
-        return ()
-    # _text is linked a little above PAGE_END, which is -(1 << (VA_BITS_MIN - 1)) whatever the processor has.
-    bits = (_WORD - linked_text).bit_length() + 1
-    end, start, widest = (_WORD + 1 - (1 << width) for width in (bits - 1, bits, ARM64_LARGE_VA_BITS))
-    if memstart >> 63 and memstart < _WORD + 1 - (1 << ARM64_LARGE_VA_BITS - 1):
-        return (Linear(start, end - start, (memstart + start - widest) & _WORD),)
-    return Linear(start, end - start, memstart), Linear(widest, start - widest, memstart)
 
 
 class TranslatedMemory:
@@ -155,22 +114,6 @@ class TranslatedMemory:
         return self._physical
 
 
-def find_physically(physical: Memory, linked: int, needle: bytes, limit: int) -> int | None:
-    """Return by how much an image lies away from its linked physical address, or None.
-
-    `needle` lies at physical address `linked` of an image that was not moved. Steps of `X86_ALIGN` up to
-    `limit` are probed, the unmoved place first; holes are passed over.
-    """
-    return first_match(physical, linked, needle, x86_deltas(linked, limit))
-
-
-def x86_deltas(linked: int, limit: int) -> Iterator[int]:
-    """Yield by how much an image linked at physical `linked` may have been moved, 0 first."""
-    lowest = -(linked // X86_ALIGN) * X86_ALIGN
-    yield 0
-    yield from range(lowest, min(limit, MAX_PROBES * X86_ALIGN), X86_ALIGN)
-
-
 def first_match(physical: Memory, linked: int, needle: bytes, deltas: Iterable[int]) -> int | None:
     """Return the first of `deltas` for which `needle` lies at physical `linked` plus it, or None."""
     for delta in deltas:
@@ -180,17 +123,3 @@ def first_match(physical: Memory, linked: int, needle: bytes, deltas: Iterable[i
         except ReadError:
             continue
     return None
-
-
-def arm64_places(size: int, near: int | None, ram: Sequence[tuple[int, int]]) -> Iterator[int]:
-    """Yield where an arm64 image of `size` bytes may begin, likely places first; at most `MAX_PROBES`.
-
-    `near` is a physical address inside the image, where one may be known; `ram` are half-open ranges.
-    """
-    if near is not None:
-        first = near - near % ARM64_EFI_ALIGN
-        for place in range(first, max(-1, first - size), -ARM64_EFI_ALIGN):
-            if any(base <= place < end for base, end in ram):
-                yield place
-    starts = (place for base, end in ram for place in range(-(-base // ARM64_ALIGN) * ARM64_ALIGN, end, ARM64_ALIGN))
-    yield from islice(starts, MAX_PROBES)

@@ -17,9 +17,6 @@ from gdb_lmb.machine.types import enum_names
 from gdb_lmb.machine.variables import label, variables
 from gdb_lmb.programs.linux import Kernel
 
-_CACHE_BYTES = {"s390x": 256, "ppc64": 128}
-"""`SMP_CACHE_BYTES` where it is not 64: a macro, which debug information has not."""
-
 
 @dataclass(frozen=True)
 class MemblockFacts:
@@ -112,4 +109,4 @@ def _slab_up() -> int:
 
 def cache_bytes(kernel: Kernel) -> int:
     """Return `SMP_CACHE_BYTES`, the alignment of what is allocated without one, in bytes."""
-    return _CACHE_BYTES.get(kernel.program.arch, 64)
+    return kernel.arch.cache_bytes

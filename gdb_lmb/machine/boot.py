@@ -10,9 +10,10 @@ from gdb_lmb.arches.base import Cpu
 from gdb_lmb.core.address import Placement
 from gdb_lmb.core.errors import GuestError, NotReadyError, UsageError
 from gdb_lmb.core.memory import BoundedMemory
+from gdb_lmb.machine import ram
 from gdb_lmb.machine.core import current_dump
 from gdb_lmb.machine.physical import physical_memory
-from gdb_lmb.machine.registers import booting_cpu, select_booting_cpu
+from gdb_lmb.machine.registers import booting_cpu, select_booting_cpu, selected_cpu
 from gdb_lmb.machine.run_control import Slice, run_watched
 from gdb_lmb.programs.linux import Kernel
 from gdb_lmb.programs.place import place
@@ -74,7 +75,7 @@ class _Search:
             if not self._certain:
                 self._found = self._linked
         self._looked_at = time.monotonic()
-        cpu = arch.selected_cpu()
+        cpu = selected_cpu(arch)
         with physical_memory() as physical:
             memory = BoundedMemory(physical)
             self._certain = arch.quick_way_points(self._kernel, memory, cpu)
@@ -101,7 +102,7 @@ class _Search:
             if placement.settled:
                 self.placement = placement
                 return True
-        way_point = arch.way_point(self._kernel, placement, memory, cpu)
+        way_point = arch.way_point(self._kernel, placement, memory, cpu, ram)
         self._found = self._linked if way_point is None else (*self._linked, way_point)
         self._search_at = time.monotonic() + SEARCH_RATIO * (time.monotonic() - self._looked_at)
         return False

@@ -14,8 +14,8 @@ from pathlib import Path
 
 import gdb
 
-from gdb_lmb.arches.core_cpu import X86Cpu, x86_cpus
-from gdb_lmb.arches.x86_paging import X86PagedMemory
+from gdb_lmb.arches.base import Architecture, PagedMemory
+from gdb_lmb.arches.registry import of_dump
 from gdb_lmb.core.errors import InfrastructureError, LayoutError
 from gdb_lmb.core.memory import Memory
 from gdb_lmb.formats.core_file import CoreFile, DumpMemory, read_core
@@ -24,14 +24,15 @@ from gdb_lmb.machine.gdb_text import ask
 
 @dataclass(frozen=True)
 class Dump:
-    """An opened dump: its headers, its memory by physical address, and what QEMU noted of x86's CPUs."""
+    """An opened dump: its headers, its memory by physical address, and its CPUs' registers that QEMU noted itself."""
 
     core: CoreFile
     physical: DumpMemory
-    cpus: tuple[X86Cpu, ...]
+    arch: Architecture | None
+    cpus: tuple[dict[str, int], ...]
 
-    def cpu(self) -> X86Cpu | None:
-        """Return the selected CPU's registers from QEMU's notes, None where it left none."""
+    def cpu(self) -> dict[str, int] | None:
+        """Return the selected CPU's registers by gdb's names from QEMU's notes, None where it left none."""
         thread = gdb.selected_thread()
         # QEMU numbers the CPUs from 1; gdb makes a thread up (LWP 0) where it understands no note.
         number = max(0, thread.ptid[1] - 1) if thread is not None else 0
@@ -39,14 +40,19 @@ class Dump:
 
     def virtual(self) -> Memory:
         """Return a reader of the selected CPU's virtual addresses. Raises: `LayoutError` where there can be none."""
-        cpu = self.cpu()
-        if cpu is not None:
-            return X86PagedMemory(self.physical, cr0=cpu.cr0, cr3=cpu.cr3, cr4=cpu.cr4, long_mode=cpu.long_mode)
+        paged = self.paged()
+        if paged is not None:
+            return paged
         if self.core.has_mappings:
             return DumpMemory(self.core, virtual=True)
         raise LayoutError(
             f"{self.core.path} does not tell how its CPUs translate addresses: dump again with paging (-p)"
         )
+
+    def paged(self) -> PagedMemory | None:
+        """Return the same by its page tables, None where the dump does not tell where they are."""
+        cpu = self.cpu()
+        return None if cpu is None or self.arch is None else self.arch.paged_memory(self.physical, cpu.get)
 
 
 _OPENED: dict[tuple[str, int, int, int], Dump] = {}
@@ -67,7 +73,8 @@ def current_dump() -> Dump | None:
     if key not in _OPENED:
         core = read_core(path)
         _OPENED.clear()
-        _OPENED[key] = Dump(core, DumpMemory(core), x86_cpus(core))
+        arch = of_dump(core.machine)
+        _OPENED[key] = Dump(core, DumpMemory(core), arch, () if arch is None else arch.noted_cpus(core))
     return _OPENED[key]
 
 

@@ -12,7 +12,7 @@ from gdb_lmb.core.memory import BoundedMemory, Meter
 from gdb_lmb.core.snapshot import Snapshot, Stop
 from gdb_lmb.machine.core import current_dump
 from gdb_lmb.machine.physical import physical_memory
-from gdb_lmb.machine.registers import register
+from gdb_lmb.machine.registers import selected_cpu
 from gdb_lmb.machine.stack import functions_on_stack
 from gdb_lmb.machine.stop import symbol_at
 from gdb_lmb.machine.torn import callers_on_stack, changing, torn_memblock
@@ -24,10 +24,10 @@ from gdb_lmb.programs.place import place
 
 def take_memblock(kernel: Kernel, meter: Meter | None = None) -> Snapshot:
     """Read the stopped kernel's whole memblock, wherever the kernel is. Raises: `LmbError`."""
-    cpu = kernel.arch.selected_cpu()
+    cpu = selected_cpu(kernel.arch)
     # Before reads become physical, and not of a dump, whose stack can be looked at only when the place is known.
     live = current_dump() is None
-    sp = register("sp") if live else None
+    sp = cpu.sp if live else None
     moved = symbols_moved_by(kernel)
     meter = meter or Meter()
     with physical_memory(meter) as physical:

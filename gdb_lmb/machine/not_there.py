@@ -8,15 +8,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from gdb_lmb.arches.registry import architecture
 from gdb_lmb.core.errors import LayoutError, LmbError, NotReadyError, ReadError
 from gdb_lmb.core.image import Identity
 from gdb_lmb.core.memory import BoundedMemory
 from gdb_lmb.formats.program_file import loaded_parts
 from gdb_lmb.machine.core import current_dump
 from gdb_lmb.machine.physical import physical_memory
-from gdb_lmb.machine.program import arch, lookup
-from gdb_lmb.machine.registers import current_pc
+from gdb_lmb.machine.program import architecture, lookup
+from gdb_lmb.machine.registers import current_pc, selected_cpu
 
 _CONTINUE = "continue to a place in the kernel"
 _LOAD = "load the vmlinux of the kernel that runs"
@@ -54,10 +53,8 @@ def explain_unreadable(path: Path, identity: Identity | None, error: ReadError) 
 
 def _paging() -> bool | None:
     """Tell whether the selected CPU translates addresses, None where that cannot be told."""
-    try:
-        return architecture(arch()).selected_cpu().paging
-    except LmbError:
-        return None
+    arch = architecture()
+    return None if arch is None else selected_cpu(arch).paging
 
 
 def _in_memory(path: Path, identity: Identity | None) -> tuple[bytes | None, int]:

@@ -6,6 +6,8 @@ from __future__ import annotations
 import gdb
 
 from gdb_lmb.allocators.lmb.program import LmbProgram, Table
+from gdb_lmb.arches.base import Architecture
+from gdb_lmb.arches.registry import of_gdb
 from gdb_lmb.core.errors import LayoutError, ReadError
 from gdb_lmb.core.fields import Struct
 from gdb_lmb.core.memory import Memory
@@ -17,19 +19,17 @@ DEFAULT_PAGE_SIZE = 4096
 
 MIN_PAGE_SIZE, MAX_PAGE_SIZE = 1 << 10, 1 << 20
 
-_ARCHS = {
-    "i386:x86-64": "x86_64",
-    "powerpc:common": "ppc",
-    "powerpc:common64": "ppc64",
-    "riscv:rv64": "riscv64",
-    "s390:64-bit": "s390x",
-}
+
+def architecture() -> Architecture | None:
+    """Return the target's architecture, None where it is not known here."""
+    machine = gdb.selected_inferior().architecture()
+    return of_gdb(machine.name(), 8 * machine.integer_type(8).pointer().sizeof, byte_order())
 
 
 def arch() -> str:
-    """Return the target's architecture in the kernel's words ("x86_64", "ppc64", "aarch64")."""
-    name = gdb.selected_inferior().architecture().name()
-    return _ARCHS.get(name, name)
+    """Return the target's architecture in the kernel's words ("ppc64"), in gdb's where it is not known here."""
+    known = architecture()
+    return gdb.selected_inferior().architecture().name() if known is None else known.uname
 
 
 def lookup(name: str) -> gdb.Symbol | None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 
+from gdb_lmb.core.snapshot import Range
 from gdb_lmb.machine.core import current_dump
 from gdb_lmb.machine.stub import monitor
 
@@ -18,7 +19,7 @@ _RAM = re.compile(r"^ *([0-9a-f]{16})-([0-9a-f]{16}) \(prio -?\d+, ram\)", re.MU
 _SYSTEM = 'AS "memory"'
 
 
-def physical_limit() -> int:
+def ram_end() -> int:
     """Return where the machine's RAM ends at the latest, a physical address."""
     dump = current_dump()
     if dump is not None:
@@ -28,7 +29,7 @@ def physical_limit() -> int:
     return min(MAX_PHYSICAL_BYTES, sum(sizes) + (5 << 28)) if sizes else MAX_PHYSICAL_BYTES
 
 
-def ram_ranges() -> list[tuple[int, int]]:
+def ram() -> list[Range]:
     """Return the half-open physical ranges of RAM.
 
     Looking elsewhere would read the registers of devices. Where QEMU does not tell, everything up to the
@@ -41,4 +42,4 @@ def ram_ranges() -> list[tuple[int, int]]:
         found = [(int(low, 16), int(high, 16) + 1) for low, high in _RAM.findall(view)]
         if _SYSTEM in view and found:
             return found
-    return [(0, physical_limit())]
+    return [(0, ram_end())]

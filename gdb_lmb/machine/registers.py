@@ -8,9 +8,9 @@ from collections.abc import Iterator
 
 import gdb
 
+from gdb_lmb.arches.base import Architecture, Cpu
 from gdb_lmb.machine.core import current_dump
-
-_WORD = (1 << 64) - 1
+from gdb_lmb.machine.program import architecture
 
 
 @contextlib.contextmanager
@@ -18,7 +18,7 @@ def booting_cpu() -> Iterator[None]:
     """Look at the first CPU meanwhile where another is selected that is not in the kernel.
 
     The firmware has parked it, or it runs a user's program: its stack and its page tables tell nothing of the
-    kernel's allocator. Kernels boot on the first, and are linked to the upper half of the addresses.
+    kernel's allocator. Kernels boot on the first.
     """
     selected = gdb.selected_thread()
     first = _booting_cpu()
@@ -50,25 +50,35 @@ def _booting_cpu() -> gdb.InferiorThread | None:
     """Return the first CPU, None where it is selected or the selected one is in the kernel."""
     selected = gdb.selected_thread()
     # The list of threads costs requests: a guest with one CPU, or stopped by the first, is not asked for it.
-    if selected is None or selected.num == 1 or _in_upper_half(current_pc()):
+    if selected is None or selected.num == 1:
+        return None
+    arch = architecture()
+    if arch is not None and arch.is_kernel_address(current_pc()):
         return None
     return min(gdb.selected_inferior().threads(), key=lambda thread: thread.num)
 
 
-def _in_upper_half(address: int) -> bool:
-    return bool(address >> (8 * int(gdb.parse_and_eval("sizeof(void *)")) - 1) & 1)
-
-
 def register(name: str) -> int | None:
-    """Return a register of the selected CPU as an unsigned number, None where gdb has none of that name."""
+    """Return a register of the selected CPU as an unsigned number, None where there is none of that name.
+
+    QEMU's notes in a dump come first: gdb does not take all of them, or none.
+    """
+    dump = current_dump()
+    noted = dump.cpu() if dump is not None else None
+    if noted is not None and name in noted:
+        return noted[name]
     try:
-        return int(gdb.newest_frame().read_register(name)) & _WORD
+        value = gdb.newest_frame().read_register(name)
+        return int(value) & ((1 << 8 * value.type.sizeof) - 1)
     except (ValueError, gdb.error):
         return None
 
 
+def selected_cpu(arch: Architecture) -> Cpu:
+    """Return the selected CPU's registers by role."""
+    return arch.cpu_state(register)
+
+
 def current_pc() -> int:
-    """Return the selected CPU's program counter, from a dump's own notes where gdb does not understand them."""
-    dump = current_dump()
-    noted = dump.cpu() if dump is not None else None
-    return noted.pc if noted is not None else gdb.newest_frame().pc()
+    """Return the selected CPU's program counter."""
+    return register("pc") or 0

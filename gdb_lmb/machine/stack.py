@@ -12,7 +12,8 @@ import gdb
 from gdb_lmb.core.errors import LmbError, ReadError
 from gdb_lmb.core.memory import Memory
 from gdb_lmb.machine.core import Dump, current_dump
-from gdb_lmb.machine.registers import current_pc, register
+from gdb_lmb.machine.program import architecture
+from gdb_lmb.machine.registers import current_pc, selected_cpu
 from gdb_lmb.machine.types import byte_order
 
 MAX_FRAMES = 64
@@ -22,7 +23,6 @@ MAX_STACK_BYTES = 2048
 """How much of a dump's stack is searched: the allocator's own calls are not deeper."""
 
 _PAGE_SIZE = 4096
-_LINK_REGISTERS = ("lr", "ra")
 
 
 def is_address(pc: int) -> bool:
@@ -93,10 +93,13 @@ def functions_on_stack(symbols_off: int = 0, translated: Memory | None = None) -
 def _words(dump: Dump, translated: Memory | None) -> list[int]:
     """Return the link register and the words from the stack pointer up, as many as are mapped and in the dump."""
     size, order = dump.core.bits // 8, byte_order()
-    noted = dump.cpu()
-    sp = noted.sp if noted is not None else register("sp")
+    arch = architecture()
+    if arch is None:
+        return []
+    cpu = selected_cpu(arch)
     # A function that calls none may have its return address nowhere else.
-    links = [value for value in map(register, _LINK_REGISTERS) if value is not None]
+    links = [] if cpu.link is None else [cpu.link]
+    sp = cpu.sp
     if sp is None:
         return links
     try:

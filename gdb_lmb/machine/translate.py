@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from gdb_lmb.arches.x86_paging import X86PagedMemory
 from gdb_lmb.core.address import Placement
 from gdb_lmb.core.errors import LmbError, NotReadyError, ReadError
 from gdb_lmb.core.memory import BoundedMemory
@@ -18,7 +17,7 @@ from gdb_lmb.machine.core import current_dump
 from gdb_lmb.machine.physical import physical_memory
 from gdb_lmb.machine.program import lookup
 from gdb_lmb.machine.program_files import program_file
-from gdb_lmb.machine.registers import booting_cpu
+from gdb_lmb.machine.registers import booting_cpu, selected_cpu
 from gdb_lmb.machine.stub import monitor
 from gdb_lmb.machine.symbols import linker_symbol
 from gdb_lmb.programs.linux import Kernel, find_kernel, symbols_moved_by
@@ -76,7 +75,7 @@ def address_map() -> AddressMap:
     if kernel is not None:
         try:
             with booting_cpu():
-                cpu = kernel.arch.selected_cpu()
+                cpu = selected_cpu(kernel.arch)
             with physical_memory() as physical:
                 return _of_kernel(kernel, place(kernel, BoundedMemory(physical), cpu))
         except NotReadyError:
@@ -100,8 +99,8 @@ def _tables_translate(va: int) -> int | None:
     dump = current_dump()
     if dump is not None:
         try:
-            paged = dump.virtual()
-            return paged.to_physical(va)[0] if isinstance(paged, X86PagedMemory) else None
+            paged = dump.paged()
+            return None if paged is None else paged.to_physical(va)[0]
         except LmbError:
             return None
     # The monitor's answer is of the first CPU; all have the kernel mapped alike.

@@ -10,7 +10,8 @@ from pathlib import Path
 import gdb
 
 from gdb_lmb.allocators.memblock.decode import MemblockProgram
-from gdb_lmb.arches.registry import Architecture, architecture
+from gdb_lmb.arches.linux import LinuxArchitecture
+from gdb_lmb.arches.registry import linux_architecture
 from gdb_lmb.core.address import TranslatedMemory
 from gdb_lmb.core.errors import LayoutError
 from gdb_lmb.core.image import Identity, KernelImage
@@ -35,7 +36,7 @@ class Kernel(KernelImage):
     `keeps` tells that memblock stays after boot (CONFIG_ARCH_KEEP_MEMBLOCK).
     """
 
-    arch: Architecture
+    arch: LinuxArchitecture
     program: MemblockProgram
     init: tuple[int, int]
     keeps: bool
@@ -77,7 +78,7 @@ def symbols_moved_by(kernel: Kernel) -> int:
 
 
 def _read_kernel(symbol: gdb.Symbol, path: Path) -> Kernel:
-    machine = architecture(arch())
+    machine = linux_architecture(arch())
     identity = build_identity(path)
     if identity is None:
         raise LayoutError(f"{path} has no build id in a loaded note: it cannot be told from another build")

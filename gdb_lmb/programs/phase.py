@@ -6,12 +6,12 @@ The phases and the test of what is still true after boot are those of mm/membloc
 
 from __future__ import annotations
 
-from gdb_lmb.arches.registry import Cpu
+from gdb_lmb.arches.base import Cpu
 from gdb_lmb.core.address import Phase, Placement, TranslatedMemory, left_after_boot
 from gdb_lmb.core.errors import NotReadyError
 from gdb_lmb.core.memory import BoundedMemory
 from gdb_lmb.machine.physical import physical_memory
-from gdb_lmb.machine.registers import booting_cpu
+from gdb_lmb.machine.registers import booting_cpu, selected_cpu
 from gdb_lmb.programs.linux import Kernel
 
 ISA_END_ADDRESS = 1 << 20
@@ -44,7 +44,7 @@ def phase_of(kernel: Kernel, memory: TranslatedMemory, cpu: Cpu) -> tuple[Phase,
 def boot_phase(kernel: Kernel, placement: Placement) -> tuple[Phase | None, bool]:
     """Return the boot's phase, None before the kernel runs, and whether the CPU is at its first instruction."""
     with booting_cpu():
-        cpu = kernel.arch.selected_cpu()
+        cpu = selected_cpu(kernel.arch)
     with physical_memory() as physical:
         memory = TranslatedMemory(BoundedMemory(physical), placement)
         try:

@@ -11,13 +11,14 @@ import contextlib
 from itertools import chain
 from pathlib import Path
 
-from gdb_lmb.arches.registry import Cpu
+from gdb_lmb.arches.base import Cpu
 from gdb_lmb.core.address import Placement, first_match
 from gdb_lmb.core.errors import NotReadyError, ReadError
 from gdb_lmb.core.memory import BoundedMemory
+from gdb_lmb.machine import ram
 from gdb_lmb.machine.core import current_dump
 from gdb_lmb.machine.physical import physical_memory
-from gdb_lmb.machine.registers import booting_cpu
+from gdb_lmb.machine.registers import booting_cpu, selected_cpu
 from gdb_lmb.programs.linux import Kernel, symbols_moved_by
 
 NEAR_BYTES, CLUSTER_BYTES = 256, 2048
@@ -40,7 +41,7 @@ def place(kernel: Kernel, physical: BoundedMemory, cpu: Cpu) -> Placement:
     base_va = arch.base_va(kernel.image)
     linked, build_id = kernel.identity.va - base_va, kernel.identity.data
     last = _LAST.get(kernel.own_file)
-    tried = chain([] if last is None else [last], arch.deltas(kernel, cpu))
+    tried = chain([] if last is None else [last], arch.deltas(kernel, cpu, ram))
     delta = first_match(physical, linked, build_id, tried)
     if delta is None:
         dump = current_dump()
@@ -80,6 +81,6 @@ def _clusters(kernel: Kernel) -> list[tuple[int, int]]:
 def locate(kernel: Kernel) -> tuple[Placement, int]:
     """Return where the running kernel lies, and by how much gdb's symbols are moved now."""
     with booting_cpu():
-        cpu = kernel.arch.selected_cpu()
+        cpu = selected_cpu(kernel.arch)
     with physical_memory() as physical:
         return place(kernel, BoundedMemory(physical), cpu), symbols_moved_by(kernel)

@@ -15,8 +15,8 @@ from dataclasses import dataclass
 import gdb
 
 from gdb_lmb.allocators.base import Fixed, Role
+from gdb_lmb.arches.convention import Parameter
 from gdb_lmb.machine.symbols import linker_symbol, outermost_function
-from gdb_lmb.tracing.calls import Parameter
 
 NO_NID = -1
 

@@ -15,9 +15,10 @@ from typing import Protocol
 
 import gdb
 
+from gdb_lmb.arches.convention import Convention
 from gdb_lmb.core.fields import ByteOrder
 from gdb_lmb.machine.clients import hide_internal
-from gdb_lmb.tracing.calls import Convention, Registers, program_counters
+from gdb_lmb.tracing.calls import described, newest_call, program_counters
 from gdb_lmb.tracing.points import Point
 
 SETTINGS: Mapping[str, str] = {"dcache line-size": "4096", "breakpoint always-inserted": "on"}
@@ -180,9 +181,9 @@ class Tracer:
             if self.current is not None:
                 self.nested += 1
                 return False
-            registers = Registers(self._convention)
-            read = registers.described if point.copied else registers.arguments
-            return_address, sp = registers.caller(self._order)
+            frame = newest_call(self._convention, self._order)
+            read = described if point.copied else frame.arguments
+            return_address, sp = frame.caller()
             call = Call(point, read(point.parameters), program_counters(return_address), sp)
             self._await(return_address)
             self.current = call
@@ -205,15 +206,15 @@ class Tracer:
         def work() -> bool:
             self.stops += 1
             call = self.current
-            registers = Registers(self._convention)
-            if call is None or call.callers[0] != address or call.sp != registers.sp:
+            frame = newest_call(self._convention, self._order)
+            if call is None or call.callers[0] != address or call.sp != frame.sp:
                 self._stray(address)
                 return False
             self.current = None
             self._returns[address].enabled = False
             self._switch(call.point, True)
             returns = call.point.returns
-            return self._listener.returned(call, None if returns is None else returns.of(registers.result))
+            return self._listener.returned(call, None if returns is None else frame.result(returns))
 
         return work
 

@@ -10,17 +10,9 @@ import pytest
 
 from gdb_lmb.allocators.checks import check
 from gdb_lmb.allocators.memblock.decode import MemblockProgram, decode
-from gdb_lmb.core.address import (
-    X86_DIRECT_BYTES,
-    X86_KERNEL_MAP_VA,
-    Linear,
-    Phase,
-    Placement,
-    TranslatedMemory,
-    find_physically,
-    left_after_boot,
-)
-from gdb_lmb.core.errors import LmbError, NotReadyError, ReadError
+from gdb_lmb.arches.x86.boot import KERNEL_MAP_VA
+from gdb_lmb.core.address import Phase, left_after_boot
+from gdb_lmb.core.errors import LmbError, NotReadyError
 from gdb_lmb.core.memory import BytesMemory
 from gdb_lmb.core.snapshot import FINDING, FirmwareMap, Snapshot
 from gdb_lmb.report.jsonio import not_verified, snapshot_json
@@ -54,7 +46,7 @@ def image(case: Case, abi: Abi, numa: bool = True) -> tuple[MemblockProgram, dic
     region = c_struct("memblock_region", members)
     kind = c_struct("memblock_type", [("cnt", p), ("max", p), ("total_size", a), ("regions", p), ("name", p)])
     memblock = c_struct("memblock", [("bottom_up", 1), ("current_limit", a), ("memory", kind), ("reserved", kind)])
-    high = 0xC0000000 if p == 4 else X86_KERNEL_MAP_VA + 0x2000000
+    high = 0xC0000000 if p == 4 else KERNEL_MAP_VA + 0x2000000
     arrays = {"memory": high + 0x1000, "reserved": high + 0x3000}
     raw = bytearray(memblock.size)
 
@@ -258,21 +250,3 @@ def test_json_says_arrays() -> None:
     assert data["layout"] == "memblock" and data["memory"]["max"] == 128
     assert data["memory"]["regions"][1] == {"base": "0x100000", "size": "0x1fee0000", "flags": 0, "nid": 0}
     assert data["arrays"][0] == {"list": "memory", "max": 128, "size": "0xc00", "static": True, "base": None}
-
-
-def test_placement_by_hand() -> None:
-    # Linked at 0xffffffff81000000, moved by 0x1200000 virtually and by 0x4c00000 physically.
-    image_range = (0xFFFFFFFF81000000, 0xFFFFFFFF83811000)
-    placement = Placement(0x4C00000, 0x1200000, image_range, (Linear(0xFFFF9F0000000000, X86_DIRECT_BYTES),))
-    assert placement.to_physical(0xFFFFFFFF82200000) == 0x5C00000
-    assert placement.to_physical(0xFFFF9F001FEE8000) == 0x1FEE8000
-    with pytest.raises(ReadError):
-        placement.to_physical(0xFFFFFFFF81000000)  # below the image where it runs
-    memory = TranslatedMemory(BytesMemory({0x5C00000: b"abcd"}), placement)
-    assert memory.read(0xFFFFFFFF82200001, 2) == b"bc"
-
-
-def test_find_physically_passes_over_holes() -> None:
-    physical = BytesMemory({0x1000000: bytes(4096), 0x7000000: b"the build id" + bytes(100)})
-    assert find_physically(physical, 0x1000000, b"the build id", 1 << 30) == 0x6000000
-    assert find_physically(physical, 0x1000000, b"another one", 1 << 30) is None

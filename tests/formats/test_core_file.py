@@ -11,11 +11,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from gdb_lmb.arches.core_cpu import X86Cpu, x86_cpus
-from gdb_lmb.arches.x86_paging import X86PagedMemory
+from gdb_lmb.arches.registry import of_dump
+from gdb_lmb.arches.x86.paging import X86PagedMemory
 from gdb_lmb.core.errors import InputError, ReadError
 from gdb_lmb.core.memory import BytesMemory
-from gdb_lmb.formats.core_file import DumpMemory, read_core
+from gdb_lmb.formats.core_file import CoreFile, DumpMemory, read_core
 from tests.helpers.core_image import Piece, core_image, note
 from tests.helpers.soak import ROUNDS
 
@@ -114,7 +114,7 @@ def test_a_damaged_file_is_read_or_refused(
         core = read_core(written(tmp_path, bytes(image)))
     except InputError:
         return
-    x86_cpus(core)
+    noted(core)
     for memory in (DumpMemory(core), DumpMemory(core, virtual=True)):
         for where in (address, 0x100):
             with contextlib.suppress(ReadError):
@@ -130,19 +130,35 @@ def qemu_state(rip: int, rsp: int, control: tuple[int, ...], cs: int = 0x10) -> 
     )
 
 
+def noted(core: CoreFile) -> tuple[dict[str, int], ...]:
+    arch = of_dump(core.machine)
+    return () if arch is None else arch.noted_cpus(core)
+
+
 def test_cpus_of_qemus_notes(tmp_path: Path) -> None:
     notes = note(b"CORE", 1, bytes(336)) + note(b"CORE", 1, bytes(144)) + note(b"CORE", 1, bytes(336))
     notes += note(b"QEMU", 0, qemu_state(0xFFFF_FFFF_8100_0000, 0x2000, (0x8000_0001, 0, 0, 0x5000, 0x20)))
     notes += note(b"QEMU", 0, qemu_state(0xFFF0, 0x3000, (0x6000_0010, 0, 0, 0, 0)))
     notes += note(b"QEMU", 0, qemu_state(0x40_0000, 0x4000, (0x8000_0001, 0, 0, 0x6000, 0x20), cs=0x33))
-    image = core_image([], notes=notes)
-    assert x86_cpus(read_core(written(tmp_path, image))) == (
-        X86Cpu(0xFFFF_FFFF_8100_0000, 0x2000, 0x8000_0001, 0x5000, 0x20, True, False),
-        X86Cpu(0xFFF0, 0x3000, 0x6000_0010, 0, 0, False, False),
-        X86Cpu(0x40_0000, 0x4000, 0x8000_0001, 0x6000, 0x20, True, True),
-    )
-    assert x86_cpus(read_core(written(tmp_path, core_image([], notes=notes, machine=183)))) == ()
-    assert x86_cpus(read_core(written(tmp_path, core_image([], notes=notes[:400])))) == ()
+    core = read_core(written(tmp_path, core_image([], notes=notes)))
+    names = ("pc", "rsp", "cr0", "cr3", "cr4")
+    found = noted(core)
+    assert [tuple(cpu[name] for name in names) for cpu in found] == [
+        (0xFFFF_FFFF_8100_0000, 0x2000, 0x8000_0001, 0x5000, 0x20),
+        (0xFFF0, 0x3000, 0x6000_0010, 0, 0),
+        (0x40_0000, 0x4000, 0x8000_0001, 0x6000, 0x20),
+    ]
+    assert [bool(cpu["efer"] & 1 << 10) for cpu in found] == [True, False, True]
+    arch = of_dump(62)
+    assert arch is not None
+    states = [arch.cpu_state(cpu.get) for cpu in found]
+    assert [(cpu.pc, cpu.sp, cpu.paging, cpu.user) for cpu in states] == [
+        (0xFFFF_FFFF_8100_0000, 0x2000, True, False),
+        (0xFFF0, 0x3000, False, False),
+        (0x40_0000, 0x4000, True, True),
+    ]
+    assert noted(read_core(written(tmp_path, core_image([], notes=notes, machine=183)))) == ()
+    assert noted(read_core(written(tmp_path, core_image([], notes=notes[:400])))) == ()
 
 
 def table(entries: dict[int, int], size: int = 8) -> bytes:

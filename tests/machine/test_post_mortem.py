@@ -13,8 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from gdb_lmb.arches.core_cpu import x86_cpus
-from gdb_lmb.arches.x86_paging import X86PagedMemory
+from gdb_lmb.arches.registry import of_dump
 from gdb_lmb.cli import main
 from gdb_lmb.core.errors import UsageError
 from gdb_lmb.formats.core_file import DumpMemory, read_core
@@ -169,12 +168,14 @@ def test_page_tables_are_walked_as_qemu_walks_them(fixture_kernel: Path) -> None
         guest.run_until("lmb_ready")
         with dump_of(guest, "-p") as path:
             core = read_core(path)
-            (cpu,) = x86_cpus(core)
-            assert cpu.pc == int(guest.command("output/x $pc"), 16) and cpu.cr3 == int(
-                guest.command("output/x $cr3"), 16
-            )
-            walk = X86PagedMemory(DumpMemory(core), cr0=cpu.cr0, cr3=cpu.cr3, cr4=cpu.cr4, long_mode=cpu.long_mode)
-            assert core.has_mappings
+            arch = of_dump(core.machine)
+            assert arch is not None
+            (cpu,) = arch.noted_cpus(core)
+            assert [cpu[name] for name in ("pc", "cr3")] == [
+                int(guest.command(f"output/x ${name}"), 16) for name in ("pc", "cr3")
+            ]
+            walk = arch.paged_memory(DumpMemory(core), cpu.get)
+            assert walk is not None and core.has_mappings
             for segment in core.segments:
                 for offset in range(0, segment.size, 0x1F_F000):
                     assert walk.to_physical(segment.va + offset)[0] == segment.physical + offset

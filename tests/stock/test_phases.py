@@ -179,7 +179,7 @@ def test_what_is_to_be_zero_says_nothing_before_it_is(kernel: KernelFiles) -> No
 def test_the_search_of_all_ram_leads_to_the_kernel_too(kernel: KernelFiles) -> None:
     """Where neither registers nor stack of the decompressor tell, as with one that nobody has seen yet."""
     with boot(kernel) as guest:
-        guest.command("python from gdb_lmb.arches.x86_64 import X86; X86.quick_way_points = lambda *_: ()")
+        guest.command("python from gdb_lmb.arches.x86.boot import X86Linux; X86Linux.quick_way_points = lambda *_: ()")
         guest.command("lmb-attach --wait")
         # A search takes its time, and a guest that was let run meanwhile may be anywhere behind its beginning.
         phase = dump(guest)["phase"]

@@ -101,7 +101,7 @@ gdb.Breakpoint("memblock_reserve", internal=True)
 gdb.execute('dprintf memblock_remove,"removed"')
 out = []
 for offset in OFFSETS:
-    move_symbols(kernel, Placement(0, offset, kernel.image))
+    move_symbols(kernel, Placement(0, offset, kernel.image, base_va=kernel.image[0]))
     at = [int(gdb.parse_and_eval(f"(unsigned long)&{name}")) for name in NAMES]
     rows = [line.split() for line in gdb.execute("maint info breakpoints", to_string=True).splitlines()]
     out.append([symbols_moved_by(find_kernel()), at, [stop.enabled for stop in gdb.breakpoints()],

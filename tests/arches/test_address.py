@@ -5,7 +5,9 @@ from __future__ import annotations
 
 import pytest
 
-from gdb_lmb.core.address import Placement, arm64_linear, arm64_places, first_match
+from gdb_lmb.arches.arm64 import linear_maps, places
+from gdb_lmb.arches.x86.boot import DIRECT_BYTES, KERNEL_MAP_VA, steps
+from gdb_lmb.core.address import Linear, Placement, TranslatedMemory, first_match
 from gdb_lmb.core.errors import ReadError
 from gdb_lmb.core.memory import BytesMemory
 
@@ -32,12 +34,12 @@ RAM = 1 << 30
     ],
 )
 def test_arm64_linear_maps(text: int, memstart: int, va: int, physical: int) -> None:
-    placement = Placement(RAM, 0, (text, text + (1 << 24)), arm64_linear(text, memstart), base_va=text)
+    placement = Placement(RAM, 0, (text, text + (1 << 24)), linear_maps(text, memstart), base_va=text)
     assert placement.to_physical(va) == physical
 
 
 def test_arm64_image_and_what_is_neither() -> None:
-    placement = Placement(0x40200000, 0x229E17A00000, IMAGE, arm64_linear(TEXT_48, 0x40000000), base_va=TEXT_48)
+    placement = Placement(0x40200000, 0x229E17A00000, IMAGE, linear_maps(TEXT_48, 0x40000000), base_va=TEXT_48)
     assert placement.to_physical(TEXT_48 + 0x229E17A00000 + 0x1BBDC00) == 0x41DBDC00
     for va in (0, TEXT_48, TEXT_48 + 0x229E17A00000 - 1, 0xFFFFFFFFFF5FE000, 0x0000FFFF00000000):
         with pytest.raises(ReadError):
@@ -45,20 +47,40 @@ def test_arm64_image_and_what_is_neither() -> None:
 
 
 def test_arm64_has_no_linear_map_before_it_is_set() -> None:
-    assert arm64_linear(TEXT_48, (1 << 64) - 1) == ()
+    assert linear_maps(TEXT_48, (1 << 64) - 1) == ()
 
 
-def test_arm64_places() -> None:
+def test_places() -> None:
     ram = [(RAM, RAM + (8 << 20)), (8 << 30, (8 << 30) + (2 << 20))]
     steps = [RAM, RAM + (2 << 20), RAM + (4 << 20), RAM + (6 << 20), 8 << 30]
-    assert list(arm64_places(1 << 20, None, ram)) == steps
+    assert list(places(1 << 20, None, ram)) == steps
     # About an address inside, by the smallest step of an EFI stub, but in RAM only.
-    near = list(arm64_places(1 << 18, RAM + 0x21234, ram))
+    near = list(places(1 << 18, RAM + 0x21234, ram))
     assert near == [RAM + 0x20000, RAM + 0x10000, RAM, *steps]
-    assert len(list(arm64_places(1 << 20, None, [(0, 1 << 52)]))) == 1 << 16
+    assert len(list(places(1 << 20, None, [(0, 1 << 52)]))) == 1 << 16
 
 
 def test_first_match_passes_over_holes_and_negative_addresses() -> None:
     physical = BytesMemory({0x1000: b"the build id", 0x9000: b"the build id"})
     assert first_match(physical, 0x10, b"the build id", (-0x1010, 0x5000, 0xFF0, 0x8FF0)) == 0xFF0
     assert first_match(physical, 0x10, b"the build id", ()) is None
+
+
+def test_placement_by_hand() -> None:
+    # Linked at 0xffffffff81000000, moved by 0x1200000 virtually and by 0x4c00000 physically.
+    image_range = (0xFFFFFFFF81000000, 0xFFFFFFFF83811000)
+    placement = Placement(
+        0x4C00000, 0x1200000, image_range, (Linear(0xFFFF9F0000000000, DIRECT_BYTES),), base_va=KERNEL_MAP_VA
+    )
+    assert placement.to_physical(0xFFFFFFFF82200000) == 0x5C00000
+    assert placement.to_physical(0xFFFF9F001FEE8000) == 0x1FEE8000
+    with pytest.raises(ReadError):
+        placement.to_physical(0xFFFFFFFF81000000)  # below the image where it runs
+    memory = TranslatedMemory(BytesMemory({0x5C00000: b"abcd"}), placement)
+    assert memory.read(0xFFFFFFFF82200001, 2) == b"bc"
+
+
+def test_kaslr_steps_pass_over_holes() -> None:
+    physical = BytesMemory({0x1000000: bytes(4096), 0x7000000: b"the build id" + bytes(100)})
+    assert first_match(physical, 0x1000000, b"the build id", steps(0x1000000, 1 << 30)) == 0x6000000
+    assert first_match(physical, 0x1000000, b"another one", steps(0x1000000, 1 << 30)) is None

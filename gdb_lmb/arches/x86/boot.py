@@ -12,71 +12,61 @@ import struct
 from collections.abc import Iterator
 from dataclasses import replace
 
-from gdb_lmb.arches.base import Architecture, Cpu, word_at
-from gdb_lmb.core.address import (
-    X86_ALIGN,
-    X86_DIRECT_BYTES,
-    X86_KERNEL_MAP_VA,
-    Linear,
-    Phase,
-    Placement,
-    find_physically,
-    first_match,
-    x86_deltas,
-)
+from gdb_lmb.arches.base import Cpu
+from gdb_lmb.arches.convention import ReadRegister
+from gdb_lmb.arches.linux import LinuxArchitecture, Ram
+from gdb_lmb.arches.x86.machine import X86
+from gdb_lmb.core.address import MAX_PROBES, Linear, Phase, Placement, first_match
 from gdb_lmb.core.errors import LayoutError, NotReadyError, ReadError
 from gdb_lmb.core.image import KernelImage
 from gdb_lmb.core.memory import BoundedMemory, Memory
+from gdb_lmb.core.snapshot import Range
 from gdb_lmb.formats.program_file import bytes_in_file, first_bytes
-from gdb_lmb.machine.core import current_dump
-from gdb_lmb.machine.ram import MAX_PHYSICAL_BYTES, physical_limit
-from gdb_lmb.machine.registers import current_pc, register
 
-_RPL = 3
-"""The privilege level in a segment's selector: 3 is user mode."""
-_PAGING = 1 << 31
-"""CR0.PG."""
+KERNEL_MAP_VA = 0xFFFF_FFFF_8000_0000
+"""`__START_KERNEL_map`: linked address minus this is the linked physical address."""
+ALIGN = 2 << 20
+"""`CONFIG_PHYSICAL_ALIGN` and the step of KASLR, in bytes."""
+DIRECT_BYTES = 1 << 46
+"""How much of the address space the direct map takes at least."""
 _USER_END = 1 << 47
 _KASLR_BYTES = 1 << 30
-"""`KERNEL_IMAGE_SIZE`: how far KASLR moves the image at most."""
+"""`KERNEL_IMAGE_SIZE`: how far KASLR moves the image virtually at most."""
+_MAX_PHYSICAL_BYTES = 64 << 30
+"""No kernel is looked for above."""
 _RESET_PC = 0xFFF0
-_GENERAL = ("rsp", "rax", "rbx", "rcx", "rdx", "rsi", "rdi", "rbp", *(f"r{number}" for number in range(8, 16)))
+_GENERAL = ("rax", "rbx", "rcx", "rdx", "rsi", "rdi", "rbp", *(f"r{number}" for number in range(8, 16)))
 _STACK_BYTES = 16 << 10
 """`BOOT_STACK_SIZE` of the decompressor with most ways of compression."""
 _HEAD_BYTES = 32
 """An ELF header as far as its entry point: what follows is of sections, which a stripped file has others of."""
 
 
-class X86(Architecture):
+class X86Linux(X86, LinuxArchitecture):
     """x86-64."""
 
     entry = "startup_64"
     missing = "it is still compressed at this stop"
     variables = ("phys_base", "page_offset_base")
 
-    def selected_cpu(self) -> Cpu:
-        """Return the program counter and whether CR0 has paging on."""
-        dump = current_dump()
-        noted = dump.cpu() if dump is not None else None
-        cr0 = register("cr0") if noted is None else noted.cr0
-        pc, paging = current_pc(), None if cr0 is None else bool(cr0 & _PAGING)
-        # Only the decompressor, which runs at low addresses, knows more than the kernel's own variables tell.
-        general = tuple(register(name) or 0 for name in _GENERAL) if noted is None and paging and pc < _USER_END else ()
-        cs = register("cs") if noted is None else None
-        user = noted.user if noted is not None else None if cs is None else cs & _RPL == _RPL
-        return Cpu(pc, paging, general=general, user=user)
+    def cpu_state(self, register: ReadRegister) -> Cpu:
+        """Add the general registers of the decompressor, which know more than the kernel's own variables tell."""
+        cpu = super().cpu_state(register)
+        if not cpu.paging or cpu.pc >= _USER_END:
+            return cpu
+        return replace(cpu, general=tuple(register(name) or 0 for name in _GENERAL))
 
-    def base_va(self, image: tuple[int, int]) -> int:
+    def base_va(self, image: Range) -> int:
         """Return `__START_KERNEL_map`."""
-        return X86_KERNEL_MAP_VA
+        return KERNEL_MAP_VA
 
-    def deltas(self, kernel: KernelImage, cpu: Cpu) -> Iterator[int]:
+    def deltas(self, kernel: KernelImage, cpu: Cpu, ram: Ram) -> Iterator[int]:
         """Yield the place whose first instruction the CPU is at, then every step within the machine's RAM, 0 first."""
-        here = cpu.pc - (kernel.entry - X86_KERNEL_MAP_VA)
-        if cpu.pc < _USER_END and not here % X86_ALIGN:
+        here = cpu.pc - (kernel.entry - KERNEL_MAP_VA)
+        if cpu.pc < _USER_END and not here % ALIGN:
             yield here
         # Only asked when the last place does not do: how much RAM there is costs a request.
-        yield from x86_deltas(kernel.identity.va - X86_KERNEL_MAP_VA, physical_limit())
+        yield from steps(kernel.identity.va - KERNEL_MAP_VA, ram.ram_end())
 
     def settle(self, kernel: KernelImage, image: Placement, memory: BoundedMemory, cpu: Cpu) -> Placement:
         """Tell the virtual move by a pointer that is relocated with the image, the direct map by its variable."""
@@ -84,14 +74,13 @@ class X86(Architecture):
         want = bytes_in_file(kernel.own_file, kernel.constant_pointer, 8)
         if want is None:
             raise LayoutError(f"{kernel.own_file} does not hold the data of `memblock`")
-        order = kernel.byte_order
-        got = word_at(memory, image.to_physical(kernel.constant_pointer), order)
-        virtual = got - int.from_bytes(want.data, order)
-        if virtual % X86_ALIGN or not 0 <= virtual < _KASLR_BYTES:
+        got = self.word_at(memory, image.to_physical(kernel.constant_pointer))
+        virtual = got - int.from_bytes(want.data, "little")
+        if virtual % ALIGN or not 0 <= virtual < _KASLR_BYTES:
             raise NotReadyError("the kernel is in memory, but not relocated yet: continue a little")
         start = kernel.symbols["page_offset_base"]
-        direct = word_at(memory, image.to_physical(start), order) if start else 0
-        linear = (Linear(direct, X86_DIRECT_BYTES),) if direct else ()
+        direct = self.word_at(memory, image.to_physical(start)) if start else 0
+        linear = (Linear(direct, DIRECT_BYTES),) if direct else ()
         return replace(image, virtual=virtual, linear=linear)
 
     def require_running(self, kernel: KernelImage, placement: Placement, cpu: Cpu) -> None:
@@ -99,7 +88,7 @@ class X86(Architecture):
 
         The decompressor has the image in its buffer before it is in its place, and leaves its own build id.
         """
-        linked = cpu.pc + X86_KERNEL_MAP_VA - placement.physical
+        linked = cpu.pc + KERNEL_MAP_VA - placement.physical
         if cpu.pc < _USER_END and not any(low <= linked < high for low, high in kernel.code):
             raise NotReadyError("the kernel is still compressed at this stop: continue, or use lmb-attach --wait")
 
@@ -121,13 +110,13 @@ class X86(Architecture):
 
     def nothing_yet(self, kernel: KernelImage, memory: Memory, cpu: Cpu) -> bool:
         """Tell whether the CPU is at reset, unless QEMU has loaded the ELF itself, which it does unmoved."""
-        linked = kernel.identity.va - X86_KERNEL_MAP_VA
+        linked = kernel.identity.va - KERNEL_MAP_VA
         at_reset = cpu.paging is False and cpu.pc == _RESET_PC
         return at_reset and first_match(memory, linked, kernel.identity.data, [0]) is None
 
     def first_instruction(self, kernel: KernelImage, placement: Placement) -> int:
         """Return `startup_64`, identity-mapped."""
-        return kernel.entry - X86_KERNEL_MAP_VA + placement.physical
+        return kernel.entry - KERNEL_MAP_VA + placement.physical
 
     def quick_way_points(self, kernel: KernelImage, memory: Memory, cpu: Cpu) -> tuple[int, ...]:
         """Return the first instruction by what the decompressor's registers and stack tell of where it unpacks to.
@@ -148,14 +137,16 @@ class X86(Architecture):
                 return (target,)
         return ()
 
-    def way_point(self, kernel: KernelImage, placement: Placement | None, memory: Memory, cpu: Cpu) -> int | None:
+    def way_point(
+        self, kernel: KernelImage, placement: Placement | None, memory: Memory, cpu: Cpu, ram: Ram
+    ) -> int | None:
         """Return the first instruction, identity-mapped, as soon as the decompressor's output shows where.
 
         The build id shows up at its offset in the *file* first, later in its place; both are whole steps of KASLR
         apart, so what lies where the ELF would begin tells which it is.
         """
         identity = kernel.identity
-        output = find_physically(memory, identity.file_offset, identity.data, physical_limit())
+        output = first_match(memory, identity.file_offset, identity.data, steps(identity.file_offset, ram.ram_end()))
         if output is None:
             return None
         head = None
@@ -166,14 +157,20 @@ class X86(Architecture):
         return output + kernel.entry - kernel.image[0]
 
 
+def steps(linked: int, limit: int) -> Iterator[int]:
+    """Yield by how much what is linked at physical `linked` may have been moved, 0 first, up to address `limit`."""
+    yield 0
+    yield from range(-(linked // ALIGN) * ALIGN, min(limit, MAX_PROBES * ALIGN), ALIGN)
+
+
 def _unpacked_to(memory: Memory, cpu: Cpu) -> Iterator[int]:
-    """Yield where the decompressor may unpack to: every multiple of `X86_ALIGN` among its registers and stack."""
+    """Yield where the decompressor may unpack to: every multiple of `ALIGN` among its registers and stack."""
     words = list(cpu.general)
     if not words:
         return
     with contextlib.suppress(ReadError):
-        raw = memory.read(words[0], _STACK_BYTES)
+        raw = memory.read(cpu.sp or 0, _STACK_BYTES)
         words += struct.unpack(f"<{len(raw) // 8}Q", raw)
     for word in dict.fromkeys(words):
-        if word and not word % X86_ALIGN and word < MAX_PHYSICAL_BYTES:
+        if word and not word % ALIGN and word < _MAX_PHYSICAL_BYTES:
             yield word

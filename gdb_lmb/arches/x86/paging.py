@@ -13,7 +13,7 @@ from gdb_lmb.core.errors import ReadError
 from gdb_lmb.core.memory import Memory
 
 _PAGE_SIZE = 1 << 12
-_CR0_PG = 1 << 31
+CR0_PG = 1 << 31
 _CR4_PSE, _CR4_PAE, _CR4_LA57 = 1 << 4, 1 << 5, 1 << 12
 _PRESENT, _LARGE = 1 << 0, 1 << 7
 _WIDE_ADDRESS = 0x000F_FFFF_FFFF_F000
@@ -49,7 +49,7 @@ class X86PagedMemory:
         """Walk the tables at `cr3` in `physical`; without paging (CR0.PG) addresses are physical."""
         self._physical = physical
         self._cr3 = cr3
-        self._paged = bool(cr0 & _CR0_PG)
+        self._paged = bool(cr0 & CR0_PG)
         if long_mode:
             self._mode = _MODES["long-5" if cr4 & _CR4_LA57 else "long-4"]
         elif cr4 & _CR4_PAE:

@@ -1,0 +1,116 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""What must be known of an architecture for a Linux kernel to be found in memory, translated and followed."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Protocol
+
+from gdb_lmb.arches.base import Architecture, Cpu
+from gdb_lmb.core.address import Phase, Placement
+from gdb_lmb.core.image import KernelImage
+from gdb_lmb.core.memory import BoundedMemory, Memory
+from gdb_lmb.core.snapshot import Range
+
+PAGE_SIZE = 4096
+"""`PAGE_SIZE` in bytes where a kernel does not tell: it is a macro, which debug information has not."""
+
+
+class Ram(Protocol):
+    """Where the machine has RAM; each answer costs requests."""
+
+    def ram(self) -> list[Range]:
+        """Return the half-open physical ranges of RAM; anything else may be registers of devices."""
+
+    def ram_end(self) -> int:
+        """Return the physical address at which RAM ends at the latest."""
+
+
+class LinuxArchitecture(Architecture, ABC):
+    """How one architecture boots Linux.
+
+    Besides those of every kernel, `variables` (with debug information) and `labels` (the linker's and the
+    assembler's, of data and of code) are wanted; `entry` is the label of the image's first instruction. `missing`
+    says why a kernel may not be in memory yet. `slice_s` is how many seconds a guest whose kernel is awaited runs
+    between two looks. Memory is physical.
+    """
+
+    entry: str
+    missing: str
+    variables: tuple[str, ...] = ()
+    labels: tuple[str, ...] = ()
+    code_labels: tuple[str, ...] = ()
+    slice_s = 0.02
+
+    def page_size(self, program: Path, image: Range) -> int:
+        """Return `PAGE_SIZE` in bytes of the kernel in the ELF `program`, linked at `image`."""
+        return PAGE_SIZE
+
+    @abstractmethod
+    def base_va(self, image: Range) -> int:
+        """Return the linked address that stands for physical 0 in the placement of a kernel linked at `image`."""
+
+    @abstractmethod
+    def deltas(self, kernel: KernelImage, cpu: Cpu, ram: Ram) -> Iterator[int]:
+        """Yield what may have to be added to linked physical addresses, likely values first."""
+
+    @abstractmethod
+    def settle(self, kernel: KernelImage, image: Placement, memory: BoundedMemory, cpu: Cpu) -> Placement:
+        """Return the whole placement of a kernel found at `image`, from its variables.
+
+        Raises: `NotReadyError` where its pointers have not been relocated yet, `LayoutError`.
+        """
+
+    @abstractmethod
+    def require_running(self, kernel: KernelImage, placement: Placement, cpu: Cpu) -> None:
+        """Check that the CPU has got to the kernel. Raises: `NotReadyError`."""
+
+    def before_kernel(self, cpu: Cpu) -> bool:
+        """Tell whether the CPU alone shows that the kernel does not run: what its variables hold means nothing then."""
+        return False
+
+    @abstractmethod
+    def early_phase(self, kernel: KernelImage, placement: Placement, cpu: Cpu) -> Phase | None:
+        """Return the phase while the CPU does not run at the kernel's virtual addresses, else None.
+
+        Raises: `NotReadyError` where it has not got to the kernel.
+        """
+
+    def nothing_yet(self, kernel: KernelImage, memory: Memory, cpu: Cpu) -> bool:
+        """Tell whether a look at the CPU is enough to know that no kernel is in memory."""
+        return False
+
+    def quick_way_points(self, kernel: KernelImage, memory: Memory, cpu: Cpu) -> tuple[int, ...]:
+        """Return where a guest on its way to the kernel is sure to come by: at one of these, as its CPU has them.
+
+        A few requests tell; a search of all RAM takes thousands. Nothing where they do not.
+        """
+        return ()
+
+    def arrived(self, cpu: Cpu) -> bool:
+        """Tell whether the CPU runs at a kernel's own addresses, so that a search would be a short one."""
+        return False
+
+    @abstractmethod
+    def first_instruction(self, kernel: KernelImage, placement: Placement) -> int:
+        """Return where a kernel that has just got to its place is, as its CPU has it: `run_to_entry` stops there."""
+
+    def linked_way_points(self, kernel: KernelImage) -> tuple[int, ...]:
+        """Return where a kernel that is not moved virtually comes by first, if the CPU tells it by those addresses."""
+        return ()
+
+    @abstractmethod
+    def way_point(
+        self, kernel: KernelImage, placement: Placement | None, memory: Memory, cpu: Cpu, ram: Ram
+    ) -> int | None:
+        """Return where a guest whose kernel is not settled may come by, as its CPU will address it.
+
+        None where that cannot be told yet. What has been found may be a copy that the boot loader only reads, so the
+        guest is to be looked at again meanwhile.
+        """
+
+    def word_at(self, memory: Memory, address: int) -> int:
+        """Return the `unsigned long` at `address`. Raises: `ReadError`."""
+        return int.from_bytes(memory.read(address, self.bits // 8), self.byte_order)

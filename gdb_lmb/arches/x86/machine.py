@@ -1,0 +1,93 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""What x86-64 and i386 have in common: control registers, page tables, dumps, and how they are booted.
+
+Mirrors Documentation/arch/x86/boot.rst of Linux, `load_elf()` and `load_multiboot()` of QEMU's hw/i386.
+"""
+
+from __future__ import annotations
+
+import mmap
+import struct
+from dataclasses import replace
+from pathlib import Path
+
+from gdb_lmb.arches.base import Architecture, BootImage, Cpu
+from gdb_lmb.arches.convention import ReadRegister
+from gdb_lmb.arches.x86.dump import EM_386, EM_X86_64, LONG_MODE, noted_cpus
+from gdb_lmb.arches.x86.paging import CR0_PG, X86PagedMemory
+from gdb_lmb.core.errors import InputError
+from gdb_lmb.core.memory import Memory
+from gdb_lmb.formats.core_file import CoreFile
+from gdb_lmb.formats.elf import Elf
+
+_RPL = 3
+"""The privilege level in a segment's selector: 3 is user mode."""
+_XEN_PHYS32_ENTRY = 18
+"""`XEN_ELFNOTE_PHYS32_ENTRY`: the note by which QEMU finds the entry of an uncompressed kernel."""
+_MULTIBOOT_MAGIC, _MULTIBOOT_BYTES = 0x1BADB002, 8192
+_XLF_KERNEL_64 = 1
+_GZIP = b"\x1f\x8b\x08"
+
+
+class X86(Architecture):
+    """x86-64 or i386."""
+
+    def cpu_state(self, register: ReadRegister) -> Cpu:
+        """Add whether CR0 has paging on, and the privilege level in CS."""
+        cr0, cs = register("cr0"), register("cs")
+        return replace(
+            super().cpu_state(register),
+            paging=None if cr0 is None else bool(cr0 & CR0_PG),
+            user=None if cs is None else cs & _RPL == _RPL,
+        )
+
+    def noted_cpus(self, core: CoreFile) -> tuple[dict[str, int], ...]:
+        """Return what `QEMUCPUState` holds."""
+        return noted_cpus(core)
+
+    def paged_memory(self, physical: Memory, register: ReadRegister) -> X86PagedMemory | None:
+        """Walk the page tables at CR3; gdb has no EFER of a CPU whose registers it does not understand."""
+        cr0, cr3, cr4 = map(register, ("cr0", "cr3", "cr4"))
+        if cr0 is None or cr3 is None or cr4 is None:
+            return None
+        long_mode = bool((register("efer") or 0) & LONG_MODE)
+        return X86PagedMemory(physical, cr0=cr0, cr3=cr3, cr4=cr4, long_mode=long_mode)
+
+    def dumps_as(self, e_machine: int) -> bool:
+        """Accept both: QEMU's own word for an x86-64 CPU that is not in long mode yet is EM_386."""
+        return e_machine in (EM_386, EM_X86_64)
+
+    def boot_image(self, head: bytes, data: bytes | mmap.mmap) -> BootImage | None:
+        """Read the setup header of a bzImage; an old one, or one that is cut off, tells less."""
+        if head[0x202:0x206] != b"HdrS" or head[0x1FE:0x200] != b"\x55\xaa":
+            return None
+        protocol, text_at = (struct.unpack_from("<H", head, at)[0] for at in (0x206, 0x20E))
+        text = head[text_at + 0x200 : text_at + 0x200 + 512].partition(b"\0")[0] if text_at else b""
+        name, at = None, None
+        if protocol >= 0x20C:  # xloadflags
+            name = "x86-64" if struct.unpack_from("<H", head, 0x236)[0] & _XLF_KERNEL_64 else "i386"
+        if protocol >= 0x208:  # payload_offset
+            start = ((head[0x1F1] or 4) + 1) * 512 + struct.unpack_from("<I", head, 0x248)[0]
+            at = start if data[start : start + 3] == _GZIP else None
+        return BootImage("bzImage", name, text.decode(errors="replace").strip() or None, at, gzip=at is not None)
+
+    def why_not_bootable(self, elf: Elf) -> str | None:
+        """Return why there is no entry: neither PVH's note, nor a multiboot header in an ELF of 32 bits."""
+        try:
+            pvh = any((note.name, note.kind) == (b"Xen", _XEN_PHYS32_ENTRY) for _, note in elf.loaded_notes())
+        except InputError:
+            pvh = False
+        if pvh or (elf.bits == 32 and _is_multiboot(elf.path)):
+            return None
+        return "QEMU boots an x86 ELF by its PVH note, and this one has none (CONFIG_PVH=y makes it)"
+
+
+def _is_multiboot(path: Path) -> bool:
+    """Tell whether QEMU finds a multiboot header in the file. Source: `load_multiboot()` of QEMU."""
+    with path.open("rb") as file:
+        head = file.read(_MULTIBOOT_BYTES)
+    for at in range(0, len(head) - 48, 4):
+        magic, flags, checksum = struct.unpack_from("<III", head, at)
+        if magic == _MULTIBOOT_MAGIC and not (magic + flags + checksum) & 0xFFFFFFFF:
+            return True
+    return False
