@@ -21,11 +21,12 @@ from typing import Any
 
 from bench_docs import write_block
 
+from gdb_lmb.allocators.base import allocator, apply
 from gdb_lmb.allocators.lmb.model import LmbConfig, LmbModel
 from gdb_lmb.allocators.memblock.behavior import LINUX_6_12, MemblockConfig
 from gdb_lmb.allocators.memblock.model import MemblockModel
-from gdb_lmb.allocators.models import memblock_values
-from gdb_lmb.core.operation import Operation, apply
+from gdb_lmb.allocators.memblock.resume import facts_of
+from gdb_lmb.core.operation import Operation
 from gdb_lmb.core.record import Record, TraceHeader
 from gdb_lmb.report.trace_file import TraceWriter
 
@@ -37,28 +38,35 @@ LIVE = 2_000
 
 def _operations(layout: str, count: int) -> Generator[Operation, int | None, None]:
     """Yield the operations of a boot, and be sent what each returned."""
-    memblock = layout == "memblock"
-    yield Operation("add_range", 0, RAM_BYTES, list="memory", nid=0) if memblock else Operation("add", 0, RAM_BYTES)
-    yield Operation("allow_resize" if memblock else "allow_growth")
+    memblock, table = layout == "memblock", allocator(layout).operations
+
+    def call(op: str, **arguments: Any) -> Operation:
+        return table[op].call(op, **arguments)
+
+    if memblock:
+        yield call("add_range", base=0, size=RAM_BYTES, list="memory", nid=0)
+    else:
+        yield call("add", base=0, size=RAM_BYTES)
+    yield call("allow_resize" if memblock else "allow_growth")
     draw = random.Random(1)
     taken: list[tuple[int, int]] = []
     for _ in range(count - 2):
         if len(taken) > draw.randrange(2 * LIVE):
             base, size = taken.pop(draw.randrange(len(taken)))
             name = "remove_range" if memblock else "free"
-            yield Operation(name, base, size, list="reserved" if memblock else "")
+            yield call(name, base=base, size=size, list="reserved" if memblock else "")
         elif draw.random() < 0.2:
             size, align = draw.randrange(1, 64) << 6, 64
             name = "alloc_range_nid" if memblock else "alloc"
-            base = yield Operation(name, size=size, align=align)
+            base = yield call(name, size=size, align=align)
             taken.append((base or 0, size))
         else:
             base, size = draw.randrange(0x1000, RAM_BYTES >> 1) & ~0xFFF, draw.randrange(1, 16) << 12
             taken.append((base, size))
             if memblock:
-                yield Operation("add_range", base, size, list="reserved", nid=1024)
+                yield call("add_range", base=base, size=size, list="reserved", nid=1024)
             else:
-                yield Operation("reserve", base, size)
+                yield call("reserve", base=base, size=size)
 
 
 def write(path: Path, layout: str, count: int) -> int:
@@ -66,7 +74,7 @@ def write(path: Path, layout: str, count: int) -> int:
     model = MemblockModel(MemblockConfig(LINUX_6_12)) if layout == "memblock" else LmbModel(LmbConfig())
     header = TraceHeader(
         layout, "x86_64", "little", 64, 4096, initial=model.snapshot(),
-        behavior=memblock_values(model) if isinstance(model, MemblockModel) else {},
+        behavior=facts_of(model) if isinstance(model, MemblockModel) else {},
     )  # fmt: skip
     callers = tuple(0xFFFFFFFF81000000 + 0x40 * at for at in range(8))
     with path.open("wb", buffering=1 << 20) as file:

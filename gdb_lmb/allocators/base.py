@@ -10,9 +10,9 @@ from __future__ import annotations
 
 import importlib
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from gdb_lmb.allocators.check import Check
 from gdb_lmb.allocators.difference import Difference
@@ -20,14 +20,20 @@ from gdb_lmb.allocators.predict import Prediction
 from gdb_lmb.allocators.section import Section
 from gdb_lmb.core.errors import InputError, StateError
 from gdb_lmb.core.memory import Meter
-from gdb_lmb.core.operation import Kind, Model, Operation
+from gdb_lmb.core.operation import BASE, Kind, Model, Operation
 from gdb_lmb.core.record import Record, TraceHeader
-from gdb_lmb.core.snapshot import Finding, Place, Snapshot
+from gdb_lmb.core.snapshot import Finding, Place, Range, Snapshot
 
 Fixed = Mapping[str, int | str | bool]
 
-Effect = tuple[bool, int, int]
-"""What an operation does to the reserved list: whether it adds, and the half-open physical range."""
+
+class Effect(NamedTuple):
+    """What an operation did to a list: whether it added the half-open physical range or took it off."""
+
+    list: str
+    adds: bool
+    base: int
+    end: int
 
 
 @dataclass(frozen=True)
@@ -57,6 +63,21 @@ class LogVerdict:
     not_verified: str | None = None
     reason: str | None = None
     divergence: Finding | None = None
+
+
+@dataclass(frozen=True)
+class GuestLog:
+    """A guest's own log: `nr` records were ever written, of which the first `lost` are not there any more.
+
+    `records(strict)` yields the others, numbered from 1 as they were written, up to the first that is damaged, at
+    which it raises `InputError` if `strict`. `model` is the state after the first record, a sentence where that cannot
+    be, None where it is lost.
+    """
+
+    nr: int
+    lost: int
+    records: Callable[[bool], Iterator[Record]]
+    model: Model | str | None = None
 
 
 class Call(Protocol):
@@ -176,12 +197,33 @@ class Allocator(ABC):
         """
         return self.operations[operation.op].run(model, operation)
 
-    @abstractmethod
-    def effects(self, record: Record, bits: int, page_size: int) -> Iterator[Effect]:
-        """Yield what a recorded operation did to the reserved list; nothing for one that failed.
+    def allocates(self, operation: Operation) -> bool:
+        """Tell whether an operation asks for memory anywhere, and so returns an address."""
+        kind = self.operations.get(operation.op)
+        return kind is not None and kind.returns == BASE
 
-        `bits` is the width of `phys_addr_t`, `page_size` is in bytes.
+    def touched(self, record: Record) -> Range | None:
+        """Return the physical range that an operation is about, None where it is about none or failed to get one."""
+        operation, base = record.operation, record.operation.base
+        if operation.op not in self.operations or not operation.size:
+            return None
+        if self.allocates(operation):
+            if record.result is None or record.result <= 0:
+                return None
+            base = record.result
+        return base, base + operation.size
+
+    def effects(self, record: Record, bits: int, page_size: int) -> Iterator[Effect]:
+        """Yield what a recorded operation did to lists of regions; nothing for one that failed.
+
+        `bits` is the width of `phys_addr_t`, `page_size` is in bytes. What a call does beyond the range that it is
+        about must be told by the allocator itself.
         """
+        kind, touched = self.operations.get(record.operation.op), self.touched(record)
+        failed = record.result is not None and record.result < 0
+        if kind is not None and kind.changes is not None and touched is not None and not failed:
+            list, adds = kind.changes
+            yield Effect(list or record.operation.list, adds, touched[0], min(touched[1], (1 << bits) - 1))
 
     @abstractmethod
     def resume(self, snapshot: Snapshot, facts: Mapping[str, Any]) -> Model:
@@ -216,15 +258,8 @@ class Allocator(ABC):
         """
         raise InputError(f"{self.title} has no model to ask")
 
-    def check_log(self, snapshot: Snapshot, symbol: Callable[[int], str] = hex) -> LogVerdict | None:
-        """Replay the guest's own log of operations and compare; None for an allocator that keeps none.
-
-        `symbol` turns a caller's program counter into a name for the message.
-        """
-        return None
-
-    def log_records(self, snapshot: Snapshot) -> tuple[TraceHeader, Sequence[Record]] | None:
-        """Return the guest's own log as a trace, None where it has none; `TraceHeader.lost` counts what it lost."""
+    def log(self, snapshot: Snapshot) -> GuestLog | None:
+        """Return the guest's own log of operations as it was read into `snapshot`, None where it keeps none."""
         return None
 
     # -- tracing ----------------------------------------------------------------------------------------
@@ -247,6 +282,11 @@ _MODULES = {"lmb-list": "gdb_lmb.allocators.lmb.allocator", "memblock": "gdb_lmb
 
 ALLOCATORS: dict[str, Allocator] = {}
 """Those imported or registered so far, by name."""
+
+
+def apply(model: Model, operation: Operation) -> int | None:
+    """Run one operation on a model, by the table of its allocator; see `Allocator.apply()`."""
+    return allocator(model.layout).apply(model, operation)
 
 
 def register(one: Allocator) -> None:

@@ -13,10 +13,11 @@ import copy
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
+from gdb_lmb.allocators.base import apply
 from gdb_lmb.analysis.compare import compare
 from gdb_lmb.analysis.diff import StateDiff, diff
 from gdb_lmb.core.errors import GuestPanicError
-from gdb_lmb.core.operation import Model, Operation, apply
+from gdb_lmb.core.operation import Model, Operation
 from gdb_lmb.core.record import Record
 from gdb_lmb.core.snapshot import Snapshot
 from gdb_lmb.core.written import result_text

@@ -10,30 +10,16 @@ operation of anybody's, and is found in the snapshot.
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 
+from gdb_lmb.allocators.base import allocator
 from gdb_lmb.core.record import Record, Symbol, TraceHeader
 from gdb_lmb.core.snapshot import FINDING, NOTE, Finding, Snapshot
+from gdb_lmb.programs.wrappers import WRAPPERS
 
 Function = Callable[[int], "str | None"]
 """Turns a program counter into the name of the function that was called there (not one inlined into it)."""
-
-PREFIXES: Mapping[str, tuple[str, ...]] = {
-    "lmb-list": ("lmb_", "__lmb_"),
-    "memblock": ("memblock_", "__memblock_"),
-}
-"""How the allocator's own functions are called."""
-
-WRAPPERS = frozenset(
-    {
-        "early_init_dt_alloc_memory_arch",
-        "early_init_dt_alloc_reserved_memory_arch",
-        "early_init_dt_reserve_memory",
-        "early_init_dt_reserve_memory_arch",
-    }
-)
-"""Functions that only pass a request on: who called them is the one who wanted it."""
 
 MAX_OVERLAPS = 1000
 """How many reservations laid over another are remembered; the rest is counted."""
@@ -92,7 +78,7 @@ def owner_name(record: Record, function: Function, layout: str) -> str:
 
 def _inside(name: str, layout: str) -> bool:
     plain = name.partition(".")[0]  # without what the compiler adds to copies: ".isra.0"
-    return plain.startswith(PREFIXES[layout]) or plain in WRAPPERS
+    return plain.startswith(allocator(layout).prefixes) or plain in WRAPPERS
 
 
 class Owners:
@@ -103,7 +89,8 @@ class Owners:
         self.layout = layout
         self.overlaps: list[Overlap] = []
         self.omitted = 0
-        self._limit = (1 << bits) - 1
+        self._allocator = allocator(layout)
+        self._bits, self._limit = bits, (1 << bits) - 1
         self._page_size = page_size
         self._pieces: list[Piece] = []
         self._bases: list[int] = []
@@ -115,30 +102,12 @@ class Owners:
 
     def follow(self, record: Record) -> None:
         """Take the next operation of the trace in."""
-        for adds, base, end in self._effects(record):
-            if adds:
-                self._reserve(base, end, record)
-            else:
-                self._remove(base, end)
-
-    def _effects(self, record: Record) -> Iterator[tuple[bool, int, int]]:
-        """Yield what an operation does to the reserved list: whether it adds, from where, to where."""
-        o, result = record.operation, record.result
-        if result is not None and result < 0:
-            return
-        size = min(o.size, self._limit - o.base)
-        if o.op == "reserve" or (o.op == "add_range" and o.list == "reserved"):
-            yield True, o.base, o.base + size
-        elif o.op == "free" or (o.op == "remove_range" and o.list == "reserved"):
-            yield False, o.base, o.base + size
-        elif o.op in ("alloc", "alloc_range_nid"):
-            if result:
-                yield True, result, result + o.size
-        elif o.op == "cap_memory_range" and o.size:
-            yield False, 0, o.base
-            yield False, o.base + size, self._limit
-        elif o.op == "init" and o.base:
-            yield True, o.base, o.base + self._page_size
+        for effect in self._allocator.effects(record, self._bits, self._page_size):
+            if effect.list == "reserved":
+                if effect.adds:
+                    self._reserve(effect.base, effect.end, record)
+                else:
+                    self._remove(effect.base, effect.end)
 
     def _reserve(self, base: int, end: int, record: Record) -> None:
         at = base
@@ -195,7 +164,9 @@ class Owners:
 
         What no operation explains is the allocator's own storage, or a piece of which nothing is known.
         """
-        own = sorted(_storage(snapshot))
+        own = sorted(
+            (place.base, place.end, place.what) for place in self._allocator.own_ranges(snapshot, reserved=True)
+        )
         return [self._cover(base, end, own) for base, end in snapshot.reserved.ranges()]
 
     def _cover(self, base: int, end: int, own: list[tuple[int, int, str]]) -> list[Piece]:
@@ -247,13 +218,13 @@ class Owners:
         record, old = overlap.record, overlap.old
         name = owner_name(record, function, self.layout)
         where = f"[{old.base:#x}, {old.end:#x})"
-        allocates = record.operation.op.startswith("alloc")
+        allocates = self._allocator.allocates(record.operation)
         if old.record is None:
             before = f"{where} was reserved before the trace began"
             code, severity = ("allocated-twice", FINDING) if allocates else ("reserved-twice", NOTE)
         else:
             former = owner_name(old.record, function, self.layout)
-            was_allocated = old.record.operation.op.startswith("alloc")
+            was_allocated = self._allocator.allocates(old.record.operation)
             if not allocates and (former == name or self._within_one_call(record, old.record, function)):
                 return None  # its own business, such as rounding a range up
             verb = "allocated to" if was_allocated else "reserved by"
@@ -275,17 +246,6 @@ def _cut(piece: Piece, base: int, end: int) -> Piece:
     if base <= piece.base and piece.end <= end:
         return piece
     return replace(piece, base=max(piece.base, base), end=min(piece.end, end))
-
-
-def _storage(snapshot: Snapshot) -> Iterator[tuple[int, int, str]]:
-    """Yield base, end and name of what the allocator has reserved for itself."""
-    page = snapshot.page_size
-    for array in snapshot.arrays:
-        if array.base is not None and not array.static:
-            yield array.base, array.base + -(-array.size // page) * page, f"the array of {array.name}"
-    for number, block in enumerate(snapshot.blocks):
-        if not block.static:
-            yield block.base, block.base + block.size, f"block {number} of entries"
 
 
 def overlaid(header: TraceHeader, records: Iterable[Record], function: Function) -> list[Finding]:

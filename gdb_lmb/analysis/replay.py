@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from gdb_lmb.allocators.models import initial_model, lmb_model
+from gdb_lmb.allocators.base import allocator
 from gdb_lmb.analysis.lockstep import Divergence, Lockstep
 from gdb_lmb.analysis.owners import Owners
 from gdb_lmb.core.errors import InputError
@@ -16,13 +16,13 @@ class Replay:
 
     def __init__(self, header: TraceHeader) -> None:
         """Set the model up as the trace's header says. Raises: `InputError`."""
-        self._header = header
+        self._header, self._allocator = header, allocator(header.layout)
         self.replayed = 0
         self.owners = Owners(header.layout, header.bits, header.page_size, header.initial)
         self.lockstep: Lockstep | None = None
         self._partial = bool(header.lost or header.only)
         if not self._partial:
-            model = initial_model(header)
+            model = self._allocator.initial_model(header)
             self.lockstep = None if model is None else Lockstep(model)
 
     @property
@@ -36,9 +36,12 @@ class Replay:
         if self._partial or self.divergence is not None:
             return
         if self.lockstep is None:
-            if record.operation.op != "init":
-                raise InputError(f"a trace without an initial state begins with init, not with {record.operation.op}")
-            self.lockstep = Lockstep(lmb_model(record.operation, self._header.page_size))
+            if record.operation.op not in self._allocator.init:
+                first = " or ".join(self._allocator.init)
+                raise InputError(
+                    f"a trace without an initial state begins with {first}, not with {record.operation.op}"
+                )
+            self.lockstep = Lockstep(self._allocator.created_model(record.operation, self._header.page_size))
             self.lockstep.seq, self.lockstep.last = record.seq, record
         elif self.lockstep.after(record) is not None:
             return

@@ -11,6 +11,7 @@ from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
+from gdb_lmb.allocators.base import allocator
 from gdb_lmb.analysis.owners import Owners, Piece
 from gdb_lmb.core.holes import NEVER_GIVEN
 from gdb_lmb.core.snapshot import Place, Range, RegionList, Snapshot
@@ -147,12 +148,7 @@ def answer(snapshot: Snapshot, asked: Range, places: Sequence[Place] = (), owner
 def own_places(snapshot: Snapshot) -> Iterator[Place]:
     """Yield what the allocator itself has in memory, and page 0."""
     yield Place(0, snapshot.page_size, "page 0, which is never allocated")
-    for number, block in enumerate(snapshot.blocks):
-        if block.size:
-            yield Place(block.base, block.base + block.size, f"block {number} of entries")
-    for array in snapshot.arrays:
-        if array.base is not None:
-            yield Place(array.base, array.base + array.size, f"the array of {array.name}")
+    yield from allocator(snapshot.layout).own_ranges(snapshot)
 
 
 def owners_of(snapshot: Snapshot, owners: Owners) -> list[list[Piece]]:

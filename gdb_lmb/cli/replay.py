@@ -79,7 +79,8 @@ def _is_given(value: int | bool | None) -> bool:
 def _replay_operations(arguments: argparse.Namespace, lines: Lines) -> int:
     """Run plain operations and print `{"results": [...], "snapshot": {...}}`."""
     from gdb_lmb.allocators.lmb.model import LmbModel
-    from gdb_lmb.core.operation import apply, parse_operations
+    from gdb_lmb.allocators.lmb.operations import OPERATIONS
+    from gdb_lmb.core.operation import parse_operations
     from gdb_lmb.report.jsonio import snapshot_json
 
     config = _config(arguments)
@@ -90,8 +91,8 @@ def _replay_operations(arguments: argparse.Namespace, lines: Lines) -> int:
         model.set_bottom_up(True)
     results: list[int | str | None] = []
     try:
-        for operation in parse_operations(lines, config.bits):
-            result = apply(model, operation)
+        for operation in parse_operations(lines, config.bits, OPERATIONS):
+            result = OPERATIONS[operation.op].run(model, operation)
             results.append(hex(result) if operation.op == "alloc" and result is not None and result >= 0 else result)
     except InputError as error:
         raise InputError(f"{arguments.ops}: {error}") from None

@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from gdb_lmb.allocators.lmb.log import log_records
+from gdb_lmb.allocators.base import allocator
 from gdb_lmb.analysis.history import History, history_of
 from gdb_lmb.commands.session import SESSION
 from gdb_lmb.core.errors import InputError, UsageError
@@ -28,12 +28,13 @@ def history(snapshot: Snapshot, trace_file: str | None = None) -> History | None
     kept = SESSION.trace
     if kept is not None and kept.header.layout == snapshot.layout:
         return history_of(kept.header, kept.records, _Look(kept.symbols), "the trace of this session")
-    log = snapshot.log
-    if log is None or not log.capacity:
+    log = allocator(snapshot.layout).log(snapshot)
+    if log is None:
         return None
-    header = TraceHeader(snapshot.layout, snapshot.arch, snapshot.byte_order, snapshot.bits, snapshot.page_size, "log")
-    note = f"it has wrapped: its first {log.nr - log.capacity} records are lost" if log.wrapped else ""
-    return history_of(header, log_records(log), _Look({}), "the guest's operation log", note)
+    note = f"it has wrapped: its first {log.lost} records are lost" if log.lost else ""
+    return history_of(
+        TraceHeader.of(snapshot, source="log"), log.records(False), _Look({}), "the guest's operation log", note
+    )
 
 
 class _Look:

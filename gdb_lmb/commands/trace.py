@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from gdb_lmb.allocators.lmb.log import log_records
+from gdb_lmb.allocators.base import allocator
 from gdb_lmb.commands.arguments import FLAG, JSON, OPTIONAL, SOME, Argument, Options
 from gdb_lmb.commands.base import LmbCommand, take_snapshot, write
 from gdb_lmb.commands.names import Names
@@ -133,7 +133,7 @@ def _show(options: Options) -> None:
     )
     trace.symbolise()
     layout = trace.recording.traced.layout
-    records = wanted.of(trace.records, trace.symbols)
+    records = wanted.of(trace.records, trace.symbols, layout)
     if options.json:
         write(dumps(trace_json(records, trace.symbols, layout, len(trace.records))))
     else:
@@ -156,25 +156,17 @@ def _save(options: Options) -> None:
 def _save_log(path: Path) -> int:
     """Write the kernel's own log as a trace; return how many operations it holds."""
     snapshot = take_snapshot(with_log=True)
-    log = snapshot.log
-    if log is None or not log.capacity:
+    log = allocator(snapshot.layout).log(snapshot)
+    if log is None:
         raise LayoutError("this kernel keeps no operation log (CONFIG_LMB_LOG): use lmb-trace start")
     if snapshot.torn:
         raise NotReadyError(f"the stop is inside {snapshot.torn}(): `finish` it first")
-    records = list(log_records(log))
+    records = list(log.records(False))
     symbols = {}
     for pc in {pc for record in records for pc in record.callers}:
         found = code_place(pc)
         if found is not None:
             symbols[pc] = Symbol(found.function, found.offset, found.file, found.line)
-    header = TraceHeader(
-        layout=snapshot.layout,
-        arch=snapshot.arch,
-        byte_order=snapshot.byte_order,
-        bits=snapshot.bits,
-        page_size=snapshot.page_size,
-        source="log",
-        lost=log.nr - len(log.op) if log.wrapped else 0,
-    )
+    header = TraceHeader.of(snapshot, source="log", lost=log.lost)
     save(path, header, records, symbols, snapshot)
     return len(records)

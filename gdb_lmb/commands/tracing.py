@@ -10,13 +10,13 @@ from typing import Any
 
 import gdb
 
+from gdb_lmb.allocators.base import allocator, names
 from gdb_lmb.analysis.owners import function_of, overlaid
 from gdb_lmb.commands.base import announce, write
 from gdb_lmb.commands.session import SESSION
 from gdb_lmb.commands.terminal import terminal
 from gdb_lmb.commands.trace_output import close_trace, open_trace, save
 from gdb_lmb.core.errors import LayoutError, LmbError, NotReadyError, OutputError, ReadError, StateError, UsageError
-from gdb_lmb.core.operation import OPERATIONS
 from gdb_lmb.core.record import Record, Symbol
 from gdb_lmb.core.snapshot import FINDING, FLAG_NAMES, Finding, Snapshot
 from gdb_lmb.core.words import plural
@@ -341,7 +341,7 @@ class Holder:
             raise UsageError("a trace is running: end it with `lmb-trace stop` first")
         if wishes.lockstep and wishes.only:
             raise UsageError("--lockstep needs every operation: leave --only out")
-        known = {op for table in OPERATIONS.values() for op in table} | {"init"}
+        known = {op for name in names() for table in (allocator(name).init, allocator(name).operations) for op in table}
         for op in wishes.only:
             if op not in known:
                 raise UsageError(f"unknown operation {op[:40]!r}: there are {', '.join(sorted(known))}")

@@ -10,11 +10,11 @@ from gdb_lmb.allocators.memblock.predict import predict_memblock
 from gdb_lmb.allocators.predict import Prediction
 from gdb_lmb.commands.arguments import ANY, JSON, Argument, Options
 from gdb_lmb.commands.base import LmbCommand, take_snapshot
-from gdb_lmb.commands.models import memblock_model
 from gdb_lmb.commands.names import Names
 from gdb_lmb.core.errors import LayoutError, UsageError
 from gdb_lmb.core.numbers import flags_of, number
 from gdb_lmb.core.snapshot import Snapshot
+from gdb_lmb.machine.behavior import memblock_model
 from gdb_lmb.programs.linux import find_kernel
 from gdb_lmb.report.prediction import prediction_json, prediction_text
 

@@ -1,33 +1,27 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Operations: what they take, how a model runs them, and how they are read from JSON.
+"""Operations: calls of an allocator, what each takes and returns, and how they are read from JSON.
 
-The names of layout "lmb-list" are those of the list-based LMB's interface without `lmb_`; those of layout
-"memblock" are the functions of `mm/memblock.c` through which every change goes, without `memblock_`; besides,
-`slab_available` tells that `slab_is_available()` has become true, from when on arrays come from the slab.
+Which operations there are is a table of each allocator's (`Allocator.operations`): {name: Kind}.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, fields
 from typing import Any, Protocol
 
-from gdb_lmb.allocators.lmb.model import LmbModel
 from gdb_lmb.core.errors import InputError
 from gdb_lmb.core.snapshot import Snapshot
 from gdb_lmb.core.written import written
 
 MAX_LINE_BYTES = 1 << 16
 
-NO_NID = -1
-"""`NUMA_NO_NODE`: any node will do, or none is meant."""
-
-LISTS = ("memory", "reserved", "physmem")
-
 
 class Model(Protocol):
-    """What every reference model can show; how it is driven is the business of the tables below."""
+    """What every reference model has; how it is driven is in its allocator's table."""
+
+    layout: str
 
     def snapshot(self) -> Snapshot:
         """Return the whole state."""
@@ -37,9 +31,9 @@ class Model(Protocol):
 class Operation:
     """One call of the allocator: `op` and the arguments it takes; sizes and addresses in bytes.
 
-    A limit is in `base`, the truth value of `set_bottom_up` in `flags`. Of memblock only: `list` names the
-    list ("memory", "reserved" or "physmem"), `nid` is the node, `exact` forbids other nodes, and `set` tells
-    whether `setclr_flag` sets or clears. `alloc_range_nid` has its `start` and `end` in `min` and `max`.
+    A limit is in `base`, the truth value of `set_bottom_up` in `flags`. `list` names a list of regions, `nid` is a
+    node, `exact` forbids other nodes, and `set` tells whether flags are set or cleared. `takes` names the arguments
+    in the order of the call, as the allocator's table has them.
     """
 
     op: str
@@ -50,17 +44,23 @@ class Operation:
     min: int = 0
     max: int = 0
     list: str = ""
-    nid: int = NO_NID
+    nid: int | None = None
     exact: bool = False
     set: bool = False
+    takes: tuple[str, ...] | None = field(default=None, compare=False, repr=False)
+
+    @property
+    def arguments(self) -> dict[str, Any]:
+        """Return the arguments by name, in the order of the call; of a call without a table those that were given."""
+        takes = self.takes
+        if takes is None:
+            takes = tuple(f.name for f in fields(self)[1:-1] if getattr(self, f.name) != f.default)
+        return {name: getattr(self, name) for name in takes}
 
     def __str__(self) -> str:
         """Write the call as C would, with the arguments that this operation takes."""
-        values = ", ".join(f"{name}={written(name, getattr(self, name))}" for name in ARGUMENTS[self.op])
-        return f"{self.op}({values})"
+        return f"{self.op}({', '.join(f'{name}={written(name, value)}' for name, value in self.arguments.items())})"
 
-
-# -- tables -----------------------------------------------------------------------------------------
 
 ERROR, BASE, PAGES, NOTHING = "error", "base", "pages", "nothing"
 """What an operation returns: 0 or a negative errno, an address, a number of pages, or nothing at all."""
@@ -68,101 +68,35 @@ ERROR, BASE, PAGES, NOTHING = "error", "base", "pages", "nothing"
 
 @dataclass(frozen=True)
 class Kind:
-    """One row of a layout's table: the arguments in the order of the call, what comes back, how it runs.
+    """One row of an allocator's table: the arguments in the order of the call, what comes back, how a model runs it.
 
-    `lists` are the lists whose coverage it may change; an empty name stands for the operation's own.
+    `changes` is the list to which the range that the operation is about is added (True) or of which it is taken off
+    (False); "" stands for the operation's own `list`. `defaults` are values of arguments that JSON may leave out,
+    where they are not those of `Operation`. `list_names` are what `list` may be. `switch` tells that `flags` is a
+    truth value.
     """
 
     arguments: tuple[str, ...]
     returns: str
     run: Callable[[Any, Operation], int | None]
-    lists: tuple[str, ...] = ()
+    changes: tuple[str, bool] | None = None
+    defaults: Mapping[str, Any] = field(default_factory=dict)
+    list_names: tuple[str, ...] = ()
+    switch: bool = False
+
+    def call(self, op: str, **arguments: Any) -> Operation:
+        """Return the operation `op`, which this is the row of, with these arguments and the default ones."""
+        return Operation(op, takes=self.arguments, **{**self.defaults, **arguments})
 
 
-_LMB = {
-    "add": Kind(("base", "size", "flags"), ERROR, lambda m, o: m.add(o.base, o.size, o.flags), ("memory",)),
-    "remove": Kind(("base", "size"), ERROR, lambda m, o: m.remove(o.base, o.size), ("memory",)),
-    "reserve": Kind(("base", "size", "flags"), ERROR, lambda m, o: m.reserve(o.base, o.size, o.flags), ("reserved",)),
-    "free": Kind(("base", "size"), ERROR, lambda m, o: m.free(o.base, o.size), ("reserved",)),
-    "alloc": Kind(
-        ("size", "align", "min", "max", "flags"),
-        BASE,
-        lambda m, o: m.alloc(o.size, o.align, o.min, o.max, o.flags),
-        ("reserved",),
-    ),
-    "allow_growth": Kind((), ERROR, lambda m, o: m.allow_growth()),
-    "set_limit": Kind(("base",), ERROR, lambda m, o: m.set_current_limit(o.base)),
-    "set_bottom_up": Kind(("flags",), ERROR, lambda m, o: m.set_bottom_up(bool(o.flags))),
-    "free_all": Kind((), PAGES, lambda m, o: m.free_all()),
-}
-
-_MEMBLOCK = {
-    "add_range": Kind(
-        ("list", "base", "size", "nid", "flags"),
-        ERROR,
-        lambda m, o: m.add_range(o.list, o.base, o.size, o.nid, o.flags),
-        ("",),
-    ),
-    "remove_range": Kind(
-        ("list", "base", "size"), ERROR, lambda m, o: m.remove_range(o.list, o.base, o.size), ("",)
-    ),
-    "setclr_flag": Kind(
-        ("list", "base", "size", "set", "flags"),
-        ERROR,
-        lambda m, o: m.setclr_flag(o.list, o.base, o.size, o.set, o.flags),
-    ),
-    "set_node": Kind(
-        ("list", "base", "size", "nid"), ERROR, lambda m, o: m.set_node(o.list, o.base, o.size, o.nid)
-    ),
-    "trim_memory": Kind(("align",), NOTHING, lambda m, o: m.trim_memory(o.align), ("memory",)),
-    "cap_memory_range": Kind(
-        ("base", "size"), NOTHING, lambda m, o: m.cap_memory_range(o.base, o.size), ("memory", "reserved")
-    ),
-    "alloc_range_nid": Kind(
-        ("size", "align", "min", "max", "nid", "exact"),
-        BASE,
-        lambda m, o: m.alloc_range_nid(o.size, o.align, o.min, o.max, o.nid, o.exact),
-        ("reserved",),
-    ),
-    "set_current_limit": Kind(("base",), NOTHING, lambda m, o: m.set_current_limit(o.base)),
-    "set_bottom_up": Kind(("flags",), NOTHING, lambda m, o: m.set_bottom_up(bool(o.flags))),
-    "allow_resize": Kind((), NOTHING, lambda m, o: m.allow_resize()),
-    "slab_available": Kind((), NOTHING, lambda m, o: setattr(m, "slab_up", True)),
-    "free_all": Kind((), PAGES, lambda m, o: m.free_all()),
-    "discard": Kind((), NOTHING, lambda m, o: m.discard()),
-}  # fmt: skip
-
-INIT: Mapping[str, Kind] = {
-    "init": Kind(("base", "size", "flags", "align", "min", "max"), ERROR, lambda m, o: 0),
-}
-"""`lmb_init()`, as a log's first record tells of it: what makes a model, and does nothing more to it.
-
-In this order: klimit (0: a static array), the block size, the bits of `phys_addr_t`, the sizes of a block's
-header and of an entry, the number of entries."""
-
-OPERATIONS: Mapping[str, Mapping[str, Kind]] = {"lmb-list": _LMB, "memblock": _MEMBLOCK}
-"""The operations of each layout."""
-
-ARGUMENTS: Mapping[str, tuple[str, ...]] = {
-    op: kind.arguments for table in (INIT, *OPERATIONS.values()) for op, kind in table.items()
-}
-"""What each operation takes, whatever the layout: one name means the same in all of them."""
-
-
-def apply(model: Model, operation: Operation) -> int | None:
-    """Run one operation on the model of its layout.
-
-    Return 0 or a negative errno, the base of an allocation, the pages that were given away, or None from
-    what returns nothing in the kernel.
-    """
-    table = _LMB if isinstance(model, LmbModel) else _MEMBLOCK
-    return table[operation.op].run(model, operation)
+Table = Mapping[str, Kind]
+"""The operations of an allocator by name."""
 
 
 # -- JSON -------------------------------------------------------------------------------------------
 
 
-def parse_operations(lines: Iterable[bytes], bits: int, layout: str = "lmb-list") -> Iterator[Operation]:
+def parse_operations(lines: Iterable[bytes], bits: int, table: Table) -> Iterator[Operation]:
     """Yield the operation of each line of JSON; empty lines are passed over.
 
     `bits` is the width of `phys_addr_t`, which bounds every number but `flags` and `nid` (32 bits).
@@ -173,23 +107,23 @@ def parse_operations(lines: Iterable[bytes], bits: int, layout: str = "lmb-list"
             raise InputError(f"line {number} is longer than {MAX_LINE_BYTES} bytes: that is no operation")
         if line.strip():
             try:
-                yield _parse_operation(line, bits, layout)
+                yield _parse_operation(line, bits, table)
             except InputError as error:
                 raise InputError(f"line {number}: {error}") from None
 
 
-def _parse_operation(line: bytes, bits: int, layout: str) -> Operation:
+def _parse_operation(line: bytes, bits: int, table: Table) -> Operation:
     try:
         row = json.loads(line)
     except (ValueError, RecursionError):
         raise InputError('this is not JSON; expected {"op": "reserve", "base": …, "size": …}') from None
     if not isinstance(row, dict):
         raise InputError('expected a JSON object with an "op"')
-    return operation_from(row, bits, OPERATIONS[layout])
+    return operation_from(row, bits, table)
 
 
-def operation_from(row: dict[str, Any], bits: int, table: Mapping[str, Kind], *, exactly: bool = False) -> Operation:
-    """Return the operation of a JSON object, in a `table` of `OPERATIONS`.
+def operation_from(row: dict[str, Any], bits: int, table: Table, *, exactly: bool = False) -> Operation:
+    """Return the operation of a JSON object, one of `table`.
 
     Missing members have their defaults, unless every argument must be there, and no other, `exactly`.
     Raises: `InputError`.
@@ -206,20 +140,19 @@ def operation_from(row: dict[str, Any], bits: int, table: Mapping[str, Kind], *,
     for name in sorted(row.keys() - known):
         raise InputError(f"unknown member {short(name)}; expected {', '.join(sorted(known)) or 'none'}")
     values = {name: _READERS[name](name, value, bits) for name, value in row.items()}
-    if op == "set_bottom_up" and values.get("flags", 0) > 1:
-        raise InputError('set_bottom_up takes "flags" 0 or 1')
-    if "list" in kind.arguments and "list" not in values:
-        raise InputError(f'{op} takes "list", one of {", ".join(LISTS)}')
-    return Operation(op, **values)
+    if kind.switch and values.get("flags", 0) > 1:
+        raise InputError(f'{op} takes "flags" 0 or 1')
+    if kind.list_names and values.get("list") not in kind.list_names:
+        if "list" in values:
+            raise InputError(f'"list" is {short(values["list"])}; expected one of {", ".join(kind.list_names)}')
+        raise InputError(f'{op} takes "list", one of {", ".join(kind.list_names)}')
+    return kind.call(op, **values)
 
 
 def operation_json(operation: Operation) -> dict[str, Any]:
     """Return `op` and the arguments it takes as JSON values: addresses and sizes as "0x…" strings."""
-    row: dict[str, Any] = {"op": operation.op}
-    for name in ARGUMENTS[operation.op]:
-        value = getattr(operation, name)
-        row[name] = hex(value) if name in _ADDRESSES else value
-    return row
+    arguments = operation.arguments.items()
+    return {"op": operation.op} | {name: hex(value) if name in _ADDRESSES else value for name, value in arguments}
 
 
 def read_number(name: str, value: object, bits: int) -> int:
@@ -244,7 +177,7 @@ def _flags(name: str, value: object, bits: int) -> int:
 
 def _nid(name: str, value: object, bits: int) -> int:
     if not isinstance(value, int) or isinstance(value, bool) or not -(1 << 31) <= value < 1 << 31:
-        raise InputError(f'"{name}" is {short(value)}; expected the number of a node, or {NO_NID}')
+        raise InputError(f'"{name}" is {short(value)}; expected the number of a node, or -1')
     return value
 
 
@@ -254,9 +187,9 @@ def _truth(name: str, value: object, bits: int) -> bool:
     return value
 
 
-def _list(name: str, value: object, bits: int) -> str:
-    if not isinstance(value, str) or value not in LISTS:
-        raise InputError(f'"{name}" is {short(value)}; expected one of {", ".join(LISTS)}')
+def _text(name: str, value: object, bits: int) -> str:
+    if not isinstance(value, str):
+        raise InputError(f'"{name}" is {short(value)}; expected a string')
     return value
 
 
@@ -267,7 +200,7 @@ _READERS: Mapping[str, Callable[[str, object, int], Any]] = {
     "nid": _nid,
     "exact": _truth,
     "set": _truth,
-    "list": _list,
+    "list": _text,
 }
 
 

@@ -60,3 +60,8 @@ class TraceHeader:
     behavior: Mapping[str, Any] = field(default_factory=dict)
     lost: int = 0
     only: tuple[str, ...] = ()
+
+    @classmethod
+    def of(cls, snapshot: Snapshot, **more: Any) -> TraceHeader:
+        """Return the header of a trace of the allocator that `snapshot` was taken of; `more` are other members."""
+        return cls(snapshot.layout, snapshot.arch, snapshot.byte_order, snapshot.bits, snapshot.page_size, **more)

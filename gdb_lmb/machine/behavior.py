@@ -2,68 +2,61 @@
 """What tells one kernel's memblock from another's, and the switches that no list shows.
 
 Everything is probed in debug information, in the program's own data and in its texts, never in a version.
-The reference model says what each fact means (`behavior_of()`).
+The model says what each fact means (`behavior_of()`).
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, replace
+from typing import Any
 
 import gdb
 
+from gdb_lmb.allocators.memblock.behavior import MemblockBehavior, behavior_of
+from gdb_lmb.allocators.memblock.model import MemblockModel
+from gdb_lmb.allocators.memblock.resume import resume
+from gdb_lmb.core.snapshot import Snapshot
 from gdb_lmb.formats.program_file import bytes_in_file, text_in_file
 from gdb_lmb.machine.program import lookup
 from gdb_lmb.machine.types import enum_names
 from gdb_lmb.machine.variables import label, variables
 from gdb_lmb.programs.linux import Kernel
 
-
-@dataclass(frozen=True)
-class MemblockFacts:
-    """What the program shows of how its memblock behaves: the arguments of the model's `behavior_of()`."""
-
-    flag_names: tuple[str, ...]
-    initial_cnt: int
-    merge_parameters: int
-    has_free_late: bool
-    bootmem_parameters: int | None
-    panic_text: bool
-    max_numnodes_text: bool
-
-
-@dataclass(frozen=True)
-class MemblockSwitches:
-    """What decides beside the lists at one stop; `in_slab` names the lists whose arrays came from the slab."""
-
-    can_resize: bool
-    slab_up: bool
-    has_mirror: bool
-    movable_node: bool
-    kho_scratch_only: bool
-    discarded: bool
-    in_slab: tuple[str, ...]
-
-
-_FACTS: dict[tuple[str, int], MemblockFacts] = {}
+_BEHAVIORS: dict[tuple[str, int], MemblockBehavior] = {}
 """What was worked out for a program, by its file and its build."""
 
 
-def memblock_facts(kernel: Kernel) -> MemblockFacts:
-    """Return what the program in gdb shows of how its memblock behaves."""
+def memblock_model(kernel: Kernel, snapshot: Snapshot) -> MemblockModel:
+    """Return a model that goes on from `snapshot`, taken of this kernel at this stop.
+
+    Raises: `StateError` where the model cannot stand on it: torn, damaged, or not all there any more.
+    """
+    if "nid" not in kernel.program.region.fields:
+        snapshot = replace(snapshot, no_node=None)
+    return resume(snapshot, memblock_facts(kernel))
+
+
+def memblock_facts(kernel: Kernel) -> dict[str, Any]:
+    """Return what decides beside the lists at this stop, as the model's `resume()` takes it. Raises: `LmbError`."""
     key = (str(kernel.own_file), hash(kernel.identity.data))
-    if key not in _FACTS:
-        _FACTS[key] = _read_facts(kernel)
-    return _FACTS[key]
+    if key not in _BEHAVIORS:
+        _BEHAVIORS[key] = _behavior(kernel)
+    return {
+        **asdict(_BEHAVIORS[key]),
+        "cache_bytes": kernel.arch.cache_bytes,
+        "keep": kernel.keeps,
+        **_switches(kernel),
+    }
 
 
-def _read_facts(kernel: Kernel) -> MemblockFacts:
+def _behavior(kernel: Kernel) -> MemblockBehavior:
     program = kernel.program
     cnt = program.memblock.fields["memory.cnt"]
     data = bytes_in_file(kernel.own_file, program.memblock_va + cnt.offset, cnt.size)
     initial = 0 if data is None else int.from_bytes(data.data, program.byte_order)
     # Where the compiler has left no function to look at, the dummy of the years before tells.
     merge = _parameters("memblock_merge_regions")
-    return MemblockFacts(
+    return behavior_of(
         flag_names=tuple(program.flag_names.values()),
         initial_cnt=initial,
         merge_parameters=(1 if initial else 3) if merge is None else merge,
@@ -82,22 +75,22 @@ def _parameters(name: str) -> int | None:
     return len(symbol.type.fields())
 
 
-def memblock_switches(kernel: Kernel) -> MemblockSwitches:
+def _switches(kernel: Kernel) -> dict[str, Any]:
     """Read the switches of the stopped kernel; one that it does not have is off. Raises: `LmbError`."""
     with variables() as guest:
 
         def on(name: str) -> bool:
             return bool(guest.word(name))
 
-        return MemblockSwitches(
-            can_resize=on("memblock_can_resize"),
-            slab_up=(guest.word("slab_state") or 0) >= _slab_up(),
-            has_mirror=on("system_has_some_mirror"),
-            movable_node=on("movable_node_enabled"),
-            kho_scratch_only=on("kho_scratch_only"),
-            discarded=not kernel.keeps and guest.word("memblock_memory") == 0,
-            in_slab=tuple(name for name in ("memory", "reserved") if on(f"memblock_{name}_in_slab")),
-        )
+        return {
+            "can_resize": on("memblock_can_resize"),
+            "slab_up": (guest.word("slab_state") or 0) >= _slab_up(),
+            "has_mirror": on("system_has_some_mirror"),
+            "movable_node": on("movable_node_enabled"),
+            "kho_scratch_only": on("kho_scratch_only"),
+            "discarded": not kernel.keeps and guest.word("memblock_memory") == 0,
+            "in_slab": [name for name in ("memory", "reserved") if on(f"memblock_{name}_in_slab")],
+        }
 
 
 def _slab_up() -> int:
@@ -105,8 +98,3 @@ def _slab_up() -> int:
     symbol = lookup("slab_state")
     names = {} if symbol is None else enum_names(symbol.type, "")
     return next((value for value, name in names.items() if name == "up"), 1 << 31)
-
-
-def cache_bytes(kernel: Kernel) -> int:
-    """Return `SMP_CACHE_BYTES`, the alignment of what is allocated without one, in bytes."""
-    return kernel.arch.cache_bytes

@@ -14,8 +14,9 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import IO, Any
 
+from gdb_lmb.allocators.base import allocator, names
 from gdb_lmb.core.errors import InputError
-from gdb_lmb.core.operation import INIT, OPERATIONS, operation_from, operation_json, read_number, short
+from gdb_lmb.core.operation import operation_from, operation_json, read_number, short
 from gdb_lmb.core.record import Record, Symbol, TraceHeader
 from gdb_lmb.core.snapshot import Snapshot
 from gdb_lmb.core.words import plural, safe
@@ -136,7 +137,7 @@ class TraceReader:
             self.header = _header(row)
         except InputError as error:
             raise InputError(f"line 1: {error}") from None
-        self._table = OPERATIONS[self.header.layout]
+        self._allocator = allocator(self.header.layout)
 
     @property
     def cut_off(self) -> str | None:
@@ -200,7 +201,8 @@ class TraceReader:
         if phase is not None and not isinstance(phase, str):
             raise InputError(f'"phase" is {short(phase)}; expected a string or null')
         # Where there is no state to begin with, the allocator's own first call makes it.
-        table = INIT if seq == 1 and self.header.initial is None else self._table
+        creates = seq == 1 and self.header.initial is None
+        table = self._allocator.init if creates else self._allocator.operations
         operation = operation_from(row, self.header.bits, table, exactly=True)
         self.records += 1
         return Record(seq, operation, result, tuple([self._pc(pc) for pc in callers]), phase)
@@ -239,8 +241,8 @@ def _header(row: dict[str, Any]) -> TraceHeader:
     if row.get("schema") != TRACE_SCHEMA:
         raise InputError(f"this is {short(row.get('schema'))}, not a trace of schema {TRACE_SCHEMA}")
     layout, source, behavior = row.get("layout"), row.get("source"), row.get("generation")
-    if not isinstance(layout, str) or layout not in OPERATIONS:
-        raise InputError(f'"layout" is {short(layout)}; expected one of {", ".join(OPERATIONS)}')
+    if not isinstance(layout, str) or layout not in names():
+        raise InputError(f'"layout" is {short(layout)}; expected one of {", ".join(names())}')
     if source not in _SOURCES:
         raise InputError(f'"source" is {short(source)}; expected one of {", ".join(_SOURCES)}')
     bits = row.get("bits")
@@ -252,8 +254,9 @@ def _header(row: dict[str, Any]) -> TraceHeader:
     if not page_size or page_size & (page_size - 1):
         raise InputError(f'"page_size" is {page_size:#x}, which is no power of two')
     initial = row.get("initial")
-    if initial is None and layout == "memblock":
-        raise InputError('"initial" is missing: a memblock has a state from the first instruction on')
+    own = allocator(layout)
+    if initial is None and not own.init:
+        raise InputError(f'"initial" is missing: a {own.title} has a state from the first instruction on')
     return TraceHeader(
         layout=layout,
         arch=_text(row, "arch"),
@@ -269,7 +272,7 @@ def _header(row: dict[str, Any]) -> TraceHeader:
 
 
 def _only(names: Any, layout: str) -> tuple[str, ...]:
-    known = {*INIT, *OPERATIONS[layout]}
+    known = {*allocator(layout).init, *allocator(layout).operations}
     if not isinstance(names, list) or any(not isinstance(name, str) or name not in known for name in names):
         raise InputError(f'"only" is {short(names)}; expected names of operations')
     return tuple(names)

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from gdb_lmb.allocators.base import allocator
 from gdb_lmb.analysis.owners import function_of, owner_pc
 from gdb_lmb.core.errors import UsageError
 from gdb_lmb.core.record import Record, Symbol
@@ -29,31 +30,18 @@ class Wanted:
     caller: re.Pattern[str] | None = None
     within: Range | None = None
 
-    def of(self, records: Sequence[Record], symbols: Mapping[int, Symbol]) -> list[Record]:
+    def of(self, records: Sequence[Record], symbols: Mapping[int, Symbol], layout: str) -> list[Record]:
         """Return the records that are wanted, in their order."""
-        found = [record for record in records if self._fits(record, symbols)]
+        found = [record for record in records if self._fits(record, symbols, layout)]
         return found if self.last is None else found[len(found) - min(self.last, len(found)) :]
 
-    def _fits(self, record: Record, symbols: Mapping[int, Symbol]) -> bool:
+    def _fits(self, record: Record, symbols: Mapping[int, Symbol], layout: str) -> bool:
         if self.caller is not None and not any(self.caller.search(place(pc, symbols)) for pc in record.callers):
             return False
         if self.within is None:
             return True
-        touched = touched_range(record)
+        touched = allocator(layout).touched(record)
         return touched is not None and touched[0] < self.within[1] and self.within[0] < touched[1]
-
-
-def touched_range(record: Record) -> Range | None:
-    """Return the physical range that an operation was about, None where it was about none or failed to get one."""
-    operation = record.operation
-    if not operation.size or operation.op == "init":
-        return None
-    base = operation.base
-    if "alloc" in operation.op:
-        if record.result is None or record.result <= 0:
-            return None
-        base = record.result
-    return base, base + operation.size
 
 
 def parse_caller(text: str) -> re.Pattern[str]:

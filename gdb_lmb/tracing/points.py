@@ -18,8 +18,6 @@ from gdb_lmb.allocators.base import Fixed, Role
 from gdb_lmb.arches.convention import Parameter
 from gdb_lmb.machine.symbols import linker_symbol, outermost_function
 
-NO_NID = -1
-
 
 @dataclass(frozen=True)
 class Point:

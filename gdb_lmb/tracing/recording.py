@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import IO
 
-from gdb_lmb.allocators.models import lmb_model
+from gdb_lmb.allocators.base import allocator
 from gdb_lmb.analysis.lockstep import Divergence, Lockstep
 from gdb_lmb.commands.trace_output import RecordCount
 from gdb_lmb.core.errors import LmbError, OutputError, StateError
@@ -166,7 +166,8 @@ class Recording:
         """Record a switch that code without a call has changed, as the operation that would have."""
         for op, value in now.items():
             if self._switches.get(op, value) != value:
-                operation = Operation(op, flags=value) if op == "set_bottom_up" else Operation(op, base=value)
+                kind = allocator(self.traced.layout).operations[op]
+                operation = kind.call(op, **{kind.arguments[0]: value})
                 record = self._record(operation, None, self._passed)
                 if self.lockstep is not None:
                     self.lockstep.after(record, state)
@@ -203,7 +204,10 @@ class Recording:
         """Let the model do it too; tell whether it differs."""
         state = self.traced.read()
         if first:
-            self.lockstep = Lockstep(lmb_model(record.operation, self.traced.page_size), every=self.wishes.every)
+            self.lockstep = Lockstep(
+                allocator(self.traced.layout).created_model(record.operation, self.traced.page_size),
+                every=self.wishes.every,
+            )
             self.lockstep.seq, self.lockstep.last = record.seq, record
             self.lockstep.look(state)
         elif self.lockstep is not None:

@@ -9,15 +9,17 @@ from typing import Any, Protocol
 
 from gdb_lmb.allocators.lmb import decode as lmb_layout
 from gdb_lmb.allocators.lmb.model import LmbModel
+from gdb_lmb.allocators.lmb.operations import INIT, OPERATIONS
 from gdb_lmb.allocators.memblock import decode as memblock_layout
-from gdb_lmb.allocators.models import memblock_values
-from gdb_lmb.commands.models import memblock_model
+from gdb_lmb.allocators.memblock.operations import OPERATIONS as MEMBLOCK_OPERATIONS
+from gdb_lmb.allocators.memblock.resume import facts_of
 from gdb_lmb.core.address import Phase, Placement, TranslatedMemory
 from gdb_lmb.core.errors import LayoutError, ReadError
 from gdb_lmb.core.fields import ByteOrder
 from gdb_lmb.core.memory import BoundedMemory, Memory
 from gdb_lmb.core.operation import Model, Operation
 from gdb_lmb.core.snapshot import RegionArray, Snapshot
+from gdb_lmb.machine.behavior import memblock_model
 from gdb_lmb.machine.capture import Capture
 from gdb_lmb.machine.physical import physical_memory
 from gdb_lmb.machine.program import find_lmb
@@ -103,8 +105,8 @@ class TracedLmb:
         if call.point.op == "alloc":
             del values["base"]
         elif call.point.op == "init":
-            return Operation("init")
-        return Operation(call.point.op, **values)
+            return INIT["init"].call("init")
+        return OPERATIONS[call.point.op].call(call.point.op, **values)
 
     def settled(self, call: Call, operation: Operation, result: int | None) -> tuple[Operation, int | None]:
         """Fetch what `lmb_alloc()` stored, and what `lmb_init()` chose."""
@@ -242,7 +244,7 @@ class TracedMemblock:
                 values[own] = bool(value) if own in self._TRUTHS else value
         if values.get("nid") == "no_node":
             values["nid"] = 1 if self._program.no_node is None else self._program.no_node
-        return Operation(call.point.op, **values)
+        return MEMBLOCK_OPERATIONS[call.point.op].call(call.point.op, **values)
 
     def _list(self, va: int) -> str:
         if va not in self._lists:
@@ -269,7 +271,7 @@ class TracedMemblock:
 
     def values(self, model: Model) -> Values:
         """Return the kernel's behavior and the switches."""
-        return memblock_values(model)  # type: ignore[arg-type]
+        return facts_of(model)  # type: ignore[arg-type]
 
     def phase_after(self, op: str, before: str | None) -> str | None:
         """Return the place in the boot."""

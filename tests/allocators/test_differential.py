@@ -10,8 +10,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from gdb_lmb.allocators.base import apply
 from gdb_lmb.allocators.lmb.model import LmbConfig, LmbModel
-from gdb_lmb.core.operation import Operation, apply
+from gdb_lmb.core.operation import Operation
 from tests.helpers.host import CLmb, model_state
 from tests.helpers.soak import ROUNDS, SEED
 

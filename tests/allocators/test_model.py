@@ -13,8 +13,9 @@ from pathlib import Path
 
 import pytest
 
+from gdb_lmb.allocators.base import apply
 from gdb_lmb.allocators.lmb.model import EBUSY, EINVAL, ENOMEM, LmbConfig, LmbModel
-from gdb_lmb.core.operation import Operation, apply
+from gdb_lmb.core.operation import Operation
 from tests.helpers.host import CLmb, model_state
 
 K = 1024

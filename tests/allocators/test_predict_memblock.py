@@ -9,11 +9,11 @@ import pytest
 
 from gdb_lmb.allocators.memblock.behavior import LINUX_6_1, LINUX_6_12, LINUX_7_3, MemblockBehavior, MemblockConfig
 from gdb_lmb.allocators.memblock.model import MemblockModel
-from gdb_lmb.allocators.memblock.predict import predict_memblock, require_sound
+from gdb_lmb.allocators.memblock.predict import predict_memblock
 from gdb_lmb.allocators.predict import Prediction
 from gdb_lmb.core.errors import InputError, StateError
-from gdb_lmb.core.operation import Operation
 from gdb_lmb.report.prediction import prediction_json, prediction_text
+from tests.helpers.operations import op as operation
 
 K, M = 1 << 10, 1 << 20
 NO_NODE = 1024  # MAX_NUMNODES
@@ -71,7 +71,7 @@ CALLS = [
 def test_a_call_is_written_as_in_a_trace(op: str, given: dict[str, int], call: str) -> None:
     found = predict_memblock(model(), op, **given)
     assert prediction_text(found).startswith(f"{call} ")
-    assert call == f"memblock_{Operation(found.op, **found.arguments)}"  # type: ignore[arg-type]
+    assert call == f"memblock_{operation(found.op, **found.arguments)}"  # type: ignore[arg-type]
 
 
 def test_ranges() -> None:
@@ -165,8 +165,9 @@ def test_refusals() -> None:
     with pytest.raises(InputError, match="take no flags"):
         predict_memblock(model(), "alloc", size=1, flags=4)
     state = model().snapshot()
-    require_sound(state)
+    config = MemblockConfig.of(state, LINUX_6_1)
+    MemblockModel.from_snapshot(state, config)
     with pytest.raises(StateError, match="the stop is inside memblock_add_range"):
-        require_sound(replace(state, torn="memblock_add_range"))
+        MemblockModel.from_snapshot(replace(state, torn="memblock_add_range"), config)
     with pytest.raises(StateError, match="of layout lmb-list"):
-        require_sound(replace(state, layout="lmb-list"))
+        MemblockModel.from_snapshot(replace(state, layout="lmb-list"), config)

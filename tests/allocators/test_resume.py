@@ -10,9 +10,10 @@ from pathlib import Path
 
 import pytest
 
+from gdb_lmb.allocators.base import apply
 from gdb_lmb.allocators.lmb.model import EBUSY, LmbConfig, LmbModel
 from gdb_lmb.core.errors import StateError
-from gdb_lmb.core.operation import Operation, apply
+from gdb_lmb.core.operation import Operation
 from gdb_lmb.core.snapshot import Block, Defect, RegionList, Snapshot, Walk, column
 from gdb_lmb.report.jsonio import dumps, snapshot_from_json, snapshot_json
 from tests.allocators.test_differential import WEIGHTS, random_operation

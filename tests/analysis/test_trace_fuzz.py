@@ -15,10 +15,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from gdb_lmb.allocators.base import allocator
+from gdb_lmb.allocators.memblock.operations import LISTS
 from gdb_lmb.analysis.owners import function_of
 from gdb_lmb.analysis.replay import Replay
 from gdb_lmb.core.errors import InputError
-from gdb_lmb.core.operation import LISTS, OPERATIONS, Operation
+from gdb_lmb.core.operation import Operation
 from gdb_lmb.core.record import Record, TraceHeader
 from gdb_lmb.report.export_c import source, survey
 from gdb_lmb.report.replay import replay_json, replay_text
@@ -129,11 +131,12 @@ READ = {
 
 @st.composite
 def operations(draw: st.DrawFn, layout: str) -> Operation:
-    op = draw(st.sampled_from(sorted(OPERATIONS[layout])))
-    values = {name: draw(READ[name]) for name in OPERATIONS[layout][op].arguments}
+    table = allocator(layout).operations
+    op = draw(st.sampled_from(sorted(table)))
+    values = {name: draw(READ[name]) for name in table[op].arguments}
     if op == "set_bottom_up":
         values["flags"] &= 1
-    return Operation(op, **values)
+    return table[op].call(op, **values)
 
 
 @pytest.mark.random

@@ -10,15 +10,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from gdb_lmb.allocators.base import apply
 from gdb_lmb.allocators.lmb.model import LmbConfig, LmbModel
 from gdb_lmb.allocators.memblock.behavior import LINUX_6_12, MemblockConfig
 from gdb_lmb.allocators.memblock.model import MemblockModel
 from gdb_lmb.analysis.compare import compare
 from gdb_lmb.analysis.diff import RegionRow, ValueRow, diff
 from gdb_lmb.analysis.lockstep import Lockstep
-from gdb_lmb.core.operation import Operation, apply
+from gdb_lmb.core.operation import Operation
 from gdb_lmb.core.record import Record
 from gdb_lmb.core.snapshot import Defect, Entry, RegionArray, RegionList, Snapshot, Walk, column
+from tests.helpers.operations import op
 from tests.helpers.soak import ROUNDS
 
 Row = tuple[int, int, int, int]
@@ -167,8 +169,8 @@ def lmb(*operations: Operation, static: int = 8) -> LmbModel:
     return model
 
 
-ADD = Operation("add", 0, 0x100000)
-LMB = lmb(ADD, Operation("reserve", 0x1000, 0x1000)).snapshot()
+ADD = op("add", 0, 0x100000)
+LMB = lmb(ADD, op("reserve", 0x1000, 0x1000)).snapshot()
 
 WHOLE_DIFFERS: list[tuple[Snapshot, str]] = [
     (replace(LMB, memory=replace(LMB.memory, cnt=5)), "memory.cnt is 5, but 1 is expected"),
@@ -193,7 +195,7 @@ def test_a_whole_lmb_that_differs(found: Snapshot, message: str) -> None:
 
 
 def test_a_hand_over_that_differs() -> None:
-    done = lmb(ADD, Operation("free_all")).snapshot()
+    done = lmb(ADD, op("free_all")).snapshot()
     assert done.handover == ((0x1000, 0x100000),)
     for handover, nr, message in [
         (((0x1000, 0xFF000),), 1, "range 0 handed over is [0x1000, 0xff000), but [0x1000, 0x100000) is expected"),
@@ -240,8 +242,8 @@ class Kernel:
 
 OPERATIONS = [
     ADD,
-    *(Operation("reserve", at * 0x4000, 0x1000) for at in range(1, 5)),
-    Operation("free", 0x4000, 0x1000),
+    *(op("reserve", at * 0x4000, 0x1000) for at in range(1, 5)),
+    op("free", 0x4000, 0x1000),
 ]
 
 
@@ -256,7 +258,7 @@ def test_a_sound_boot() -> None:
 
 
 def test_a_state_that_differs() -> None:
-    kernel = Kernel(OPERATIONS, 3, Operation("free", 0x4000, 0x800))
+    kernel = Kernel(OPERATIONS, 3, op("free", 0x4000, 0x800))
     lockstep = Lockstep(LmbModel(LmbConfig()))
     seen = [lockstep.after(record, kernel.states[record.seq]) for record in kernel.records[:3]]
     assert seen[:2] == [None, None]
@@ -275,18 +277,18 @@ def test_a_state_that_differs() -> None:
 def test_a_result_that_differs() -> None:
     lockstep = Lockstep(LmbModel(LmbConfig()))
     assert lockstep.after(Record(1, ADD, 0), lmb(ADD, static=64).snapshot()) is None
-    divergence = lockstep.after(Record(2, Operation("alloc", size=0x1000, align=0x1000), 0xFE000))
+    divergence = lockstep.after(Record(2, op("alloc", size=0x1000, align=0x1000), 0xFE000))
     assert divergence is not None and divergence.kind == "result" and divergence.exact
     assert divergence.message == "it returned 0xfe000, but 0xff000 is expected"
     assert (divergence.expected, divergence.found) == (0xFF000, 0xFE000)
     # The first is what counts; what follows from it is not.
-    lockstep.after(Record(3, Operation("alloc", size=1), -12))
+    lockstep.after(Record(3, op("alloc", size=1), -12))
     assert lockstep.divergence is divergence
 
 
 def test_a_result_nobody_knows_is_not_compared() -> None:
     lockstep = Lockstep(LmbModel(LmbConfig()))
-    assert lockstep.after(Record(1, Operation("alloc", size=1))) is None
+    assert lockstep.after(Record(1, op("alloc", size=1))) is None
 
 
 def test_a_change_outside_of_any_operation() -> None:
@@ -304,7 +306,7 @@ def test_a_change_outside_of_any_operation() -> None:
 
 
 def test_every_third_is_narrowed_to_the_first() -> None:
-    kernel = Kernel(OPERATIONS, 5, Operation("reserve", 0x80000, 1))
+    kernel = Kernel(OPERATIONS, 5, op("reserve", 0x80000, 1))
     lockstep = Lockstep(LmbModel(LmbConfig()), every=3)
     wanted = []
     for record in kernel.records:
@@ -322,7 +324,7 @@ def test_every_third_is_narrowed_to_the_first() -> None:
 
 
 def test_narrowing_goes_as_far_as_the_states_do() -> None:
-    kernel = Kernel(OPERATIONS, 5, Operation("reserve", 0x80000, 1))
+    kernel = Kernel(OPERATIONS, 5, op("reserve", 0x80000, 1))
     lockstep = Lockstep(LmbModel(LmbConfig()), every=6)
     for record in kernel.records:
         lockstep.after(record, kernel.states[record.seq] if lockstep.due(record.seq) else None)
@@ -332,7 +334,7 @@ def test_narrowing_goes_as_far_as_the_states_do() -> None:
 
 
 def test_between_two_looks_an_operation_may_be_to_blame() -> None:
-    kernel = Kernel(OPERATIONS, 1, Operation("set_bottom_up", flags=1))
+    kernel = Kernel(OPERATIONS, 1, op("set_bottom_up", flags=1))
     lockstep = Lockstep(LmbModel(LmbConfig()), every=100)
     lockstep.after(kernel.records[0])
     divergence = lockstep.before(OPERATIONS[1], kernel.states[1])
@@ -344,7 +346,7 @@ def test_a_list_that_was_given_up_agrees_with_nothing() -> None:
     model = MemblockModel(MemblockConfig(LINUX_6_12))
     lockstep = Lockstep(model, every=2)
     gone = replace(model.snapshot(), refused={"reserved": "freed", "memory": "freed"})
-    record = Record(1, Operation("add_range", 0, 0x1000, list="memory"), 0)
+    record = Record(1, op("add_range", 0, 0x1000, list="memory"), 0)
     assert lockstep.after(record, gone) is None and lockstep.good == 0
     assert lockstep.after(replace(record, seq=2), model.snapshot()) is None and lockstep.good == 2
 
@@ -363,8 +365,8 @@ def test_every_nothing() -> None:
 @settings(max_examples=100 * ROUNDS)
 @given(st.integers(1, 12), st.integers(1, 12), st.integers(1, 12))
 def test_narrowing_always_ends_at_the_fault(count: int, fault: int, every: int) -> None:
-    operations = [ADD, *(Operation("reserve", at * 0x4000, 0x1000) for at in range(1, count))]
-    kernel = Kernel(operations, fault, Operation("reserve", 0xF0000, 1))
+    operations = [ADD, *(op("reserve", at * 0x4000, 0x1000) for at in range(1, count))]
+    kernel = Kernel(operations, fault, op("reserve", 0xF0000, 1))
     lockstep = Lockstep(LmbModel(LmbConfig()), every=every)
     for record in kernel.records:
         if lockstep.after(record, kernel.states[record.seq] if lockstep.due(record.seq) else None):

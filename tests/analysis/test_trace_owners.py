@@ -10,11 +10,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from gdb_lmb.allocators.base import apply
 from gdb_lmb.allocators.lmb.model import LmbConfig, LmbModel
 from gdb_lmb.analysis.owners import Owners, Piece, function_of, owner_name, owner_pc
-from gdb_lmb.core.operation import Operation, apply
 from gdb_lmb.core.record import Record, Symbol
 from gdb_lmb.core.snapshot import Block, RegionArray, RegionList, Snapshot, column
+from tests.helpers.operations import op
 from tests.helpers.soak import ROUNDS
 
 NAMES = {
@@ -29,16 +30,16 @@ def name(pc: int) -> str | None:
 
 
 def reserve(seq: int, base: int, end: int, *callers: int) -> Record:
-    operation = Operation("add_range", base, end - base, list="reserved", nid=1024)
+    operation = op("add_range", base, end - base, list="reserved", nid=1024)
     return Record(seq, operation, 0, callers or (1, 10))
 
 
 def alloc(seq: int, base: int, end: int, *callers: int) -> Record:
-    return Record(seq, Operation("alloc_range_nid", size=end - base, align=64), base, callers or (2, 12))
+    return Record(seq, op("alloc_range_nid", size=end - base, align=64), base, callers or (2, 12))
 
 
 def free(seq: int, base: int, end: int) -> Record:
-    return Record(seq, Operation("remove_range", base, end - base, list="reserved"), 0)
+    return Record(seq, op("remove_range", base, end - base, list="reserved"), 0)
 
 
 def follow(*records: Record, initial: Snapshot | None = None, layout: str = "memblock") -> Owners:
@@ -85,7 +86,7 @@ CALLERS: list[tuple[tuple[int, ...], str, int | None, str]] = [
 
 @pytest.mark.parametrize(("callers", "layout", "pc", "owner"), CALLERS, ids=range(len(CALLERS)))
 def test_the_first_caller_outside(callers: tuple[int, ...], layout: str, pc: int | None, owner: str) -> None:
-    record = Record(1, Operation("free_all"), 0, callers)
+    record = Record(1, op("free_all"), 0, callers)
     assert owner_pc(record, name, layout) == pc
     assert owner_name(record, name, layout) == owner
 
@@ -93,7 +94,7 @@ def test_the_first_caller_outside(callers: tuple[int, ...], layout: str, pc: int
 def test_names_from_a_saved_trace() -> None:
     function = function_of({1: Symbol("memblock_reserve", 7), 2: Symbol("setup_arch")})
     assert (function(1), function(2), function(3)) == ("memblock_reserve", "setup_arch", None)
-    assert owner_name(Record(1, Operation("free_all"), 0, (1, 2)), function, "memblock") == "setup_arch"
+    assert owner_name(Record(1, op("free_all"), 0, (1, 2)), function, "memblock") == "setup_arch"
 
 
 # -- pieces -----------------------------------------------------------------------------------------
@@ -127,28 +128,28 @@ def test_what_is_reserved_twice_stays_with_the_first() -> None:
 
 def test_what_changes_nothing() -> None:
     owners = follow(
-        Record(1, Operation("add_range", 0, 0x1000, list="memory"), 0),
-        Record(2, Operation("add_range", 0, 0x1000, list="reserved"), -12),
-        Record(3, Operation("alloc_range_nid", size=64), 0),
-        Record(4, Operation("alloc_range_nid", size=64), None),
-        Record(5, Operation("setclr_flag", 0, 0x1000, list="reserved", set=True, flags=16), 0),
-        Record(6, Operation("free_all"), 12),
-        Record(7, Operation("add_range", (1 << 64) - 1, 0x1000, list="reserved"), 0),
+        Record(1, op("add_range", 0, 0x1000, list="memory"), 0),
+        Record(2, op("add_range", 0, 0x1000, list="reserved"), -12),
+        Record(3, op("alloc_range_nid", size=64), 0),
+        Record(4, op("alloc_range_nid", size=64), None),
+        Record(5, op("setclr_flag", 0, 0x1000, list="reserved", set=True, flags=16), 0),
+        Record(6, op("free_all"), 12),
+        Record(7, op("add_range", (1 << 64) - 1, 0x1000, list="reserved"), 0),
     )
     assert owners.pieces() == []
 
 
 def test_a_size_past_the_end_is_clipped() -> None:
-    owners = follow(Record(1, Operation("add_range", 0x1000, (1 << 64) - 1, list="reserved"), 0))
+    owners = follow(Record(1, op("add_range", 0x1000, (1 << 64) - 1, list="reserved"), 0))
     assert seqs(owners.pieces()) == [(0x1000, (1 << 64) - 1, 1)]
-    owners.follow(Record(2, Operation("remove_range", 0x2000, (1 << 64) - 1, list="reserved"), 0))
+    owners.follow(Record(2, op("remove_range", 0x2000, (1 << 64) - 1, list="reserved"), 0))
     assert seqs(owners.pieces()) == [(0x1000, 0x2000, 1)]
 
 
 def test_a_cap_takes_what_lies_outside() -> None:
-    owners = follow(reserve(1, 0x1000, 0x9000), Record(2, Operation("cap_memory_range", 0x2000, 0x3000)))
+    owners = follow(reserve(1, 0x1000, 0x9000), Record(2, op("cap_memory_range", 0x2000, 0x3000)))
     assert seqs(owners.pieces()) == [(0x2000, 0x5000, 1)]
-    owners.follow(Record(3, Operation("cap_memory_range", 0x2000, 0)))
+    owners.follow(Record(3, op("cap_memory_range", 0x2000, 0)))
     assert seqs(owners.pieces()) == [(0x2000, 0x5000, 1)], "a cap of no bytes is none"
 
 
@@ -175,17 +176,17 @@ def test_the_allocators_own_storage() -> None:
 
 def test_the_list_based_lmb() -> None:
     records = [
-        Record(1, Operation("init", 0x9000, 4096, flags=64, align=40, min=40, max=101), 0),
-        Record(2, Operation("add", 0, 0x100000), 0),
-        Record(3, Operation("reserve", 0x1000, 0x1000), 0),
-        Record(4, Operation("alloc", size=64), 0xFFFC0),
-        Record(5, Operation("free", 0x1000, 0x800), 0),
-        Record(6, Operation("reserve", 0x1000, 0x1000), -22),
+        Record(1, op("init", 0x9000, 4096, flags=64, align=40, min=40, max=101), 0),
+        Record(2, op("add", 0, 0x100000), 0),
+        Record(3, op("reserve", 0x1000, 0x1000), 0),
+        Record(4, op("alloc", size=64), 0xFFFC0),
+        Record(5, op("free", 0x1000, 0x800), 0),
+        Record(6, op("reserve", 0x1000, 0x1000), -22),
     ]
     owners = follow(*records, layout="lmb-list")
     assert seqs(owners.pieces()) == [(0x1800, 0x2000, 3), (0x9000, 0xA000, 1), (0xFFFC0, 0x100000, 4)]
     model = LmbModel(LmbConfig(static=8))
-    apply(model, Operation("reserve", 0xA000, 0x1000))
+    apply(model, op("reserve", 0xA000, 0x1000))
     grown = replace(
         model.snapshot(), blocks=(Block(0x9000, 101, False, 4096), Block(0xA000, 101, False, 4096)), free=(), nr_free=0
     )

@@ -15,14 +15,14 @@ import pytest
 from gdb_lmb.allocators.lmb.log import log_records
 from gdb_lmb.allocators.memblock.behavior import LINUX_6_1, LINUX_6_12, MemblockConfig
 from gdb_lmb.allocators.memblock.model import MemblockModel
-from gdb_lmb.allocators.models import memblock_model, memblock_values
+from gdb_lmb.allocators.memblock.resume import facts_of, resume
 from gdb_lmb.analysis.lockstep import Lockstep
 from gdb_lmb.analysis.replay import Replay
 from gdb_lmb.cli import main
 from gdb_lmb.core.errors import InputError
-from gdb_lmb.core.operation import Operation
 from gdb_lmb.core.record import Record, TraceHeader
 from gdb_lmb.core.snapshot import OperationLog, column
+from tests.helpers.operations import op
 
 Json = dict[str, Any]
 
@@ -306,9 +306,9 @@ def test_a_model_there_and_back() -> None:
     model.allow_resize()
     model.has_mirror = model.slab_up = True
     model.reserved.in_slab = True
-    values = json.loads(json.dumps(memblock_values(model)))
-    again = memblock_model(model.snapshot(), values)
-    assert memblock_values(again) == values
+    values = json.loads(json.dumps(facts_of(model)))
+    again = resume(model.snapshot(), values)
+    assert facts_of(again) == values
     assert again.can_resize and again.slab_up and again.reserved.in_slab and not again.memory.in_slab
     assert again.config.cache_bytes == 128 and again.config.keep and again.behavior == LINUX_6_1
     assert again.snapshot() == model.snapshot()
@@ -331,7 +331,7 @@ BAD_VALUES: list[tuple[str, Any, str]] = [
 def test_a_generation_that_is_none(name: str, value: Any, message: str) -> None:
     initial = MemblockModel(MemblockConfig(LINUX_6_12)).snapshot()
     with pytest.raises(InputError) as refusal:
-        memblock_model(initial, {**BEHAVIOR_6_12, name: value})
+        resume(initial, {**BEHAVIOR_6_12, name: value})
     assert message in str(refusal.value)
 
 
@@ -342,9 +342,9 @@ def test_a_kernel_that_should_have_stopped() -> None:
     model = MemblockModel(MemblockConfig(LINUX_6_12, reserved_max=2))
     lockstep = Lockstep(model)
     for seq in (1, 2):
-        operation = Operation("add_range", seq * 0x2000, 0x1000, list="reserved")
+        operation = op("add_range", seq * 0x2000, 0x1000, list="reserved")
         assert lockstep.after(Record(seq, operation, 0)) is None
-    divergence = lockstep.after(Record(3, Operation("add_range", 0x8000, 1, list="reserved"), 0))
+    divergence = lockstep.after(Record(3, op("add_range", 0x8000, 1, list="reserved"), 0))
     assert divergence is not None and divergence.kind == "panic"
     assert divergence.message == (
         "it returned, but the kernel should have stopped: memblock: cannot resize reserved array"
@@ -353,11 +353,11 @@ def test_a_kernel_that_should_have_stopped() -> None:
 
 def test_after_a_divergence_only_owners_go_on() -> None:
     replayed = Replay(TraceHeader("lmb-list", "x86_64", "little", 64, 4096))
-    replayed.follow(Record(1, Operation("init", 0, 4096, flags=64, align=40, min=40, max=8), 0))
-    replayed.follow(Record(2, Operation("reserve", 0x1000, 0x1000), -12))
+    replayed.follow(Record(1, op("init", 0, 4096, flags=64, align=40, min=40, max=8), 0))
+    replayed.follow(Record(2, op("reserve", 0x1000, 0x1000), -12))
     divergence = replayed.divergence
     assert divergence is not None and replayed.replayed == 1
-    replayed.follow(Record(3, Operation("reserve", 0x8000, 0x1000), 0))
+    replayed.follow(Record(3, op("reserve", 0x8000, 0x1000), 0))
     assert replayed.divergence is divergence and replayed.replayed == 1
     assert [piece.base for piece in replayed.owners.pieces()] == [0x8000]
     assert replayed.finish(None, "cut off") is None
@@ -374,9 +374,9 @@ def log(ops: list[str], nr: int, capacity: int) -> OperationLog:
 def test_records_of_a_log() -> None:
     whole = log(["init", "add", "free_all"], 3, 8)
     assert list(log_records(whole)) == [
-        Record(1, Operation("init", 0), 0, (100,)),
-        Record(2, Operation("add", 1), 0, (101,)),
-        Record(3, Operation("free_all", 2), -12, (102,)),
+        Record(1, op("init", 0), 0, (100,)),
+        Record(2, op("add", 1), 0, (101,)),
+        Record(3, op("free_all", 2), -12, (102,)),
     ]
     wrapped = log(["add", "add"], 12, 2)
     assert [r.seq for r in log_records(wrapped)] == [11, 12]

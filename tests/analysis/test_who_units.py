@@ -9,10 +9,10 @@ from itertools import pairwise
 from gdb_lmb.allocators.lmb.model import LmbConfig, LmbModel
 from gdb_lmb.analysis.history import History, history_of
 from gdb_lmb.analysis.who import FREE, KEPT, NOTHING, RESERVED, Stretch, Stretches, answer, owners_of
-from gdb_lmb.core.operation import Operation
 from gdb_lmb.core.record import Record, Symbol, TraceHeader
 from gdb_lmb.core.snapshot import FirmwareMap, Place, Snapshot
 from gdb_lmb.report.who import Known, owners_json, owners_lines, who_json, who_text
+from tests.helpers.operations import op
 
 K, M = 1 << 10, 1 << 20
 
@@ -24,10 +24,10 @@ SYMBOLS = {
     IMAGE: Symbol("reserve_image", 0x30),
 }
 RECORDS = [
-    Record(1, Operation("add", base=0, size=16 * M), 0, (IMAGE,)),
-    Record(2, Operation("reserve", base=M, size=M), 0, (LMB, IMAGE, 0x4040), "early"),
-    Record(3, Operation("reserve", base=2 * M, size=64 * K), 0, (INITRD,)),
-    Record(4, Operation("alloc", size=4 * K, align=4 * K), 16 * M - 4 * K, (0x5050,)),
+    Record(1, op("add", base=0, size=16 * M), 0, (IMAGE,)),
+    Record(2, op("reserve", base=M, size=M), 0, (LMB, IMAGE, 0x4040), "early"),
+    Record(3, op("reserve", base=2 * M, size=64 * K), 0, (INITRD,)),
+    Record(4, op("alloc", size=4 * K, align=4 * K), 16 * M - 4 * K, (0x5050,)),
 ]
 
 
@@ -153,10 +153,10 @@ def test_growth_is_the_allocators_own() -> None:
     # The block at the top of RAM came by growth, which no record tells of.
     model = LmbModel(LmbConfig(static=3))
     records = [
-        Record(1, Operation("add", base=0, size=M), model.add(0, M), (IMAGE,)),
-        Record(2, Operation("allow_growth"), model.allow_growth(), (IMAGE,)),
-        Record(3, Operation("reserve", base=4 * K, size=K), model.reserve(4 * K, K), (IMAGE,)),
-        Record(4, Operation("alloc", size=4 * K, align=4 * K), model.alloc(4 * K, 4 * K), (INITRD,)),
+        Record(1, op("add", base=0, size=M), model.add(0, M), (IMAGE,)),
+        Record(2, op("allow_growth"), model.allow_growth(), (IMAGE,)),
+        Record(3, op("reserve", base=4 * K, size=K), model.reserve(4 * K, K), (IMAGE,)),
+        Record(4, op("alloc", size=4 * K, align=4 * K), model.alloc(4 * K, 4 * K), (INITRD,)),
     ]
     assert records[3].result == M - 8 * K
     made = history_of(TraceHeader("lmb-list", "x", "little", 64, 4096), records, SYMBOLS.get, "t")

@@ -9,9 +9,10 @@ from pathlib import Path
 
 import pytest
 
+from gdb_lmb.allocators.base import apply
 from gdb_lmb.allocators.lmb.model import ENOMEM, LmbConfig, LmbModel
 from gdb_lmb.core.holes import FreeSpace, bounds, free_space, holes, largest
-from gdb_lmb.core.operation import Operation, apply
+from gdb_lmb.core.operation import Operation
 from gdb_lmb.core.snapshot import Snapshot
 from tests.allocators.test_differential import WEIGHTS, random_operation
 from tests.helpers.host import CLmb

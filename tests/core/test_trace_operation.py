@@ -8,62 +8,65 @@ from typing import Any
 
 import pytest
 
-from gdb_lmb.allocators.memblock.behavior import LINUX_6_1, MemblockConfig
+from gdb_lmb.allocators.base import apply
+from gdb_lmb.allocators.lmb.operations import OPERATIONS as LMB
+from gdb_lmb.allocators.memblock.behavior import LINUX_6_1, NUMA_NO_NODE, MemblockConfig
 from gdb_lmb.allocators.memblock.model import MemblockModel
+from gdb_lmb.allocators.memblock.operations import OPERATIONS
 from gdb_lmb.core.errors import InputError
 from gdb_lmb.core.operation import (
-    NO_NID,
-    OPERATIONS,
     Operation,
-    apply,
     operation_from,
     operation_json,
     parse_operations,
 )
+from tests.helpers.operations import op
 
 # One of each, beside how it is said and the call that the model of its layout must get.
 MEMBLOCK: list[tuple[Operation, str, tuple[str, tuple[Any, ...]]]] = [
     (
-        Operation("add_range", 0x1000, 0x2000, flags=4, list="memory", nid=1),
+        op("add_range", 0x1000, 0x2000, flags=4, list="memory", nid=1),
         "add_range(list=memory, base=0x1000, size=0x2000, nid=1, flags=0x4)",
         ("add_range", ("memory", 0x1000, 0x2000, 1, 4)),
     ),
     (
-        Operation("remove_range", 0x1000, 0x2000, list="physmem"),
+        op("remove_range", 0x1000, 0x2000, list="physmem"),
         "remove_range(list=physmem, base=0x1000, size=0x2000)",
         ("remove_range", ("physmem", 0x1000, 0x2000)),
     ),
     (
-        Operation("setclr_flag", 0x1000, 0x2000, flags=1, list="memory", set=True),
+        op("setclr_flag", 0x1000, 0x2000, flags=1, list="memory", set=True),
         "setclr_flag(list=memory, base=0x1000, size=0x2000, set=true, flags=0x1)",
         ("setclr_flag", ("memory", 0x1000, 0x2000, True, 1)),
     ),
     (
-        Operation("set_node", 0, 1 << 40, list="reserved", nid=0),
+        op("set_node", 0, 1 << 40, list="reserved", nid=0),
         "set_node(list=reserved, base=0x0, size=0x10000000000, nid=0)",
         ("set_node", ("reserved", 0, 1 << 40, 0)),
     ),
-    (Operation("trim_memory", align=4096), "trim_memory(align=0x1000)", ("trim_memory", (4096,))),
+    (op("trim_memory", align=4096), "trim_memory(align=0x1000)", ("trim_memory", (4096,))),
     (
-        Operation("cap_memory_range", 0, 0x8000),
+        op("cap_memory_range", 0, 0x8000),
         "cap_memory_range(base=0x0, size=0x8000)",
         ("cap_memory_range", (0, 0x8000)),
     ),
     (
-        Operation("alloc_range_nid", size=64, align=8, min=0x1000, max=0x9000),
+        op("alloc_range_nid", size=64, align=8, min=0x1000, max=0x9000),
         "alloc_range_nid(size=0x40, align=0x8, min=0x1000, max=0x9000, nid=-1, exact=false)",
-        ("alloc_range_nid", (64, 8, 0x1000, 0x9000, NO_NID, False)),
+        ("alloc_range_nid", (64, 8, 0x1000, 0x9000, NUMA_NO_NODE, False)),
     ),
-    (Operation("set_current_limit", 0x9000), "set_current_limit(base=0x9000)", ("set_current_limit", (0x9000,))),
-    (Operation("set_bottom_up", flags=1), "set_bottom_up(flags=0x1)", ("set_bottom_up", (True,))),
-    (Operation("allow_resize"), "allow_resize()", ("allow_resize", ())),
-    (Operation("free_all"), "free_all()", ("free_all", ())),
-    (Operation("discard"), "discard()", ("discard", ())),
+    (op("set_current_limit", 0x9000), "set_current_limit(base=0x9000)", ("set_current_limit", (0x9000,))),
+    (op("set_bottom_up", flags=1), "set_bottom_up(flags=0x1)", ("set_bottom_up", (True,))),
+    (op("allow_resize"), "allow_resize()", ("allow_resize", ())),
+    (op("free_all"), "free_all()", ("free_all", ())),
+    (op("discard"), "discard()", ("discard", ())),
 ]
 
 
 class Recorder:
     """Stands in for a model: remembers the one call it got."""
+
+    layout = "memblock"
 
     def __init__(self) -> None:
         self.call: tuple[str, tuple[Any, ...]] | None = None
@@ -78,12 +81,12 @@ class Recorder:
 
 
 def test_every_memblock_operation_is_looked_at() -> None:
-    assert {row[0].op for row in MEMBLOCK} | {"slab_available"} == set(OPERATIONS["memblock"])
+    assert {row[0].op for row in MEMBLOCK} | {"slab_available"} == set(OPERATIONS)
 
 
 def test_the_slab_is_a_switch_of_the_model() -> None:
     model = MemblockModel(MemblockConfig(LINUX_6_1))
-    assert apply(model, Operation("slab_available")) is None and model.slab_up
+    assert apply(model, op("slab_available")) is None and model.slab_up
 
 
 @pytest.mark.parametrize(("operation", "text", "call"), MEMBLOCK, ids=[row[0].op for row in MEMBLOCK])
@@ -93,21 +96,21 @@ def test_one_operation(operation: Operation, text: str, call: tuple[str, tuple[A
     assert apply(model, operation) == 7
     assert model.call == call
     row = json.loads(json.dumps(operation_json(operation)))
-    assert list(row) == ["op", *OPERATIONS["memblock"][operation.op].arguments]
-    assert operation_from(row, 64, OPERATIONS["memblock"], exactly=True) == operation
+    assert list(row) == ["op", *OPERATIONS[operation.op].arguments]
+    assert operation_from(row, 64, OPERATIONS, exactly=True) == operation
 
 
 def test_addresses_are_written_as_strings() -> None:
-    assert operation_json(Operation("add_range", 1, 2, flags=3, list="memory", nid=4)) == {
+    assert operation_json(op("add_range", 1, 2, flags=3, list="memory", nid=4)) == {
         "op": "add_range", "list": "memory", "base": "0x1", "size": "0x2", "nid": 4, "flags": 3,
     }  # fmt: skip
 
 
 def test_missing_members_have_their_defaults() -> None:
     lines = [b'{"op": "alloc_range_nid", "size": 64}\n', b"\n", b'{"op": "allow_resize"}']
-    assert list(parse_operations(lines, 64, "memblock")) == [
-        Operation("alloc_range_nid", size=64, nid=NO_NID),
-        Operation("allow_resize"),
+    assert list(parse_operations(lines, 64, OPERATIONS)) == [
+        op("alloc_range_nid", size=64, nid=NUMA_NO_NODE),
+        op("allow_resize"),
     ]
 
 
@@ -132,12 +135,12 @@ BAD: list[tuple[dict[str, Any], str]] = [
 @pytest.mark.parametrize(("row", "message"), BAD, ids=range(len(BAD)))
 def test_refused(row: dict[str, Any], message: str) -> None:
     with pytest.raises(InputError) as refusal:
-        operation_from(dict(row), 64, OPERATIONS["memblock"])
+        operation_from(dict(row), 64, OPERATIONS)
     assert message in str(refusal.value)
 
 
 def test_exactly_the_arguments() -> None:
-    table = OPERATIONS["memblock"]
+    table = OPERATIONS
     with pytest.raises(InputError, match='remove_range takes "size", which is missing'):
         operation_from({"op": "remove_range", "list": "memory", "base": 0}, 64, table, exactly=True)
     with pytest.raises(InputError, match='unknown member "nid"; expected base, list, size'):
@@ -150,4 +153,4 @@ def test_exactly_the_arguments() -> None:
 
 def test_a_list_based_lmb_knows_no_list() -> None:
     with pytest.raises(InputError, match='unknown member "list"; expected align, base, flags, max, min, size'):
-        list(parse_operations([b'{"op": "add", "list": "memory"}'], 64))
+        list(parse_operations([b'{"op": "add", "list": "memory"}'], 64, LMB))

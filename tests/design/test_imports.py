@@ -34,8 +34,6 @@ GUARDED = {"gdb": GDB_ROOMS, "pygdbmi": ("runner",)}
 
 # Edges that still go up; each goes away with the room that it leaves.
 NOT_YET = {
-    ("allocators", "analysis"),
-    ("core", "allocators"),
     ("programs", "gdb"),
     ("programs", "machine"),
     ("tracing", "commands"),

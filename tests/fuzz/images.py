@@ -11,13 +11,14 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cache
 
+from gdb_lmb.allocators.base import apply
 from gdb_lmb.allocators.checks import CHECKS, MAX_LISTED, check
 from gdb_lmb.allocators.lmb.decode import decode
-from gdb_lmb.allocators.lmb.log import check_log
 from gdb_lmb.allocators.lmb.model import LmbConfig, LmbModel
+from gdb_lmb.analysis.log import check_log
 from gdb_lmb.core.errors import NotReadyError
 from gdb_lmb.core.memory import BoundedMemory, Memory
-from gdb_lmb.core.operation import Operation, apply
+from gdb_lmb.core.operation import Operation
 from gdb_lmb.core.snapshot import Finding, Snapshot
 from gdb_lmb.report.jsonio import check_json, dumps, snapshot_json
 from gdb_lmb.report.kernel import kernel_text

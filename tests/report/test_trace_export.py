@@ -24,36 +24,37 @@ from tests.analysis.test_trace_replay import (
     rows,
     text_of,
 )
+from tests.helpers.operations import op
 
 NODES = Nodes(1024)
 
 CALLS: list[tuple[Operation, str, str]] = [
-    (Operation("add_range", 0x1000, 0x2000, flags=4, list="memory", nid=1),
+    (op("add_range", 0x1000, 0x2000, flags=4, list="memory", nid=1),
      "memblock_add_node(0x1000, 0x2000, 1, 0x4)", "ret"),
-    (Operation("add_range", 0, 1 << 40, list="memory", nid=1024),
+    (op("add_range", 0, 1 << 40, list="memory", nid=1024),
      "memblock_add_node(0x0, 0x10000000000ULL, MAX_NUMNODES, 0x0)", "ret"),
-    (Operation("add_range", 0x1000, 1, list="reserved", nid=1024), "memblock_reserve(0x1000, 0x1)", "ret"),
-    (Operation("remove_range", 0x1000, 1, list="memory"), "memblock_remove(0x1000, 0x1)", "ret"),
-    (Operation("remove_range", 0x1000, 1, list="reserved"), "memblock_phys_free(0x1000, 0x1)", "ret"),
-    (Operation("setclr_flag", 0, 1, flags=1, list="memory", set=True), "memblock_mark_hotplug(0x0, 0x1)", "ret"),
-    (Operation("setclr_flag", 0, 1, flags=1, list="memory"), "memblock_clear_hotplug(0x0, 0x1)", "ret"),
-    (Operation("setclr_flag", 0, 1, flags=2, list="memory", set=True), "memblock_mark_mirror(0x0, 0x1)", "ret"),
-    (Operation("setclr_flag", 0, 1, flags=4, list="memory", set=True), "memblock_mark_nomap(0x0, 0x1)", "ret"),
-    (Operation("setclr_flag", 0, 1, flags=16, list="reserved", set=True),
+    (op("add_range", 0x1000, 1, list="reserved", nid=1024), "memblock_reserve(0x1000, 0x1)", "ret"),
+    (op("remove_range", 0x1000, 1, list="memory"), "memblock_remove(0x1000, 0x1)", "ret"),
+    (op("remove_range", 0x1000, 1, list="reserved"), "memblock_phys_free(0x1000, 0x1)", "ret"),
+    (op("setclr_flag", 0, 1, flags=1, list="memory", set=True), "memblock_mark_hotplug(0x0, 0x1)", "ret"),
+    (op("setclr_flag", 0, 1, flags=1, list="memory"), "memblock_clear_hotplug(0x0, 0x1)", "ret"),
+    (op("setclr_flag", 0, 1, flags=2, list="memory", set=True), "memblock_mark_mirror(0x0, 0x1)", "ret"),
+    (op("setclr_flag", 0, 1, flags=4, list="memory", set=True), "memblock_mark_nomap(0x0, 0x1)", "ret"),
+    (op("setclr_flag", 0, 1, flags=16, list="reserved", set=True),
      "memblock_reserved_mark_noinit(0x0, 0x1)", "ret"),
-    (Operation("set_node", 0, 1, list="reserved", nid=0), "memblock_set_node(0x0, 0x1, &memblock.reserved, 0)", "ret"),
-    (Operation("alloc_range_nid", size=64, align=16, min=1, max=1 << 31, exact=True),
+    (op("set_node", 0, 1, list="reserved", nid=0), "memblock_set_node(0x0, 0x1, &memblock.reserved, 0)", "ret"),
+    (op("alloc_range_nid", size=64, align=16, min=1, max=1 << 31, exact=True),
      "memblock_alloc_range_nid(0x40, 0x10, 0x1, 0x80000000ULL, NUMA_NO_NODE, true)", "base"),
-    (Operation("alloc_range_nid", size=64, nid=2),
+    (op("alloc_range_nid", size=64, nid=2),
      "memblock_alloc_range_nid(0x40, 0x80, 0x0, 0x0, 2, false)", "base"),
-    (Operation("trim_memory", align=4096), "memblock_trim_memory(0x1000)", ""),
-    (Operation("cap_memory_range", 1, 2), "memblock_cap_memory_range(0x1, 0x2)", ""),
-    (Operation("set_current_limit", 1 << 20), "memblock_set_current_limit(0x100000)", ""),
-    (Operation("set_bottom_up", flags=1), "memblock_set_bottom_up(1)", ""),
-    (Operation("allow_resize"), "memblock_allow_resize()", ""),
-    (Operation("slab_available"), "slab_state = UP", ""),
-    (Operation("free_all"), "memblock_free_all()", ""),
-    (Operation("discard"), "", ""),
+    (op("trim_memory", align=4096), "memblock_trim_memory(0x1000)", ""),
+    (op("cap_memory_range", 1, 2), "memblock_cap_memory_range(0x1, 0x2)", ""),
+    (op("set_current_limit", 1 << 20), "memblock_set_current_limit(0x100000)", ""),
+    (op("set_bottom_up", flags=1), "memblock_set_bottom_up(1)", ""),
+    (op("allow_resize"), "memblock_allow_resize()", ""),
+    (op("slab_available"), "slab_state = UP", ""),
+    (op("free_all"), "memblock_free_all()", ""),
+    (op("discard"), "", ""),
 ]  # fmt: skip
 
 
@@ -63,18 +64,18 @@ def test_one_call(operation: Operation, call: str, variable: str) -> None:
 
 
 def test_where_reservations_say_all() -> None:
-    operation = Operation("add_range", 0x1000, 1, flags=0x20, list="reserved", nid=-1)
+    operation = op("add_range", 0x1000, 1, flags=0x20, list="reserved", nid=-1)
     assert call_of(operation, NODES, True, 64)[0] == "__memblock_reserve(0x1000, 0x1, NUMA_NO_NODE, 0x20)"
 
 
 NO_CALL: list[tuple[Operation, str]] = [
-    (Operation("add_range", 0, 1, flags=1, list="reserved", nid=1024), "no public function reserves with a node or"),
-    (Operation("add_range", 0, 1, list="reserved", nid=0), "no public function reserves with a node or flags"),
-    (Operation("add_range", 0, 1, list="physmem"), "without the list physmem"),
-    (Operation("setclr_flag", 0, 1, flags=2, list="memory"), "no public function clears flags 0x2 of memory"),
-    (Operation("setclr_flag", 0, 1, flags=5, list="memory", set=True), "no public function sets flags 0x5 of memory"),
-    (Operation("setclr_flag", 0, 1, flags=4, list="reserved", set=True), "sets flags 0x4 of reserved"),
-    (Operation("setclr_flag", 0, 1, flags=16, list="memory", set=True), "sets flags 0x10 of memory"),
+    (op("add_range", 0, 1, flags=1, list="reserved", nid=1024), "no public function reserves with a node or"),
+    (op("add_range", 0, 1, list="reserved", nid=0), "no public function reserves with a node or flags"),
+    (op("add_range", 0, 1, list="physmem"), "without the list physmem"),
+    (op("setclr_flag", 0, 1, flags=2, list="memory"), "no public function clears flags 0x2 of memory"),
+    (op("setclr_flag", 0, 1, flags=5, list="memory", set=True), "no public function sets flags 0x5 of memory"),
+    (op("setclr_flag", 0, 1, flags=4, list="reserved", set=True), "sets flags 0x4 of reserved"),
+    (op("setclr_flag", 0, 1, flags=16, list="memory", set=True), "sets flags 0x10 of memory"),
 ]
 
 
@@ -87,7 +88,7 @@ def test_what_no_function_does(operation: Operation, message: str) -> None:
 def test_a_kernel_without_nodes() -> None:
     nodes = Nodes(None)
     assert [nodes.c(nid) for nid in (-1, 0, 1)] == ["NUMA_NO_NODE", "0", "MAX_NUMNODES"]
-    operation = Operation("add_range", 0, 1, list="reserved", nid=0)
+    operation = op("add_range", 0, 1, list="reserved", nid=0)
     assert call_of(operation, nodes, False, 64)[0] == "memblock_reserve(0x0, 0x1)"
 
 
@@ -211,7 +212,7 @@ def test_a_kernel_that_is_wrong_can_be_exported(tmp_path: Path, capsys: pytest.C
 
 
 def test_what_headers_do_not_declare_everywhere(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    last = [record(seq, op, None, 1) for seq, op in ((5, "slab_available"), (6, "free_all"), (7, "discard"))]
+    last = [record(seq, name, None, 1) for seq, name in ((5, "slab_available"), (6, "free_all"), (7, "discard"))]
     trace = [*SOUND[:5], *last, SOUND[5]]
     status, out, _ = export(tmp_path, capsys, trace)
     assert status == 0

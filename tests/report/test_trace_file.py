@@ -13,11 +13,11 @@ import pytest
 from gdb_lmb.allocators.lmb.model import LmbConfig, LmbModel
 from gdb_lmb.analysis.compare import compare
 from gdb_lmb.core.errors import InputError
-from gdb_lmb.core.operation import Operation
 from gdb_lmb.core.record import Record, Symbol, TraceHeader
 from gdb_lmb.core.snapshot import RegionArray, RegionList, Snapshot, Stop, column
 from gdb_lmb.report.jsonio import dumps, snapshot_from_json, snapshot_json
 from gdb_lmb.report.trace_file import TraceEnd, TraceReader, TraceWriter
+from tests.helpers.operations import op
 
 LMB = LmbModel(LmbConfig(static=8)).snapshot()
 
@@ -58,11 +58,11 @@ MEMBLOCK = Snapshot(
 )
 
 RECORDS = [
-    Record(1, Operation("add", 0, 0x100000), 0, (0xFFFFFFFF81000010, 0xFFFFFFFF81000020), "early"),
-    Record(2, Operation("reserve", 0x1000, 0x1000, flags=4), -12),
-    Record(3, Operation("alloc", size=64, align=64), 0xFFFC0, (0x1000,), "mapped"),
-    Record(4, Operation("free_all"), 255),
-    Record(5, Operation("free", 0x1000, 1), None, (), "handed over"),
+    Record(1, op("add", 0, 0x100000), 0, (0xFFFFFFFF81000010, 0xFFFFFFFF81000020), "early"),
+    Record(2, op("reserve", 0x1000, 0x1000, flags=4), -12),
+    Record(3, op("alloc", size=64, align=64), 0xFFFC0, (0x1000,), "mapped"),
+    Record(4, op("free_all"), 255),
+    Record(5, op("free", 0x1000, 1), None, (), "handed over"),
 ]
 SYMBOLS = {0xFFFFFFFF81000010: Symbol("setup_arch", 0x10, "arch/x86/kernel/setup.c", 812), 0x1000: Symbol("?")}
 
@@ -139,7 +139,7 @@ def test_a_memblock_snapshot_there_and_back() -> None:
 def test_a_memblock_trace() -> None:
     stream = io.BytesIO()
     writer = TraceWriter(stream, header(layout="memblock", initial=MEMBLOCK, behavior={"dummy": True}))
-    record = Record(1, Operation("add_range", 0, 1, list="reserved", nid=-1), 0, (1,), None)
+    record = Record(1, op("add_range", 0, 1, list="reserved", nid=-1), 0, (1,), None)
     writer.record(record)
     writer.end(MEMBLOCK)
     reader = TraceReader(lines_of(stream.getvalue()))
@@ -150,7 +150,7 @@ def test_a_memblock_trace() -> None:
 def test_a_log_begins_with_init() -> None:
     stream = io.BytesIO()
     writer = TraceWriter(stream, header(initial=None, source="log"))
-    init = Record(1, Operation("init", 0, 4096, flags=64, align=40, min=40, max=64), 0)
+    init = Record(1, op("init", 0, 4096, flags=64, align=40, min=40, max=64), 0)
     writer.record(init)
     assert list(TraceReader(lines_of(stream.getvalue()))) == [init]
     # Only there, and only first.

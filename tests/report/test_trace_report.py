@@ -7,14 +7,14 @@ import json
 
 from gdb_lmb.analysis.diff import RegionRow, StateDiff, ValueRow
 from gdb_lmb.analysis.lockstep import Divergence
-from gdb_lmb.core.operation import Operation
 from gdb_lmb.core.record import Record, Symbol
 from gdb_lmb.core.snapshot import Entry
 from gdb_lmb.report.divergence import divergence_json, divergence_text, headline, place, symbols_json
+from tests.helpers.operations import op
 
 RECORD = Record(
     17,
-    Operation("add_range", 0x9000, 0x1000, list="reserved", nid=1024),
+    op("add_range", 0x9000, 0x1000, list="reserved", nid=1024),
     0,
     (0xFFFFFFFF81000010, 0xFFFFFFFF82000020, 0xFFFFFFFF83000030),
     "mapped",

@@ -14,15 +14,17 @@ from pathlib import Path
 
 import pytest
 
+from gdb_lmb.allocators.base import apply
 from gdb_lmb.allocators.memblock.behavior import LINUX_6_1, LINUX_6_12, LINUX_7_3, MemblockBehavior, MemblockConfig
 from gdb_lmb.allocators.memblock.model import MemblockModel
-from gdb_lmb.allocators.models import memblock_values
+from gdb_lmb.allocators.memblock.resume import facts_of
 from gdb_lmb.cli import main
-from gdb_lmb.core.operation import Operation, apply
+from gdb_lmb.core.operation import Operation
 from gdb_lmb.core.record import Record, Symbol, TraceHeader
 from gdb_lmb.kernels.sources import find_source
 from gdb_lmb.report.export_c import source, survey
 from gdb_lmb.report.trace_file import TraceReader, TraceWriter
+from tests.helpers.operations import op
 from tests.helpers.simulator import Simulator
 from tests.helpers.soak import seeds
 
@@ -44,38 +46,38 @@ def kernel(
 def boot(draw: random.Random, behavior: MemblockBehavior, *, numa: bool, count: int) -> Iterator[Operation]:
     """Yield the operations of a boot that comes to double both arrays, in memory below 64 MiB."""
     none = -1 if behavior.marks_kernel else NO_NODE if numa else 1
-    yield Operation("add_range", 0x100000, 0x1F00000, list="memory", nid=none)
-    yield Operation("add_range", 0x2000000, 0x2000000, list="memory", nid=1 if numa else none, flags=1)
-    yield Operation("add_range", 0x100000, 0x300000, list="reserved", nid=none)
-    yield Operation("allow_resize")
-    yield Operation("set_current_limit", 0x3800000)
+    yield op("add_range", 0x100000, 0x1F00000, list="memory", nid=none)
+    yield op("add_range", 0x2000000, 0x2000000, list="memory", nid=1 if numa else none, flags=1)
+    yield op("add_range", 0x100000, 0x300000, list="reserved", nid=none)
+    yield op("allow_resize")
+    yield op("set_current_limit", 0x3800000)
     for _ in range(count):
         kind = draw.randrange(12)
         base, size = draw.randrange(0x400, 0x4000) << 12, draw.choice([64, 0x800, 0x1000, 0x3000])
         if kind < 5:
-            yield Operation("add_range", base, size, list="reserved", nid=none)
+            yield op("add_range", base, size, list="reserved", nid=none)
         elif kind == 5:
-            yield Operation("remove_range", base, size * 4, list="reserved")
+            yield op("remove_range", base, size * 4, list="reserved")
         elif kind == 6:
-            yield Operation(
+            yield op(
                 "alloc_range_nid", size=size, align=draw.choice([0, 64, 0x1000]), max=draw.choice([0, 0x3000000]),
                 nid=draw.choice([-1, 0, 1]) if numa else -1, exact=draw.random() < 0.3,
             )  # fmt: skip
         elif kind == 7:
-            yield Operation("setclr_flag", base, size * 8, list="memory", set=draw.random() < 0.7,
+            yield op("setclr_flag", base, size * 8, list="memory", set=draw.random() < 0.7,
                             flags=draw.choice([1, 4]))  # fmt: skip
         elif kind == 8:
-            yield Operation("set_node", base, size * 100, list="memory", nid=draw.choice([0, 1]) if numa else 0)
+            yield op("set_node", base, size * 100, list="memory", nid=draw.choice([0, 1]) if numa else 0)
         elif kind == 9:
-            yield Operation("set_bottom_up", flags=draw.randrange(2))
+            yield op("set_bottom_up", flags=draw.randrange(2))
         elif kind == 10:
-            yield Operation("add_range", 0x4000000 + base, size, list="memory", flags=draw.choice([0, 4]),
+            yield op("add_range", 0x4000000 + base, size, list="memory", flags=draw.choice([0, 4]),
                             nid=draw.choice([0, none]) if numa else none)  # fmt: skip
         else:
-            yield Operation("remove_range", base, size, list="memory")
-    yield Operation("trim_memory", align=4096)
-    yield Operation("cap_memory_range", 0x100000, 0x7000000)
-    yield Operation("free_all")
+            yield op("remove_range", base, size, list="memory")
+    yield op("trim_memory", align=4096)
+    yield op("cap_memory_range", 0x100000, 0x7000000)
+    yield op("free_all")
 
 
 def exported(
@@ -86,7 +88,7 @@ def exported(
     model = MemblockModel(MemblockConfig(behavior, no_node=NO_NODE if numa else None, **rooms))
     stream = io.BytesIO()
     writer = TraceWriter(stream, TraceHeader("memblock", "x86_64", "little", 64, 4096, initial=model.snapshot(),
-                                             behavior=memblock_values(model)))  # fmt: skip
+                                             behavior=facts_of(model)))  # fmt: skip
     draw = random.Random(seed)
     for seq, operation in enumerate(boot(draw, behavior, numa=numa, count=count), 1):
         writer.record(Record(seq, operation, apply(model, operation), (0x1000 + seq % 5,)))

@@ -8,17 +8,18 @@ import json
 
 import pytest
 
+from gdb_lmb.allocators.base import allocator
 from gdb_lmb.analysis.replay import Replay
 from gdb_lmb.core.errors import InputError
-from gdb_lmb.core.operation import Operation
 from gdb_lmb.core.record import Record, Symbol, TraceHeader
 from gdb_lmb.report.trace_file import TraceReader, TraceWriter
-from gdb_lmb.report.trace_text import Wanted, parse_caller, touched_range, trace_json, trace_table
+from gdb_lmb.report.trace_text import Wanted, parse_caller, trace_json, trace_table
+from tests.helpers.operations import op
 
-RESERVE = Record(1, Operation("reserve", base=0x1000, size=0x1000), 0, (0x100, 0x200), "growing")
-ALLOC = Record(2, Operation("alloc", size=0x800, align=8), 0x5000, (0x300,), "growing")
-FAILED = Record(3, Operation("alloc", size=0x800), -12, (0x300,), "growing")
-LIMIT = Record(4, Operation("set_limit", base=0x9000), 0, (0x200,), "growing")
+RESERVE = Record(1, op("reserve", base=0x1000, size=0x1000), 0, (0x100, 0x200), "growing")
+ALLOC = Record(2, op("alloc", size=0x800, align=8), 0x5000, (0x300,), "growing")
+FAILED = Record(3, op("alloc", size=0x800), -12, (0x300,), "growing")
+LIMIT = Record(4, op("set_limit", base=0x9000), 0, (0x200,), "growing")
 RECORDS = [RESERVE, ALLOC, FAILED, LIMIT]
 SYMBOLS = {
     0x100: Symbol("lmb_wrapper", 4, "lmb.c", 7),
@@ -32,7 +33,7 @@ SYMBOLS = {
     [(RESERVE, (0x1000, 0x2000)), (ALLOC, (0x5000, 0x5800)), (FAILED, None), (LIMIT, None)],
 )
 def test_the_range_of_a_record_is_what_it_was_about(record: Record, touched: tuple[int, int] | None) -> None:
-    assert touched_range(record) == touched
+    assert allocator("lmb-list").touched(record) == touched
 
 
 @pytest.mark.parametrize(
@@ -50,7 +51,7 @@ def test_the_range_of_a_record_is_what_it_was_about(record: Record, touched: tup
     ],
 )
 def test_records_are_chosen(wanted: Wanted, numbers: list[int]) -> None:
-    assert [record.seq for record in wanted.of(RECORDS, SYMBOLS)] == numbers
+    assert [record.seq for record in wanted.of(RECORDS, SYMBOLS, "lmb-list")] == numbers
 
 
 def test_a_row_names_the_first_caller_outside_the_allocator() -> None:
@@ -69,9 +70,9 @@ def test_json_explains_its_program_counters() -> None:
 def written(only: tuple[str, ...]) -> list[bytes]:
     stream = io.BytesIO()
     writer = TraceWriter(stream, TraceHeader("lmb-list", "x86_64", "little", 64, 4096, only=only))
-    writer.record(Record(1, Operation("init", size=4096, flags=64, align=40, min=40, max=8), 0))
+    writer.record(Record(1, op("init", size=4096, flags=64, align=40, min=40, max=8), 0))
     # Not what the model would return: nothing may compare it.
-    writer.record(Record(2, Operation("alloc", size=4096, align=4096), 0x7000, (0x300,)))
+    writer.record(Record(2, op("alloc", size=4096, align=4096), 0x7000, (0x300,)))
     writer.end(None)
     return stream.getvalue().splitlines(keepends=True)
 

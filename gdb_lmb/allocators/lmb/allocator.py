@@ -3,16 +3,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
-from gdb_lmb.allocators.base import Allocator, Effect, LogVerdict
-from gdb_lmb.allocators.lmb.log import check_log
+from gdb_lmb.allocators.base import Allocator, Effect, GuestLog
+from gdb_lmb.allocators.lmb.log import guest_log
 from gdb_lmb.allocators.lmb.model import LmbModel
+from gdb_lmb.allocators.lmb.operations import INIT, OPERATIONS
 from gdb_lmb.allocators.lmb.predict import predict_lmb
-from gdb_lmb.allocators.models import lmb_model
 from gdb_lmb.allocators.predict import Prediction
-from gdb_lmb.core.operation import INIT, OPERATIONS, Model, Operation
+from gdb_lmb.core.operation import Model, Operation
 from gdb_lmb.core.record import Record
 from gdb_lmb.core.snapshot import Place, Snapshot
 
@@ -23,7 +23,7 @@ class LmbAllocator(Allocator):
     name = "lmb-list"
     title = "LMB"
     prefixes = ("lmb_", "__lmb_")
-    operations = OPERATIONS["lmb-list"]
+    operations = OPERATIONS
     init = INIT
 
     def own_ranges(self, snapshot: Snapshot, *, reserved: bool = False) -> Iterator[Place]:
@@ -33,19 +33,11 @@ class LmbAllocator(Allocator):
                 yield Place(block.base, block.base + block.size, f"block {number} of entries")
 
     def effects(self, record: Record, bits: int, page_size: int) -> Iterator[Effect]:
-        """Yield what an operation did to the reserved list."""
-        operation, result = record.operation, record.result
-        if result is not None and result < 0:
-            return
-        end = operation.base + min(operation.size, (1 << bits) - 1 - operation.base)
-        if operation.op == "reserve":
-            yield True, operation.base, end
-        elif operation.op == "free":
-            yield False, operation.base, end
-        elif operation.op == "alloc" and result:
-            yield True, result, result + operation.size
-        elif operation.op == "init" and operation.base:
-            yield True, operation.base, operation.base + page_size
+        """Yield what an operation did; `lmb_init()` reserves a klimit page."""
+        operation = record.operation
+        if operation.op == "init" and operation.base and not (record.result or 0) < 0:
+            yield Effect("reserved", True, operation.base, operation.base + page_size)
+        yield from super().effects(record, bits, page_size)
 
     def resume(self, snapshot: Snapshot, facts: Mapping[str, Any]) -> Model:
         """Return a model that goes on from a walked state; there are no facts beside it."""
@@ -53,15 +45,15 @@ class LmbAllocator(Allocator):
 
     def created_model(self, operation: Operation, page_size: int) -> Model:
         """Return the model as `lmb_init()` leaves it."""
-        return lmb_model(operation, page_size)
+        return LmbModel.created(operation, page_size)
 
     def predict(self, snapshot: Snapshot, facts: Mapping[str, Any], op: str, **arguments: int) -> Prediction:
         """Return what `lmb_<op>()` would do."""
         return predict_lmb(snapshot, op, **arguments)
 
-    def check_log(self, snapshot: Snapshot, symbol: Callable[[int], str] = hex) -> LogVerdict | None:
-        """Replay the guest's log (CONFIG_LMB_LOG) and compare."""
-        return check_log(snapshot, symbol)
+    def log(self, snapshot: Snapshot) -> GuestLog | None:
+        """Return the guest's log (CONFIG_LMB_LOG)."""
+        return guest_log(snapshot)
 
 
 ALLOCATOR = LmbAllocator()

@@ -14,13 +14,19 @@ from bisect import bisect_left, bisect_right
 from collections import deque
 from collections.abc import Callable, Iterator
 
-from gdb_lmb.allocators.lmb.resume import config_of, require_sound, table_of
+from gdb_lmb.allocators.lmb.resume import config_of, created_config, require_sound, table_of
 from gdb_lmb.allocators.lmb.state import EBUSY, EINVAL, ENOMEM, LmbConfig, Plan, Table, plan_add, plan_remove
+from gdb_lmb.core.errors import InputError
+from gdb_lmb.core.operation import Operation
 from gdb_lmb.core.snapshot import LMB_NOMAP, Block, Range, RegionList, Snapshot, column, subtract, union, whole_pages
 
 __all__ = ["EBUSY", "EINVAL", "ENOMEM", "LmbConfig", "LmbModel"]
 
 _PlanMaker = Callable[[], Plan]
+
+MAX_FIRST_ENTRIES = 1 << 24
+MAX_BLOCK_ENTRIES = 1 << 16
+"""More entries than any kernel's initial storage or grown block has: a damaged file must not fill our memory."""
 
 
 class LmbModel:
@@ -28,6 +34,8 @@ class LmbModel:
 
     Raises: `ValueError` where `lmb_init()` would refuse `config`.
     """
+
+    layout = "lmb-list"
 
     def __init__(self, config: LmbConfig) -> None:
         """Do `lmb_init()`: queue block 0's entries, reserve a klimit page (rule 1)."""
@@ -51,6 +59,22 @@ class LmbModel:
         else:
             self._queue_block(config.klimit, config.page_size, config.first_entries)
             self._commit(plan_add(self.reserved, config.klimit, config.klimit + config.page_size, 0))
+
+    @classmethod
+    def created(cls, init: Operation, page_size: int) -> LmbModel:
+        """Return the model as `lmb_init()` leaves it; `page_size` is in bytes.
+
+        Raises: `InputError` where that call would have failed.
+        """
+        config = created_config(init, page_size)
+        why = "an entry has no size" if not config.entry_size else config.refusal()
+        if why is None and (config.first_entries > MAX_FIRST_ENTRIES or config.block_entries > MAX_BLOCK_ENTRIES):
+            why = f"{max(config.first_entries, config.block_entries)} entries at once are more than can be believed"
+        if why is None and config.klimit is not None and config.klimit + page_size >= 1 << config.bits:
+            why = f"there is no page at {config.klimit:#x}"
+        if why is not None:
+            raise InputError(f"{init} is no call that succeeds: {why}")
+        return cls(config)
 
     @classmethod
     def from_snapshot(cls, snapshot: Snapshot) -> LmbModel:

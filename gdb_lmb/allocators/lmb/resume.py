@@ -10,14 +10,15 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from gdb_lmb.allocators.lmb.state import LmbConfig, Table
+from gdb_lmb.allocators.resume import require_whole, unfit
 from gdb_lmb.core.errors import StateError
+from gdb_lmb.core.operation import Operation
 from gdb_lmb.core.snapshot import RegionList, Snapshot, covers, union
 
 
 def config_of(snapshot: Snapshot) -> LmbConfig:
     """Return what was fixed when `lmb_init()` ran. Raises: `StateError`."""
-    if snapshot.layout != "lmb-list":
-        raise StateError(f"this state is of layout {snapshot.layout}, not a list-based LMB's")
+    require_whole(snapshot, "lmb-list", "a list-based LMB's")
     if not snapshot.blocks:
         raise StateError("this state has no block of entries")
     first = snapshot.blocks[0]
@@ -38,6 +39,19 @@ def config_of(snapshot: Snapshot) -> LmbConfig:
     return config
 
 
+def created_config(init: Operation, page_size: int) -> LmbConfig:
+    """Return what `lmb_init()` was called with, as the first record of a log tells. Nothing is checked."""
+    return LmbConfig(
+        static=init.max,
+        klimit=init.base or None,
+        block_size=init.size,
+        header_size=init.align,
+        entry_size=init.min,
+        bits=init.flags,
+        page_size=page_size,
+    )
+
+
 def table_of(regions: RegionList) -> Table:
     """Return one list as the model keeps it."""
     end = [base + size for base, size in zip(regions.base, regions.size, strict=True)]
@@ -46,17 +60,11 @@ def table_of(regions: RegionList) -> Table:
 
 def require_sound(snapshot: Snapshot, config: LmbConfig) -> None:
     """Check that the rules hold that the model builds upon. Raises: `StateError` naming the first that does not."""
-    if snapshot.torn:
-        raise StateError(
-            f"the stop is inside {snapshot.torn}, so the lists may be between two states: `finish` it first"
-        )
     for why in _unsound(snapshot, config):
-        raise StateError(f"no model goes on from here: {why} (lmb-check lists all)")
+        raise unfit(why)
 
 
 def _unsound(snapshot: Snapshot, config: LmbConfig) -> Iterator[str]:
-    for defect in snapshot.defects:
-        yield defect.what
     for name, walk in (("memory", snapshot.memory.walk), ("reserved", snapshot.reserved.walk),
                        ("free", snapshot.free_walk)):  # fmt: skip
         if walk is not None and not (walk.complete and walk.mutual):

@@ -8,10 +8,11 @@ from typing import Any
 
 from gdb_lmb.allocators.base import Allocator, Effect
 from gdb_lmb.allocators.memblock.model import MemblockModel
+from gdb_lmb.allocators.memblock.operations import OPERATIONS
 from gdb_lmb.allocators.memblock.predict import predict_memblock
-from gdb_lmb.allocators.models import memblock_model, memblock_values
+from gdb_lmb.allocators.memblock.resume import facts_of, resume
 from gdb_lmb.allocators.predict import Prediction
-from gdb_lmb.core.operation import OPERATIONS, Model
+from gdb_lmb.core.operation import Model
 from gdb_lmb.core.record import Record
 from gdb_lmb.core.snapshot import Place, Snapshot
 
@@ -22,7 +23,7 @@ class MemblockAllocator(Allocator):
     name = "memblock"
     title = "memblock"
     prefixes = ("memblock_", "__memblock_")
-    operations = OPERATIONS["memblock"]
+    operations = OPERATIONS
 
     def own_ranges(self, snapshot: Snapshot, *, reserved: bool = False) -> Iterator[Place]:
         """Yield the arrays, as far as their physical addresses are known."""
@@ -34,33 +35,24 @@ class MemblockAllocator(Allocator):
                 yield Place(array.base, array.base + size, f"the array of {array.name}")
 
     def effects(self, record: Record, bits: int, page_size: int) -> Iterator[Effect]:
-        """Yield what an operation did to the reserved list."""
-        operation, result = record.operation, record.result
-        if result is not None and result < 0:
-            return
-        limit = (1 << bits) - 1
-        end = operation.base + min(operation.size, limit - operation.base)
-        if operation.op == "add_range" and operation.list == "reserved":
-            yield True, operation.base, end
-        elif operation.op == "remove_range" and operation.list == "reserved":
-            yield False, operation.base, end
-        elif operation.op == "alloc_range_nid" and result:
-            yield True, result, result + operation.size
-        elif operation.op == "cap_memory_range" and operation.size:
-            yield False, 0, operation.base
-            yield False, end, limit
+        """Yield what an operation did; `memblock_cap_memory_range()` removes what lies outside its range."""
+        operation, limit = record.operation, (1 << bits) - 1
+        if operation.op == "cap_memory_range" and operation.size:
+            yield Effect("reserved", False, 0, operation.base)
+            yield Effect("reserved", False, min(operation.base + operation.size, limit), limit)
+        yield from super().effects(record, bits, page_size)
 
     def resume(self, snapshot: Snapshot, facts: Mapping[str, Any]) -> Model:
         """Return a model that goes on from a walked state; `facts` are those of `facts_of()`."""
-        return memblock_model(snapshot, facts)
+        return resume(snapshot, facts)
 
     def facts_of(self, model: MemblockModel) -> dict[str, Any]:
         """Return how this kernel's memblock behaves, and the switches that no list shows."""
-        return memblock_values(model)
+        return facts_of(model)
 
     def predict(self, snapshot: Snapshot, facts: Mapping[str, Any], op: str, **arguments: int) -> Prediction:
         """Return what the call that `op` stands for would do."""
-        return predict_memblock(memblock_model(snapshot, facts), op, **arguments)
+        return predict_memblock(resume(snapshot, facts), op, **arguments)
 
 
 ALLOCATOR = MemblockAllocator()

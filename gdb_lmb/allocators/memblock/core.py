@@ -30,6 +30,8 @@ ENOMEM = -12
 class Core:
     """The lists, their arrays and the switches; `model.MemblockModel` adds the operations."""
 
+    layout = "memblock"
+
     def __init__(self, config: MemblockConfig) -> None:
         """Set up both lists, and `physmem` where there is one, as the program's data has them."""
         self.config = config

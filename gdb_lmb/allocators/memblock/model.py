@@ -24,7 +24,8 @@ from gdb_lmb.allocators.memblock.behavior import (
 )
 from gdb_lmb.allocators.memblock.core import Core
 from gdb_lmb.allocators.memblock.table import Table
-from gdb_lmb.core.errors import GuestPanicError, StateError
+from gdb_lmb.allocators.resume import require_whole
+from gdb_lmb.core.errors import GuestPanicError
 from gdb_lmb.core.snapshot import RegionArray, Snapshot
 
 _Model = TypeVar("_Model", bound="MemblockModel")
@@ -48,14 +49,7 @@ class MemblockModel(Core):
         Raises: `StateError` where the stop is inside of memblock, and for lists that no memblock has: unsorted,
         overlapping, longer than their array.
         """
-        if snapshot.layout != "memblock":
-            raise StateError(f"this state is of layout {snapshot.layout}, not a memblock")
-        if snapshot.torn:
-            raise StateError(
-                f"the stop is inside {snapshot.torn}, so the lists may be between two states: `finish` it first"
-            )
-        for defect in snapshot.defects:
-            raise StateError(f"no model goes on from here: {defect.what} (lmb-check lists all)")
+        require_whole(snapshot, "memblock", "a memblock's")
         model = cls(config)
         tables = {"memory": model.memory, "reserved": model.reserved}
         if snapshot.physmem is not None:

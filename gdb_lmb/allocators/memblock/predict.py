@@ -8,7 +8,7 @@ from dataclasses import replace
 from gdb_lmb.allocators.memblock.behavior import NUMA_NO_NODE
 from gdb_lmb.allocators.memblock.model import MemblockModel
 from gdb_lmb.allocators.predict import Argument, Prediction, predict
-from gdb_lmb.core.errors import GuestPanicError, InputError, StateError
+from gdb_lmb.core.errors import GuestPanicError, InputError
 from gdb_lmb.core.holes import bounds, holes, largest
 from gdb_lmb.core.snapshot import Snapshot
 
@@ -19,16 +19,6 @@ _CALLS = {
     "remove": ("remove_range", "memory"),
 }
 """What `memblock_reserve()`, `memblock_phys_free()`, `memblock_add()` and `memblock_remove()` come down to."""
-
-
-def require_sound(snapshot: Snapshot) -> None:
-    """Check that a model can go on from the state. Raises: `StateError`."""
-    if snapshot.layout != "memblock":
-        raise StateError(f"this state is of layout {snapshot.layout}, not memblock's")
-    if snapshot.torn:
-        raise StateError(f"the stop is inside {snapshot.torn}, so the lists may be between two states: `finish` it")
-    if snapshot.defects:
-        raise StateError(f"no model goes on from here: {snapshot.defects[0].what} (lmb-check lists all)")
 
 
 def predict_memblock(model: MemblockModel, op: str, **arguments: int) -> Prediction:

@@ -7,8 +7,9 @@ import errno
 import re
 from collections.abc import Mapping
 
+from gdb_lmb.allocators.memblock.behavior import NUMA_NO_NODE
 from gdb_lmb.core.errors import InputError
-from gdb_lmb.core.operation import NO_NID, Operation
+from gdb_lmb.core.operation import Operation
 
 _FLAG_CALLS: Mapping[tuple[int, bool], str] = {
     (0x1, True): "memblock_mark_hotplug",
@@ -31,13 +32,13 @@ class Nodes:
         self._no_node = 1 if no_node is None else no_node  # MAX_NUMNODES without nodes
         self.known = no_node is not None
 
-    def c(self, nid: int) -> str:
+    def c(self, nid: int | None) -> str:
         """Return a node as a C expression."""
-        if nid == NO_NID:
+        if nid is None or nid == NUMA_NO_NODE:
             return "NUMA_NO_NODE"
         return "MAX_NUMNODES" if nid == self._no_node else str(nid)
 
-    def is_none(self, nid: int) -> bool:
+    def is_none(self, nid: int | None) -> bool:
         """Tell whether a reservation for this node is one for none."""
         return not self.known or nid == self._no_node
 

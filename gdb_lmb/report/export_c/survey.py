@@ -48,7 +48,7 @@ def survey(reader: TraceReader) -> Survey:
         operation = record.operation
         seen.ops.add(operation.op)
         seen.mirror |= operation.op == "setclr_flag" and bool(operation.flags & 0x2)
-        if operation.nid != header.initial.no_node:
+        if operation.nid is not None and operation.nid != header.initial.no_node:
             seen.highest_node = max(seen.highest_node, operation.nid)
         replay.follow(record)
         if model.doublings != doublings:

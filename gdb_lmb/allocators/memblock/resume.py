@@ -1,0 +1,78 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""From a walked state, and the facts that no list shows, to the model; and the facts of a model."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, fields
+from typing import Any
+
+from gdb_lmb.allocators.memblock.behavior import MemblockBehavior, MemblockConfig
+from gdb_lmb.allocators.memblock.model import MemblockModel
+from gdb_lmb.allocators.memblock.operations import LISTS
+from gdb_lmb.allocators.resume import unfit
+from gdb_lmb.core.errors import InputError, StateError
+from gdb_lmb.core.operation import short
+from gdb_lmb.core.snapshot import Snapshot
+
+MAX_REGIONS = 1 << 20
+"""More regions than any kernel's array has: a damaged file must not fill our memory."""
+
+_BEHAVIOR = tuple(field.name for field in fields(MemblockBehavior))
+_SWITCHES = ("can_resize", "slab_up", "has_mirror", "movable_node", "kho_scratch_only", "discarded")
+
+
+def facts_of(model: MemblockModel) -> dict[str, Any]:
+    """Return what a saved trace must say of a memblock beside its state, as plain values.
+
+    These are the kernel's behavior, what is fixed in its build, and the switches that no list shows.
+    """
+    return {
+        **asdict(model.behavior),
+        "cache_bytes": model.config.cache_bytes,
+        "keep": model.config.keep,
+        "max_low_pfn": model.config.max_low_pfn,
+        **{name: getattr(model, name) for name in _SWITCHES if name != "discarded"},
+        "in_slab": [table.name for table in (model.memory, model.reserved) if table.in_slab],
+    }
+
+
+def resume(initial: Snapshot, values: Mapping[str, Any]) -> MemblockModel:
+    """Return a model that goes on from `initial`; `values` are those of `facts_of()`.
+
+    What is not there has the value of a kernel that has just started, but the behavior must be told in full.
+    Raises: `StateError` for a state that no model goes on from, `InputError` for facts that are none.
+    """
+    known = {*_BEHAVIOR, *_SWITCHES, "cache_bytes", "keep", "max_low_pfn", "in_slab"}
+    for name in values:
+        if name not in known:
+            raise InputError(f'"generation" holds {short(name)}, which is not known')
+    for name in (*_BEHAVIOR, *_SWITCHES, "keep"):
+        if not isinstance(values.get(name, False), bool):
+            raise InputError(f'"generation" says that {name} is {short(values[name])}; expected true or false')
+    missing = [name for name in _BEHAVIOR if name not in values]
+    if missing:
+        raise InputError(f'"generation" does not say {missing[0]}')
+    cache_bytes, max_low_pfn, in_slab = values.get("cache_bytes", 64), values.get("max_low_pfn"), values.get("in_slab")
+    if not isinstance(cache_bytes, int) or not 0 < cache_bytes <= 1 << 20 or cache_bytes & (cache_bytes - 1):
+        raise InputError(f'"cache_bytes" is {short(cache_bytes)}; expected a power of two')
+    if max_low_pfn is not None and (not isinstance(max_low_pfn, int) or max_low_pfn < 0):
+        raise InputError(f'"max_low_pfn" is {short(max_low_pfn)}; expected a number of pages or null')
+    if not isinstance(in_slab or [], list) or any(name not in LISTS for name in in_slab or []):
+        raise InputError(f'"in_slab" is {short(in_slab)}; expected names of lists')
+    for name in initial.refused:
+        raise StateError(f"{name} was not true any more")
+    for regions in initial.lists:
+        if not 0 < (regions.max or 0) <= MAX_REGIONS:
+            raise unfit(f"no memblock has an array of {regions.max} regions ({regions.name})")
+    config = MemblockConfig.of(
+        initial,
+        MemblockBehavior(**{name: values[name] for name in _BEHAVIOR}),
+        cache_bytes=cache_bytes,
+        keep=values.get("keep", False),
+        max_low_pfn=max_low_pfn,
+    )
+    model = MemblockModel.from_snapshot(initial, config, in_slab=in_slab or [])
+    for name in _SWITCHES:
+        setattr(model, name, values.get(name, False))
+    return model
