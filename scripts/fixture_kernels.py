@@ -2,7 +2,7 @@
 """The fixture kernels: which architectures there are, where each kernel is built, and which QEMU boots it.
 
 An architecture is a folder of vmlinux-fixtures/arch, which has the name that Linux gives it; its QEMU, gdb and
-machine options are its row of `gdb_lmb.runner.machines`.
+machine options are in `gdb_lmb.arches`.
 
 Usage: fixture_kernels.py arch|kernel   (prints the default one's name, or its path from the checkout's folder)
 """
@@ -13,7 +13,8 @@ import os
 import sys
 from pathlib import Path
 
-from gdb_lmb.runner.machines import Machine, machine_named
+from gdb_lmb.arches.base import Architecture
+from gdb_lmb.arches.registry import named
 
 ROOT = Path(__file__).resolve().parent.parent
 FIXTURES = ROOT / "vmlinux-fixtures"
@@ -23,9 +24,9 @@ ARCHES = tuple(sorted(path.name for path in (FIXTURES / "arch").iterdir()))
 DEFAULT_ARCH = os.uname().machine if os.uname().machine in ARCHES else ARCHES[0]
 
 
-def machine(arch: str = DEFAULT_ARCH) -> Machine:
+def machine(arch: str = DEFAULT_ARCH) -> Architecture:
     """Return what boots and debugs the fixture kernel of `arch`."""
-    return machine_named(arch)
+    return named(arch)
 
 
 def vmlinux(arch: str = DEFAULT_ARCH, *, klimit: bool = False, build: Path = BUILD) -> Path:

@@ -8,11 +8,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from gdb_lmb.arches.registry import NAMES, named
 from gdb_lmb.cli.common import number_of, say, stdout_terminal
 from gdb_lmb.core.errors import UsageError
 from gdb_lmb.kernels.names import is_name, row_of
 from gdb_lmb.report.output import cannot_write, require_apart
-from gdb_lmb.runner.machines import MACHINES, find_programs, machine_named
+from gdb_lmb.runner.machines import find_programs
 from gdb_lmb.runner.qemu import DEFAULT_MEMORY, QemuOptions
 from gdb_lmb.runner.session import GuestSession
 
@@ -31,8 +32,7 @@ def add_boot_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--arch",
         metavar="NAME",
-        help=f"the architecture that the kernel must be of: {', '.join(row.name for row in MACHINES)} (default: "
-        "whatever the ELF says)",
+        help=f"the architecture that the kernel must be of: {', '.join(NAMES)} (default: whatever the ELF says)",
     )
     parser.add_argument("--append", metavar="ARGS", help="the kernel's command line")
     parser.add_argument("--initrd", metavar="FILE", type=Path, help="an initial RAM disk")
@@ -91,7 +91,7 @@ def _kernel_of(arguments: argparse.Namespace) -> tuple[Path, Path | None]:
         raise UsageError(f"{arguments.kernel} brings its own symbols: leave --symbols out")
     row = row_of(arguments.kernel)
     # Before a long download, not after it.
-    find_programs(machine_named(row.arch), arguments.qemu, arguments.gdb)
+    find_programs(named(row.arch), arguments.qemu, arguments.gdb)
     from gdb_lmb.kernels.stock import find_kernel
 
     files = find_kernel(arguments.kernel, notice=say)

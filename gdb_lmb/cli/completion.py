@@ -6,12 +6,12 @@ from __future__ import annotations
 import argparse
 import sys
 
+from gdb_lmb.arches.registry import NAMES
 from gdb_lmb.cli.common import WITH_GDB_COMMANDS, Subparsers
 from gdb_lmb.cli.completion_shells import FILE, NOTHING, PROGRAM, SHELLS, Argument, Command
 from gdb_lmb.cli.help import topics
 from gdb_lmb.kernels.names import KERNELS
 from gdb_lmb.report.statuses import ExitStatus
-from gdb_lmb.runner.machines import MACHINES
 
 LMB_COMMANDS = (
     "lmb-attach", "lmb-check", "lmb-dump", "lmb-free", "lmb-map", "lmb-trace", "lmb-verdict", "lmb-whatif", "lmb-who",
@@ -69,7 +69,7 @@ def _argument(parser: argparse.ArgumentParser, action: argparse.Action, command:
     label = action.metavar if isinstance(action.metavar, str) else action.dest
     words: tuple[str, ...] = tuple(str(choice) for choice in action.choices or ())
     if action.dest == "arch":
-        words = tuple(row.name for row in MACHINES)
+        words = NAMES
     elif label == "TOPIC":
         words = tuple(topics())
     elif label == "STUB":

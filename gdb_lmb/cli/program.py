@@ -5,9 +5,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from gdb_lmb.arches.registry import named
 from gdb_lmb.cli.common import say
 from gdb_lmb.kernels.names import is_name, row_of
-from gdb_lmb.runner.machines import find_gdb, machine_named
+from gdb_lmb.runner.machines import find_gdb
 
 
 def program_of(text: str, gdb: str | None) -> Path:
@@ -15,7 +16,7 @@ def program_of(text: str, gdb: str | None) -> Path:
     if not is_name(text):
         return Path(text)
     # Before a long download, not after it.
-    find_gdb(machine_named(row_of(text).arch), gdb)
+    find_gdb(named(row_of(text).arch), gdb)
     from gdb_lmb.kernels.stock import find_kernel
 
     return find_kernel(text, notice=say).vmlinux

@@ -27,7 +27,7 @@ examples:
   gdb-lmb run vmlinux
   gdb-lmb run debian:6.1-cloud-amd64 --memory 512M
   gdb-lmb run vmlinuz-6.1 --symbols vmlinux-6.1 --append console=ttyS0 --memory 512M
-  gdb-lmb run Image --symbols vmlinux --arch aarch64 --append console=ttyAMA0
+  gdb-lmb run Image --symbols vmlinux --append console=ttyAMA0
   gdb-lmb run vmlinux --append 'lmb.scenario=random lmb.ops=5000' --until lmb_scenario_done
   gdb-lmb run vmlinux --memory 1G --qemu-arg=-cpu --qemu-arg=max -- 'lmb-dump reserved' 'info registers'
 """

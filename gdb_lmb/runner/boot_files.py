@@ -3,22 +3,15 @@
 
 from __future__ import annotations
 
-import struct
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
-from gdb_lmb.core.errors import InputError, UsageError
+from gdb_lmb.arches.registry import architectures
+from gdb_lmb.core.errors import UsageError
 from gdb_lmb.formats.elf import MAGIC, Elf
 from gdb_lmb.runner.elf import ElfFile, headers_of, read_elf, require_debug
 from gdb_lmb.runner.machines import machine_of
-
-_XEN_PHYS32_ENTRY = 18
-"""`XEN_ELFNOTE_PHYS32_ENTRY`: the note by which QEMU finds the entry of an uncompressed x86 kernel."""
-
-_MULTIBOOT_MAGIC, _MULTIBOOT_BYTES = 0x1BADB002, 8192
-_MAX_PHYSICAL = 1 << 52
-"""No arm64 has a physical address above."""
 
 
 class BootFiles(NamedTuple):
@@ -50,9 +43,10 @@ def boot_files(kernel: Path, symbols: Path | None, notice: Callable[[str], None]
     image = identify(kernel)
     if symbols is None:
         if image is None:
+            kinds = dict.fromkeys(row.image_kind for row in architectures() if row.image_kind)
             raise UsageError(
-                f"{kernel}: not an ELF file, nor a kernel image of a kind that is known (bzImage, arm64 Image, "
-                "vmlinuz.efi): give the vmlinux, or the image's with --symbols VMLINUX"
+                f"{kernel}: not an ELF file, nor a kernel image of a kind that is known "
+                f"({', '.join(kinds)}, vmlinuz.efi): give the vmlinux, or the image's with --symbols VMLINUX"
             )
         symbols = find_symbols(image)
         notice(f"symbols of {kernel.name}: {symbols}")
@@ -70,31 +64,16 @@ def boot_files(kernel: Path, symbols: Path | None, notice: Callable[[str], None]
 
 def require_bootable(headers: Elf, elf: ElfFile) -> None:
     """Check that QEMU's `-kernel` can boot this ELF. Raises: UsageError that says what can be booted instead."""
-    machine = machine_of(elf).name
-    if machine in ("x86-64", "i386"):
-        try:
-            pvh = any((n.name, n.kind) == (b"Xen", _XEN_PHYS32_ENTRY) for _, n in headers.loaded_notes())
-        except InputError:
-            pvh = False
-        if not pvh and not (headers.bits == 32 and _is_multiboot(headers.path)):
-            raise UsageError(
-                f"{headers.path}: QEMU boots an x86 ELF by its PVH note, and this one has none (CONFIG_PVH=y makes "
-                f"it): boot the bzImage with --symbols {headers.path}{_beside(headers.path)}"
-            )
-    loads = [segment for segment in headers.loads if segment.memory_size]
-    if machine == "aarch64" and loads and all(segment.physical >= _MAX_PHYSICAL for segment in loads):
-        raise UsageError(
-            f"{headers.path}: QEMU cannot boot an arm64 vmlinux, which has no physical addresses: boot the Image with "
-            f"--symbols {headers.path}{_beside(headers.path)}"
-        )
-
-
-def _beside(vmlinux: Path) -> str:
-    """Return in words where a kernel tree has the image of a vmlinux at its root."""
-    for name in ("arch/x86/boot/bzImage", "arch/arm64/boot/Image"):
-        if (vmlinux.absolute().parent / name).is_file():
-            return f" (there is {vmlinux.parent / name})"
-    return ""
+    machine = machine_of(elf)
+    why_not = machine.why_not_bootable(headers)
+    if why_not is None or machine.built_image is None:
+        return
+    # Where a kernel tree has the image of a vmlinux at its root.
+    image = headers.path.parent / machine.built_image
+    raise UsageError(
+        f"{headers.path}: {why_not}: boot the {image.name} with --symbols {headers.path}"
+        + (f" (there is {image})" if image.is_file() else "")
+    )
 
 
 def _is_elf(path: Path) -> bool:
@@ -106,14 +85,3 @@ def _is_elf(path: Path) -> bool:
             return file.read(4) == MAGIC
     except OSError:
         return True
-
-
-def _is_multiboot(path: Path) -> bool:
-    """Tell whether QEMU finds a multiboot header in the file. Source: load_multiboot() of QEMU."""
-    with path.open("rb") as file:
-        head = file.read(_MULTIBOOT_BYTES)
-    for at in range(0, len(head) - 48, 4):
-        magic, flags, checksum = struct.unpack_from("<III", head, at)
-        if magic == _MULTIBOOT_MAGIC and not (magic + flags + checksum) & 0xFFFFFFFF:
-            return True
-    return False

@@ -9,25 +9,15 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+from gdb_lmb.arches.registry import architectures
 from gdb_lmb.core.errors import UsageError
 from gdb_lmb.core.words import printable
 from gdb_lmb.runner.elf import ElfFile
-from gdb_lmb.runner.machines import MACHINES, machine_of
+from gdb_lmb.runner.machines import machine_of
 from gdb_lmb.runner.rsp import Endpoint, ask
 
 _DESCRIPTION = b"qXfer:features:read:target.xml:0,ffb"
 _ARCHITECTURE = re.compile(rb"<architecture>\s*([^<\s]+)\s*</architecture>")
-_FAMILIES = {
-    "i386": ("x86-64", "i386"),
-    "aarch64": ("aarch64",),
-    "arm": ("arm",),
-    "powerpc": ("ppc", "ppc64", "ppc64le"),
-    "riscv": ("riscv64",),
-    "s390": ("s390x",),
-}
-"""What gdb's names of architectures begin with, up to a colon, and whose kernels such a guest may run."""
-
-_X86 = {3, 62}
 
 
 def require_machine_of_stub(stub: Endpoint, said: object, elf: ElfFile, timeout_s: float) -> None:
@@ -38,23 +28,23 @@ def require_machine_of_stub(stub: Endpoint, said: object, elf: ElfFile, timeout_
     found = _ARCHITECTURE.search(ask(stub, _DESCRIPTION, timeout_s))
     if found is None:
         return
-    guest, program = found[1].decode(errors="replace"), machine_of(elf).name
-    family = next((machines for name, machines in _FAMILIES.items() if guest.partition(":")[0] == name), None)
-    if family is not None and program not in family:
+    guest, program = found[1].decode(errors="replace"), machine_of(elf)
+    known = any(guest.startswith(row.gdb) for row in architectures())
+    if known and not guest.startswith(program.gdb):
         raise UsageError(
-            f"the guest at {said} is of another architecture ({printable(guest, 40)}) than {elf.path} ({program}): "
-            "give the vmlinux of the kernel that runs there"
+            f"the guest at {said} is of another architecture ({printable(guest, 40)}) than {elf.path} "
+            f"({program.name}): give the vmlinux of the kernel that runs there"
         )
 
 
 def require_machine_of_core(core: Path, e_machine: int, elf: ElfFile) -> None:
     """Check that a dump is of the program's architecture. Raises: UsageError that names both."""
-    # QEMU's own word for an x86-64 CPU that is not in long mode yet is EM_386.
-    if e_machine == elf.e_machine or {e_machine, elf.e_machine} <= _X86:
+    program = machine_of(elf)
+    if program.dumps_as(e_machine):
         return
-    names = [row.name for row in MACHINES if row.e_machine == e_machine]
+    names = [row.name for row in architectures() if row.e_machine == e_machine]
     dump = " or ".join(names) or f"ELF machine {e_machine}"
     raise UsageError(
-        f"{core} is a dump of another machine ({dump}) than {elf.path} is for ({machine_of(elf).name}): "
+        f"{core} is a dump of another machine ({dump}) than {elf.path} is for ({program.name}): "
         "give the vmlinux of the kernel that was dumped"
     )

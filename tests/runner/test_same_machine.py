@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
+from gdb_lmb.arches.registry import architectures
 from gdb_lmb.cli import main
 from gdb_lmb.core.errors import UsageError
 from gdb_lmb.kernels.stock import find_kernel
 from gdb_lmb.runner.core import CoreSession
 from gdb_lmb.runner.elf import ElfFile
-from gdb_lmb.runner.machines import MACHINES
 from gdb_lmb.runner.same_machine import require_machine_of_stub
 from tests.helpers.core_image import Piece, core_image
 from tests.helpers.tool import build_guest
@@ -23,7 +23,7 @@ Capture = pytest.CaptureFixture[str]
 
 def test_what_an_x86_guest_may_run(tmp_path: Path) -> None:
     with booted(build_guest(tmp_path, "ready")) as machine:
-        for row in MACHINES:
+        for row in architectures():
             elf = ElfFile(Path("vmlinux"), row.bits, row.byte_order, row.e_machine, Path("vmlinux"))
             if row.name in ("x86-64", "i386"):
                 require_machine_of_stub(machine.qemu.endpoint, machine.stub, elf, 20)

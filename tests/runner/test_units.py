@@ -14,13 +14,14 @@ from pathlib import Path
 import pytest
 
 import gdb_lmb
+from gdb_lmb.arches.registry import architectures, named
 from gdb_lmb.core.errors import InfrastructureError, UsageError
 from gdb_lmb.core.words import printable
 from gdb_lmb.runner import process
 from gdb_lmb.runner.elf import read_elf
 from gdb_lmb.runner.endpoints import parse_endpoint
 from gdb_lmb.runner.gdb_process import python_path
-from gdb_lmb.runner.machines import MACHINES, machine_named, machine_of
+from gdb_lmb.runner.machines import machine_of
 from gdb_lmb.runner.mi_records import Lines, unglue
 from gdb_lmb.runner.probe import judge
 from gdb_lmb.runner.results import Verdict, read
@@ -108,9 +109,9 @@ def elf(machine: int, bits: int, order: str, symbols: bool = True) -> bytes:
     )
 
 
-@pytest.mark.parametrize("row", MACHINES, ids=lambda row: row.name)
+@pytest.mark.parametrize("row", tuple(architectures()), ids=lambda row: row.name)
 def test_every_machine_is_found_by_its_elf(tmp_path: Path, row: object) -> None:
-    machine = next(candidate for candidate in MACHINES if candidate is row)
+    machine = next(candidate for candidate in architectures() if candidate is row)
     kernel = tmp_path / "vmlinux"
     kernel.write_bytes(elf(machine.e_machine, machine.bits, machine.byte_order))
     found = read_elf(kernel)
@@ -122,12 +123,12 @@ def test_the_architecture_that_is_asked_for(tmp_path: Path) -> None:
     kernel = tmp_path / "vmlinux"
     kernel.write_bytes(elf(183, 64, "little"))
     found = read_elf(kernel)
-    assert machine_of(found, "aarch64") is machine_of(found, "arm64") is machine_named("aarch64")
+    assert machine_of(found, "aarch64") is machine_of(found, "arm64") is named("aarch64")
     with pytest.raises(UsageError, match="this is for aarch64, not for x86-64"):
         machine_of(found, "x86-64")
     with pytest.raises(UsageError, match="architecture 'arm65' is not one of x86-64, i386"):
         machine_of(found, "arm65")
-    names = [name for row in MACHINES for name in (row.name, *row.aliases)]
+    names = [name for row in architectures() for name in (row.name, *row.aliases)]
     assert len(set(names)) == len(names)
 
 
