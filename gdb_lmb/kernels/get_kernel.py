@@ -8,7 +8,7 @@ import signal
 import sys
 
 from gdb_lmb.core.errors import LmbError, UsageError
-from gdb_lmb.kernels import sources, stock
+from gdb_lmb.kernels import stock
 from gdb_lmb.kernels.fetch import drift
 from gdb_lmb.kernels.names import KERNELS, SOURCES, row_of
 from gdb_lmb.report.progress import PROGRESS
@@ -25,7 +25,7 @@ def list_names() -> str:
             size = (files.image.stat().st_size + files.vmlinux.stat().st_size) >> 20
             lines.append(f"{name:28} {files.version}, {size} MiB{drift(files)}")
     for name in SOURCES:
-        source = sources.cached(name)
+        source = stock.cached_source(name)
         lines.append(f"{name:28} {source.version}{drift(source)}" if source else f"{name:28} not in the cache")
     return "\n".join(lines)
 
@@ -52,7 +52,7 @@ def main(argv: list[str] | None = None) -> int:
             print(f"get-kernel: {text}", file=sys.stderr)
 
         if options.name in SOURCES:
-            get = sources.find_source if options.cached else sources.get_source
+            get = stock.find_source if options.cached else stock.get_source
             source = get(options.name, notice=tell)
             print(f"source={source.tree}\nversion={source.version}")
             return 0

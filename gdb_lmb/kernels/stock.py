@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Distribution kernels and their debug symbols, as signed packages, in the cache.
+"""Distribution kernels with their debug symbols, and sources, in the cache.
 
-apt fetches and checks them with a configuration of its own inside the cache: the system's is not touched,
-but its sources say which archive to ask. What fetches is imported only where something is to be fetched.
+apt fetches signed packages and checks them with a configuration of its own inside the cache: the system's is not
+touched, but its sources say which archive to ask. What fetches is imported only where something is to be fetched. Of a
+source only what builds the memblock simulator, `tools/testing/memblock`, is kept.
 """
 
 from __future__ import annotations
@@ -10,11 +11,13 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 from gdb_lmb.core.errors import UsageError
 from gdb_lmb.kernels.cache import cache_folder, keep, safe_name
-from gdb_lmb.kernels.names import row_of
+from gdb_lmb.kernels.names import KERNELS, SOURCES, row_of
+
+Notice = Callable[[str], None]
 
 
 class KernelFiles(NamedTuple):
@@ -27,8 +30,34 @@ class KernelFiles(NamedTuple):
     vmlinux: Path
     hashes: dict[str, str]
 
+    def there(self) -> bool:
+        """Tell whether the files are there."""
+        return self.image.is_file() and self.vmlinux.is_file()
 
-def find_kernel(name: str, *, fetch: bool = True, notice: Callable[[str], None] = lambda _: None) -> KernelFiles:
+
+class SourceFiles(NamedTuple):
+    """Part of a kernel's source in the cache: the package's `version`, its SHA-256 by name, the `tree`."""
+
+    name: str
+    version: str
+    tree: Path
+    hashes: dict[str, str]
+
+    @property
+    def memblock(self) -> Path:
+        """Return the file with the allocator."""
+        return self.tree / "mm" / "memblock.c"
+
+    def there(self) -> bool:
+        """Tell whether the files are there."""
+        return self.memblock.is_file()
+
+
+F = TypeVar("F", KernelFiles, SourceFiles)
+_PLACES = ("image", "vmlinux", "tree")
+
+
+def find_kernel(name: str, *, fetch: bool = True, notice: Notice = lambda _: None) -> KernelFiles:
     """Return the kernel of this name, brought into the cache first if it is not there.
 
     Its files stay for as long as this process lives, whatever else comes into the cache meanwhile.
@@ -36,42 +65,62 @@ def find_kernel(name: str, *, fetch: bool = True, notice: Callable[[str], None] 
     InfrastructureError where it cannot be had.
     """
     row_of(name)
-    while True:
-        files = cached(name)
-        if files is None:
-            if not fetch:
-                raise UsageError(f"{name} is not in the cache; bring it there with scripts/get-kernel {name}")
-            files = get_kernel(name, notice)
-        if _keep(files):
-            return files
+    return _find(KernelFiles, name, get_kernel if fetch else None, notice)
+
+
+def find_source(name: str, *, fetch: bool = True, notice: Notice = lambda _: None) -> SourceFiles:
+    """Return the source of this name, as `find_kernel` does."""
+    return _find(SourceFiles, name, get_source if fetch else None, notice)
 
 
 def cached(name: str) -> KernelFiles | None:
-    """Return what the cache holds of this name."""
-    manifest = _home(name) / "manifest.json"
-    try:
-        data = json.loads(manifest.read_text())
-        files = KernelFiles(
-            data["name"], data["arch"], data["version"], Path(data["image"]), Path(data["vmlinux"]), data["hashes"]
-        )
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
-    return files if files.image.is_file() and files.vmlinux.is_file() else None
+    """Return what the cache holds of the kernel of this name."""
+    return _cached(KernelFiles, name)
 
 
-def get_kernel(name: str, notice: Callable[[str], None]) -> KernelFiles:
+def cached_source(name: str) -> SourceFiles | None:
+    """Return what the cache holds of the source of this name."""
+    return _cached(SourceFiles, name)
+
+
+def get_kernel(name: str, notice: Notice) -> KernelFiles:
     """Bring the newest kernel of this name into the cache, or keep the one it holds; see `fetch.newest`.
 
     Raises: UsageError for an unknown name; InfrastructureError where there is none.
     """
-    from gdb_lmb.kernels import fetch, kernel_package
+    from gdb_lmb.kernels import fetch, package
 
-    return fetch.newest(row_of(name), _home(name), kernel_package.KIND, lambda: cached(name), notice)
+    return fetch.newest(row_of(name), _home(name), package.KERNEL, lambda: cached(name), notice)
 
 
-def _keep(files: KernelFiles) -> bool:
-    """See that no other process removes the files; tell whether they are still there."""
-    return keep(_folder(files.name, files.version), lambda: files.image.is_file() and files.vmlinux.is_file())
+def get_source(name: str, notice: Notice) -> SourceFiles:
+    """Bring the newest source of this name into the cache, as `get_kernel` does."""
+    from gdb_lmb.kernels import fetch, package
+
+    return fetch.newest(SOURCES[name], _home(name), package.SOURCE, lambda: cached_source(name), notice)
+
+
+def _find(kind: type[F], name: str, get: Callable[[str, Notice], F] | None, notice: Notice) -> F:
+    """Return what the cache holds, after `get` where it holds nothing, and see that no other process removes it."""
+    while True:
+        files = _cached(kind, name)
+        if files is None:
+            if get is None:
+                raise UsageError(f"{name} is not in the cache; bring it there with scripts/get-kernel {name}")
+            files = get(name, notice)
+        if keep(_folder(name, files.version), files.there):
+            return files
+
+
+def _cached(kind: type[F], name: str) -> F | None:
+    """Return what the manifest says, None where there is none or a file is gone."""
+    try:
+        data = json.loads((_home(name) / "manifest.json").read_text())
+        members: dict[str, Any] = {key: Path(data[key]) if key in _PLACES else data[key] for key in kind._fields}
+        files = kind(**members)
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    return files if files.there() else None
 
 
 def _folder(name: str, version: str) -> Path:
@@ -79,4 +128,4 @@ def _folder(name: str, version: str) -> Path:
 
 
 def _home(name: str) -> Path:
-    return cache_folder() / "kernels" / name.replace(":", "-")
+    return cache_folder() / ("kernels" if name in KERNELS else "sources") / name.replace(":", "-")

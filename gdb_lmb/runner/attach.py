@@ -10,18 +10,18 @@ import contextlib
 import time
 from collections.abc import Callable
 from pathlib import Path
-from types import TracebackType
 from typing import Literal
 
 from gdb_lmb.core.errors import InfrastructureError
 from gdb_lmb.report.terminal import PLAIN, Terminal
-from gdb_lmb.runner import rsp, sockets
+from gdb_lmb.runner import rsp
 from gdb_lmb.runner.base import DEFAULT_TIMEOUT_S, STEP_S, Session
 from gdb_lmb.runner.elf import ElfFile, read_elf
+from gdb_lmb.runner.endpoints import look_at
 from gdb_lmb.runner.machines import find_gdb, machine_of
+from gdb_lmb.runner.matching import require_machine_of_stub
 from gdb_lmb.runner.probe import probe
 from gdb_lmb.runner.rsp import Endpoint
-from gdb_lmb.runner.same_machine import require_machine_of_stub
 
 Leave = Literal["running", "paused"]
 
@@ -70,16 +70,6 @@ class AttachedSession(Session):
             self._connect()
             undo.pop_all()
 
-    def __enter__(self) -> AttachedSession:
-        """Return self."""
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        """Leave the machine as it was, and close."""
-        self.close()
-
     def close(self) -> None:
         """Leave the machine as it was and end gdb; a second call does nothing."""
         try:
@@ -92,11 +82,11 @@ class AttachedSession(Session):
 
     def _find_out(self, leave: Leave | None) -> None:
         """Learn what the machine does, which stops it, and promise to restore that."""
-        listener = sockets.look_at(self._endpoint)
+        listener = look_at(self._endpoint)
         deadline = time.monotonic() + _LEAVING_S
         while listener.taken and time.monotonic() < deadline:  # QEMU may not have noticed yet that the last one left
             time.sleep(_LOOK_AGAIN_S)
-            listener = sockets.look_at(self._endpoint)
+            listener = look_at(self._endpoint)
         if listener.taken:
             raise InfrastructureError(f"another debugger is connected to {self._endpoint}")
         try:

@@ -15,14 +15,14 @@ from gdb_lmb.core.words import plural, printable
 from gdb_lmb.report.progress import PROGRESS
 from gdb_lmb.report.statuses import ExitStatus
 from gdb_lmb.report.terminal import PLAIN, Terminal
-from gdb_lmb.runner.console import WithoutInterrupt
 from gdb_lmb.runner.gdb_process import COUNT_FILE, load_extension, open_program, start_gdb
-from gdb_lmb.runner.process import RunFolder
+from gdb_lmb.runner.process import Closing, RunFolder
 from gdb_lmb.runner.results import D, Verdict, read
 
 if TYPE_CHECKING:  # the conversation with gdb is imported while gdb starts
     from gdb_lmb.runner.mi import Mi, Sink
     from gdb_lmb.runner.mi_records import Reply
+
 
 DEFAULT_TIMEOUT_S = 60.0
 # gdb's own small steps: settings, symbols, breakpoints.
@@ -46,7 +46,7 @@ class CommandError(UsageError):
         super().__init__(f"{self.command!r} failed: {message}")
 
 
-class Session:
+class Session(Closing):
     """What both kinds of session can do once gdb is there."""
 
     def __init__(self, timeout_s: float, notice: Callable[[str], None] | None, terminal: Terminal = PLAIN) -> None:
@@ -211,3 +211,20 @@ def _failure(reply: Reply) -> tuple[bool, str]:
 
 def ignore(_text: str) -> None:
     """Drop output."""
+
+
+class WithoutInterrupt:
+    """Passes console output on, but for what gdb prints of a stop that we have asked for: its signal and its place."""
+
+    def __init__(self, sink: Callable[[str], None]) -> None:
+        """Pass it on to `sink`; one of these is for one interrupt."""
+        self._sink = sink
+        self._told = False
+
+    def __call__(self, text: str) -> None:
+        """Take the next piece of output."""
+        # "Program received signal SIGINT, Interrupt." comes in pieces; a frame and a line of source follow. What our
+        # commands say of the stop does not belong to it.
+        self._told = self._told or text.startswith(("\nProgram", "\nThread "))
+        if not self._told or text.startswith("lmb-"):
+            self._sink(text)

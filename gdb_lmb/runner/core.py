@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable
 from pathlib import Path
-from types import TracebackType
 
 from gdb_lmb.core.errors import InputError, UsageError
 from gdb_lmb.formats.core_file import CoreFile, read_core
@@ -20,7 +19,7 @@ from gdb_lmb.runner.base import DEFAULT_TIMEOUT_S, STEP_S, Session
 from gdb_lmb.runner.elf import ElfFile, read_elf
 from gdb_lmb.runner.gdb_process import plain_name
 from gdb_lmb.runner.machines import find_gdb, machine_of
-from gdb_lmb.runner.same_machine import require_machine_of_core
+from gdb_lmb.runner.matching import require_machine_of_core
 
 _COMPRESSED = (b"KDUMP   ", b"DISKDUMP")
 _FLATTENED, _FLAT_HEAD_BYTES, _FLAT_CHUNK_BYTES = b"makedumpfile\0", 4096, 16
@@ -60,16 +59,6 @@ class CoreSession(Session):
             if reply.kind != "connected":
                 raise UsageError(f"gdb cannot open {core} as a core file: {reply.error}")
             undo.pop_all()
-
-    def __enter__(self) -> CoreSession:
-        """Return self."""
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        """Close."""
-        self.close()
 
 
 def _read_core(path: Path, program: ElfFile) -> CoreFile:

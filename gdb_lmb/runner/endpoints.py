@@ -1,11 +1,21 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What a user calls a gdbstub: as gdb's `target remote` takes it, or as QEMU's `-gdb` was given it."""
+"""A gdbstub's address, as gdb's `target remote` takes it or QEMU's `-gdb` was given it, and who has its socket.
+
+A connection that QEMU does not accept at once, because another debugger has its own, stays in the queue even when it
+is closed. QEMU takes it when that debugger leaves, and stops the guest for it: so the kernel's tables are read first.
+Mirrors /proc/net/unix, /proc/net/tcp and /proc/net/tcp6 of proc(5), which show the sockets of one network namespace.
+"""
 
 from __future__ import annotations
 
 import ipaddress
+import os
 import re
+import socket
+import sys
+from collections.abc import Iterable
 from pathlib import Path
+from typing import NamedTuple
 
 from gdb_lmb.core.errors import UsageError
 from gdb_lmb.core.words import printable
@@ -86,3 +96,148 @@ def _without_options(text: str) -> str:
     """Return what comes before QEMU's options, in which it doubles a comma."""
     found = _OPTIONS.search(text)
     return text if found is None else text[: found.start()].replace(",,", ",")
+
+
+_Address = ipaddress.IPv4Address | ipaddress.IPv6Address
+
+_NET = Path("/proc/net")
+_TCP_LISTEN, _TCP_ESTABLISHED = "0A", "01"
+_UNIX_ACCEPTS = 0x10000
+"""`__SO_ACCEPTCON`: the socket listens."""
+_UNIX_CONNECTED = ("02", "03")
+"""`SS_CONNECTING`, which those are that wait to be accepted, and `SS_CONNECTED`."""
+_WORD = 8
+_LOOPBACK = {4: ipaddress.ip_address("127.0.0.1"), 6: ipaddress.ip_address("::1")}
+
+
+class Listener(NamedTuple):
+    """A listening socket: the processes that have it, and whether a client has connected; None: cannot be told."""
+
+    owners: tuple[int, ...] = ()
+    taken: bool | None = None
+
+
+def look_at(endpoint: Endpoint) -> Listener:
+    """Return what is known of the socket that a connection to `endpoint` would reach."""
+    return _look_at_tcp(endpoint) if endpoint.path is None else _look_at_unix(endpoint.path)
+
+
+def _look_at_unix(path: str) -> Listener:
+    # Num RefCount Protocol Flags Type St Inode Path; accepted connections carry the listener's path.
+    fields = [line.split(None, 7) for line in _lines("unix")]
+    rows = [(int(f[3], 16), f[5], int(f[6]), f[7]) for f in fields if len(f) == 8 and f[6].isdecimal()]
+    listening = {inode: name for flags, _, inode, name in rows if flags & _UNIX_ACCEPTS}
+    wanted = {inode for inode, name in listening.items() if name.startswith("/") and _same(name, path)}
+    if not wanted:  # it may have been bound by a relative name, or in a container
+        last = Path(path).resolve().name
+        likely = {inode: name for inode, name in listening.items() if Path(name).name == last}
+        for pid, inode in _holders(likely):
+            name = likely[inode]
+            if _same(f"/proc/{pid}/root{name}" if name.startswith("/") else f"/proc/{pid}/cwd/{name}", path):
+                wanted.add(inode)
+    if not wanted:
+        return Listener()
+    owners = tuple(sorted({pid for pid, _ in _holders(wanted)}))
+    names = {listening[inode] for inode in wanted}
+    taken = {inode for flags, state, inode, name in rows if state in _UNIX_CONNECTED and name in names}
+    if not all(name.startswith("/") for name in names):
+        # Others may have bound the same relative name elsewhere. One that waits to be accepted is nobody's yet.
+        taken = {inode for inode in taken if not inode} | {i for pid, i in _holders(taken) if pid in owners}
+    return Listener(owners, bool(taken))
+
+
+def _same(name: str, path: str) -> bool:
+    """Tell whether both names are of one file."""
+    try:
+        return Path(name).samefile(path)
+    except OSError:
+        return False
+
+
+class _Tcp(NamedTuple):
+    address: _Address
+    port: int
+    state: str
+    inode: int
+
+
+def _look_at_tcp(endpoint: Endpoint) -> Listener:
+    rows = [*_tcp_sockets("tcp"), *_tcp_sockets("tcp6")]
+    listening = [row for row in rows if row.state == _TCP_LISTEN and row.port == endpoint.port]
+    for address in map(_address, endpoint.addresses()):
+        if not _is_ours(address):
+            return Listener()
+        target = _LOOPBACK[address.version] if address.is_unspecified else address
+        exact = [row for row in listening if row.address == target]
+        any_of_it = [row for row in listening if row.address.is_unspecified and row.address.version == target.version]
+        # A socket for all of IPv6 takes IPv4 as well, unless it was told not to.
+        any_at_all = [row for row in listening if row.address.is_unspecified and target.version == 4]
+        found = exact or any_of_it or any_at_all
+        if not found:
+            continue  # refused there; the next address is tried
+        # Connections to other addresses of a listener for all are its own, unless there is another for them.
+        others = set() if exact else {row.address for row in listening if not row.address.is_unspecified}
+        taken = any(
+            row.state == _TCP_ESTABLISHED
+            and row.port == endpoint.port
+            and (row.address == target if exact else row.address not in others)
+            for row in rows
+        )
+        return Listener(tuple(sorted({pid for pid, _ in _holders({row.inode for row in found})})), taken)
+    return Listener()
+
+
+def _address(text: str) -> _Address:
+    """Return a numeric address without its scope, IPv4 that is mapped into IPv6 as what it is."""
+    found = ipaddress.ip_address(text.partition("%")[0])
+    mapped = found.ipv4_mapped if isinstance(found, ipaddress.IPv6Address) else None
+    return mapped or found
+
+
+def _is_ours(address: _Address) -> bool:
+    """Tell whether an address is one of this machine's: only such a one can be bound."""
+    family = socket.AF_INET if address.version == 4 else socket.AF_INET6
+    try:
+        with socket.socket(family, socket.SOCK_DGRAM) as probe:
+            probe.bind((str(address), 0))
+    except OSError:
+        return False
+    return True
+
+
+def _tcp_sockets(name: str) -> Iterable[_Tcp]:
+    """Yield the TCP sockets of one table, IPv4 addresses that are mapped into IPv6 as what they are."""
+    for line in _lines(name)[1:]:
+        fields = line.split()
+        if len(fields) < 10 or not fields[9].isdecimal():
+            continue
+        address, _, port = fields[1].partition(":")
+        # Each 32-bit word is the host's number for bytes in the network's order.
+        words = [int(address[at : at + _WORD], 16) for at in range(0, len(address), _WORD)]
+        packed = b"".join(word.to_bytes(4, sys.byteorder) for word in words)
+        yield _Tcp(_address(str(ipaddress.ip_address(packed))), int(port, 16), fields[3], int(fields[9]))
+
+
+def _holders(inodes: Iterable[int]) -> Iterable[tuple[int, int]]:
+    """Yield (process, inode) for each open descriptor of one of these sockets, of processes that may be looked at."""
+    wanted = {f"socket:[{inode}]": inode for inode in inodes if inode}
+    if not wanted:
+        return
+    for name in os.listdir("/proc"):  # noqa: PTH208  thousands of names, few of which matter
+        if not name.isdecimal():
+            continue
+        try:
+            with os.scandir(f"/proc/{name}/fd") as entries:
+                held = {os.readlink(entry.path) for entry in entries}  # noqa: PTH115
+        except OSError:  # gone, or somebody else's
+            continue
+        for link in held & wanted.keys():
+            yield int(name), wanted[link]
+
+
+def _lines(table: str) -> list[str]:
+    """Return the lines of one of the kernel's tables, none where it cannot be read."""
+    try:
+        return (_NET / table).read_text(errors="surrogateescape").splitlines()
+    except OSError:
+        return []

@@ -1,5 +1,11 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""How gdb is started: what it must not read, what it must find, and the lmb commands in it."""
+"""Start gdb: what it must not read, what it must find, the lmb commands in it, and its index of a large program.
+
+To read half a gigabyte of debug information takes gdb seconds, each time, and again when the symbols are moved; with
+the index that it can keep it takes a fifth of that. gdb files it by build id, which a stripped file shares with its
+origin, and newer gdbs pass over what older ones wrote, or take from it what is not all there. So each file has a folder
+of its own in our cache for each gdb.
+"""
 
 from __future__ import annotations
 
@@ -12,13 +18,17 @@ from typing import TYPE_CHECKING
 import gdb_lmb
 from gdb_lmb.core.errors import InfrastructureError, UsageError
 from gdb_lmb.report.terminal import PLAIN, Terminal
-from gdb_lmb.runner.debug_files import DEBUG_FOLDERS
-from gdb_lmb.runner.index_cache import index_folder, is_large
+from gdb_lmb.runner.elf import DEBUG_FOLDERS
 from gdb_lmb.runner.process import RunFolder
 
 if TYPE_CHECKING:
     from gdb_lmb.runner.mi import Mi
     from gdb_lmb.runner.mi_records import Reply
+import contextlib
+import shutil
+import time
+
+from gdb_lmb.kernels.cache import cache_folder
 
 PATH_VARIABLE = "GDB_LMB_PATH"
 TERMINAL_VARIABLE = "GDB_LMB_TERMINAL"
@@ -147,3 +157,46 @@ def load_extension(mi: Mi, timeout_s: float) -> None:
 def _last_line(reply: Reply) -> str:
     """Return what gdb complained of last."""
     return (reply.log.strip().splitlines() or ["for no reason it gave"])[-1]
+
+
+LARGE_BYTES = 64 << 20
+"""Smaller programs are read in no time."""
+
+_UNSAFE = re.compile(r"[^A-Za-z0-9.+-]+")
+_VERSION_CHARACTERS = 60
+
+UNUSED_S = 90 * 86400
+"""How long an index that nobody uses is kept."""
+
+
+def is_large(program: Path) -> bool:
+    """Tell whether gdb takes long to read `program`."""
+    try:
+        return program.stat().st_size >= LARGE_BYTES
+    except OSError:
+        return False
+
+
+def index_folder(program: Path, version: str) -> Path | None:
+    """Return where the gdb of this `version` shall keep its index of `program`; None where nothing can be kept."""
+    try:
+        status = program.stat()
+        home = cache_folder() / "gdb-index"
+        key = (status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns)
+        name = "-".join(f"{part:x}" for part in key)
+        folder = home / f"{name}-{_UNSAFE.sub('_', version)[:_VERSION_CHARACTERS]}"
+        folder.mkdir(parents=True, exist_ok=True)
+        os.utime(folder)
+        _forget_unused(home)
+    except OSError:
+        return None
+    return folder
+
+
+def _forget_unused(home: Path) -> None:
+    """Remove what was not used for a long time."""
+    oldest = time.time() - UNUSED_S
+    for folder in home.iterdir():
+        with contextlib.suppress(OSError):
+            if folder.stat().st_mtime < oldest:
+                shutil.rmtree(folder)

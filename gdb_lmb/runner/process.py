@@ -22,8 +22,7 @@ import sys
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from types import TracebackType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import gdb_lmb
 from gdb_lmb.core.errors import InfrastructureError
@@ -41,6 +40,25 @@ _REAPER_START_S = 20.0
 _REAPER_END_S = 15.0
 _NAME_DIGITS = 12
 _KILL_S = 5.0
+
+
+class Closing:
+    """What a `with` statement closes."""
+
+    def close(self) -> None:
+        """End everything that was started; a second call does nothing."""
+        raise NotImplementedError
+
+    def __enter__(self: C) -> C:
+        """Return self."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Close."""
+        self.close()
+
+
+C = TypeVar("C", bound=Closing)
 
 
 class Child:
@@ -104,7 +122,7 @@ class Child:
             os.killpg(self.process.pid, number)
 
 
-class RunFolder:
+class RunFolder(Closing):
     """The temporary folder of one run, its children, and the reaper that outlives them."""
 
     def __init__(self) -> None:
@@ -136,16 +154,6 @@ class RunFolder:
             self._reaper.kill()  # what has that name is not ours to remove
             self._end_reaper()
             raise InfrastructureError(f"cannot make a temporary folder: {error}") from error
-
-    def __enter__(self) -> RunFolder:
-        """Return self."""
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        """Close."""
-        self.close()
 
     def spawn(
         self,

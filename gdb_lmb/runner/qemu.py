@@ -5,8 +5,8 @@ from __future__ import annotations
 
 import os
 import socket
+from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
 
 from gdb_lmb.core.errors import InfrastructureError, UsageError
 from gdb_lmb.core.numbers import literal
@@ -19,52 +19,32 @@ DEFAULT_MEMORY = "256M"
 _GRACE_S = 1.0
 
 
-class _Options(NamedTuple):
-    append: str | None
-    initrd: Path | None
-    memory: str
-    smp: int
-    machine: str | None
-    binary: str | None
-    arguments: tuple[str, ...]
-    kvm: bool
-    paused: bool
-    arch: str | None
-
-
-class QemuOptions(_Options):
+@dataclass(frozen=True)
+class QemuOptions:
     """How to boot: `memory` as QEMU's `-m` (no suffix: MiB), `arguments` go to QEMU as they are, last.
 
     `arch` is a name of `machines`, for a kernel that must be of that architecture.
     """
 
-    __slots__ = ()
+    append: str | None = None
+    initrd: Path | None = None
+    memory: str = DEFAULT_MEMORY
+    smp: int = 1
+    machine: str | None = None
+    binary: str | None = None
+    arguments: tuple[str, ...] = ()
+    kvm: bool = False
+    paused: bool = True
+    arch: str | None = None
 
-    def __new__(
-        cls,
-        append: str | None = None,
-        initrd: Path | None = None,
-        memory: str = DEFAULT_MEMORY,
-        smp: int = 1,
-        machine: str | None = None,
-        binary: str | None = None,
-        arguments: tuple[str, ...] = (),
-        kvm: bool = False,
-        paused: bool = True,
-        arch: str | None = None,
-    ) -> QemuOptions:
-        """Refuse what QEMU would only refuse later, and less clearly.
-
-        Raises: UsageError.
-        """
-        self = super().__new__(cls, append, initrd, memory, smp, machine, binary, arguments, kvm, paused, arch)
+    def __post_init__(self) -> None:
+        """Refuse what QEMU would only refuse later, and less clearly. Raises: UsageError."""
         if not literal(self.memory):
             raise UsageError(f"memory size {self.memory!r}: give a number with K, M, G or T, such as 256M")
         if self.smp < 1:
             raise UsageError(f"{self.smp} CPUs: give at least 1")
         if self.initrd is not None and not (self.initrd.is_file() and os.access(self.initrd, os.R_OK)):
             raise UsageError(f"cannot read initrd {self.initrd}: no such file, or no permission")
-        return self
 
 
 def memory_size(text: str) -> str:

@@ -14,7 +14,6 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable
 from pathlib import Path
-from types import TracebackType
 from typing import TYPE_CHECKING
 
 from gdb_lmb.core.errors import InfrastructureError, LmbError, NotReachedError, PassedError, UsageError
@@ -83,16 +82,6 @@ class GuestSession(Session):
             self._open(elf.path, gdb_path)
             self.mi.peer = self.qemu.child
             undo.pop_all()
-
-    def __enter__(self) -> GuestSession:
-        """Return self."""
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        """Close."""
-        self.close()
 
     def console(self) -> bytes:
         """Return what the guest has printed on its serial console."""

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from gdb_lmb.core.errors import InfrastructureError, UsageError
-from gdb_lmb.kernels import cache, fetch, get_kernel, kernel_package, source_package, sources, stock
+from gdb_lmb.kernels import cache, fetch, get_kernel, package, stock
 from gdb_lmb.kernels.apt import Apt, archive_address
 from gdb_lmb.kernels.names import KERNELS, SOURCES, Name, is_name
 from gdb_lmb.kernels.stock import KernelFiles, find_kernel
@@ -84,7 +84,7 @@ def _package(folder: Path, size: int) -> Path:
 
 def test_only_whole_packages_are_unpacked(tmp_path: Path) -> None:
     deb = _package(tmp_path, 1 << 20)
-    kernel_package.extract(deb, tmp_path / "whole")
+    package.extract_kernel(deb, tmp_path / "whole")
     found = sorted(path.relative_to(tmp_path / "whole") for path in (tmp_path / "whole").rglob("*") if path.is_file())
     assert found == [Path("boot/vmlinuz-6"), Path("usr/lib/debug/boot/vmlinux-6")]
     assert (tmp_path / "whole" / found[1]).stat().st_size == 1 << 20
@@ -92,7 +92,7 @@ def test_only_whole_packages_are_unpacked(tmp_path: Path) -> None:
     content[len(content) // 2 : len(content) // 2 + 4096] = os.urandom(4096)
     deb.write_bytes(content)
     with pytest.raises(InfrastructureError, match=r"linux-image-6_6-1_all\.deb cannot be unpacked to its end"):
-        kernel_package.extract(deb, tmp_path / "damaged")
+        package.extract_kernel(deb, tmp_path / "damaged")
 
 
 class FakeApt(Apt):
@@ -306,7 +306,7 @@ def _source_package(folder: Path) -> Path:
 
 def test_only_what_builds_memblock_is_unpacked(tmp_path: Path) -> None:
     deb = _source_package(tmp_path)
-    source_package.extract(deb, tmp_path / "whole")
+    package.extract_source(deb, tmp_path / "whole")
     found = sorted(str(path.relative_to(tmp_path / "whole")) for path in (tmp_path / "whole").rglob("*.*"))
     assert found == ["include/linux/memblock.h", "mm/memblock.c"]
     assert (tmp_path / "whole" / "tools" / "testing" / "memblock" / "Makefile").stat().st_size > 1 << 16
@@ -314,7 +314,7 @@ def test_only_what_builds_memblock_is_unpacked(tmp_path: Path) -> None:
     content[len(content) // 2 : len(content) // 2 + 4096] = os.urandom(4096)
     deb.write_bytes(content)
     with pytest.raises(InfrastructureError, match=r"linux-source-6\.1_6-1_all\.deb cannot be unpacked to its end"):
-        source_package.extract(deb, tmp_path / "damaged")
+        package.extract_source(deb, tmp_path / "damaged")
 
 
 class ListedApt(FakeApt):
@@ -347,11 +347,11 @@ def test_the_newest_source_of_a_name() -> None:
 def test_sources_are_not_fetched_unasked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GDB_LMB_CACHE", str(tmp_path))
     with pytest.raises(UsageError, match=r"bring it there with scripts/get-kernel source:6\.1"):
-        sources.find_source("source:6.1", fetch=False)
+        stock.find_source("source:6.1", fetch=False)
     home = tmp_path / "sources" / "source-6.1"
     home.mkdir(parents=True)
     deb = _source_package(tmp_path)
-    fetch.unpack(SOURCES["source:6.1"], home, source_package.KIND, [deb], [("deb", "6-1", "00ff")])
-    expected = sources.SourceFiles("source:6.1", "6-1", home / "6-1", {"deb": "00ff"})
-    assert sources.find_source("source:6.1", fetch=False) == expected
+    fetch.unpack(SOURCES["source:6.1"], home, package.SOURCE, [deb], [("deb", "6-1", "00ff")])
+    expected = stock.SourceFiles("source:6.1", "6-1", home / "6-1", {"deb": "00ff"})
+    assert stock.find_source("source:6.1", fetch=False) == expected
     assert get_kernel.main(["--cached", "source:6.1"]) == 0

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from gdb_lmb.runner.console import WithoutInterrupt
+from gdb_lmb.runner.base import WithoutInterrupt
 from gdb_lmb.runner.qemu import QemuOptions
 from gdb_lmb.runner.session import CommandError, GuestSession
 

@@ -21,7 +21,7 @@ from gdb_lmb.allocators.memblock.resume import facts_of
 from gdb_lmb.cli import main
 from gdb_lmb.core.operation import Operation
 from gdb_lmb.core.record import Record, Symbol, TraceHeader
-from gdb_lmb.kernels.sources import find_source
+from gdb_lmb.kernels.stock import find_source
 from gdb_lmb.report.export_c import source, survey
 from gdb_lmb.report.trace_file import TraceReader, TraceWriter
 from tests.helpers.operations import op

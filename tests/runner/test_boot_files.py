@@ -15,10 +15,8 @@ import pytest
 
 from gdb_lmb.cli import main
 from gdb_lmb.core.errors import UsageError
-from gdb_lmb.runner import debug_files, find_symbols
 from gdb_lmb.runner.boot_files import boot_files
-from gdb_lmb.runner.debug_files import debug_file_of
-from gdb_lmb.runner.elf import headers_of, read_elf, require_debug
+from gdb_lmb.runner.elf import debug_file_of, headers_of, read_elf, require_debug
 from gdb_lmb.runner.kernel_image import identify
 from tests.helpers.tool import build_guest
 
@@ -190,10 +188,10 @@ def test_refused_before_qemu_and_gdb_are_even_looked_for(
 def places(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A root of a distribution's in place of this machine's."""
     root = tmp_path / "root"
-    monkeypatch.setattr(debug_files, "DEBUG_FOLDERS", [root / "usr/lib/debug"])
-    monkeypatch.setattr(find_symbols, "DEBUG_FOLDERS", [root / "usr/lib/debug"])
-    monkeypatch.setattr(find_symbols, "MODULE_FOLDERS", [root / "lib/modules", root / "usr/lib/modules"])
-    monkeypatch.setattr(find_symbols, "BOOT_FOLDERS", [root / "boot"])
+    monkeypatch.setattr("gdb_lmb.runner.elf.DEBUG_FOLDERS", [root / "usr/lib/debug"])
+    monkeypatch.setattr("gdb_lmb.runner.boot_files.DEBUG_FOLDERS", [root / "usr/lib/debug"])
+    monkeypatch.setattr("gdb_lmb.runner.boot_files.MODULE_FOLDERS", [root / "lib/modules", root / "usr/lib/modules"])
+    monkeypatch.setattr("gdb_lmb.runner.boot_files.BOOT_FOLDERS", [root / "boot"])
     return root
 
 

@@ -10,8 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from gdb_lmb.runner.gdb_process import open_program, start_gdb
-from gdb_lmb.runner.index_cache import LARGE_BYTES, UNUSED_S, index_folder, is_large
+from gdb_lmb.runner.gdb_process import LARGE_BYTES, UNUSED_S, index_folder, is_large, open_program, start_gdb
 from gdb_lmb.runner.process import RunFolder
 
 GDB = "GNU gdb (Debian 13.1-3) 13.1"

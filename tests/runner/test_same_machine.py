@@ -13,7 +13,7 @@ from gdb_lmb.core.errors import UsageError
 from gdb_lmb.kernels.stock import find_kernel
 from gdb_lmb.runner.core import CoreSession
 from gdb_lmb.runner.elf import ElfFile
-from gdb_lmb.runner.same_machine import require_machine_of_stub
+from gdb_lmb.runner.matching import require_machine_of_stub
 from tests.helpers.core_image import Piece, core_image
 from tests.helpers.tool import build_guest
 from tests.runner.test_attach import booted

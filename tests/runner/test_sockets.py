@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from gdb_lmb.runner.endpoints import Listener, look_at
 from gdb_lmb.runner.rsp import Endpoint
-from gdb_lmb.runner.sockets import Listener, look_at
 
 FREE = Listener((os.getpid(),), taken=False)
 TAKEN = Listener((os.getpid(),), taken=True)

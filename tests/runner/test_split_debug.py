@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from gdb_lmb.cli import main
-from gdb_lmb.runner import debug_files
+from gdb_lmb.runner import elf
 from gdb_lmb.runner.elf import headers_of
 from gdb_lmb.runner.gdb_process import extension
 from gdb_lmb.runner.qemu import QemuOptions
@@ -38,7 +38,7 @@ def debug_places(folder: Path, kernel: Path) -> dict[str, Path]:
 def test_a_split_kernel_is_shown_as_the_whole_one(
     fixture_kernel: Path, place: str, tmp_path: Path, capfd: Capture
 ) -> None:
-    debug_files.DEBUG_FOLDERS.append(tmp_path / "all")
+    elf.DEBUG_FOLDERS.append(tmp_path / "all")
     try:
         kernel = tmp_path / "vmlinux"
         split(fixture_kernel, kernel, debug_places(tmp_path, fixture_kernel)[place])
@@ -50,7 +50,7 @@ def test_a_split_kernel_is_shown_as_the_whole_one(
         assert main(["trace", str(kernel), "--lockstep", "--until", "lmb_ready"]) == 0
         assert "kernel and model agree: 20 operations recorded" in capfd.readouterr().out
     finally:
-        debug_files.DEBUG_FOLDERS.remove(tmp_path / "all")
+        elf.DEBUG_FOLDERS.remove(tmp_path / "all")
 
 
 @pytest.mark.kernel

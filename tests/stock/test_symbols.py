@@ -15,8 +15,7 @@ from pathlib import Path
 import pytest
 
 from gdb_lmb.kernels.stock import find_kernel
-from gdb_lmb.runner.gdb_process import extension
-from gdb_lmb.runner.index_cache import index_folder
+from gdb_lmb.runner.gdb_process import extension, index_folder
 from tests.helpers.stock import AMD64
 
 pytestmark = pytest.mark.stock
