@@ -13,7 +13,7 @@ from gdb_lmb.core.errors import InputError, UsageError
 from gdb_lmb.core.record import Symbol, TraceHeader
 from gdb_lmb.core.snapshot import Snapshot
 from gdb_lmb.core.words import safe
-from gdb_lmb.machine.symbols import code_place
+from gdb_lmb.machine.symbols import code_symbol
 from gdb_lmb.report.trace_file import MAX_LINE_BYTES, TraceReader
 
 
@@ -49,9 +49,7 @@ class _Look:
         if pc in self._known:
             return self._known[pc]
         if pc not in self._found:
-            found = code_place(pc)
-            symbol = None if found is None else Symbol(found.function, found.offset, found.file, found.line)
-            self._found[pc] = symbol
+            self._found[pc] = code_symbol(pc)
         return self._found[pc]
 
 

@@ -8,33 +8,17 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from typing import Any, Protocol
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 from gdb_lmb.commands.base import set_variable
-from gdb_lmb.core.record import Record, Symbol, TraceHeader
+from gdb_lmb.core.errors import NotReadyError
 from gdb_lmb.core.snapshot import FINDING, Finding
 from gdb_lmb.report.jsonio import VERDICT_SCHEMA
 from gdb_lmb.report.statuses import status_of_outcome
 
-
-class KeptTrace(Protocol):
-    """What `lmb-trace` keeps of a boot, for others to ask: it puts itself into `SESSION.trace`.
-
-    `symbols` holds what program counters mean as far as that was looked up.
-    """
-
-    @property
-    def header(self) -> TraceHeader:
-        """Return what the trace is of, and the state it begins with."""
-
-    @property
-    def records(self) -> Sequence[Record]:
-        """Return the operations so far."""
-
-    @property
-    def symbols(self) -> Mapping[int, Symbol]:
-        """Return what program counters mean, by address."""
+if TYPE_CHECKING:
+    from gdb_lmb.tracing.session import TraceSession
 
 
 class Session:
@@ -46,7 +30,13 @@ class Session:
     def __init__(self) -> None:
         self.checks: list[dict[str, Any]] = []
         self._found: Counter[Finding] = Counter()
-        self.trace: KeptTrace | None = None
+        self.trace: TraceSession | None = None
+
+    def require_trace(self) -> TraceSession:
+        """Return the trace. Raises: `NotReadyError` where there is none."""
+        if self.trace is None:
+            raise NotReadyError("nothing was traced yet: begin with `lmb-trace start`")
+        return self.trace
 
     def record(self, command: str, findings: Sequence[Finding], not_verified: Sequence[str]) -> None:
         """Note the outcome of one command."""

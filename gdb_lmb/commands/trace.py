@@ -3,23 +3,29 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 from gdb_lmb.allocators.base import allocator
 from gdb_lmb.commands.arguments import FLAG, JSON, OPTIONAL, SOME, Argument, Options
-from gdb_lmb.commands.base import LmbCommand, take_snapshot, write
+from gdb_lmb.commands.base import LmbCommand, announce, take_snapshot, write
 from gdb_lmb.commands.names import Names
+from gdb_lmb.commands.session import SESSION
 from gdb_lmb.commands.terminal import terminal
-from gdb_lmb.commands.trace_output import save
-from gdb_lmb.commands.tracing import HOLDER
-from gdb_lmb.core.errors import LayoutError, NotReadyError, UsageError
+from gdb_lmb.commands.trace_output import TraceOutput, save
+from gdb_lmb.core.errors import LayoutError, LmbError, NotReadyError, UsageError
 from gdb_lmb.core.numbers import seconds, whole_number
-from gdb_lmb.core.record import Symbol, TraceHeader
+from gdb_lmb.core.record import TraceHeader
 from gdb_lmb.core.words import plural, safe
-from gdb_lmb.machine.symbols import code_place
+from gdb_lmb.machine.stop import require_stopped
+from gdb_lmb.machine.symbols import symbols_of
 from gdb_lmb.report.jsonio import dumps
+from gdb_lmb.report.trace_status import TraceResult, status_json, status_text
 from gdb_lmb.report.trace_text import Wanted, parse_caller, trace_json, trace_table
-from gdb_lmb.tracing.recording import Wishes
+from gdb_lmb.tracing.recording import TraceOptions
+from gdb_lmb.tracing.session import Ended, Interrupted, TraceSession
 
 _TAKES = {
     "start": ("lockstep", "every", "until", "only", "output", "timeout"),
@@ -101,6 +107,8 @@ def require_fitting(options: Options) -> None:
 
 
 def _start(options: Options) -> None:
+    if SESSION.trace is not None and SESSION.trace.running:
+        raise UsageError("a trace is running: end it with `lmb-trace stop` first")
     names = Names()
     every = 1 if options.every is None else whole_number(options.every, "--every", names.value, least=1)
     if options.until is not None and not options.until.strip():
@@ -108,31 +116,54 @@ def _start(options: Options) -> None:
     if options.every is not None and not options.lockstep:
         raise UsageError("--every says how often to compare: it needs --lockstep")
     timeout_s = seconds(options.timeout, "--timeout", names.value)
-    path = None if options.output is None else Path(options.output).expanduser()
-    wishes = Wishes(options.lockstep, every, options.until, tuple(options.only))
-    HOLDER.start(wishes, path, timeout_s)
+    output = TraceOutput(None if options.output is None else Path(options.output).expanduser())
+    wanted = TraceOptions(options.lockstep, every, options.until, tuple(options.only))
+    SESSION.trace = TraceSession(wanted, timeout_s, output, partial(_listen, output.path))
+    for note in SESSION.trace.notes:
+        write(f"lmb-trace: note: {note}")
     how = "in lockstep with the model, " if options.lockstep else ""
     write(f"lmb-trace: recording {how}until {options.until or 'the hand-over'}; let the guest run: continue")
 
 
+def _listen(path: Path | None, event: Interrupted | Ended) -> None:
+    """Announce what happens to a running trace, whose file is `path`."""
+    if isinstance(event, Ended):
+        _conclude(event.result, announce)
+    else:
+        told = plural(event.records, "operation") + ("" if path is None else f", kept in {path}")
+        announce(f"lmb-trace: interrupted after {told}; it goes on with continue")
+
+
+def _conclude(result: TraceResult, tell: Callable[[str], None]) -> None:
+    """Tell what came of a trace, and let it count for the verdict."""
+    tell(status_text(result, terminal()))
+    if result.is_check:
+        SESSION.record("lmb-trace", result.findings, result.not_verified)
+
+
 def _stop(_options: Options) -> None:
-    HOLDER.stop()
+    trace = SESSION.require_trace()
+    if not trace.running:
+        raise NotReadyError("no trace is running: it has ended by itself, or was never started")
+    with contextlib.suppress(LmbError):
+        require_stopped()
+    _conclude(trace.end(), write)
 
 
 def _status(options: Options) -> None:
-    trace = HOLDER.require()
-    write(dumps(trace.status_json()) if options.json else trace.status_text(terminal()))
+    result = SESSION.require_trace().result()
+    write(dumps(status_json(result)) if options.json else status_text(result, terminal()))
 
 
 def _show(options: Options) -> None:
-    trace, names = HOLDER.require(), Names()
+    trace, names = SESSION.require_trace(), Names()
     wanted = Wanted(
         None if options.last is None else whole_number(options.last, "--last", names.value),
         None if options.caller is None else parse_caller(options.caller),
         None if options.range is None else names.range(options.range, trace.header.bits),
     )
     trace.symbolise()
-    layout = trace.recording.traced.layout
+    layout = trace.header.layout
     records = wanted.of(trace.records, trace.symbols, layout)
     if options.json:
         write(dumps(trace_json(records, trace.symbols, layout, len(trace.records))))
@@ -147,8 +178,9 @@ def _save(options: Options) -> None:
     if options.from_log:
         number = _save_log(path)
     else:
-        trace = HOLDER.require()
-        trace.save(path)
+        trace = SESSION.require_trace()
+        trace.symbolise()
+        save(path, trace.header, trace.records, trace.symbols, trace.final)
         number = len(trace.records)
     write(f"lmb-trace: {plural(number, 'operation')} saved in {path}")
 
@@ -162,11 +194,6 @@ def _save_log(path: Path) -> int:
     if snapshot.torn:
         raise NotReadyError(f"the stop is inside {snapshot.torn}(): `finish` it first")
     records = list(log.records(False))
-    symbols = {}
-    for pc in {pc for record in records for pc in record.callers}:
-        found = code_place(pc)
-        if found is not None:
-            symbols[pc] = Symbol(found.function, found.offset, found.file, found.line)
     header = TraceHeader.of(snapshot, source="log", lost=log.lost)
-    save(path, header, records, symbols, snapshot)
+    save(path, header, records, symbols_of(records), snapshot)
     return len(records)

@@ -4,21 +4,13 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Container, Iterable
 from dataclasses import dataclass
 
 import gdb
 
+from gdb_lmb.core.record import Record, Symbol
 from gdb_lmb.machine.gdb_text import ask
-
-
-@dataclass(frozen=True)
-class CodePlace:
-    """A place in the program: `function` is the one that was called, not one inlined into it."""
-
-    function: str
-    offset: int
-    file: str | None = None
-    line: int | None = None
 
 
 @dataclass(frozen=True)
@@ -33,8 +25,10 @@ class LinkerSymbol:
 _IN_SECTION = re.compile(r"(\S+)(?: \+ (\d+))? in section (\S+)")
 
 
-def code_place(pc: int) -> CodePlace | None:
+def code_symbol(pc: int) -> Symbol | None:
     """Return what the return address `pc` means, None where gdb knows no symbol for it.
+
+    The function is the one that was called, not one inlined into it.
 
     A call may be the last instruction of its function and of its line, so the byte before is looked up.
     """
@@ -45,10 +39,16 @@ def code_place(pc: int) -> CodePlace | None:
     if symbol is not None:
         if file != symbol.symtab.filename:
             file, line = _line_outside(pc - 1, symbol) or (file, line)
-        return CodePlace(symbol.name, pc - int(symbol.value().address), file, line)
+        return Symbol(symbol.name, pc - int(symbol.value().address), file, line)
     # Assembly has no blocks; the linker's symbol is what is left.
     label = linker_symbol(pc - 1)
-    return None if label is None else CodePlace(label.name, label.offset + 1, file, line)
+    return None if label is None else Symbol(label.name, label.offset + 1, file, line)
+
+
+def symbols_of(records: Iterable[Record], known: Container[int] = ()) -> dict[int, Symbol]:
+    """Return what the program counters of `records` mean, without those that are `known`."""
+    wanted = {pc for record in records for pc in record.callers if pc not in known}
+    return {pc: symbol for pc in wanted if (symbol := code_symbol(pc)) is not None}
 
 
 def linker_symbol(address: int) -> LinkerSymbol | None:

@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from gdb_lmb.analysis.lockstep import Divergence
 from gdb_lmb.analysis.replay import Replay
 from gdb_lmb.core.snapshot import FINDING, FLAG_NAMES, Finding
 from gdb_lmb.core.words import plural, safe
@@ -19,9 +20,8 @@ REPLAY_SCHEMA = "gdb-lmb/replay/1"
 DIVERGENCE_CODE = "trace-divergence"
 
 
-def divergence_finding(replay: Replay) -> Finding | None:
-    """Return the divergence as a finding, None where there is none."""
-    divergence = replay.divergence
+def divergence_finding(divergence: Divergence | None) -> Finding | None:
+    """Return a divergence as a finding, None where there is none."""
     if divergence is None:
         return None
     addresses = () if divergence.address is None else (divergence.address,)
@@ -44,7 +44,7 @@ def replay_text(
         lines.append(divergence_text(divergence, reader.symbols, header.bits, names, terminal))
     lines += finding_lines(findings, terminal)
     done = f"{plural(replay.replayed, 'operation')} replayed on the model"
-    diverged = divergence_finding(replay)
+    diverged = divergence_finding(replay.divergence)
     every = [*([diverged] if diverged else []), *findings]
     if any(finding.severity == FINDING for finding in every):
         role, verdict = BAD, summary(every)
@@ -64,7 +64,7 @@ def replay_json(
     reader: TraceReader, replay: Replay, findings: Sequence[Finding], not_verified: str | None
 ) -> dict[str, Any]:
     """Return the same as JSON values."""
-    divergence, diverged = replay.divergence, divergence_finding(replay)
+    divergence, diverged = replay.divergence, divergence_finding(replay.divergence)
     record = divergence.record if divergence is not None else None
     return {
         "schema": REPLAY_SCHEMA,

@@ -1,189 +1,161 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""One trace while it runs: calls become records, records go to the file and to the model beside the kernel.
+"""The recorder of a trace: calls become records, which go to an output and to the reference model.
 
-During a stop nothing is symbolised and nothing is printed; that comes when tracing has ended.
+It knows no gdb. During a stop nothing is symbolised and nothing is printed; that comes when tracing has ended.
 """
 
 from __future__ import annotations
 
+import functools
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import IO
+from typing import TYPE_CHECKING, Concatenate, ParamSpec, Protocol
 
-from gdb_lmb.allocators.base import allocator
+from gdb_lmb.allocators.base import allocator, names
 from gdb_lmb.analysis.lockstep import Divergence, Lockstep
-from gdb_lmb.commands.trace_output import RecordCount
-from gdb_lmb.core.errors import LmbError, OutputError, StateError
+from gdb_lmb.core.errors import LmbError, OutputError, StateError, UsageError
 from gdb_lmb.core.operation import Operation
-from gdb_lmb.core.record import Record, TraceHeader
+from gdb_lmb.core.record import Record, Symbol, TraceHeader
 from gdb_lmb.core.snapshot import Snapshot
-from gdb_lmb.report.trace_file import TraceWriter
-from gdb_lmb.tracing.calls import program_counters
-from gdb_lmb.tracing.traced import Traced
-from gdb_lmb.tracing.tracepoints import Call, Place
+from gdb_lmb.tracing.stops import Call, Place, Purpose
 
-UNTIL, PANIC, CHECK, SWITCH, INIT_FREED = "until", "panic", "check", "switch", "init freed"
-"""What a place is to a trace: its end, the guest's end, a look at the state, a change that is no call, and code
-that goes away."""
+if TYPE_CHECKING:
+    from gdb_lmb.tracing.traced import Traced
 
 
 @dataclass(frozen=True)
-class Wishes:
-    """What `lmb-trace start` was asked for; `only` holds names of operations, empty for all."""
+class TraceOptions:
+    """What is traced: `until` where (None: the hand-over), `only` which operations (empty: all).
+
+    With `lockstep` the reference model runs beside the kernel and is compared after every `every`-th operation.
+    """
 
     lockstep: bool = False
     every: int = 1
     until: str | None = None
     only: tuple[str, ...] = ()
 
+    def __post_init__(self) -> None:
+        """Refuse what does not go together. Raises: `UsageError`."""
+        if self.lockstep and self.only:
+            raise UsageError("--lockstep needs every operation: leave --only out")
+        known = {op for name in names() for table in (allocator(name).init, allocator(name).operations) for op in table}
+        for op in self.only:
+            if op not in known:
+                raise UsageError(f"unknown operation {op[:40]!r}: there are {', '.join(sorted(known))}")
 
-class Recording:
-    """What is known of a running trace.
 
-    `ended` says in a few words why nothing more is recorded, None while it goes on; `complete` that it came to
-    the end that was asked for; `write_error` why the file does not hold it all.
-    """
+class Output(Protocol):
+    """Where a trace's records go while it runs; each method raises `OutputError` where it cannot write."""
 
-    def __init__(self, traced: Traced, wishes: Wishes, stream: IO[bytes] | None) -> None:
-        """Record calls of `traced`; `stream` gets them as they come."""
-        self.traced = traced
-        self.wishes = wishes
-        self.records: list[Record] = []
-        self.ended: str | None = None
-        self.complete = False
-        self.failed = False
-        self.write_error: str | None = None
-        self.lockstep: Lockstep | None = None
-        self.phase: str | None = None
-        self.writer: TraceWriter | None = None
-        self.free_init: Callable[[], None] = lambda: None
-        self.count = RecordCount()
-        self._stream = stream
-        self._open: Operation | None = None
-        self._open_at = 0
-        self._switches: dict[str, int] = {}
-        self._passed: tuple[int, ...] = ()
-        self._states: deque[tuple[int, Snapshot]] = deque(maxlen=wishes.every)
+    def begin(self, header: TraceHeader) -> None:
+        """Take what the trace is of."""
 
-    @property
-    def divergence(self) -> Divergence | None:
-        """Return the first thing in which kernel and model differ."""
-        return None if self.lockstep is None else self.lockstep.divergence
+    def record(self, record: Record) -> None:
+        """Take one operation."""
 
-    @property
-    def torn(self) -> Operation | None:
-        """Return the operation that has begun and is not over."""
-        return self._open
+    def end(self, symbols: Mapping[int, Symbol], final: Snapshot | None) -> None:
+        """Take what comes after the last operation."""
 
-    def begin(self, state: Snapshot | None) -> TraceHeader:
-        """Take the state in which the trace begins; None where the allocator's own `init` is still to come.
+    def close(self) -> None:
+        """Close it, complete or not."""
 
-        Raises: `StateError` where lockstep was asked for and no model can go on from it.
-        """
-        model = None
-        if state is not None:
-            self.phase = self.traced.phase_of(state)
-            try:
-                model = self.traced.model(state)
-            except StateError:
-                if self.wishes.lockstep:
-                    raise
-            self._switches = self.traced.switches()
-        if self.wishes.lockstep and model is not None:
-            self.lockstep = Lockstep(model, every=self.wishes.every)
-            self.traced.read()
-        header = TraceHeader(
-            layout=self.traced.layout,
-            arch=self.traced.arch,
-            byte_order=self.traced.byte_order,
-            bits=self.traced.bits,
-            page_size=self.traced.page_size,
-            initial=state,
-            only=self.wishes.only,
-            behavior={} if model is None else dict(self.traced.values(model)),
-        )
-        if self._stream is not None:
-            self.writer = TraceWriter(self._stream, header)
-        return header
 
-    # -- what the breakpoints tell -------------------------------------------------------------------------
+_P = ParamSpec("_P")
 
-    def entered(self, call: Call) -> bool:
-        """Take a call that begins; True stops the guest."""
-        return self._guarded(lambda: self._entered(call))
 
-    def returned(self, call: Call, result: int | None) -> bool:
-        """Take a call that is over; True stops the guest."""
-        return self._guarded(lambda: self._returned(call, result))
+def _stop_on_error(take: Callable[Concatenate[Recording, _P], bool]) -> Callable[Concatenate[Recording, _P], bool]:
+    """Make what cannot be read, understood or written end the trace, and stop the guest to be looked at."""
 
-    def reached(self, place: Place) -> bool:
-        """Take a place that is passed; True stops the guest."""
-        return self._guarded(lambda: self._reached(place))
-
-    def _guarded(self, work: Callable[[], bool]) -> bool:
-        """Do `work`; what cannot be read or understood ends the trace, and the guest stops to be looked at."""
+    @functools.wraps(take)
+    def taken(self: Recording, /, *what: _P.args, **named: _P.kwargs) -> bool:
         if self.ended is not None:
             return False
         try:
-            return work()
+            return take(self, *what, **named)
         except LmbError as error:
             self.ended, self.failed = str(error), True
             if isinstance(error, OutputError):
                 self.write_error = self.ended
             return True
 
-    def _entered(self, call: Call) -> bool:
-        self._open, self._open_at = self.traced.operation(call), call.point.address
-        if not self._started:
-            return False
-        if self._look_between(f"before {self._open} begins, "):
-            return self._diverged()
-        return False
+    return taken
+
+
+class Recording:
+    """The state of a trace from its begin to its end.
+
+    `ended` says in a few words why nothing more is recorded, None while it goes on; `complete` that it came to the
+    end that was asked for; `failed` that the guest cannot be looked at any more; `write_error` why the output does
+    not hold it all; `inside` is the operation that has begun and is not over.
+    """
+
+    def __init__(self, traced: Traced, options: TraceOptions, output: Output) -> None:
+        """Record calls of `traced`; `output` gets them as they come."""
+        self.traced = traced
+        self.options = options
+        self.records: list[Record] = []
+        self.ended: str | None = None
+        self.complete = False
+        self.failed = False
+        self.write_error: str | None = None
+        self.inside: Operation | None = None
+        self.lockstep: Lockstep | None = None
+        self._output = output
+        self._phase: str | None = None
+        self._inside_at = 0
+        self._switches: Mapping[str, int] = {}
+        self._switch_callers: tuple[int, ...] = ()
+        self._states: deque[tuple[int, Snapshot]] = deque(maxlen=options.every)
 
     @property
-    def _started(self) -> bool:
-        """Tell whether there is a state to compare with, or at least to begin from."""
-        return bool(self.records) or self.phase is not None
+    def divergence(self) -> Divergence | None:
+        """Return the first thing in which kernel and model differ."""
+        return None if self.lockstep is None else self.lockstep.divergence
 
-    def _look_between(self, when: str) -> bool:
-        """See what has changed since the last operation; tell whether that is a divergence."""
-        lockstep = self.lockstep
-        if lockstep is None or lockstep.good != lockstep.seq:
-            self._note_switches(self.traced.switches(), None)
-            return self.divergence is not None
-        if self.traced.unchanged():
-            return False
-        state = self.traced.read()
-        if self.traced.switches():
-            now = {"set_bottom_up": int(state.bottom_up), "set_current_limit": state.current_limit}
-            self._note_switches(now, state)
-        if self.divergence is None:
-            lockstep.between(state, when)
-        return self.divergence is not None
+    def begin(self, state: Snapshot | None) -> TraceHeader:
+        """Take the state in which the trace begins; None where the allocator's own `init` is still to come.
 
-    def _note_switches(self, now: dict[str, int], state: Snapshot | None) -> None:
-        """Record a switch that code without a call has changed, as the operation that would have."""
-        for op, value in now.items():
-            if self._switches.get(op, value) != value:
-                kind = allocator(self.traced.layout).operations[op]
-                operation = kind.call(op, **{kind.arguments[0]: value})
-                record = self._record(operation, None, self._passed)
-                if self.lockstep is not None:
-                    self.lockstep.after(record, state)
-        self._switches = now
-        self._passed = ()
+        Raises: `StateError` where lockstep was asked for and no model can go on from it; `OutputError`.
+        """
+        model, traced = None, self.traced
+        if state is not None:
+            self._phase = traced.phase_of(state)
+            try:
+                model = traced.model(state)
+            except StateError:
+                if self.options.lockstep:
+                    raise
+            self._switches = traced.switches()
+        if self.options.lockstep and model is not None:
+            self.lockstep = Lockstep(model, every=self.options.every)
+            traced.read()
+        header = TraceHeader(
+            layout=traced.layout,
+            arch=traced.arch,
+            byte_order=traced.byte_order,
+            bits=traced.bits,
+            page_size=traced.page_size,
+            initial=state,
+            only=self.options.only,
+            behavior={} if model is None else dict(traced.values(model)),
+        )
+        self._output.begin(header)
+        return header
 
-    def _record(self, operation: Operation, result: int | None, callers: tuple[int, ...]) -> Record:
-        record = Record(len(self.records) + 1, operation, result, callers, self.phase)
-        self.records.append(record)
-        self.count.tell(len(self.records))
-        if self.writer is not None:
-            self.writer.record(record)
-        return record
+    # -- what the breakpoints report: True stops the guest -----------------------------------------------------
 
-    def _returned(self, call: Call, result: int | None) -> bool:
-        operation, self._open = self._open, None
+    @_stop_on_error
+    def entered(self, call: Call) -> bool:
+        """Take a call that begins."""
+        self.inside, self._inside_at = self.traced.operation(call), call.address
+        return self._started and self._compare_between(f"before {self.inside} begins, ")
+
+    @_stop_on_error
+    def returned(self, call: Call, result: int | None) -> bool:
+        """Take a call that is over, and its result: None where the function has none."""
+        operation, self.inside = self.inside, None
         if operation is None:
             return False
         operation, result = self.traced.settled(call, operation, result)
@@ -191,23 +163,79 @@ class Recording:
         if first and (operation.op != "init" or result != 0):
             return False  # refused, as there is no allocator yet
         record = self._record(operation, result, call.callers)
-        self.phase = self.traced.phase_after(operation.op, self.phase)
+        self._phase = self.traced.phase_after(operation.op, self._phase)
         if operation.op in self._switches:
-            self._switches[operation.op] = operation.base
-        if self.wishes.lockstep and self._step(record, first):
-            return self._diverged()
-        if operation.op == "free_all" and self.wishes.until is None:
-            return self._end("the allocator has handed over")
+            self._switches = {**self._switches, operation.op: operation.base}
+        if self.options.lockstep and self._step(record, first):
+            return self._end("they differ")
+        if operation.op == "free_all" and self.options.until is None:
+            return self._end("the allocator has handed over", complete=True)
         return False
 
+    @_stop_on_error
+    def reached(self, place: Place, callers: tuple[int, ...] = ()) -> bool:
+        """Take a place that is passed; `callers` are its program counters where its purpose is `SETTING`."""
+        if place.purpose is Purpose.SETTING:
+            self._switch_callers = callers
+            return False
+        if place.purpose is Purpose.END:
+            if place.address == self._inside_at:
+                self.inside = None  # it is only about to begin, and has changed nothing
+            self._end(f"the guest has reached {place.name}", complete=True)
+        elif place.purpose is Purpose.PANIC:
+            self._end(f"the guest is in {place.name}()")
+        compared = self.inside is None and self._started and self._compare_between("")
+        return compared or self.ended is not None
+
+    # -- records and comparing ---------------------------------------------------------------------------------
+
+    @property
+    def _started(self) -> bool:
+        """Tell whether there is a state to compare with, or at least to begin from."""
+        return bool(self.records) or self._phase is not None
+
+    def _end(self, why: str, *, complete: bool = False) -> bool:
+        self.ended, self.complete = why, complete
+        return True
+
+    def _compare_between(self, when: str) -> bool:
+        """Compare what has changed since the last operation; tell whether the guest stops, since it differs."""
+        lockstep = self.lockstep
+        if lockstep is None or lockstep.good != lockstep.seq:
+            self._note_switches(None)
+        elif not self.traced.unchanged():
+            state = self.traced.read()
+            self._note_switches(state)
+            if self.divergence is None:
+                lockstep.between(state, when)
+        if self.divergence is None:
+            return False
+        return self.ended is not None or self._end("they differ")
+
+    def _note_switches(self, state: Snapshot | None) -> None:
+        """Record a setting that inlined code has changed, as the operation that would have."""
+        now = self.traced.switches()
+        for op, value in now.items():
+            if self._switches.get(op, value) != value:
+                kind = allocator(self.traced.layout).operations[op]
+                operation = kind.call(op, **{kind.arguments[0]: value})
+                record = self._record(operation, None, self._switch_callers)
+                if self.lockstep is not None:
+                    self.lockstep.after(record, state)
+        self._switches, self._switch_callers = now, ()
+
+    def _record(self, operation: Operation, result: int | None, callers: tuple[int, ...]) -> Record:
+        record = Record(len(self.records) + 1, operation, result, callers, self._phase)
+        self.records.append(record)
+        self._output.record(record)
+        return record
+
     def _step(self, record: Record, first: bool) -> bool:
-        """Let the model do it too; tell whether it differs."""
+        """Let the model do the operation too; tell whether it differs."""
         state = self.traced.read()
         if first:
-            self.lockstep = Lockstep(
-                allocator(self.traced.layout).created_model(record.operation, self.traced.page_size),
-                every=self.wishes.every,
-            )
+            model = allocator(self.traced.layout).created_model(record.operation, self.traced.page_size)
+            self.lockstep = Lockstep(model, every=self.options.every)
             self.lockstep.seq, self.lockstep.last = record.seq, record
             self.lockstep.look(state)
         elif self.lockstep is not None:
@@ -217,43 +245,9 @@ class Recording:
             self._states.append((record.seq, state))
         return self.divergence is not None
 
-    def _reached(self, place: Place) -> bool:
-        if place.kind == SWITCH:
-            self._passed = program_counters(place.address)
-        elif place.kind == INIT_FREED:
-            self.free_init()
-        elif place.kind == PANIC:
-            self.ended = f"the guest is in {place.name}()"
-            self._check()
-            return True
-        elif place.kind == UNTIL:
-            if place.address == self._open_at:
-                self._open = None  # it is only about to begin, and has changed nothing
-            self._end(f"the guest has reached {place.name}")
-            return self._check() or True
-        elif self._check():
-            return self._diverged()
-        return False
-
-    def _check(self) -> bool:
-        """Compare the state as it is now, between two operations; tell whether it differs."""
-        if self._open is not None or not self._started:
-            return False
-        return self._look_between("")
-
-    def _end(self, why: str) -> bool:
-        self.ended, self.complete = why, True
-        return True
-
-    def _diverged(self) -> bool:
-        self.ended = "they differ"
-        return True
-
-    # -- the end -------------------------------------------------------------------------------------------
-
     def last_look(self) -> Snapshot | None:
         """Return the state at the end of the trace, compared with the model's; None inside an operation."""
-        if self._open is not None or not self._started:
+        if self.inside is not None or not self._started:
             return None
         state = self.traced.read()
         if self.lockstep is not None and self.divergence is None:

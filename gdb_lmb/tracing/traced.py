@@ -27,7 +27,7 @@ from gdb_lmb.machine.reader import GdbMemory
 from gdb_lmb.programs.linux import Kernel
 from gdb_lmb.programs.place import locate
 from gdb_lmb.tracing.points import LMB, MEMBLOCK, Point, find_points
-from gdb_lmb.tracing.tracepoints import Call
+from gdb_lmb.tracing.stops import Call
 
 Values = Mapping[str, object]
 
@@ -102,11 +102,11 @@ class TracedLmb:
     def operation(self, call: Call) -> Operation:
         """Return the call without its output parameter."""
         values: dict[str, Any] = {self._NAMES.get(name, name): value for name, value in call.arguments.items()}
-        if call.point.op == "alloc":
+        if call.role.op == "alloc":
             del values["base"]
-        elif call.point.op == "init":
+        elif call.role.op == "init":
             return INIT["init"].call("init")
-        return OPERATIONS[call.point.op].call(call.point.op, **values)
+        return OPERATIONS[call.role.op].call(call.role.op, **values)
 
     def settled(self, call: Call, operation: Operation, result: int | None) -> tuple[Operation, int | None]:
         """Fetch what `lmb_alloc()` stored, and what `lmb_init()` chose."""
@@ -230,7 +230,7 @@ class TracedMemblock:
 
     def operation(self, call: Call) -> Operation:
         """Return the call in memblock's words: the list by its name, a flag by its value."""
-        role = call.point.role
+        role = call.role
         values: dict[str, Any] = dict(role.fixed)
         if role.flag:
             values["flags"] = self._flags[role.flag]
@@ -244,7 +244,7 @@ class TracedMemblock:
                 values[own] = bool(value) if own in self._TRUTHS else value
         if values.get("nid") == "no_node":
             values["nid"] = 1 if self._program.no_node is None else self._program.no_node
-        return MEMBLOCK_OPERATIONS[call.point.op].call(call.point.op, **values)
+        return MEMBLOCK_OPERATIONS[call.role.op].call(call.role.op, **values)
 
     def _list(self, va: int) -> str:
         if va not in self._lists:

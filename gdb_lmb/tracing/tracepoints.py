@@ -10,8 +10,7 @@ from __future__ import annotations
 
 import signal
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
-from typing import Protocol
+from functools import partial
 
 import gdb
 
@@ -20,45 +19,15 @@ from gdb_lmb.core.fields import ByteOrder
 from gdb_lmb.machine.clients import hide_internal
 from gdb_lmb.tracing.calls import described, newest_call, program_counters
 from gdb_lmb.tracing.points import Point
+from gdb_lmb.tracing.recording import Recording
+from gdb_lmb.tracing.stops import Call, Place, Purpose
 
 SETTINGS: Mapping[str, str] = {"dcache line-size": "4096", "breakpoint always-inserted": "on"}
 """gdb's settings while tracing: the stack comes in one request, and nothing is inserted anew for each stop."""
 
 
-@dataclass(frozen=True)
-class Call:
-    """A traced call: arguments by parameter name, the callers' program counters, the stack pointer after it."""
-
-    point: Point
-    arguments: Mapping[str, int]
-    callers: tuple[int, ...]
-    sp: int
-
-
-@dataclass(frozen=True)
-class Place:
-    """A place that is only passed: what it is called, where it is, and what it is to the listener."""
-
-    name: str
-    address: int
-    kind: str
-
-
-class Listener(Protocol):
-    """Whoever is told of calls; what returns True stops the guest there."""
-
-    def entered(self, call: Call) -> bool:
-        """Take a call that begins."""
-
-    def returned(self, call: Call, result: int | None) -> bool:
-        """Take a call that is over, and its result: None where the function has none."""
-
-    def reached(self, place: Place) -> bool:
-        """Take a place that is passed."""
-
-
 class _Breakpoint(gdb.Breakpoint):
-    """An internal breakpoint whose stop does one piece of work, which Ctrl-C does not tear in two."""
+    """An internal breakpoint whose stop does one piece of work, which Ctrl-C does not interrupt."""
 
     def __init__(self, tracer: Tracer, address: int, work: Callable[[], bool]) -> None:
         super().__init__(f"*{address:#x}", internal=True)
@@ -103,26 +72,34 @@ def _hold_ctrl_c() -> bool:
 
 
 class Tracer:
-    """The breakpoints of one trace, from `start` to `stop`."""
+    """The breakpoints of one trace, from `start` to `stop`.
+
+    `stops` counts stops at calls and their returns; `interrupted` tells that the user's Ctrl-C came in one.
+    """
 
     def __init__(
         self, points: Iterable[Point], places: Iterable[Place], convention: Convention, order: ByteOrder,
-        listener: Listener,
+        recording: Recording, init_code: tuple[int, int],
     ) -> None:  # fmt: skip
-        """Trace calls of `points`, and passing `places`."""
+        """Trace calls of `points` and passing `places`; code in `init_code` goes away at `INIT_FREED`."""
         self._points = list(points)
         self._places = list(places)
         self._convention = convention
         self._order = order
-        self._listener = listener
+        self._recording = recording
+        self._init_code = range(*init_code)
         self._entries: list[tuple[Point, _Breakpoint]] = []
         self._passing: list[_Breakpoint] = []
         self._returns: dict[int, _Breakpoint] = {}
         self._before: dict[str, object] = {}
-        self.current: Call | None = None
+        self._current: tuple[Point, Call] | None = None
         self.last: gdb.Breakpoint | None = None
         self.interrupted = False
-        self.stops = self.passed = self.nested = self.strays = 0
+        self.stops = 0
+
+    @property
+    def _breakpoints(self) -> list[_Breakpoint]:
+        return [*(breakpoint for _, breakpoint in self._entries), *self._returns.values(), *self._passing]
 
     def start(self) -> None:
         """Set the breakpoints and gdb's settings. Raises: `gdb.error`."""
@@ -131,22 +108,18 @@ class Tracer:
             self._before[name] = gdb.parameter(name)
             gdb.execute(f"set {name} {value}", to_string=True)
         for point in self._points:
-            self._entries.append((point, _Breakpoint(self, point.address, self._entry(point))))
+            self._entries.append((point, _Breakpoint(self, point.address, partial(self._enter, point))))
         for place in self._places:
-            self._passing.append(_Breakpoint(self, place.address, self._passage(place)))
+            self._passing.append(_Breakpoint(self, place.address, partial(self._pass, place)))
 
     def stop(self) -> None:
-        """Take every breakpoint away and put gdb's settings back; not while a breakpoint's stop is at work."""
-        for breakpoint in [*(b for _, b in self._entries), *self._passing, *self._returns.values()]:
+        """Delete every breakpoint and restore gdb's settings; not while a breakpoint's `stop()` runs."""
+        for breakpoint in self._breakpoints:
             if breakpoint.is_valid():
                 breakpoint.delete()
-        self._entries.clear()
-        self._passing.clear()
-        self._returns.clear()
         for name, value in self._before.items():
             text = "on" if value is True else "off" if value is False else "auto" if value is None else str(value)
             gdb.execute(f"set {name} {text}", to_string=True)
-        self._before.clear()
 
     def catch_up(self) -> None:
         """Do what the stop that the guest is at has left undone.
@@ -155,7 +128,7 @@ class Tracer:
         gdb step over that breakpoint later, unseen.
         """
         pc = gdb.newest_frame().pc()
-        for breakpoint in [*(b for _, b in self._entries), *self._returns.values(), *self._passing]:
+        for breakpoint in self._breakpoints:
             if breakpoint.address == pc and breakpoint is not self.last and breakpoint.enabled:
                 breakpoint.do()
 
@@ -166,73 +139,53 @@ class Tracer:
             if breakpoint.address == pc:
                 breakpoint.do()
 
-    def forget(self, low: int, high: int) -> None:
-        """Turn off what lies in [low, high): that code is about to be freed."""
-        for point, breakpoint in self._entries:
-            if low <= point.address < high:
-                breakpoint.enabled = False
-        for address, breakpoint in self._returns.items():
-            if low <= address < high:
-                breakpoint.enabled = False
-
-    def _entry(self, point: Point) -> Callable[[], bool]:
-        def work() -> bool:
-            self.stops += 1
-            if self.current is not None:
-                self.nested += 1
-                return False
-            frame = newest_call(self._convention, self._order)
-            read = described if point.copied else frame.arguments
-            return_address, sp = frame.caller()
-            call = Call(point, read(point.parameters), program_counters(return_address), sp)
-            self._await(return_address)
-            self.current = call
-            self._switch(point, False)
-            return self._listener.entered(call)
-
-        return work
-
-    def _await(self, address: int) -> None:
-        """See that the return to `address` is noticed; each place of return keeps its breakpoint.
-
-        It is on only while a return is due: other code may jump there, and a stop costs far more than a switch.
-        """
-        if address not in self._returns:
-            self._returns[address] = _Breakpoint(self, address, self._return(address))
+    def _enter(self, point: Point) -> bool:
+        """Take a stop at a function's first instruction."""
+        self.stops += 1
+        if self._current is not None:
+            return False
+        frame = newest_call(self._convention, self._order)
+        read = described if point.copied else frame.arguments
+        return_address, sp = frame.caller()
+        call = Call(point.role, point.address, read(point.parameters), program_counters(return_address), sp)
+        # Each place of return keeps its breakpoint. It is on only while a return is due: other code may jump there,
+        # and a stop costs far more than a switch.
+        if return_address in self._returns:
+            self._returns[return_address].enabled = True
         else:
-            self._returns[address].enabled = True
+            back = partial(self._return, return_address)
+            self._returns[return_address] = _Breakpoint(self, return_address, back)
+        self._current = point, call
+        self._enable_within(point, False)
+        return self._recording.entered(call)
 
-    def _return(self, address: int) -> Callable[[], bool]:
-        def work() -> bool:
-            self.stops += 1
-            call = self.current
-            frame = newest_call(self._convention, self._order)
-            if call is None or call.callers[0] != address or call.sp != frame.sp:
-                self._stray(address)
-                return False
-            self.current = None
+    def _return(self, address: int) -> bool:
+        """Take a stop at a return address, which other code may come by too."""
+        self.stops += 1
+        if self._current is None or self._current[1].callers[0] != address:
             self._returns[address].enabled = False
-            self._switch(call.point, True)
-            returns = call.point.returns
-            return self._listener.returned(call, None if returns is None else frame.result(returns))
+            return False
+        point, call = self._current
+        frame = newest_call(self._convention, self._order)
+        if call.sp != frame.sp:
+            return False
+        self._current = None
+        self._returns[address].enabled = False
+        self._enable_within(point, True)
+        return self._recording.returned(call, None if point.returns is None else frame.result(point.returns))
 
-        return work
-
-    def _stray(self, address: int) -> None:
-        """Take a stop that was no return: other code comes by there too."""
-        self.strays += 1
-        if self.current is None or self.current.callers[0] != address:
-            self._returns[address].enabled = False
-
-    def _switch(self, outer: Point, on: bool) -> None:
-        """Turn the breakpoints of the calls that `outer` may make off, or on again."""
+    def _enable_within(self, outer: Point, on: bool) -> None:
+        """Enable or disable the breakpoints of the calls that `outer` may make."""
         for point, breakpoint in self._entries:
             if point.op in outer.role.within and breakpoint.enabled != on:
                 breakpoint.enabled = on
 
-    def _passage(self, place: Place) -> Callable[[], bool]:
-        def work() -> bool:
-            self.passed += 1
-            return self._listener.reached(place)
-
-        return work
+    def _pass(self, place: Place) -> bool:
+        """Take a stop at a place that is only passed."""
+        if place.purpose is Purpose.INIT_FREED:
+            for breakpoint in self._breakpoints:
+                if breakpoint.address in self._init_code:
+                    breakpoint.enabled = False
+            return False
+        callers = program_counters(place.address) if place.purpose is Purpose.SETTING else ()
+        return self._recording.reached(place, callers)

@@ -36,7 +36,6 @@ GUARDED = {"gdb": GDB_ROOMS, "pygdbmi": ("runner",)}
 NOT_YET = {
     ("programs", "gdb"),
     ("programs", "machine"),
-    ("tracing", "commands"),
 }
 
 

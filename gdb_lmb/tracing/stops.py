@@ -1,0 +1,48 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Where a trace stops the guest: calls of the allocator, and places that are only passed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import Enum, auto
+
+from gdb_lmb.allocators.base import Role
+
+
+@dataclass(frozen=True)
+class Call:
+    """A traced call: what the function at `address` does, and its arguments by the names of the C parameters.
+
+    `callers` are program counters, innermost first; `sp` is the stack pointer after the return.
+    """
+
+    role: Role
+    address: int
+    arguments: Mapping[str, int]
+    callers: tuple[int, ...]
+    sp: int
+
+
+class Purpose(Enum):
+    """What a trace does at a place."""
+
+    END = auto()
+    """The user's `--until`: the trace ends there."""
+    PANIC = auto()
+    """The guest is lost: compare, and end."""
+    COMPARE = auto()
+    """Compare the state with the model's."""
+    SETTING = auto()
+    """Inlined code changes a setting of the allocator there: remember who."""
+    INIT_FREED = auto()
+    """The kernel frees its init code: breakpoints in it go away."""
+
+
+@dataclass(frozen=True)
+class Place:
+    """A place that is only passed, with the name of its function or what the user called it."""
+
+    name: str
+    address: int
+    purpose: Purpose
