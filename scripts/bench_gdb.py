@@ -103,7 +103,7 @@ def bench(repeats):
         out["read"].append(memory.seconds)
         out["decode"].append(whole - memory.seconds)
         out["check"].append(timed(lambda snapshot=snapshot: check(snapshot))[0])
-        out["entries"] = snapshot.nr_entries
+        out["entries"] = snapshot.storage.nr_entries
         del snapshot
         out["lmb_check"].append(timed(lambda: gdb.execute("lmb-check --no-log", to_string=True))[0])
         out["lmb_dump_json"].append(timed(lambda: gdb.execute("lmb-dump --json", to_string=True))[0])

@@ -15,14 +15,16 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Protocol
 
 from gdb_lmb.allocators.check import Check
-from gdb_lmb.allocators.difference import Difference
+from gdb_lmb.allocators.difference import Difference, damage
+from gdb_lmb.allocators.json_fields import COMMON, FIRMWARE, HEAD, STATE, read, read_list, write, write_list
 from gdb_lmb.allocators.predict import Prediction
-from gdb_lmb.allocators.section import Section
-from gdb_lmb.core.errors import InputError, StateError
+from gdb_lmb.allocators.section import Section, firmware_section, region_section
+from gdb_lmb.core.errors import InputError, LmbError, StateError
 from gdb_lmb.core.memory import Meter
 from gdb_lmb.core.operation import BASE, Kind, Model, Operation
+from gdb_lmb.core.ranges import Range
 from gdb_lmb.core.record import Record, TraceHeader
-from gdb_lmb.core.snapshot import Finding, Place, Range, Snapshot
+from gdb_lmb.core.snapshot import Finding, Place, RegionList, Snapshot
 
 Fixed = Mapping[str, int | str | bool]
 
@@ -124,6 +126,8 @@ class Allocator(ABC):
     `roles` are the functions to stop at in a trace; `containers` those that a compiler may have inlined one of
     them into; `inlined_switches` are functions that are always inlined.
     `checkpoints` are functions at which a trace also compares the state. `checks` are its invariants.
+    `no_firmware` says why a snapshot has no firmware map. `keeps_log` tells that a guest may keep its own log.
+    `counters_repeat` tells that counters only repeat what the lists show, so that a state may be compared without.
     """
 
     name: str
@@ -136,6 +140,9 @@ class Allocator(ABC):
     inlined_switches: tuple[str, ...] = ()
     checkpoints: tuple[str, ...] = ()
     checks: tuple[Check, ...] = ()
+    no_firmware: str = "this program keeps no map"
+    keeps_log: bool = False
+    counters_repeat: bool = False
 
     # -- the state --------------------------------------------------------------------------------------
 
@@ -164,28 +171,56 @@ class Allocator(ABC):
     def sections(self, snapshot: Snapshot, part: str, entries: bool = False) -> Iterator[Section]:
         """Yield the tables of one part of `lmb-dump`: "memory", "reserved", "free", "blocks", "firmware" or "all".
 
-        `entries` adds where each region is stored. Raises: `UsageError` for a part that this allocator lacks.
+        `entries` adds where each region is stored. Raises: `LmbError` for a part that this allocator lacks.
         """
-        raise NotImplementedError
+        for regions in snapshot.lists:
+            if part in (regions.name, "all"):
+                yield self.region_section(snapshot, regions, entries)
+        yield from self.storage_sections(snapshot, part)
+        if part == "firmware":
+            yield firmware_section(snapshot, self.no_firmware)
+
+    def region_section(self, snapshot: Snapshot, regions: RegionList, entries: bool) -> Section:
+        """Return the table of one list of regions; `entries` adds where each is stored."""
+        return region_section(snapshot, regions)
+
+    def storage_sections(self, snapshot: Snapshot, part: str) -> Iterator[Section]:
+        """Yield the tables of the storage that belong to a part of `lmb-dump`. Raises: `LmbError` if it has none."""
+        if part in ("free", "blocks"):
+            raise LmbError(f"{self.title} has no storage of its own to show")
+        yield from ()
 
     def counts(self, snapshot: Snapshot) -> Mapping[str, int]:
-        """Return how many things a check has looked at: {"region": 12, "array": 2}, nouns in the singular."""
-        raise NotImplementedError
+        """Return how many things a check has looked at, by nouns in the singular: {"region": 12}."""
+        return {"region": sum(len(regions) for regions in snapshot.lists if not regions.dummy)}
 
     def differences(self, expected: Snapshot, found: Snapshot) -> Iterator[Difference]:
-        """Yield in what the storage of two states differs; lists of regions and common values are compared already."""
-        raise NotImplementedError
+        """Yield in what the storage of two states differs, regions and common values left out."""
+        yield from ()
+
+    def late_differences(self, expected: Snapshot, found: Snapshot) -> Iterator[Difference]:
+        """Yield in what switches and counters of the allocator's own differ, and what damage was met."""
+        return damage(found)
 
     def to_json(self, snapshot: Snapshot) -> dict[str, Any]:
         """Return the members of schema `gdb-lmb/snapshot/1` between "page_size" and "findings"."""
-        raise NotImplementedError
+        return {
+            **write(STATE, snapshot),
+            **{regions.name: write_list(regions) for regions in snapshot.lists},
+            **write((*COMMON, FIRMWARE), snapshot),
+        }
 
     def from_json(self, data: Mapping[str, Any]) -> Snapshot:
         """Return the snapshot of a JSON object that `to_json()` made a part of.
 
         Raises: `ValueError`, `KeyError`, `TypeError` and their like for what is no such object.
         """
-        raise NotImplementedError
+        return Snapshot(
+            **read((*HEAD, *STATE, *COMMON, FIRMWARE), data),
+            layout=self.name,
+            memory=read_list("memory", data["memory"]),
+            reserved=read_list("reserved", data["reserved"]),
+        )
 
     # -- operations and the model -----------------------------------------------------------------------
 

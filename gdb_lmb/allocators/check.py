@@ -1,9 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What every check is made of: a row of the table, a fault, and the facts that several checks share."""
+"""What every check is made of: a row of a table, a fault, and the facts that several checks share."""
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -11,7 +10,8 @@ from itertools import islice
 from operator import add, lt
 from typing import TypeVar, cast
 
-from gdb_lmb.core.snapshot import Range, RegionList, Snapshot, Walk, column, union
+from gdb_lmb.core.ranges import Range, union
+from gdb_lmb.core.snapshot import RegionList, Snapshot, column
 
 T = TypeVar("T")
 
@@ -26,76 +26,22 @@ class Fault:
 
 @dataclass(frozen=True)
 class Check:
-    """One row of the table: a stable code, `finding` or `note`, what yields the faults, for which layouts."""
+    """One row of an allocator's table: a stable code, `finding` or `note`, and what yields the faults."""
 
     code: str
     severity: str
     run: Callable[[Facts], Iterator[Fault]]
-    layouts: tuple[str, ...] = ("lmb-list",)
-
-
-@dataclass(frozen=True)
-class Member:
-    """A list's name, its members' entry indexes, and its walk."""
-
-    name: str
-    order: Sequence[int]
-    walk: Walk | None
 
 
 class Facts:
-    """A snapshot, and what more than one check wants to know of it, worked out once."""
+    """A snapshot, and what more than one check needs to know of it, computed once."""
 
     def __init__(self, snapshot: Snapshot) -> None:
         self.snapshot = snapshot
         self._done: dict[object, object] = {}
 
-    @cached_property
-    def members(self) -> tuple[Member, ...]:
-        """Return all three lists alike: name, entry indexes, walk."""
-        snapshot = self.snapshot
-        return (
-            Member("memory", snapshot.memory.entry, snapshot.memory.walk),
-            Member("reserved", snapshot.reserved.entry, snapshot.reserved.walk),
-            Member("free", snapshot.free, snapshot.free_walk),
-        )
-
-    @cached_property
-    def owners(self) -> bytearray:
-        """Return on how many lists each entry is."""
-        count = bytearray(self.snapshot.nr_entries)
-        for member in self.members:
-            for index in member.order:
-                count[index] += 1
-        return count
-
-    @cached_property
-    def shared(self) -> dict[int, list[str]]:
-        """Return the entries that are on more than one list, with the lists' names."""
-        names: dict[int, list[str]] = {}
-        if max(self.owners, default=0) > 1:
-            for member in self.members:
-                for index in member.order:
-                    if self.owners[index] > 1:
-                        names.setdefault(index, []).append(member.name)
-        return names
-
-    @cached_property
-    def block_bases(self) -> list[int]:
-        """Return where each block lies: what its header says, unless all others show it to be wrong.
-
-        Grown blocks are used for good, so in the one linear map: virtual less physical is the same for most.
-        """
-        blocks = self.snapshot.blocks
-        grown = [block.header_va - block.base for block in blocks[1:] if block.header_va and block.base]
-        (offset, votes), *_ = Counter(grown).most_common(1) or [(0, 0)]
-        if votes * 2 <= len(grown):
-            return [block.base for block in blocks]
-        bases = [block.header_va - offset if block.header_va and block.base else block.base for block in blocks[1:]]
-        return [block.base for block in blocks[:1]] + bases
-
     def once(self, work: Callable[[Facts], T]) -> T:
-        """Return `work(self)`, worked out at the first call only."""
+        """Return `work(self)`, computed at the first call only."""
         if work not in self._done:
             self._done[work] = work(self)
         return cast(T, self._done[work])

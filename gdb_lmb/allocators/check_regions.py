@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Regions: sorted, disjoint, merged, inside the address space and what the firmware called RAM."""
+"""What holds of the regions of any allocator: sorted, disjoint, inside the address space and the firmware's RAM."""
 
 from __future__ import annotations
 
@@ -8,10 +8,11 @@ from itertools import islice, pairwise
 from operator import lt
 
 from gdb_lmb.allocators.check import Facts, Fault
-from gdb_lmb.core.snapshot import LMB_NOMAP, lie_in, subtract, union, whole_pages
+from gdb_lmb.core.ranges import lie_in, subtract
 
 
 def unsorted(facts: Facts) -> Iterator[Fault]:
+    """Yield regions that start below the one before them."""
     snapshot = facts.snapshot
     for regions in (snapshot.memory, snapshot.reserved):
         base = regions.base
@@ -23,6 +24,7 @@ def unsorted(facts: Facts) -> Iterator[Fault]:
 
 
 def overlap(facts: Facts) -> Iterator[Fault]:
+    """Yield regions that share bytes with another of their list."""
     for columns in facts.columns:
         reach = (0, -1)
         for base, end, _, at in columns.sound_sorted if columns.collides else ():
@@ -31,21 +33,10 @@ def overlap(facts: Facts) -> Iterator[Fault]:
             reach = max(reach, (end, at))
 
 
-def unmerged(facts: Facts) -> Iterator[Fault]:
-    for columns in facts.columns:
-        for low, high in pairwise(columns.sound_sorted if columns.collides else ()):
-            if low[1] == high[0] and low[2] == high[2]:
-                yield Fault(
-                    f"{columns.name}[{low[3]}] and {columns.name}[{high[3]}] touch, have equal flags, "
-                    "and are not one region",
-                    (low[0], high[0]),
-                )
-
-
 def empty_region(facts: Facts) -> Iterator[Fault]:
-    snapshot = facts.snapshot
-    for regions in (snapshot.memory, snapshot.reserved):
-        if all(regions.size):
+    """Yield regions of size 0, but for the dummy of memblock's empty list."""
+    for regions in facts.snapshot.lists:
+        if all(regions.size) or regions.dummy:
             continue
         for at, (base, size) in enumerate(zip(regions.base, regions.size, strict=True)):
             if not size:
@@ -53,6 +44,7 @@ def empty_region(facts: Facts) -> Iterator[Fault]:
 
 
 def region_wraps(facts: Facts) -> Iterator[Fault]:
+    """Yield regions that end past PHYS_ADDR_MAX."""
     for columns in facts.columns:
         if max(columns.ends, default=0) <= columns.limit:
             continue
@@ -65,6 +57,7 @@ def region_wraps(facts: Facts) -> Iterator[Fault]:
 
 
 def outside_firmware(facts: Facts) -> Iterator[Fault]:
+    """Yield memory that the firmware does not call RAM."""
     firmware = facts.snapshot.firmware
     if firmware is None:
         return
@@ -75,27 +68,14 @@ def outside_firmware(facts: Facts) -> Iterator[Fault]:
         yield Fault(f"memory [{base:#x}, {end:#x}) is not RAM in the firmware map", (base, end))
 
 
-def handover_mismatch(facts: Facts) -> Iterator[Fault]:
-    snapshot, given = facts.snapshot, facts.snapshot.handover
-    if not snapshot.closed and snapshot.handover_nr and snapshot.torn is None:
-        yield Fault(f"{snapshot.handover_nr} ranges were handed over, but the allocator is not closed")
-    if given is None:
-        return
-    memory, reserved = facts.columns
-    should = whole_pages(subtract(memory.covered(LMB_NOMAP), reserved.covered()), snapshot.page_size)
-    if snapshot.handover_nr != len(should):
-        yield Fault(f"{snapshot.handover_nr} ranges were handed over, not {len(should)}")
-    # A full table holds the lowest ranges: compare those.
-    if snapshot.handover_nr > len(given):
-        should = should[: len(given)]
-    got = union(given)
-    for base, end in subtract(got, should):
-        yield Fault(f"[{base:#x}, {end:#x}) was handed over, but is reserved or no memory", (base, end))
-    for base, end in subtract(should, got):
-        yield Fault(f"[{base:#x}, {end:#x}) is free memory, but was not handed over", (base, end))
-
-
 def reserved_outside_memory(facts: Facts) -> Iterator[Fault]:
+    """Note reservations of what is not memory."""
     memory, reserved = facts.columns
     for base, end in subtract(reserved.covered(), memory.covered()):
         yield Fault(f"reserved [{base:#x}, {end:#x}) is outside memory", (base, end))
+
+
+def defects(facts: Facts) -> Iterator[Fault]:
+    """Yield what the decoder met that no column can hold."""
+    for defect in facts.snapshot.defects:
+        yield Fault(defect.what, defect.addresses)

@@ -3,9 +3,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
-from gdb_lmb.core.snapshot import Entry
+from gdb_lmb.core.snapshot import Entry, Snapshot
+from gdb_lmb.core.written import truth
 
 EXPECTED, FOUND = "-", "+"
 
@@ -51,3 +53,31 @@ class Difference:
     regions: tuple[RegionRow, ...] = ()
     value: ValueRow | None = None
     redundant: bool = False
+
+
+def value_differences(
+    want: object, got: object, names: tuple[str, ...], of: str = "", *, redundant: bool = False
+) -> Iterator[Difference]:
+    """Yield in which of the attributes `names` two values differ; `of` names the list that they belong to."""
+    for name in names:
+        expected, found = getattr(want, name), getattr(got, name)
+        if expected != found:
+            row = ValueRow(f"{of}.{name}" if of else name, in_words(name, expected), in_words(name, found))
+            yield Difference(
+                f"{row.name} is {row.found}, but {row.expected} is expected", of, value=row, redundant=redundant
+            )
+
+
+def damage(found: Snapshot) -> Iterator[Difference]:
+    """Yield what the decoder of a state met that no column holds."""
+    for defect in found.defects:
+        at = defect.addresses[0] if defect.addresses else None
+        yield Difference(defect.what, address=at, value=ValueRow("walk", "no damage", defect.what), redundant=True)
+
+
+def in_words(name: str, value: object) -> str:
+    """Return a counter or switch as it is written: addresses and sizes in hex, counts and truths plainly."""
+    if isinstance(value, bool):
+        return truth(value)
+    in_hex = name in ("current_limit", "block_size") or name.endswith("total_size")
+    return hex(value) if in_hex and isinstance(value, int) else str(value)

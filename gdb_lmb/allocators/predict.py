@@ -4,10 +4,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
-from gdb_lmb.core.snapshot import Block, Region, RegionArray, RegionList, Snapshot
+from gdb_lmb.allocators.lmb.storage import Block, LmbStorage
+from gdb_lmb.allocators.memblock.storage import MemblockStorage, RegionArray
+from gdb_lmb.core.snapshot import Region, RegionList, Snapshot
 
 Argument = int | str | bool
 
@@ -48,9 +50,10 @@ class Doubling:
 class Prediction:
     """What an operation would do: its result as the kernel returns it, and how `after` differs from `before`.
 
-    `gained` are the blocks of a list-based LMB, `popped` and `pushed` the entries that leave the freelist and
-    come back to it on balance; `doubled` are memblock's arrays. `reason` says why it fails, empty where it
-    does not; `result` is None where there would be none, or none that can be told.
+    `gained` are the blocks of a list-based LMB, numbered from `first_gained` on; `popped` and `pushed` the entries
+    that leave the freelist and come back to it on balance, `free` its length before and after. `doubled` are
+    memblock's arrays. `reason` says why it fails, empty where it does not; `result` is None where there would be
+    none, or none that can be told.
     """
 
     op: str
@@ -60,6 +63,8 @@ class Prediction:
     after: Snapshot
     changes: tuple[Change, ...]
     gained: tuple[Block, ...] = ()
+    first_gained: int = 0
+    free: tuple[int, int] = (0, 0)
     popped: int = 0
     pushed: int = 0
     doubled: tuple[Doubling, ...] = ()
@@ -71,20 +76,22 @@ def predict(model: Model, op: str, **arguments: Argument) -> Prediction:
     before = model.snapshot()
     result: int | None = getattr(model, op)(**arguments)
     after = model.snapshot()
-    taken, left = (set(s.memory.entry) | set(s.reserved.entry) if s.blocks else set() for s in (after, before))
-    grown = zip(before.arrays, after.arrays, strict=True)
-    return Prediction(
-        op=op,
-        arguments=arguments,
-        result=result,
-        before=before,
-        after=after,
-        changes=tuple(changes(before, after)),
-        gained=after.blocks[len(before.blocks) :],
-        popped=len(taken - left),
-        pushed=len(left - taken),
-        doubled=tuple(Doubling(old.name, old.max, new) for old, new in grown if old.max != new.max),
-    )
+    prediction = Prediction(op, arguments, result, before, after, tuple(changes(before, after)))
+    old, new = before.storage, after.storage
+    if isinstance(old, LmbStorage) and isinstance(new, LmbStorage):
+        left, taken = ({*state.memory.entry, *state.reserved.entry} for state in (before, after))
+        return replace(
+            prediction,
+            gained=new.blocks[len(old.blocks) :],
+            first_gained=len(old.blocks),
+            popped=len(taken - left),
+            pushed=len(left - taken),
+            free=(len(old.free), len(new.free)),
+        )
+    if isinstance(old, MemblockStorage) and isinstance(new, MemblockStorage):
+        grown = zip(old.arrays, new.arrays, strict=True)
+        return replace(prediction, doubled=tuple(Doubling(a.name, a.max, b) for a, b in grown if a.max != b.max))
+    return prediction
 
 
 def changes(before: Snapshot, after: Snapshot) -> Iterator[Change]:

@@ -3,14 +3,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-ADDRESS, POINTER, SIZE, BYTES, NUMBER, TEXT, FLAGS = "address", "pointer", "size", "bytes", "number", "text", "flags"
-"""Kinds of cells. An address is physical and shown with all its digits, a pointer is hexadecimal without leading
-zeros; a size is shown in binary units, bytes with thousands separators, a number plainly; flags are a region's.
+from gdb_lmb.core.snapshot import FIRMWARE_TYPES, RegionList, Snapshot
+from gdb_lmb.core.words import human_size, plural
 
-A cell's value is an int, or a str for text; None stands for what is not known or not there."""
+ADDRESS, WIDE, POINTER = "address", "wide", "pointer"
+SIZE, BYTES, NUMBER, TEXT, FLAGS = "size", "bytes", "number", "text", "flags"
+"""Kinds of cells. An address is physical and shown with all digits of `phys_addr_t`, a wide one with those of 64
+bits, a pointer in hexadecimal without leading zeros. A size is shown in binary units, bytes with thousands
+separators, a number plainly; flags are a region's."""
+
+Cells = Sequence["int | str | None"]
+"""Cells of a row: an int, or a str for text; None stands for what is not known or not there."""
 
 
 @dataclass(frozen=True)
@@ -29,5 +35,52 @@ class Section:
 
     title: str
     columns: tuple[Column, ...] = ()
-    rows: Sequence[Sequence[int | str | None]] = ()
+    rows: Sequence[Cells] = ()
     shown: bool = True
+
+
+_REGION = (
+    Column("#", NUMBER), Column("base", ADDRESS), Column("end", ADDRESS), Column("size", SIZE),
+    Column("bytes", BYTES, spare=True), Column("flags", FLAGS, cut=True),
+)  # fmt: skip
+
+_FIRMWARE = (
+    Column("#", NUMBER), Column("base", WIDE), Column("end", WIDE), Column("size", SIZE),
+    Column("type", TEXT, cut=True),
+)  # fmt: skip
+
+
+def region_section(
+    snapshot: Snapshot, regions: RegionList, more: Sequence[Column] = (), cells: Callable[[int], Cells] = lambda at: ()
+) -> Section:
+    """Return one list of regions; `cells` returns those of the columns `more` for a region's place in the list."""
+    total = f"{human_size(regions.total_size)} ({regions.total_size:,} bytes)"
+    room = "" if regions.max is None else f" (room for {regions.max:,})"
+    if regions.dummy:
+        return Section(f"{regions.name}: empty{room} (one dummy region of size 0)")
+    if regions.name in snapshot.refused:
+        return Section(f"{regions.name}: not shown: {snapshot.refused[regions.name]}", shown=False)
+    node = (Column("node", TEXT),) if len(regions.nid) else ()
+    rows = [
+        (at, region.base, region.end, region.size, region.size, region.flags,
+         *(_node(snapshot, regions.nid[at]) for _ in node), *cells(at))
+        for at, region in enumerate(regions.regions())
+    ]  # fmt: skip
+    title = f"{regions.name}: {plural(regions.cnt, 'region')}{room}, {total}"
+    return Section(title, (*_REGION, *node, *more), rows)
+
+
+def _node(snapshot: Snapshot, nid: int) -> str | None:
+    return str(nid) if snapshot.no_node is None or 0 <= nid < snapshot.no_node else None
+
+
+def firmware_section(snapshot: Snapshot, none: str) -> Section:
+    """Return the firmware's map; `none` says why there is none."""
+    firmware = snapshot.firmware
+    if firmware is None:
+        return Section(f"firmware: {none}", shown=False)
+    rows = [
+        (at, base, base + size, size, FIRMWARE_TYPES.get(kind, f"type {kind}"))
+        for at, (base, size, kind) in enumerate(zip(firmware.base, firmware.size, firmware.type, strict=True))
+    ]
+    return Section(f"firmware: {plural(len(rows), 'range')}", _FIRMWARE, rows)

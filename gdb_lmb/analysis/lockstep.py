@@ -14,8 +14,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from gdb_lmb.allocators.base import apply
-from gdb_lmb.analysis.compare import compare
-from gdb_lmb.analysis.diff import StateDiff, diff
+from gdb_lmb.analysis.compare import StateDiff, compare, diff
 from gdb_lmb.core.errors import GuestPanicError
 from gdb_lmb.core.operation import Model, Operation
 from gdb_lmb.core.record import Record

@@ -11,7 +11,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 
 from gdb_lmb.allocators.base import Allocator, LogVerdict, allocator
-from gdb_lmb.analysis.compare import Difference, compare
+from gdb_lmb.allocators.difference import Difference
+from gdb_lmb.analysis.compare import compare
 from gdb_lmb.core.errors import InputError, StateError
 from gdb_lmb.core.operation import Model
 from gdb_lmb.core.record import Record

@@ -14,7 +14,8 @@ from dataclasses import dataclass, replace
 from gdb_lmb.allocators.base import allocator
 from gdb_lmb.analysis.owners import Owners, Piece
 from gdb_lmb.core.holes import NEVER_GIVEN
-from gdb_lmb.core.snapshot import Place, Range, RegionList, Snapshot
+from gdb_lmb.core.ranges import Range
+from gdb_lmb.core.snapshot import Place, RegionList, Snapshot
 
 RESERVED, FREE, KEPT, NOTHING = "reserved", "free", "never given", "not memory"
 """What a stretch is; memory that no allocation gets (NOMAP) is kept."""

@@ -23,7 +23,7 @@ from gdb_lmb.core.address import MAX_PROBES, Linear, Phase, Placement
 from gdb_lmb.core.errors import NotReadyError, ReadError
 from gdb_lmb.core.image import KernelImage
 from gdb_lmb.core.memory import BoundedMemory, Memory
-from gdb_lmb.core.snapshot import Range
+from gdb_lmb.core.ranges import Range
 from gdb_lmb.formats.elf import Elf
 from gdb_lmb.formats.program_file import bytes_in_file, same_bytes
 

@@ -12,7 +12,7 @@ from gdb_lmb.arches.base import Architecture, Cpu
 from gdb_lmb.core.address import Phase, Placement
 from gdb_lmb.core.image import KernelImage
 from gdb_lmb.core.memory import BoundedMemory, Memory
-from gdb_lmb.core.snapshot import Range
+from gdb_lmb.core.ranges import Range
 
 PAGE_SIZE = 4096
 """`PAGE_SIZE` in bytes where a kernel does not tell: it is a macro, which debug information has not."""

@@ -9,7 +9,8 @@ from gdb_lmb.commands.base import LmbCommand, take_snapshot
 from gdb_lmb.commands.history import history
 from gdb_lmb.commands.names import Names
 from gdb_lmb.core.errors import NotReadyError
-from gdb_lmb.core.snapshot import Range, Snapshot
+from gdb_lmb.core.ranges import Range
+from gdb_lmb.core.snapshot import Snapshot
 from gdb_lmb.programs.known import image_ranges, known_places
 from gdb_lmb.report.map import Shown, map_json, map_text
 from gdb_lmb.report.map_cells import Layers

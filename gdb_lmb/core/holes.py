@@ -11,7 +11,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from gdb_lmb.core.snapshot import Range, Snapshot, subtract, union
+from gdb_lmb.core.ranges import Range, subtract, union
+from gdb_lmb.core.snapshot import Snapshot
 
 NEVER_GIVEN = ("NOMAP", "DRIVER_MANAGED")
 """Flags of memory that no allocation gets."""

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from gdb_lmb.core.fields import ByteOrder
-from gdb_lmb.core.snapshot import Range
+from gdb_lmb.core.ranges import Range
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from typing import Protocol
 
 from gdb_lmb.core.fields import ByteOrder, Struct
 from gdb_lmb.core.memory import Memory, Meter
-from gdb_lmb.core.snapshot import Range
+from gdb_lmb.core.ranges import Range
 
 
 @dataclass(frozen=True)

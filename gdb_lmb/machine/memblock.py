@@ -6,6 +6,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from gdb_lmb.allocators.memblock.decode import decode
+from gdb_lmb.allocators.memblock.storage import MemblockStorage, storage_of
 from gdb_lmb.core.address import TranslatedMemory
 from gdb_lmb.core.errors import ReadError
 from gdb_lmb.core.memory import BoundedMemory, Meter
@@ -50,9 +51,9 @@ def take_memblock(kernel: Kernel, meter: Meter | None = None) -> Snapshot:
     torn = torn_memblock(callers, here, not symbols_off) if live else changing(functions_on_stack(symbols_off, memory))
     snapshot = replace(snapshot, torn=torn, stop=Stop(cpu.pc, symbol_at(here)))
     arrays = []
-    for array in snapshot.arrays:
+    for array in storage_of(snapshot).arrays:
         try:
-            arrays.append(replace(array, base=placement.to_physical(array.va)))
+            arrays.append(replace(array, base=None if array.va is None else placement.to_physical(array.va)))
         except ReadError:
             arrays.append(array)
-    return replace(snapshot, arrays=tuple(arrays))
+    return replace(snapshot, storage=MemblockStorage(arrays=tuple(arrays)))

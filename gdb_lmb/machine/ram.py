@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 
-from gdb_lmb.core.snapshot import Range
+from gdb_lmb.core.ranges import Range
 from gdb_lmb.machine.core import current_dump
 from gdb_lmb.machine.stub import monitor
 

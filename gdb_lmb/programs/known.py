@@ -12,7 +12,8 @@ import contextlib
 from collections.abc import Iterator
 
 from gdb_lmb.core.errors import LmbError, ReadError
-from gdb_lmb.core.snapshot import Place, Range
+from gdb_lmb.core.ranges import Range
+from gdb_lmb.core.snapshot import Place
 from gdb_lmb.machine.translate import AddressMap, address_map
 from gdb_lmb.machine.variables import Variables, label, variables
 

@@ -6,7 +6,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from gdb_lmb.analysis.diff import RegionRow, StateDiff
+from gdb_lmb.allocators.difference import RegionRow
+from gdb_lmb.analysis.compare import StateDiff
 from gdb_lmb.analysis.lockstep import Divergence
 from gdb_lmb.core.record import Record, Symbol
 from gdb_lmb.core.snapshot import FLAG_NAMES

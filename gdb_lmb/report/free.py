@@ -3,10 +3,11 @@
 
 from __future__ import annotations
 
+from gdb_lmb.allocators.json_fields import Json
 from gdb_lmb.core.holes import Fit, FreeSpace
 from gdb_lmb.core.snapshot import Snapshot
 from gdb_lmb.core.words import address, human_size, plural
-from gdb_lmb.report.jsonio import Json, stop_json
+from gdb_lmb.report.jsonio import stop_json
 from gdb_lmb.report.table import table
 from gdb_lmb.report.terminal import HEADING, PLAIN, Terminal
 from gdb_lmb.report.text import torn_line
@@ -18,7 +19,7 @@ def free_text(snapshot: Snapshot, space: FreeSpace, terminal: Terminal = PLAIN) 
     """Return the tables of `lmb-free`: the holes, then the largest allocations, then fragmentation."""
     bits = snapshot.bits
     lines = [torn_line(snapshot, terminal)] if snapshot.torn else []
-    if snapshot.closed:
+    if snapshot.storage.closed:
         lines.append("handed over: the allocator is closed, and what was free then is the page allocator's now")
     title = (
         f"free in [{space.min:#x}, {space.max:#x}): {plural(len(space.holes), 'hole')}, {human_size(space.total)} "
@@ -67,7 +68,7 @@ def free_json(snapshot: Snapshot, space: FreeSpace) -> Json:
         "layout": snapshot.layout,
         "arch": snapshot.arch,
         "torn": snapshot.torn is not None,
-        "closed": snapshot.closed,
+        "closed": snapshot.storage.closed,
         "stop": stop_json(snapshot),
         "min": hex(space.min),
         "max": hex(space.max),

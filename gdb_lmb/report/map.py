@@ -7,11 +7,13 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby, islice
 
+from gdb_lmb.allocators.json_fields import Json
 from gdb_lmb.analysis.history import History
 from gdb_lmb.analysis.who import RESERVED, Stretch, Stretches, answer, own_places, pieces_in
-from gdb_lmb.core.snapshot import Place, Range, Snapshot
+from gdb_lmb.core.ranges import Range
+from gdb_lmb.core.snapshot import Place, Snapshot
 from gdb_lmb.core.words import address, human_size, plural, safe
-from gdb_lmb.report.jsonio import Json, stop_json
+from gdb_lmb.report.jsonio import stop_json
 from gdb_lmb.report.map_cells import Layers
 from gdb_lmb.report.map_text import grid_lines
 from gdb_lmb.report.table import table

@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from itertools import accumulate
 
 from gdb_lmb.core.holes import NEVER_GIVEN
-from gdb_lmb.core.snapshot import Range, Snapshot, subtract, union
+from gdb_lmb.core.ranges import Range, subtract, union
+from gdb_lmb.core.snapshot import Snapshot
 
 HOLE_SHARE = 4
 """Holes take at most one part in so many of a picture; the largest ones are left out until that is so."""

@@ -6,7 +6,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from gdb_lmb.core.snapshot import Range, Snapshot
+from gdb_lmb.core.ranges import Range
+from gdb_lmb.core.snapshot import Snapshot
 from gdb_lmb.core.words import human_size
 from gdb_lmb.report.map_cells import Cell, Layers, cell_size, drawn, edges
 from gdb_lmb.report.terminal import FREE, IMAGE, KEPT, RESERVED, Terminal

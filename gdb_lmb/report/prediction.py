@@ -5,11 +5,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from gdb_lmb.allocators.json_fields import Json
 from gdb_lmb.allocators.predict import Change, Prediction, Row
 from gdb_lmb.core.snapshot import Snapshot
 from gdb_lmb.core.words import flag_names, human_size, plural, safe
 from gdb_lmb.core.written import errno_name, written
-from gdb_lmb.report.jsonio import Json, stop_json
+from gdb_lmb.report.jsonio import stop_json
 from gdb_lmb.report.terminal import HEADING, PLAIN, Terminal
 
 WHATIF_SCHEMA = "gdb-lmb/whatif/1"
@@ -78,9 +79,9 @@ def prediction_text(prediction: Prediction, terminal: Terminal = PLAIN) -> str:
         lines.append("  nothing changes" if prediction.reason else "  no region changes")
         if prediction.reason:
             return "\n".join(lines)
-    for number, block in enumerate(prediction.gained, len(before.blocks)):
-        end = block.base + block.size
-        lines.append(f"  growth: block {number} at [{block.base:#x}, {end:#x}), {plural(block.nr, 'entry')}")
+    for number, block in enumerate(prediction.gained, prediction.first_gained):
+        base, end = block.own_range or (0, 0)
+        lines.append(f"  growth: block {number} at [{base:#x}, {end:#x}), {plural(block.nr, 'entry')}")
     for doubling in prediction.doubled:
         array = doubling.array
         where = "from the page allocator" if array.base is None else f"at {array.base:#x}"
@@ -91,8 +92,8 @@ def prediction_text(prediction: Prediction, terminal: Terminal = PLAIN) -> str:
     if before.layout == "lmb-list":
         growth = "" if prediction.gained else ", no growth"
         lines.append(
-            f"  entries: {prediction.popped} popped, {prediction.pushed} pushed, free {len(before.free):,} -> "
-            f"{len(after.free):,}{growth}"
+            f"  entries: {prediction.popped} popped, {prediction.pushed} pushed, free {prediction.free[0]:,} -> "
+            f"{prediction.free[1]:,}{growth}"
         )
     else:
         room = (f"{old.name} {old.cnt:,} -> {new.cnt:,} of {new.max:,}"
@@ -112,8 +113,6 @@ def _rows_json(rows: Sequence[Row]) -> list[Json]:
 
 def prediction_json(prediction: Prediction, asked: Snapshot) -> Json:
     """Return a prediction as JSON values of schema `gdb-lmb/whatif/1`; `asked` is the guest's own snapshot."""
-    before, after = prediction.before, prediction.after
-    first = len(before.blocks)
     result: int | str | None = prediction.result
     if _allocates(prediction) and prediction.result is not None and prediction.result > 0:
         result = hex(prediction.result)
@@ -134,11 +133,11 @@ def prediction_json(prediction: Prediction, asked: Snapshot) -> Json:
         "entries": {
             "popped": prediction.popped,
             "pushed": prediction.pushed,
-            "free": [len(before.free), len(after.free)],
+            "free": list(prediction.free),
         },
         "blocks": [
-            {"number": number, "base": hex(block.base), "size": hex(block.size), "entries": block.nr}
-            for number, block in enumerate(prediction.gained, first)
+            {"number": number, "base": hex(block.base or 0), "size": hex(block.size), "entries": block.nr}
+            for number, block in enumerate(prediction.gained, prediction.first_gained)
         ],
         "arrays": [
             {

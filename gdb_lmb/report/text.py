@@ -3,15 +3,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
-from gdb_lmb.allocators.base import LogVerdict
-from gdb_lmb.core.errors import LmbError
+from gdb_lmb.allocators.base import LogVerdict, allocator
+from gdb_lmb.allocators.section import ADDRESS, BYTES, FLAGS, NUMBER, POINTER, SIZE, TEXT, WIDE, Section
 from gdb_lmb.core.memory import Meter
-from gdb_lmb.core.snapshot import FINDING, FIRMWARE_TYPES, Finding, Range, RegionArray, RegionList, Snapshot
+from gdb_lmb.core.ranges import Range
+from gdb_lmb.core.snapshot import FINDING, Finding, Snapshot
 from gdb_lmb.core.words import address, flag_names, human_size, plural, safe
 from gdb_lmb.report.map_text import bar_lines
-from gdb_lmb.report.table import table as _table
+from gdb_lmb.report.table import table
 from gdb_lmb.report.terminal import BAD, CLEAN, HEADING, NOTE, PLAIN, Terminal
 
 PARTS = ("memory", "reserved", "free", "blocks", "firmware", "all")
@@ -19,107 +21,48 @@ DRAWN = ("memory", "reserved", "all")
 """The parts of `lmb-dump` that begin with a picture of memory."""
 
 
-def _region_lines(snapshot: Snapshot, regions: RegionList, entries: bool, terminal: Terminal) -> list[str]:
-    total = f"{human_size(regions.total_size)} ({regions.total_size:,} bytes)"
-    room = "" if regions.max is None else f" (room for {regions.max:,})"
-    if regions.dummy:
-        return [terminal.paint(f"{regions.name}: empty{room} (one dummy region of size 0)", HEADING)]
-    if regions.name in snapshot.refused:
-        return [terminal.paint(f"{regions.name}: not shown: {snapshot.refused[regions.name]}", NOTE)]
-    lines = [terminal.paint(f"{regions.name}: {plural(regions.cnt, 'region')}{room}, {total}", HEADING)]
-    if not len(regions):
+_CELLS: Mapping[str, Callable[[Any, Snapshot], str]] = {
+    ADDRESS: lambda value, snapshot: address(value, snapshot.bits),
+    WIDE: lambda value, snapshot: address(value, 64),
+    POINTER: lambda value, snapshot: hex(value),
+    SIZE: lambda value, snapshot: human_size(value),
+    BYTES: lambda value, snapshot: f"{value:,}",
+    NUMBER: lambda value, snapshot: str(value),
+    TEXT: lambda value, snapshot: safe(value),
+    FLAGS: lambda value, snapshot: safe(flag_names(value, snapshot.flag_names)),
+}
+"""How a cell is written, by the kind of its column."""
+
+_TO_THE_RIGHT = (SIZE, BYTES, NUMBER)
+
+
+def section_lines(section: Section, snapshot: Snapshot, terminal: Terminal = PLAIN) -> list[str]:
+    """Return the lines of a table that an allocator gave; "-" stands for what is not known or not there."""
+    lines = [terminal.paint(safe(section.title, 1000), HEADING if section.shown else NOTE)]
+    if not section.rows:
         return lines
-    bits = snapshot.bits
-    rows = []
-    for at, region in enumerate(regions.regions()):
-        row = [at, address(region.base, bits), address(region.end, bits), human_size(region.size),
-               f"{region.size:,}", flag_names(region.flags, snapshot.flag_names)]  # fmt: skip
-        if len(regions.nid):
-            node = regions.nid[at]
-            row.append(str(node) if snapshot.no_node is None or 0 <= node < snapshot.no_node else "-")
-        if entries and regions.max is None:
-            where = snapshot.entry(regions.entry[at])
-            row += [f"{where.block}:{where.slot}", f"{snapshot.entry_va(regions.entry[at]):#x}"]
-        rows.append(row)
-    headers = ["#", "base", "end", "size", "bytes", "flags"] + (["node"] if len(regions.nid) else [])
-    headers += ["entry", "entry address"] if entries and regions.max is None else []
-    return lines + _table(
-        rows, headers, ("#", "size", "bytes"), terminal, cut=("flags",), spare=("bytes", "entry address")
-    )
-
-
-def _free_lines(snapshot: Snapshot, listed: bool, terminal: Terminal) -> list[str]:
-    title = f"free: {plural(snapshot.nr_free, 'entry')} on the freelist, of {snapshot.nr_entries:,} in all"
-    lines = [terminal.paint(title, HEADING)]
-    if not listed or not len(snapshot.free):
-        return lines
-    rows = []
-    for at, index in enumerate(snapshot.free):
-        where = snapshot.entry(index)
-        rows.append([at, f"{where.block}:{where.slot}", f"{snapshot.entry_va(index):#x}"])
-    return lines + _table(rows, ["#", "entry", "entry address"], ("#",), terminal)
-
-
-def _block_lines(snapshot: Snapshot, terminal: Terminal) -> list[str]:
-    size = human_size(snapshot.block_size)
-    growth = f"grows by {size}" if snapshot.may_grow else f"may not grow yet (block size {size})"
-    lines = [terminal.paint(f"blocks: {plural(snapshot.nr_blocks, 'block')} of entries, {growth}", HEADING)]
-    rows = []
-    for number, block in enumerate(snapshot.blocks):
-        kind = "static array" if block.static else "klimit page" if number == 0 else "grown"
-        base = "-" if block.static else address(block.base, snapshot.bits)
-        rows.append([number, kind, base, human_size(block.size) if block.size else "-", block.nr,
-                     f"{block.entries_va:#x}"])  # fmt: skip
-    headers = ["#", "storage", "base", "size", "entries", "first entry address"]
-    return lines + _table(
-        rows, headers, ("#", "size", "entries"), terminal, cut=("storage",), spare=("first entry address",)
-    )
-
-
-def _storage(snapshot: Snapshot, array: RegionArray) -> str:
-    if array.static:
-        return "static array"
-    return "doubled, freed" if array.name in snapshot.refused else "doubled"
-
-
-def _array_lines(snapshot: Snapshot, terminal: Terminal) -> list[str]:
+    columns = section.columns
+    writers = [_CELLS[column.kind] for column in columns]
     rows = [
-        [array.name, _storage(snapshot, array), "-" if array.base is None else hex(array.base),
-         human_size(array.size), array.max, f"{array.va:#x}"]
-        for array in snapshot.arrays
-    ]  # fmt: skip
-    headers = ["list", "storage", "base", "size", "room", "address"]
-    title = terminal.paint("arrays:", HEADING)
-    return [title, *_table(rows, headers, ("size", "room"), terminal, cut=("storage",), spare=("address",))]
-
-
-def _firmware_lines(snapshot: Snapshot, terminal: Terminal) -> list[str]:
-    if snapshot.firmware is None:
-        # Linux always keeps one, but not from the first instruction on, nor to the end of the boot.
-        early = snapshot.layout == "memblock"
-        return ["firmware: no map can be read at this stop" if early else "firmware: this program keeps no map"]
-    firmware = snapshot.firmware
-    rows = [
-        [
-            at,
-            address(base, 64),
-            address(base + size, 64),
-            human_size(size),
-            FIRMWARE_TYPES.get(kind, f"type {kind}"),
-        ]
-        for at, (base, size, kind) in enumerate(zip(firmware.base, firmware.size, firmware.type, strict=True))
+        ["-" if value is None else write(value, snapshot) for write, value in zip(writers, row, strict=True)]
+        for row in section.rows
     ]
-    headers = ["#", "base", "end", "size", "type"]
-    lines = [terminal.paint(f"firmware: {plural(len(rows), 'range')}", HEADING)]
-    return lines + (_table(rows, headers, ("#", "size"), terminal, cut=("type",)) if rows else [])
+    return lines + table(
+        rows,
+        [column.title for column in columns],
+        [column.title for column in columns if column.kind in _TO_THE_RIGHT],
+        terminal,
+        cut=[column.title for column in columns if column.cut],
+        spare=[column.title for column in columns if column.spare],
+    )
 
 
 def _where(snapshot: Snapshot) -> str:
-    kind = "memblock" if snapshot.layout == "memblock" else "LMB"
+    kind = allocator(snapshot.layout).title
     if snapshot.stop is None:
         return f"{kind} of {snapshot.arch}"
     symbol = f"{safe(snapshot.stop.symbol)} ({snapshot.stop.pc:#x})" if snapshot.stop.symbol else hex(snapshot.stop.pc)
-    state = snapshot.phase or ("handed over" if snapshot.closed else "in use")
+    state = snapshot.phase or ("handed over" if snapshot.storage.closed else "in use")
     direction = "bottom-up" if snapshot.bottom_up else "top-down"
     limit = "none" if snapshot.current_limit == snapshot.phys_addr_max else hex(snapshot.current_limit)
     return f"{kind} of {snapshot.arch} at {symbol}: {state}, {direction}, limit {limit}"
@@ -148,27 +91,8 @@ def dump_text(
         lines.append(torn_line(snapshot, terminal))
     if part in DRAWN:
         lines += ["", *bar_lines(snapshot, image, terminal)]
-    sections = []
-    if part in ("memory", "all"):
-        sections.append(_region_lines(snapshot, snapshot.memory, entries, terminal))
-    if part in ("reserved", "all"):
-        sections.append(_region_lines(snapshot, snapshot.reserved, entries, terminal))
-    if part == "all" and snapshot.physmem is not None:
-        sections.append(_region_lines(snapshot, snapshot.physmem, entries, terminal))
-    if snapshot.layout == "memblock":
-        if part == "free":
-            raise LmbError("memblock has no freelist: its regions lie in arrays (lmb-dump blocks)")
-        if part in ("blocks", "all"):
-            sections.append(_array_lines(snapshot, terminal))
-    else:
-        if part in ("free", "all"):
-            sections.append(_free_lines(snapshot, part == "free", terminal))
-        if part in ("blocks", "all"):
-            sections.append(_block_lines(snapshot, terminal))
-    if part == "firmware":
-        sections.append(_firmware_lines(snapshot, terminal))
-    for section in sections:
-        lines += ["", *section]
+    for section in allocator(snapshot.layout).sections(snapshot, part, entries):
+        lines += ["", *section_lines(section, snapshot, terminal)]
     return "\n".join(lines)
 
 
@@ -193,15 +117,13 @@ def check_text(
     """Return what `lmb-check` prints: findings, then one line that says what was verified."""
     lines = [torn_line(snapshot, terminal)] if snapshot.torn else []
     lines += finding_lines(findings, terminal)
-    lines += [terminal.paint(f"not verified: {name}: {why}", NOTE) for name, why in snapshot.refused.items()]
-    array_backed = snapshot.layout == "memblock"
-    seen = plural(sum(len(regions) for regions in snapshot.lists if not regions.dummy), "region")
-    if array_backed:
-        seen += f" in {plural(len(snapshot.arrays), 'array')}"
-    else:
-        seen = f"{plural(snapshot.nr_entries, 'entry')}, {seen}, {plural(len(snapshot.blocks), 'block')}"
-    if array_backed:
-        replayed = "memblock keeps no log of operations"
+    lines += [
+        terminal.paint(f"not verified: {name}: {safe(why, 1000)}", NOTE) for name, why in snapshot.refused.items()
+    ]
+    own = allocator(snapshot.layout)
+    seen = ", ".join(plural(number, noun) for noun, number in own.counts(snapshot).items())
+    if not own.keeps_log:
+        replayed = f"{own.title} keeps no log of operations"
     elif log is None:
         replayed = "log not asked for"
     elif log.not_verified:
@@ -214,7 +136,7 @@ def check_text(
     elif faults:
         role, verdict = BAD, f"{summary(findings)} in"
     else:
-        role = CLEAN if array_backed or log is None or not log.not_verified else NOTE
+        role = CLEAN if log is None or not log.not_verified else NOTE
         verdict = "clean" + (f" ({summary(findings)[len('0 findings, ') :]})" if findings else "") + ", verified"
     lines.append(f"{terminal.paint(f'lmb-check: {verdict}:', role)} {seen}; {replayed}")
     return "\n".join(lines)

@@ -11,8 +11,8 @@ from typing import Any
 from gdb_lmb.allocators.base import allocator
 from gdb_lmb.analysis.owners import function_of, owner_pc
 from gdb_lmb.core.errors import UsageError
+from gdb_lmb.core.ranges import Range
 from gdb_lmb.core.record import Record, Symbol
-from gdb_lmb.core.snapshot import Range
 from gdb_lmb.core.written import result_text
 from gdb_lmb.report.divergence import place, symbols_json
 from gdb_lmb.report.table import table

@@ -7,13 +7,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from gdb_lmb.allocators.json_fields import Json
 from gdb_lmb.analysis.history import History
 from gdb_lmb.analysis.owners import Piece
 from gdb_lmb.analysis.who import FREE, KEPT, NOTHING, Answer, Part, Stretch, owners_of
 from gdb_lmb.core.record import Record, Symbol
 from gdb_lmb.core.snapshot import FIRMWARE_TYPES, RegionList, Snapshot
 from gdb_lmb.core.words import address, flag_names, human_size, safe
-from gdb_lmb.report.jsonio import Json, stop_json
+from gdb_lmb.report.jsonio import stop_json
 from gdb_lmb.report.table import table
 from gdb_lmb.report.terminal import HEADING, PLAIN, Terminal
 from gdb_lmb.report.text import torn_line
@@ -68,8 +69,8 @@ def _region(regions: RegionList, at: int, snapshot: Snapshot) -> str:
         text += f", node {regions.nid[at]}"
     if region.flags:
         text += f", {flag_names(region.flags, snapshot.flag_names)}"
-    if regions.max is None:
-        where = snapshot.entry(regions.entry[at])
+    where = snapshot.storage.entry(regions.entry[at])
+    if where is not None:
         text += f", entry {where.block}:{where.slot}"
     return text
 

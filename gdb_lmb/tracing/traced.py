@@ -10,15 +10,18 @@ from typing import Any, Protocol
 from gdb_lmb.allocators.lmb import decode as lmb_layout
 from gdb_lmb.allocators.lmb.model import LmbModel
 from gdb_lmb.allocators.lmb.operations import INIT, OPERATIONS
+from gdb_lmb.allocators.lmb.storage import storage_of as lmb_storage
 from gdb_lmb.allocators.memblock import decode as memblock_layout
 from gdb_lmb.allocators.memblock.operations import OPERATIONS as MEMBLOCK_OPERATIONS
 from gdb_lmb.allocators.memblock.resume import facts_of
+from gdb_lmb.allocators.memblock.storage import MemblockStorage, RegionArray
+from gdb_lmb.allocators.memblock.storage import storage_of as memblock_storage
 from gdb_lmb.core.address import Phase, Placement, TranslatedMemory
 from gdb_lmb.core.errors import LayoutError, ReadError
 from gdb_lmb.core.fields import ByteOrder
 from gdb_lmb.core.memory import BoundedMemory, Memory
 from gdb_lmb.core.operation import Model, Operation
-from gdb_lmb.core.snapshot import RegionArray, Snapshot
+from gdb_lmb.core.snapshot import Snapshot
 from gdb_lmb.machine.behavior import memblock_model
 from gdb_lmb.machine.capture import Capture
 from gdb_lmb.machine.physical import physical_memory
@@ -114,11 +117,11 @@ class TracedLmb:
             raw = GdbMemory().read(call.arguments["base"], self._program.bits // 8)
             return operation, int.from_bytes(raw, self._program.byte_order)
         if operation.op == "init" and result == 0:
-            first = self.read().blocks[0]
+            first = lmb_storage(self.read()).blocks[0]
             return (
                 replace(
                     operation,
-                    base=first.base,
+                    base=first.base or 0,
                     size=call.arguments["block_size"],
                     flags=self._program.bits,
                     align=self._program.header_size,
@@ -148,7 +151,8 @@ class TracedLmb:
 
     def phase_of(self, state: Snapshot) -> str | None:
         """Return the place in the boot where a trace begins."""
-        return "handed over" if state.closed else "growing" if state.may_grow else "before growth"
+        storage = lmb_storage(state)
+        return "handed over" if storage.closed else "growing" if storage.may_grow else "before growth"
 
 
 class _KernelMemory:
@@ -205,7 +209,8 @@ class TracedMemblock:
         self._capture = Capture(self._memory())
         memory: Memory = BoundedMemory(self._capture)
         state = memblock_layout.decode(self._program, memory, offset=self._placement.virtual)
-        return replace(state, arrays=tuple(map(self._array, state.arrays)))
+        arrays = tuple(map(self._array, memblock_storage(state).arrays))
+        return replace(state, storage=MemblockStorage(arrays=arrays))
 
     def _physical(self, va: int) -> int:
         """Return the physical address of `va`. Raises: `LmbError`."""
@@ -217,7 +222,7 @@ class TracedMemblock:
             return self._placement.to_physical(va)
 
     def _array(self, array: RegionArray) -> RegionArray:
-        if array.static:
+        if array.static or array.va is None:
             return array
         try:
             return replace(array, base=self._physical(array.va))

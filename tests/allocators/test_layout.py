@@ -9,7 +9,8 @@ from collections.abc import Callable
 
 import pytest
 
-from gdb_lmb.allocators.checks import CHECKS, check
+from gdb_lmb.allocators.checks import check
+from gdb_lmb.allocators.lmb.checks import CHECKS
 from gdb_lmb.allocators.lmb.decode import decode
 from gdb_lmb.allocators.lmb.model import LmbConfig, LmbModel
 from gdb_lmb.analysis.compare import compare
@@ -17,6 +18,7 @@ from gdb_lmb.core.errors import NotReadyError
 from gdb_lmb.core.snapshot import FINDING
 from gdb_lmb.report.jsonio import dumps, snapshot_from_json, snapshot_json
 from tests.helpers.image import ABIS, Abi, Image, build
+from tests.helpers.states import lmb
 
 RAM = [(0x1000, 0x9F000, 1), (0x9F000, 0x1000, 2), (0x100000, 0x3F00000, 1)]
 
@@ -57,9 +59,9 @@ def test_decode_gives_the_state_that_was_written(name: str, klimit: int | None) 
     assert compare(model.snapshot(), snapshot) is None
     assert [f for f in check(snapshot) if f.severity == FINDING] == []
     assert snapshot.bits == abi.bits and snapshot.byte_order == abi.order
-    assert len(snapshot.blocks) > 3 and len(snapshot.reserved) > 20
+    assert len(lmb(snapshot).blocks) > 3 and len(snapshot.reserved) > 20
     # One request for each grown block; the rest is struct lmb, block 0 and the tables.
-    assert image.reads <= len(snapshot.blocks) + 8
+    assert image.reads <= len(lmb(snapshot).blocks) + 8
 
 
 def test_handover_is_decoded_and_agrees() -> None:
@@ -192,7 +194,7 @@ def _wraps(i: Image) -> None:
 
 def _block_free(i: Image) -> None:
     # the region that holds block 1 shrinks to nothing of it: moved far away, same size
-    base = decode(i.program, i).blocks[1].base
+    base = lmb(decode(i.program, i)).blocks[1].base
     for entry in i.members("reserved.regions"):
         if i.entry(entry, "base") <= base < i.entry(entry, "base") + i.entry(entry, "size"):
             i.entry(entry, "base", 0x3FFF0000)
@@ -200,22 +202,22 @@ def _block_free(i: Image) -> None:
 
 
 def _block_nr(i: Image) -> None:
-    header = decode(i.program, i).blocks[2].header_va
+    header = lmb(decode(i.program, i)).blocks[2].header_va
     i.put(i.program.block, header, "nr", 1 << 60)
 
 
 def _block_entries(i: Image) -> None:
-    header = decode(i.program, i).blocks[2].header_va
+    header = lmb(decode(i.program, i)).blocks[2].header_va
     i.put(i.program.block, header, "entries", 0x4141414141414141)
 
 
 def _block_chain_wild(i: Image) -> None:
-    header = decode(i.program, i).blocks[1].header_va
+    header = lmb(decode(i.program, i)).blocks[1].header_va
     i.put(i.program.block, header, "link.next", 0x4141414141414140)
 
 
 def _block_chain_cycle(i: Image) -> None:
-    blocks = decode(i.program, i).blocks
+    blocks = lmb(decode(i.program, i)).blocks
     i.put(i.program.block, blocks[3].header_va, "link.next", blocks[1].header_va)
 
 

@@ -19,6 +19,7 @@ from gdb_lmb.report.jsonio import not_verified, snapshot_json
 from gdb_lmb.report.kernel import kernel_text
 from gdb_lmb.report.text import check_text, dump_text
 from tests.helpers.image import ABIS, Abi, c_struct
+from tests.helpers.states import memblock, stored
 
 FLAGS = {1: "HOTPLUG", 2: "MIRROR", 4: "NOMAP", 8: "DRIVER_MANAGED"}
 Row = tuple[int, int, int, int]
@@ -95,7 +96,7 @@ def test_decode_gives_what_was_written(name: str, numa: bool) -> None:
     assert [(r.base, r.size, r.flags) for r in snapshot.reserved.regions()] == [row[:3] for row in RESERVED]
     assert list(snapshot.memory.nid) == ([row[3] for row in MEMORY] if numa else [])
     assert (snapshot.memory.cnt, snapshot.memory.max, snapshot.layout) == (3, 128, "memblock")
-    assert [array.static for array in snapshot.arrays] == [True, True]
+    assert [array.static for array in memblock(snapshot).arrays] == [True, True]
     assert codes(snapshot) == set()
 
 
@@ -198,9 +199,11 @@ def test_doubled_array_must_be_reserved() -> None:
     direct = 0xFFFF888000000000
     for base, expected in ((0x1FFD0000, {"array-unreserved"}), (0x1000000, set())):
         snapshot = snapshot_of(Case(MEMORY, RESERVED, doubled=direct + base))
-        placed = replace(snapshot, arrays=tuple(replace(array, base=array.va - direct) for array in snapshot.arrays))
+        placed = stored(
+            snapshot, arrays=tuple(replace(a, base=(a.va or 0) - direct) for a in memblock(snapshot).arrays)
+        )
         assert codes(placed) == expected
-        assert [array.static for array in placed.arrays] == [True, False]
+        assert [array.static for array in memblock(placed).arrays] == [True, False]
 
 
 def test_outside_firmware() -> None:
@@ -235,9 +238,9 @@ def test_physmem_is_a_list_of_its_own(name: str) -> None:
     rows[size.offset : size.offset + size.size] = (0x40000000).to_bytes(size.size, abi.order)
     whole = replace(program, physmem_va=va, physmem_array_va=array)
     snapshot = decode(whole, BytesMemory({**segments, va: bytes(raw), array: bytes(rows)}))
-    assert snapshot.physmem is not None and [regions.name for regions in snapshot.lists][2] == "physmem"
-    assert [(r.base, r.size, r.flags) for r in snapshot.physmem.regions()] == [(0, 0x40000000, 0)]
-    assert (snapshot.physmem.cnt, snapshot.physmem.max, snapshot.arrays[2].static) == (1, 4, True)
+    assert len(snapshot.others) == 1 and [regions.name for regions in snapshot.lists][2] == "physmem"
+    assert [(r.base, r.size, r.flags) for r in snapshot.others[0].regions()] == [(0, 0x40000000, 0)]
+    assert (snapshot.others[0].cnt, snapshot.others[0].max, memblock(snapshot).arrays[2].static) == (1, 4, True)
     assert codes(snapshot) == set()
     assert "physmem: 1 region (room for 4), 1 GiB (1,073,741,824 bytes)" in dump_text(snapshot)
     assert snapshot_json(snapshot)["physmem"]["regions"][0]["size"] == "0x40000000"

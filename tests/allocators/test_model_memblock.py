@@ -21,6 +21,7 @@ from gdb_lmb.allocators.memblock.behavior import (
 )
 from gdb_lmb.allocators.memblock.model import MemblockModel
 from gdb_lmb.core.errors import GuestPanicError, StateError
+from tests.helpers.states import memblock
 
 BEHAVIORS = {"6.1": LINUX_6_1, "6.12": LINUX_6_12, "7.3": LINUX_7_3}
 ALL = pytest.mark.parametrize("behavior", list(BEHAVIORS.values()), ids=list(BEHAVIORS))
@@ -263,7 +264,7 @@ def test_doubling_reserves_the_new_array(behavior: MemblockBehavior) -> None:
     assert model.add_range("reserved", 17 * MIB - 0x1000, 0x1000, NO_NODE) == 0
     # The area to be reserved is avoided: [new_area_end, limit) has nothing, so the page below it is taken.
     array = 17 * MIB - 0x2000
-    reserved = model.snapshot().arrays[1]
+    reserved = memblock(model.snapshot()).arrays[1]
     assert (reserved.base, reserved.max, reserved.static) == (array, 8, False)
     own = (0x20, -1) if behavior.marks_kernel else (0, NO_NODE)
     merged = [(array, 0x2000, 0, NO_NODE)]
@@ -277,7 +278,7 @@ def test_the_second_doubling_frees_the_first_array(behavior: MemblockBehavior) -
     model.allow_resize()
     for n in range(4, 12):
         model.add_range("reserved", MIB + 0x2000 * n, 0x1000, NO_NODE)
-    array = model.snapshot().arrays[1]
+    array = memblock(model.snapshot()).arrays[1]
     assert (array.max, array.base) == (16, 17 * MIB - 0x2000)
     assert (17 * MIB - 0x1000, 0x1000) not in spans(model, "reserved"), "the first array's page is free again"
 

@@ -118,7 +118,7 @@ def test_case(case: Case) -> None:
     ]
     assert (found.popped, found.pushed) == (case.popped, case.pushed)
     assert tuple(block.base for block in found.gained) == case.gained
-    assert len(found.after.free) - len(found.before.free) == (
+    assert found.free[1] - found.free[0] == (
         case.pushed - case.popped + sum(block.nr for block in found.gained))  # fmt: skip
     assert snapshot == untouched
 

@@ -12,13 +12,15 @@ import pytest
 
 from gdb_lmb.allocators.base import apply
 from gdb_lmb.allocators.lmb.model import EBUSY, LmbConfig, LmbModel
+from gdb_lmb.allocators.lmb.storage import Block
 from gdb_lmb.core.errors import StateError
 from gdb_lmb.core.operation import Operation
-from gdb_lmb.core.snapshot import Block, Defect, RegionList, Snapshot, Walk, column
+from gdb_lmb.core.snapshot import Defect, RegionList, Snapshot, Walk, column
 from gdb_lmb.report.jsonio import dumps, snapshot_from_json, snapshot_json
 from tests.allocators.test_differential import WEIGHTS, random_operation
 from tests.helpers.host import CLmb, model_state
 from tests.helpers.soak import ROUNDS, SEED
+from tests.helpers.states import lmb, stored
 
 K = 1024
 
@@ -60,7 +62,7 @@ def test_shares_nothing_with_the_state_it_came_from() -> None:
 def test_closed_without_a_table_of_what_was_given() -> None:
     model = LmbModel(LmbConfig(static=8))
     assert model.add(0, 64 * K) == 0 and model.free_all() == 15
-    again = LmbModel.from_snapshot(replace(model.snapshot(), handover=None, handover_nr=0))
+    again = LmbModel.from_snapshot(stored(replace(model.snapshot(), handover=None), handover_nr=0))
     assert again.closed and again.reserve(0, K) == EBUSY
 
 
@@ -82,8 +84,8 @@ def walked(regions: RegionList, *, complete: bool, mutual: bool) -> RegionList:
 
 
 def last_block(snapshot: Snapshot, **changes: int) -> Snapshot:
-    blocks: tuple[Block, ...] = snapshot.blocks
-    return replace(snapshot, blocks=(*blocks[:-1], replace(blocks[-1], **changes)))
+    blocks: tuple[Block, ...] = lmb(snapshot).blocks
+    return stored(snapshot, blocks=(*blocks[:-1], replace(blocks[-1], **changes)))
 
 
 BLOCK = 1020 * K
@@ -91,9 +93,9 @@ BLOCK = 1020 * K
 REFUSED: dict[str, tuple[Callable[[Snapshot], Snapshot], str]] = {
     "torn": (lambda s: replace(s, torn="lmb_add"), "the stop is inside lmb_add, so the lists may"),
     "layout": (lambda s: replace(s, layout="memblock"), "of layout memblock, not a list-based LMB's"),
-    "no blocks": (lambda s: replace(s, blocks=()), "no block of entries"),
-    "sizes": (lambda s: replace(s, entry_size=0), "does not tell the size of an entry"),
-    "block size": (lambda s: replace(s, block_size=3000), "block size 3000 is no power of two"),
+    "no blocks": (lambda s: stored(s, blocks=()), "no block of entries"),
+    "sizes": (lambda s: stored(s, entry_size=None), "does not tell the size of an entry"),
+    "block size": (lambda s: stored(s, block_size=3000), "block size 3000 is no power of two"),
     "defect": (lambda s: replace(s, defects=(Defect("block 1 is odd"),)), "block 1 is odd (lmb-check lists all)"),
     "cut off": (lambda s: replace(s, reserved=walked(s.reserved, complete=False, mutual=False)),
                 "the reserved list's links are damaged"),
@@ -105,9 +107,9 @@ REFUSED: dict[str, tuple[Callable[[Snapshot], Snapshot], str]] = {
     "overlap": (lambda s: reserved(s, size=[5 * K, K, 4 * K]), "[0x2000, 0x2400) is out of order, overlaps"),
     "unmerged": (lambda s: reserved(s, size=[4 * K, K, 4 * K], flags=[1, 1, 0]), "is not merged"),
     "shared": (lambda s: reserved(s, entry=[1, 1, 2]), "an entry is on no list, or on two"),
-    "lost": (lambda s: replace(s, free=s.free[1:], nr_free=s.nr_free - 1), "an entry is on no list"),
-    "nr_free": (lambda s: replace(s, nr_free=7), "nr_free is 7, but 100 entries are on the freelist"),
-    "nr_blocks": (lambda s: replace(s, nr_blocks=3), "nr_blocks is 3, but the chain has 2 blocks"),
+    "lost": (lambda s: stored(s, free=lmb(s).free[1:], nr_free=lmb(s).nr_free - 1), "an entry is on no list"),
+    "nr_free": (lambda s: stored(s, nr_free=7), "nr_free is 7, but 100 entries are on the freelist"),
+    "nr_blocks": (lambda s: stored(s, nr_blocks=3), "nr_blocks is 3, but the chain has 2 blocks"),
     "block": (lambda s: last_block(s, base=BLOCK - K), "a block of entries is not reserved"),
 }  # fmt: skip
 

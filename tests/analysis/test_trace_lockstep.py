@@ -11,17 +11,20 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gdb_lmb.allocators.base import apply
+from gdb_lmb.allocators.difference import RegionRow, ValueRow
 from gdb_lmb.allocators.lmb.model import LmbConfig, LmbModel
 from gdb_lmb.allocators.memblock.behavior import LINUX_6_12, MemblockConfig
 from gdb_lmb.allocators.memblock.model import MemblockModel
-from gdb_lmb.analysis.compare import compare
-from gdb_lmb.analysis.diff import RegionRow, ValueRow, diff
+from gdb_lmb.allocators.memblock.storage import MemblockStorage, RegionArray, storage_of
+from gdb_lmb.analysis.compare import compare, diff
 from gdb_lmb.analysis.lockstep import Lockstep
 from gdb_lmb.core.operation import Operation
 from gdb_lmb.core.record import Record
-from gdb_lmb.core.snapshot import Defect, Entry, RegionArray, RegionList, Snapshot, Walk, column
+from gdb_lmb.core.snapshot import Defect, Entry, RegionList, Snapshot, Walk, column
 from tests.helpers.operations import op
 from tests.helpers.soak import ROUNDS
+from tests.helpers.states import lmb as lmb_storage
+from tests.helpers.states import stored
 
 Row = tuple[int, int, int, int]
 
@@ -38,7 +41,9 @@ def memblock(memory: list[Row], reserved: list[Row], **changes: Any) -> Snapshot
     state = Snapshot(
         memory=region_list("memory", memory),
         reserved=region_list("reserved", reserved),
-        arrays=(RegionArray("memory", 0, 128, True, 3072), RegionArray("reserved", 0, 128, False, 3072, 0x9000)),
+        storage=MemblockStorage(
+            arrays=(RegionArray("memory", 0, 128, True, 3072), RegionArray("reserved", 0, 128, False, 3072, 0x9000))
+        ),
         bits=64,
         page_size=4096,
         current_limit=0x100000,
@@ -51,6 +56,7 @@ def memblock(memory: list[Row], reserved: list[Row], **changes: Any) -> Snapshot
 MEMORY: list[Row] = [(0x1000, 0x9F000, 0, 0), (0x100000, 0x100000, 0, 1)]
 RESERVED: list[Row] = [(0x1000, 0x1000, 0, 1024)]
 STATE = memblock(MEMORY, RESERVED)
+ARRAYS = storage_of(STATE).arrays
 
 
 def reserved(**changes: Any) -> Snapshot:
@@ -79,12 +85,12 @@ MEMBLOCK_DIFFERS: list[tuple[Snapshot, str, int | None]] = [
     (reserved(max=256), "reserved.max is 256, but 128 is expected", None),
     (reserved(total_size=0), "reserved.total_size is 0x0, but 0x1000 is expected", None),
     (
-        replace(STATE, arrays=(STATE.arrays[0], replace(STATE.arrays[1], base=0xA000))),
+        stored(STATE, arrays=(ARRAYS[0], replace(ARRAYS[1], base=0xA000))),
         "the array of reserved is a grown one at 0xa000, but a grown one at 0x9000 is expected",
         0xA000,
     ),
     (
-        replace(STATE, arrays=(replace(STATE.arrays[0], static=False), STATE.arrays[1])),
+        stored(STATE, arrays=(replace(ARRAYS[0], static=False), ARRAYS[1])),
         "the array of memory is a grown one, but the static one is expected",
         None,
     ),
@@ -105,9 +111,9 @@ def test_a_memblock_that_differs(found: Snapshot, message: str, address: int | N
 MEMBLOCK_AGREES = [
     STATE,
     # Where an array lies that the page allocator gave cannot be told, and where a static one does says nothing.
-    replace(STATE, arrays=(replace(STATE.arrays[0], base=0x2000000), replace(STATE.arrays[1], base=None))),
-    replace(STATE, arrays=()),
-    replace(STATE, phase="mapped", torn="x", physmem=STATE.memory),
+    stored(STATE, arrays=(replace(ARRAYS[0], base=0x2000000), replace(ARRAYS[1], base=None))),
+    stored(STATE, arrays=()),
+    replace(STATE, phase="mapped", torn="x", others=(replace(STATE.memory, name="physmem"),)),
     # A list that was given up is not what it was.
     replace(memblock(MEMORY, []), refused={"reserved": "memblock_discard() has freed it"}),
     # The columns of a decoder and of a model are not of one type.
@@ -171,14 +177,15 @@ def lmb(*operations: Operation, static: int = 8) -> LmbModel:
 
 ADD = op("add", 0, 0x100000)
 LMB = lmb(ADD, op("reserve", 0x1000, 0x1000)).snapshot()
+BLOCKS = lmb_storage(LMB).blocks
 
 WHOLE_DIFFERS: list[tuple[Snapshot, str]] = [
     (replace(LMB, memory=replace(LMB.memory, cnt=5)), "memory.cnt is 5, but 1 is expected"),
     (replace(LMB, reserved=replace(LMB.reserved, total_size=1)), "reserved.total_size is 0x1, but 0x1000 is expected"),
-    (replace(LMB, nr_free=7), "nr_free is 7, but 6 is expected"),
-    (replace(LMB, nr_blocks=0), "nr_blocks is 0, but 1 is expected"),
-    (replace(LMB, block_size=8192), "block_size is 0x2000, but 0x1000 is expected"),
-    (replace(LMB, free_walk=Walk(1, 2, 3, True, False)), "the links of the free list do not agree with each other"),
+    (stored(LMB, nr_free=7), "nr_free is 7, but 6 is expected"),
+    (stored(LMB, nr_blocks=0), "nr_blocks is 0, but 1 is expected"),
+    (stored(LMB, block_size=8192), "block_size is 0x2000, but 0x1000 is expected"),
+    (stored(LMB, free_walk=Walk(1, 2, 3, True, False)), "the links of the free list do not agree with each other"),
     (
         replace(LMB, memory=replace(LMB.memory, walk=Walk(1, 2, 3, True, False))),
         "the links of the memory list do not agree with each other",
@@ -201,14 +208,14 @@ def test_a_hand_over_that_differs() -> None:
         (((0x1000, 0xFF000),), 1, "range 0 handed over is [0x1000, 0xff000), but [0x1000, 0x100000) is expected"),
         (((0x1000, 0x100000), (0x200000, 0x300000)), 2, "2 ranges were handed over, but 1 are expected"),
     ]:
-        difference = compare(done, replace(done, handover=handover, handover_nr=nr), whole=True)
+        difference = compare(done, stored(replace(done, handover=handover), handover_nr=nr), whole=True)
         assert difference is not None and difference.message == message
     assert compare(done, replace(done, handover=None), whole=True) is None, "a program without a table"
 
 
 def test_entries_and_the_freelist_in_the_table() -> None:
     # The second operation takes entry 1; a kernel that took entry 2 has it in another place, and its freelist too.
-    found = replace(LMB, reserved=replace(LMB.reserved, entry=column([2])), free=column([1, 3, 4, 5, 6, 7]))
+    found = stored(replace(LMB, reserved=replace(LMB.reserved, entry=column([2]))), free=column([1, 3, 4, 5, 6, 7]))
     table = diff(LMB, found)
     assert table.regions == (
         RegionRow("-", "reserved", 0, 0x1000, 0x1000, 0, None, Entry(0, 1)),
@@ -218,7 +225,7 @@ def test_entries_and_the_freelist_in_the_table() -> None:
 
 
 def test_blocks_in_the_table() -> None:
-    grown = replace(LMB, blocks=(*LMB.blocks, replace(LMB.blocks[0], base=0xFF000, nr=101, static=False)))
+    grown = stored(LMB, blocks=(*BLOCKS, replace(BLOCKS[0], base=0xFF000, nr=101, static=False)))
     assert diff(LMB, grown).values == (ValueRow("block 1", "none", "101 entries at 0xff000"),)
 
 

@@ -12,11 +12,14 @@ from hypothesis import strategies as st
 
 from gdb_lmb.allocators.base import apply
 from gdb_lmb.allocators.lmb.model import LmbConfig, LmbModel
+from gdb_lmb.allocators.lmb.storage import Block
+from gdb_lmb.allocators.memblock.storage import MemblockStorage, RegionArray
 from gdb_lmb.analysis.owners import Owners, Piece, function_of, owner_name, owner_pc
 from gdb_lmb.core.record import Record, Symbol
-from gdb_lmb.core.snapshot import Block, RegionArray, RegionList, Snapshot, column
+from gdb_lmb.core.snapshot import RegionList, Snapshot, column
 from tests.helpers.operations import op
 from tests.helpers.soak import ROUNDS
+from tests.helpers.states import stored
 
 NAMES = {
     1: "memblock_reserve", 2: "memblock_alloc_try_nid", 3: "__memblock_reserve.isra.0",
@@ -63,7 +66,7 @@ def memblock(reserved: list[tuple[int, int]], **changes: Any) -> Snapshot:
 
     state = Snapshot(
         regions("memory", [(0, 1 << 32)]), regions("reserved", reserved), 64, 4096, (1 << 64) - 1, False,
-        layout="memblock",
+        layout="memblock", storage=MemblockStorage(),
     )  # fmt: skip
     return replace(state, **changes)
 
@@ -163,7 +166,8 @@ def test_what_was_there_before() -> None:
 def test_the_allocators_own_storage() -> None:
     owners = follow(reserve(1, 0x1000, 0x2000), reserve(2, 0x5000, 0x6000))
     array = RegionArray("reserved", 0, 256, False, 6144, 0x2000)
-    state = memblock([(0x1000, 0x6000)], arrays=(array, RegionArray("memory", 0, 128, True, 3072, 0x3000)))
+    storage = MemblockStorage(arrays=(array, RegionArray("memory", 0, 128, True, 3072, 0x3000)))
+    state = memblock([(0x1000, 0x6000)], storage=storage)
     assert owners.cover(state) == [
         [
             Piece(0x1000, 0x2000, reserve(1, 0x1000, 0x2000)),
@@ -187,7 +191,7 @@ def test_the_list_based_lmb() -> None:
     assert seqs(owners.pieces()) == [(0x1800, 0x2000, 3), (0x9000, 0xA000, 1), (0xFFFC0, 0x100000, 4)]
     model = LmbModel(LmbConfig(static=8))
     apply(model, op("reserve", 0xA000, 0x1000))
-    grown = replace(
+    grown = stored(
         model.snapshot(), blocks=(Block(0x9000, 101, False, 4096), Block(0xA000, 101, False, 4096)), free=(), nr_free=0
     )
     assert owners.cover(grown) == [[Piece(0xA000, 0xB000, storage="block 1 of entries")]]

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from gdb_lmb.allocators.lmb.log import log_records
+from gdb_lmb.allocators.lmb.storage import OperationLog
 from gdb_lmb.allocators.memblock.behavior import LINUX_6_1, LINUX_6_12, MemblockConfig
 from gdb_lmb.allocators.memblock.model import MemblockModel
 from gdb_lmb.allocators.memblock.resume import facts_of, resume
@@ -21,7 +22,7 @@ from gdb_lmb.analysis.replay import Replay
 from gdb_lmb.cli import main
 from gdb_lmb.core.errors import InputError
 from gdb_lmb.core.record import Record, TraceHeader
-from gdb_lmb.core.snapshot import OperationLog, column
+from gdb_lmb.core.snapshot import column
 from tests.helpers.operations import op
 
 Json = dict[str, Any]

@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from gdb_lmb.allocators.checks import CHECKS
+from gdb_lmb.allocators.lmb.checks import CHECKS as LMB_ROWS
 from gdb_lmb.core.snapshot import FINDING
 from gdb_lmb.runner.qemu import QemuOptions
 from gdb_lmb.runner.session import GuestSession, NotReachedError
@@ -28,7 +28,6 @@ RANDOM = "lmb.scenario=random lmb.static=8 lmb.ops=300"
 """A guest with all there is: several blocks, long lists, reservations outside of memory."""
 
 LOG = "log-divergence"
-LMB_ROWS = [row for row in CHECKS if "lmb-list" in row.layouts]
 HANDED_OVER = "lmb_scenario_done"
 
 _LISTS = {"": "reserved", "-memory": "memory", "-free": "free"}

@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from functools import cache
 
 from gdb_lmb.allocators.base import apply
-from gdb_lmb.allocators.checks import CHECKS, MAX_LISTED, check
+from gdb_lmb.allocators.checks import MAX_LISTED, check
+from gdb_lmb.allocators.lmb.checks import CHECKS
 from gdb_lmb.allocators.lmb.decode import decode
 from gdb_lmb.allocators.lmb.model import LmbConfig, LmbModel
 from gdb_lmb.analysis.log import check_log
@@ -24,9 +25,10 @@ from gdb_lmb.report.jsonio import check_json, dumps, snapshot_json
 from gdb_lmb.report.kernel import kernel_text
 from gdb_lmb.report.text import PARTS, check_text, dump_text
 from tests.helpers.image import ABIS, HIGH, STATIC_ENTRIES, STATIC_HEADER, Abi, Image, Logged, build
+from tests.helpers.states import lmb
 
 RAM = [(0x1000, 0x9F000, 1), (0x9F000, 0x1000, 2), (0x100000, 0x3F00000, 1)]
-ORDER = [row.code for row in CHECKS if "lmb-list" in row.layouts] + ["log-divergence"]
+ORDER = [row.code for row in CHECKS] + ["log-divergence"]
 PRINTABLE = frozenset(string.ascii_letters + string.digits + string.punctuation + " \t\n")
 
 IMAGES_PER_STATE = 1010
@@ -88,7 +90,7 @@ def state(name: str) -> State:
     closed = (list(ABIS).index(abi_name) + (storage == "klimit")) % 2 == 0
     model, log = boot(abi, 0x180000 if storage == "klimit" else None, closed)
     image = build(model, abi, RAM, log)
-    program, blocks = image.program, decode(image.program, image).blocks
+    program, blocks = image.program, lmb(decode(image.program, image)).blocks
     assert program.log is not None and program.firmware is not None and program.handover is not None
     entries = [node for nodes in image.lists.values() for node in nodes]
     headers = [block.header_va for block in blocks]

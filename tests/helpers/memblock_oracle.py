@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from gdb_lmb.allocators.memblock.model import MemblockModel
-from gdb_lmb.core.snapshot import RegionArray, RegionList
+from gdb_lmb.allocators.memblock.storage import RegionArray, storage_of
+from gdb_lmb.core.snapshot import RegionList
 
 DRIVER = Path(__file__).parent / "oracle" / "driver.c"
 RAM_BASE = 0x100000
@@ -103,7 +104,7 @@ def answer(model: MemblockModel, result: int) -> str:
     """Return the line that the driver should have written: this result and the model's whole state."""
     snapshot = model.snapshot()
     head = f"-{-result:x}" if result < 0 else f"{result:x}"
-    arrays = {array.name: array for array in snapshot.arrays}
+    arrays = {array.name: array for array in storage_of(snapshot).arrays}
     shown = [f"{head} {snapshot.current_limit:x} {int(snapshot.bottom_up)}"]
     for regions in (snapshot.memory, snapshot.reserved):
         shown.append(f"{regions.name} {regions.cnt:x} {regions.max:x} {regions.total_size:x} {_rows(regions, arrays)}")

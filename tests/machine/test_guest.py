@@ -12,6 +12,7 @@ import pytest
 from gdb_lmb.report.jsonio import snapshot_from_json
 from gdb_lmb.runner.qemu import QemuOptions
 from gdb_lmb.runner.session import CommandError, GuestSession
+from tests.helpers.states import lmb
 
 pytestmark = pytest.mark.kernel
 
@@ -57,10 +58,10 @@ def test_sound_boot(
 
         snapshot = snapshot_from_json(guest.command("lmb-dump --json"))
         assert snapshot.arch == "x86_64" and snapshot.bottom_up == (direction == "bottom-up")
-        assert snapshot.blocks[0].static == (storage != "klimit")
-        assert snapshot.blocks[0].nr == {"static8": 8, "static64": 64, "klimit": 101}[storage]
+        assert lmb(snapshot).blocks[0].static == (storage != "klimit")
+        assert lmb(snapshot).blocks[0].nr == {"static8": 8, "static64": 64, "klimit": 101}[storage]
         if scenario == "random":
-            assert len(snapshot.blocks) > 2 and snapshot.reserved.cnt > 200
+            assert len(lmb(snapshot).blocks) > 2 and snapshot.reserved.cnt > 200
         if memory == "6G":
             assert max(snapshot.memory.base) >= 4 << 30
 
@@ -70,7 +71,7 @@ def test_sound_boot(
         given = re.search(r"gave (\d+) pages in (\d+) ranges", guest.console().decode())
         assert given is not None
         after = snapshot_from_json(guest.command("lmb-dump --json"))
-        assert after.closed and after.handover is not None
+        assert after.storage.closed and after.handover is not None
         assert sum(end - base for base, end in after.handover) // 4096 == int(given[1]) > 1000
         assert len(after.handover) == int(given[2])
         assert guest.verdict().exit_status == 0

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 
 import pytest
 
+from gdb_lmb.allocators.lmb.storage import LmbStorage
 from gdb_lmb.core.snapshot import LMB_NOMAP, Place, RegionList, Snapshot, column
 from gdb_lmb.report.map import Shown, map_json, map_text
 from gdb_lmb.report.map_cells import Cell, Layers, drawn
@@ -35,7 +36,7 @@ def listed(name: str, rows: Rows, flags: dict[int, int] | None = None) -> Region
 def state(memory: Rows, reserved: Rows, bits: int = 64, flags: dict[int, int] | None = None) -> Snapshot:
     return Snapshot(
         memory=listed("memory", memory, flags), reserved=listed("reserved", reserved), bits=bits, page_size=4096,
-        current_limit=(1 << bits) - 1, bottom_up=False,
+        current_limit=(1 << bits) - 1, bottom_up=False, storage=LmbStorage(),
     )  # fmt: skip
 
 

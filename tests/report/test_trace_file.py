@@ -11,13 +11,15 @@ from typing import Any
 import pytest
 
 from gdb_lmb.allocators.lmb.model import LmbConfig, LmbModel
+from gdb_lmb.allocators.memblock.storage import MemblockStorage, RegionArray
 from gdb_lmb.analysis.compare import compare
 from gdb_lmb.core.errors import InputError
 from gdb_lmb.core.record import Record, Symbol, TraceHeader
-from gdb_lmb.core.snapshot import RegionArray, RegionList, Snapshot, Stop, column
+from gdb_lmb.core.snapshot import RegionList, Snapshot, Stop, column
 from gdb_lmb.report.jsonio import dumps, snapshot_from_json, snapshot_json
 from gdb_lmb.report.trace_file import TraceEnd, TraceReader, TraceWriter
 from tests.helpers.operations import op
+from tests.helpers.states import memblock
 
 LMB = LmbModel(LmbConfig(static=8)).snapshot()
 
@@ -38,11 +40,13 @@ def region_list(name: str, rows: list[tuple[int, int, int, int]], most: int = 12
 MEMBLOCK = Snapshot(
     memory=region_list("memory", [(0x1000, 0x9F000, 0, 0), (0x100000, 0x7FF00000, 4, 1)]),
     reserved=region_list("reserved", [(0, 0x100000, 0, -1), (1 << 32, 64, 0x20, 1024)], 256),
-    physmem=region_list("physmem", [(0, 1 << 40, 0, 0)], 4),
-    arrays=(
-        RegionArray("memory", 0, 128, True, 3072, 0x2000000),
-        RegionArray("reserved", 0, 256, False, 6144, 0x7FFE000),
-        RegionArray("physmem", 0, 4, True, 96),
+    others=(region_list("physmem", [(0, 1 << 40, 0, 0)], 4),),
+    storage=MemblockStorage(
+        arrays=(
+            RegionArray("memory", 0, 128, True, 3072, 0x2000000),
+            RegionArray("reserved", 0, 256, False, 6144, 0x7FFE000),
+            RegionArray("physmem", 0, 4, True, 96),
+        )
     ),
     layout="memblock",
     arch="s390x",
@@ -132,8 +136,14 @@ def test_a_memblock_snapshot_there_and_back() -> None:
     again = snapshot_from_json(text)
     assert compare(MEMBLOCK, again) is None
     assert dumps(snapshot_json(again)) == text
-    assert list(again.reserved.nid) == [-1, 1024] and again.arrays[1].base == 0x7FFE000 and again.no_node == 1024
-    assert again.physmem is not None and again.physmem.max == 4 and again.flag_names == {1: "HOTPLUG", 32: "RSRV_KERN"}
+    assert (
+        list(again.reserved.nid) == [-1, 1024] and memblock(again).arrays[1].base == 0x7FFE000 and again.no_node == 1024
+    )
+    assert (
+        again.others[0].name == "physmem"
+        and again.others[0].max == 4
+        and again.flag_names == {1: "HOTPLUG", 32: "RSRV_KERN"}
+    )
 
 
 def test_a_memblock_trace() -> None:

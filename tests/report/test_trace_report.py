@@ -5,7 +5,8 @@ from __future__ import annotations
 
 import json
 
-from gdb_lmb.analysis.diff import RegionRow, StateDiff, ValueRow
+from gdb_lmb.allocators.difference import RegionRow, ValueRow
+from gdb_lmb.analysis.compare import StateDiff
 from gdb_lmb.analysis.lockstep import Divergence
 from gdb_lmb.core.record import Record, Symbol
 from gdb_lmb.core.snapshot import Entry

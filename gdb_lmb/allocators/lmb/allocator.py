@@ -7,14 +7,20 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from gdb_lmb.allocators.base import Allocator, Effect, GuestLog
+from gdb_lmb.allocators.difference import Difference
+from gdb_lmb.allocators.lmb import shown
+from gdb_lmb.allocators.lmb.checks import CHECKS
+from gdb_lmb.allocators.lmb.differences import storage_differences, value_differences_of
 from gdb_lmb.allocators.lmb.log import guest_log
 from gdb_lmb.allocators.lmb.model import LmbModel
 from gdb_lmb.allocators.lmb.operations import INIT, OPERATIONS
 from gdb_lmb.allocators.lmb.predict import predict_lmb
+from gdb_lmb.allocators.lmb.storage import storage_of
 from gdb_lmb.allocators.predict import Prediction
+from gdb_lmb.allocators.section import Section, region_section
 from gdb_lmb.core.operation import Model, Operation
 from gdb_lmb.core.record import Record
-from gdb_lmb.core.snapshot import Place, Snapshot
+from gdb_lmb.core.snapshot import Place, RegionList, Snapshot
 
 
 class LmbAllocator(Allocator):
@@ -24,13 +30,52 @@ class LmbAllocator(Allocator):
     title = "LMB"
     prefixes = ("lmb_", "__lmb_")
     operations = OPERATIONS
+    checks = CHECKS
+    counters_repeat = True
+    keeps_log = True
     init = INIT
 
     def own_ranges(self, snapshot: Snapshot, *, reserved: bool = False) -> Iterator[Place]:
         """Yield the blocks of entries."""
-        for number, block in enumerate(snapshot.blocks):
-            if block.size:
-                yield Place(block.base, block.base + block.size, f"block {number} of entries")
+        for number, block in enumerate(storage_of(snapshot).blocks):
+            if block.own_range is not None:
+                yield Place(*block.own_range, f"block {number} of entries")
+
+    def region_section(self, snapshot: Snapshot, regions: RegionList, entries: bool) -> Section:
+        """Return the table of one list, with the entry that stores each region where `entries`."""
+        if not entries:
+            return region_section(snapshot, regions)
+        storage = storage_of(snapshot)
+        return region_section(snapshot, regions, shown.ENTRY, lambda at: shown.entry_cells(storage, regions.entry[at]))
+
+    def storage_sections(self, snapshot: Snapshot, part: str) -> Iterator[Section]:
+        """Yield the freelist and the blocks."""
+        storage = storage_of(snapshot)
+        if part in ("free", "all"):
+            yield shown.freelist(storage, listed=part == "free")
+        if part in ("blocks", "all"):
+            yield shown.blocks(storage)
+
+    def counts(self, snapshot: Snapshot) -> Mapping[str, int]:
+        """Count entries, regions and blocks."""
+        storage = storage_of(snapshot)
+        return {"entry": storage.nr_entries, **super().counts(snapshot), "block": len(storage.blocks)}
+
+    def to_json(self, snapshot: Snapshot) -> dict[str, Any]:
+        """Return the members of a snapshot's JSON object."""
+        return shown.to_json(snapshot)
+
+    def from_json(self, data: Mapping[str, Any]) -> Snapshot:
+        """Return the snapshot of a JSON object."""
+        return shown.from_json(data)
+
+    def differences(self, expected: Snapshot, found: Snapshot) -> Iterator[Difference]:
+        """Yield in what the freelists and the blocks differ."""
+        return storage_differences(storage_of(expected), storage_of(found))
+
+    def late_differences(self, expected: Snapshot, found: Snapshot) -> Iterator[Difference]:
+        """Yield in what switches, counters, the hand-over and the soundness of the links differ."""
+        return value_differences_of(expected, found)
 
     def effects(self, record: Record, bits: int, page_size: int) -> Iterator[Effect]:
         """Yield what an operation did; `lmb_init()` reserves a klimit page."""

@@ -12,9 +12,10 @@ from collections import Counter
 
 from gdb_lmb.allocators.lmb.lists import Head
 from gdb_lmb.allocators.lmb.program import REGION_FIELDS, LmbProgram
+from gdb_lmb.allocators.lmb.storage import Block
 from gdb_lmb.core.errors import ReadError
 from gdb_lmb.core.memory import Memory
-from gdb_lmb.core.snapshot import Block, Defect
+from gdb_lmb.core.snapshot import Defect
 
 MAX_BLOCKS = 1 << 17
 """More blocks than any machine needs (600,000 regions in blocks of 256 bytes): the block chain's bound."""
@@ -245,11 +246,11 @@ class Storage:
             says = f"block {number} says its entries are at {entries_va:#x}"
             self.defect(f"{says}, but they are at {should_va:#x}", header_va)
         data = self._entries_of(number, raw, header_va, should_va, should_nr * program.region.size)
-        readable = data is not None
         self._raw += data or b""
         if len(self._raw) > CHUNK_BYTES:
             self.columns()
-        self.blocks.append(Block(base, should_nr if readable else 0, static, size, header_va, should_va, nr, readable))
+        kept = 0 if data is None else should_nr
+        self.blocks.append(Block(base or None, kept, static, size, header_va, should_va))
 
     def _entries_of(self, number: int, raw: bytes, header_va: int, start_va: int, need: int) -> bytes | None:
         """Return the bytes of a block's entries, from what was read with its header where they lie in it."""

@@ -3,10 +3,49 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 
-from gdb_lmb.allocators.check import Facts, Fault, Member
+from gdb_lmb.allocators.check import Facts, Fault
+from gdb_lmb.allocators.lmb.storage import storage_of
 from gdb_lmb.core.snapshot import Walk, column
+
+
+@dataclass(frozen=True)
+class _Member:
+    """A list's name, its members' entry indexes, and its walk."""
+
+    name: str
+    order: Sequence[int]
+    walk: Walk | None
+
+
+def _members(facts: Facts) -> tuple[_Member, ...]:
+    """Return all three lists alike."""
+    snapshot, storage = facts.snapshot, storage_of(facts.snapshot)
+    lists = (_Member(regions.name, regions.entry, regions.walk) for regions in (snapshot.memory, snapshot.reserved))
+    return (*lists, _Member("free", storage.free, storage.free_walk))
+
+
+def _owners(facts: Facts) -> bytearray:
+    """Return on how many lists each entry is."""
+    count = bytearray(storage_of(facts.snapshot).nr_entries)
+    for member in facts.once(_members):
+        for index in member.order:
+            count[index] += 1
+    return count
+
+
+def _shared(facts: Facts) -> dict[int, list[str]]:
+    """Return the entries that are on more than one list, with the lists' names."""
+    names: dict[int, list[str]] = {}
+    owners = facts.once(_owners)
+    if max(owners, default=0) > 1:
+        for member in facts.once(_members):
+            for index in member.order:
+                if owners[index] > 1:
+                    names.setdefault(index, []).append(member.name)
+    return names
 
 
 def _bad_links(facts: Facts) -> list[tuple[str, Fault]]:
@@ -15,11 +54,11 @@ def _bad_links(facts: Facts) -> list[tuple[str, Fault]]:
 
 
 def _each_bad_link(facts: Facts) -> Iterator[tuple[str, Fault]]:
-    links = facts.snapshot.links
+    links = storage_of(facts.snapshot).links
     if links is None:
         return
     suspects = []
-    for member in facts.members:
+    for member in facts.once(_members):
         if member.walk is None or member.walk.mutual:
             continue
         head = member.walk.head_va
@@ -33,7 +72,7 @@ def _each_bad_link(facts: Facts) -> Iterator[tuple[str, Fault]]:
     if not suspects:
         return
     index_of = {va: index for index, va in enumerate(links.va)}
-    shared = facts.shared
+    shared = facts.once(_shared)
     for member, vas, should_next, should_prev, is_next, is_prev in suspects:
         assert member.walk is not None
         owners = [member.walk.head_va, *vas]
@@ -56,7 +95,7 @@ def _each_bad_link(facts: Facts) -> Iterator[tuple[str, Fault]]:
                 yield _link_fault(f"{member.name} list: prev of {who}", owners[at], got, index_of, member.walk)
 
 
-def _who(member: Member, at: int) -> str:
+def _who(member: _Member, at: int) -> str:
     """Name the list's head (0) or its member number at - 1."""
     return f"member {at - 1}" if at else "the head"
 
@@ -68,29 +107,33 @@ def _link_fault(where: str, owner: int, got: int, index_of: dict[int, int], walk
 
 
 def links_with(code: str) -> Callable[[Facts], Iterator[Fault]]:
+    """Return the check that yields the bad links of one code."""
+
     def run(facts: Facts) -> Iterator[Fault]:
         return (fault for kind, fault in facts.once(_bad_links) if kind == code)
 
     return run
 
 
+def _entry_fault(facts: Facts, index: int, what: str) -> Fault:
+    storage = storage_of(facts.snapshot)
+    where = storage.entry(index)
+    return Fault(f"entry {where.block}:{where.slot} is {what}", (storage.entry_va(index) or 0,))
+
+
 def entry_shared(facts: Facts) -> Iterator[Fault]:
-    snapshot = facts.snapshot
-    for index, names in sorted(facts.shared.items()):
-        where = snapshot.entry(index)
-        yield Fault(
-            f"entry {where.block}:{where.slot} is on {len(names)} lists: {', '.join(names)}",
-            (snapshot.entry_va(index),),
-        )
+    """Yield entries that are on more than one list."""
+    for index, names in sorted(facts.once(_shared).items()):
+        yield _entry_fault(facts, index, f"on {len(names)} lists: {', '.join(names)}")
 
 
 def entry_lost(facts: Facts) -> Iterator[Fault]:
-    snapshot = facts.snapshot
-    at = facts.owners.find(0)
+    """Yield entries that are on no list."""
+    owners = facts.once(_owners)
+    at = owners.find(0)
     while at >= 0:
-        where = snapshot.entry(at)
-        yield Fault(f"entry {where.block}:{where.slot} is on no list", (snapshot.entry_va(at),))
-        at = facts.owners.find(0, at + 1)
+        yield _entry_fault(facts, at, "on no list")
+        at = owners.find(0, at + 1)
 
 
 def _known(walk: Walk | None, counted: int, stored: int) -> bool:
@@ -99,6 +142,7 @@ def _known(walk: Walk | None, counted: int, stored: int) -> bool:
 
 
 def count_mismatch(facts: Facts) -> Iterator[Fault]:
+    """Yield a cnt that is not the number of regions on its list."""
     snapshot = facts.snapshot
     for regions in (snapshot.memory, snapshot.reserved):
         if regions.cnt != len(regions) and _known(regions.walk, len(regions), regions.cnt):
@@ -106,6 +150,7 @@ def count_mismatch(facts: Facts) -> Iterator[Fault]:
 
 
 def size_mismatch(facts: Facts) -> Iterator[Fault]:
+    """Yield a total_size that is not the sum of its list's regions, modulo 2^W."""
     snapshot = facts.snapshot
     for regions in (snapshot.memory, snapshot.reserved):
         total = sum(regions.size) & snapshot.phys_addr_max
@@ -114,6 +159,7 @@ def size_mismatch(facts: Facts) -> Iterator[Fault]:
 
 
 def free_count_mismatch(facts: Facts) -> Iterator[Fault]:
-    snapshot = facts.snapshot
-    if snapshot.nr_free != len(snapshot.free) and _known(snapshot.free_walk, len(snapshot.free), snapshot.nr_free):
-        yield Fault(f"nr_free is {snapshot.nr_free}, but the freelist has {len(snapshot.free)} entries")
+    """Yield an nr_free that is not the freelist's length."""
+    storage = storage_of(facts.snapshot)
+    if storage.nr_free != len(storage.free) and _known(storage.free_walk, len(storage.free), storage.nr_free):
+        yield Fault(f"nr_free is {storage.nr_free}, but the freelist has {len(storage.free)} entries")

@@ -11,10 +11,12 @@ from __future__ import annotations
 from gdb_lmb.allocators.lmb.blocks import Storage
 from gdb_lmb.allocators.lmb.lists import Head, NodeTable, WalkedList, walk_lists
 from gdb_lmb.allocators.lmb.program import LMB_FIELDS, LmbProgram, Table
+from gdb_lmb.allocators.lmb.storage import Links, LmbStorage, OperationLog
 from gdb_lmb.core.errors import NotReadyError, ReadError
 from gdb_lmb.core.fields import ByteOrder
 from gdb_lmb.core.memory import Memory
-from gdb_lmb.core.snapshot import Defect, FirmwareMap, Links, OperationLog, Range, RegionList, Snapshot, Stop, column
+from gdb_lmb.core.ranges import Range
+from gdb_lmb.core.snapshot import Defect, FirmwareMap, RegionList, Snapshot, Stop, column
 
 MAX_TABLE_RECORDS = 1 << 22
 
@@ -55,11 +57,11 @@ def decode(
     next_va, prev_va, base, size, flags = storage.columns()
     blocks = tuple(storage.blocks)
     node_va = column(())
-    for block in blocks:
-        start = block.entries_va + link
-        node_va.extend(range(start, start + block.nr * region.size, region.size))
+    starts_va = [block.entries_va or 0 for block in blocks]
+    for start, block in zip(starts_va, blocks, strict=True):
+        node_va.extend(range(start + link, start + link + block.nr * region.size, region.size))
     links = Links(node_va, next_va, prev_va)
-    nodes = NodeTable([b.entries_va for b in blocks], [b.nr for b in blocks], region.size, link)
+    nodes = NodeTable(starts_va, [b.nr for b in blocks], region.size, link)
 
     def head(name: str) -> Head:
         head_va = program.lmb_va + program.lmb.fields[f"{name}.next"].offset
@@ -84,29 +86,31 @@ def decode(
     return Snapshot(
         memory=region_list("memory", on_memory),
         reserved=region_list("reserved", on_reserved),
-        free=on_free.order,
-        nr_free=lmb["nr_free"],
-        blocks=blocks,
-        nr_blocks=lmb["nr_blocks"],
-        block_size=lmb["block_size"],
-        entry_size=region.size,
-        header_size=program.header_size,
+        storage=LmbStorage(
+            closed=bool(lmb["closed"]),
+            blocks=blocks,
+            nr_blocks=lmb["nr_blocks"],
+            block_size=lmb["block_size"],
+            entry_size=region.size,
+            header_size=program.header_size,
+            free=on_free.order,
+            nr_free=lmb["nr_free"],
+            free_walk=on_free.walk,
+            links=links,
+            may_grow=bool(lmb["may_grow"]),
+            handover_nr=handover_nr,
+            log=log if with_log else None,
+        ),
         bits=program.bits,
         page_size=program.page_size,
         current_limit=lmb["current_limit"],
         bottom_up=bool(lmb["bottom_up"]),
-        may_grow=bool(lmb["may_grow"]),
-        closed=bool(lmb["closed"]),
         arch=program.arch,
         byte_order=program.byte_order,
         torn=torn,
         stop=stop,
         firmware=_read_firmware(program, memory, storage.defects),
         handover=handover,
-        handover_nr=handover_nr,
-        log=log if with_log else None,
-        links=links,
-        free_walk=on_free.walk,
         defects=tuple(storage.defects),
     )
 

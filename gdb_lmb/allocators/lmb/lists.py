@@ -15,7 +15,8 @@ from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from gdb_lmb.core.snapshot import Links, Walk
+from gdb_lmb.allocators.lmb.storage import Links
+from gdb_lmb.core.snapshot import Walk
 
 
 class NodeTable:

@@ -9,10 +9,11 @@ from gdb_lmb.allocators.base import GuestLog
 from gdb_lmb.allocators.lmb.model import LmbConfig, LmbModel
 from gdb_lmb.allocators.lmb.operations import INIT, OPERATIONS
 from gdb_lmb.allocators.lmb.resume import created_config
+from gdb_lmb.allocators.lmb.storage import OperationLog, storage_of
 from gdb_lmb.core.errors import InputError, StateError
 from gdb_lmb.core.operation import Operation
 from gdb_lmb.core.record import Record
-from gdb_lmb.core.snapshot import OperationLog, Snapshot
+from gdb_lmb.core.snapshot import Snapshot
 
 
 class _GuestSizedModel(LmbModel):
@@ -33,7 +34,7 @@ class _GuestSizedModel(LmbModel):
 
 def guest_log(snapshot: Snapshot) -> GuestLog | None:
     """Return the log of a state, None where the kernel keeps none."""
-    log = snapshot.log
+    log = storage_of(snapshot).log
     if log is None or log.capacity == 0:
         return None
     lost = _lost(log)
@@ -47,33 +48,38 @@ def _start(snapshot: Snapshot, log: OperationLog) -> LmbModel | str:
         return "the operation log is empty, but LMB is initialised"
     if log.op[0] != "init":
         return f"the operation log begins with {log.op[0]!r}, not with init"
-    if not snapshot.blocks:
+    storage = storage_of(snapshot)
+    if not storage.blocks:
         return "the operation log tells of an initial storage, but there is none"
     klimit, nr = log.base[0], log.max[0]
+    first = storage.blocks[0]
+    base = first.base or 0
     # These bound what the model will build, so they are held against the guest before anything is built.
-    if log.size[0] != snapshot.block_size or nr != snapshot.blocks[0].nr or klimit != snapshot.blocks[0].base:
+    if log.size[0] != storage.block_size or nr != first.nr or klimit != base:
         return (
             f"lmb_init() was logged with block size {log.size[0]:#x} and {nr} entries at {klimit:#x}, but the "
-            f"guest has {snapshot.block_size:#x} and {snapshot.blocks[0].nr} entries at {snapshot.blocks[0].base:#x}"
+            f"guest has {storage.block_size:#x} and {first.nr} entries at {base:#x}"
         )
     config = created_config(_operation(log, 0), snapshot.page_size)
     known = {"bits": snapshot.bits, "entry_size": _entry_size(snapshot), "header_size": _header_size(snapshot)}
     contradicts = any(value is not None and getattr(config, name) != value for name, value in known.items())
     if contradicts or not config.entry_size or config.refusal() or config.first_entries != nr:
         return "the log's init record contradicts itself or the program's debug information"
-    return _GuestSizedModel(config, [block.nr for block in snapshot.blocks])
+    return _GuestSizedModel(config, [block.nr for block in storage.blocks])
 
 
 def _entry_size(snapshot: Snapshot) -> int | None:
     """Return `sizeof(struct lmb_region)` as the decoder knows it, None where it walked no memory."""
-    links = snapshot.links
-    return links.va[1] - links.va[0] if links and snapshot.blocks[0].nr > 1 else None
+    links, blocks = storage_of(snapshot).links, storage_of(snapshot).blocks
+    return links.va[1] - links.va[0] if links and blocks[0].nr > 1 else None
 
 
 def _header_size(snapshot: Snapshot) -> int | None:
     """Return the bytes before a block's first entry, None where all there is is static."""
-    block = snapshot.blocks[-1]
-    return None if block.static or not block.header_va else block.entries_va - block.header_va
+    block = storage_of(snapshot).blocks[-1]
+    if block.static or block.header_va is None or block.entries_va is None:
+        return None
+    return block.entries_va - block.header_va
 
 
 _ARGUMENTS = ("base", "size", "flags", "align", "min", "max")

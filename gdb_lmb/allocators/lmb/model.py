@@ -16,9 +16,11 @@ from collections.abc import Callable, Iterator
 
 from gdb_lmb.allocators.lmb.resume import config_of, created_config, require_sound, table_of
 from gdb_lmb.allocators.lmb.state import EBUSY, EINVAL, ENOMEM, LmbConfig, Plan, Table, plan_add, plan_remove
+from gdb_lmb.allocators.lmb.storage import Block, LmbStorage, storage_of
 from gdb_lmb.core.errors import InputError
 from gdb_lmb.core.operation import Operation
-from gdb_lmb.core.snapshot import LMB_NOMAP, Block, Range, RegionList, Snapshot, column, subtract, union, whole_pages
+from gdb_lmb.core.ranges import Range, subtract, union, whole_pages
+from gdb_lmb.core.snapshot import LMB_NOMAP, RegionList, Snapshot, column
 
 __all__ = ["EBUSY", "EINVAL", "ENOMEM", "LmbConfig", "LmbModel"]
 
@@ -86,13 +88,14 @@ class LmbModel:
         require_sound(snapshot, config)
         model = cls(config)
         model.memory, model.reserved = table_of(snapshot.memory), table_of(snapshot.reserved)
-        model.free_entries = deque(snapshot.free)
-        model.blocks = [(block.base, block.size, block.nr) for block in snapshot.blocks]
-        model._nr_entries = snapshot.nr_entries
+        storage = storage_of(snapshot)
+        model.free_entries = deque(storage.free)
+        model.blocks = [(block.base or 0, block.size, block.nr) for block in storage.blocks]
+        model._nr_entries = storage.nr_entries
         model.current_limit = snapshot.current_limit
-        model.bottom_up, model.may_grow = snapshot.bottom_up, snapshot.may_grow
+        model.bottom_up, model.may_grow = snapshot.bottom_up, storage.may_grow
         # A program without a table of what was handed over is closed all the same.
-        model.handover = snapshot.handover or () if snapshot.closed else None
+        model.handover = snapshot.handover or () if storage.closed else None
         return model
 
     # -- operations (rule 3) --------------------------------------------------------------------------
@@ -319,21 +322,23 @@ class LmbModel:
         return Snapshot(
             memory=_view("memory", self.memory),
             reserved=_view("reserved", self.reserved),
-            free=column(self.free_entries),
-            nr_free=len(self.free_entries),
-            blocks=tuple(Block(base, nr, static=size == 0, size=size) for base, size, nr in self.blocks),
-            nr_blocks=len(self.blocks),
-            block_size=self.config.block_size,
-            entry_size=self.config.entry_size,
-            header_size=self.config.header_size,
+            storage=LmbStorage(
+                closed=self.closed,
+                blocks=tuple(Block(base or None, nr, static=size == 0, size=size) for base, size, nr in self.blocks),
+                nr_blocks=len(self.blocks),
+                block_size=self.config.block_size,
+                entry_size=self.config.entry_size,
+                header_size=self.config.header_size,
+                free=column(self.free_entries),
+                nr_free=len(self.free_entries),
+                may_grow=self.may_grow,
+                handover_nr=len(self.handover or ()),
+            ),
             bits=self.config.bits,
             page_size=self.config.page_size,
             current_limit=self.current_limit,
             bottom_up=self.bottom_up,
-            may_grow=self.may_grow,
-            closed=self.closed,
             handover=self.handover,
-            handover_nr=len(self.handover or ()),
         )
 
 

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from gdb_lmb.allocators.lmb.model import LmbModel
 from gdb_lmb.allocators.lmb.state import EBUSY, EINVAL, ENOMEM
+from gdb_lmb.allocators.lmb.storage import storage_of
 from gdb_lmb.allocators.predict import Prediction, predict
 from gdb_lmb.core.holes import bounds, holes, largest
 from gdb_lmb.core.snapshot import Snapshot
@@ -46,12 +47,13 @@ def _invalid(state: Snapshot, given: dict[str, int]) -> str:
 
 def _busy(state: Snapshot, given: dict[str, int]) -> str:
     """Say what rule 8 or 9 keeps."""
-    if state.closed:
+    if state.storage.closed:
         return "the allocator is closed: lmb_free_all() has handed memory over"
     end = given["base"] + given["size"]
-    for number, block in enumerate(state.blocks):
-        if block.size and block.base < end and given["base"] < block.base + block.size:
-            return f"block {number} of entries lies at [{block.base:#x}, {block.base + block.size:#x}): never freed"
+    for number, block in enumerate(storage_of(state).blocks):
+        own = block.own_range
+        if own is not None and own[0] < end and given["base"] < own[1]:
+            return f"block {number} of entries lies at [{own[0]:#x}, {own[1]:#x}): never freed"
     return ""
 
 
@@ -65,10 +67,11 @@ def _no_memory(prediction: Prediction, given: dict[str, int]) -> str:
         if end - base < given["size"]:
             most = f"the largest allocation possible there is {end - base:#x} bytes" if end else "nothing is free there"
             return f"no memory in [{low:#x}, {high:#x}): {most}"
-    if not state.may_grow:
+    storage = storage_of(state)
+    if not storage.may_grow:
         return "it needs an entry, the last free one is kept, and growth is not allowed before lmb_allow_growth()"
     outside = "" if prediction.op == "alloc" else " outside the range"
     return (
-        f"it needs a block of entries, and there is no memory for {state.block_size:#x} bytes aligned to that"
+        f"it needs a block of entries, and there is no memory for {storage.block_size:#x} bytes aligned to that"
         f"{outside} below the limit {state.current_limit:#x}"
     )

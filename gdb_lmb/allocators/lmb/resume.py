@@ -10,29 +10,32 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from gdb_lmb.allocators.lmb.state import LmbConfig, Table
+from gdb_lmb.allocators.lmb.storage import storage_of
 from gdb_lmb.allocators.resume import require_whole, unfit
 from gdb_lmb.core.errors import StateError
 from gdb_lmb.core.operation import Operation
-from gdb_lmb.core.snapshot import RegionList, Snapshot, covers, union
+from gdb_lmb.core.ranges import covers, union
+from gdb_lmb.core.snapshot import RegionList, Snapshot
 
 
 def config_of(snapshot: Snapshot) -> LmbConfig:
     """Return what was fixed when `lmb_init()` ran. Raises: `StateError`."""
     require_whole(snapshot, "lmb-list", "a list-based LMB's")
-    if not snapshot.blocks:
+    storage = storage_of(snapshot)
+    if not storage.blocks:
         raise StateError("this state has no block of entries")
-    first = snapshot.blocks[0]
+    first = storage.blocks[0]
+    if storage.entry_size is None or storage.header_size is None:
+        raise StateError("this state does not tell the size of an entry and of a block's header")
     config = LmbConfig(
         static=first.nr,
         klimit=None if first.static else first.base,
-        block_size=snapshot.block_size,
-        entry_size=snapshot.entry_size,
-        header_size=snapshot.header_size,
+        block_size=storage.block_size,
+        entry_size=storage.entry_size,
+        header_size=storage.header_size,
         bits=snapshot.bits,
         page_size=snapshot.page_size,
     )
-    if not config.entry_size or not config.header_size:
-        raise StateError("this state does not tell the size of an entry and of a block's header")
     why = config.refusal()
     if why:
         raise StateError(f"no model goes on from here: {why}")
@@ -66,7 +69,7 @@ def require_sound(snapshot: Snapshot, config: LmbConfig) -> None:
 
 def _unsound(snapshot: Snapshot, config: LmbConfig) -> Iterator[str]:
     for name, walk in (("memory", snapshot.memory.walk), ("reserved", snapshot.reserved.walk),
-                       ("free", snapshot.free_walk)):  # fmt: skip
+                       ("free", storage_of(snapshot).free_walk)):  # fmt: skip
         if walk is not None and not (walk.complete and walk.mutual):
             yield f"the {name} list's links are damaged"
     yield from _unsound_list(snapshot.memory, (1 << config.bits) - 1)
@@ -87,18 +90,19 @@ def _unsound_list(regions: RegionList, limit: int) -> Iterator[str]:
 
 def _unsound_storage(snapshot: Snapshot, config: LmbConfig) -> Iterator[str]:
     """Yield how entries and blocks break rules 1, 6 and 8."""
-    members = [*snapshot.memory.entry, *snapshot.reserved.entry, *snapshot.free]
-    if len(members) != snapshot.nr_entries or len(set(members)) != len(members):
+    storage = storage_of(snapshot)
+    members = [*snapshot.memory.entry, *snapshot.reserved.entry, *storage.free]
+    if len(members) != storage.nr_entries or len(set(members)) != len(members):
         yield "an entry is on no list, or on two"
-    if snapshot.nr_free != len(snapshot.free) or not snapshot.nr_free:
-        yield f"nr_free is {snapshot.nr_free}, but {len(snapshot.free)} entries are on the freelist"
-    if snapshot.nr_blocks != len(snapshot.blocks):
-        yield f"nr_blocks is {snapshot.nr_blocks}, but the chain has {len(snapshot.blocks)} blocks"
-    for number, block in enumerate(snapshot.blocks):
+    if storage.nr_free != len(storage.free) or not storage.nr_free:
+        yield f"nr_free is {storage.nr_free}, but {len(storage.free)} entries are on the freelist"
+    if storage.nr_blocks != len(storage.blocks):
+        yield f"nr_blocks is {storage.nr_blocks}, but the chain has {len(storage.blocks)} blocks"
+    for number, block in enumerate(storage.blocks):
         if block.nr != (config.block_entries if number else config.first_entries) or (number and block.static):
             yield f"block {number} has {block.nr} entries"
     reserved = union(snapshot.reserved.ranges())
     bases, ends = [base for base, _ in reserved], [end for _, end in reserved]
-    held = ((block.base, block.base + block.size) for block in snapshot.blocks if block.size)
+    held = filter(None, (block.own_range for block in storage.blocks))
     if not covers(bases, ends, held):
         yield "a block of entries is not reserved"

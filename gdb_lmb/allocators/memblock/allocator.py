@@ -7,11 +7,17 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from gdb_lmb.allocators.base import Allocator, Effect
+from gdb_lmb.allocators.difference import Difference, ValueRow
+from gdb_lmb.allocators.memblock import shown
+from gdb_lmb.allocators.memblock.checks import CHECKS
 from gdb_lmb.allocators.memblock.model import MemblockModel
 from gdb_lmb.allocators.memblock.operations import OPERATIONS
 from gdb_lmb.allocators.memblock.predict import predict_memblock
 from gdb_lmb.allocators.memblock.resume import facts_of, resume
+from gdb_lmb.allocators.memblock.storage import RegionArray, storage_of
 from gdb_lmb.allocators.predict import Prediction
+from gdb_lmb.allocators.section import Section
+from gdb_lmb.core.errors import LmbError
 from gdb_lmb.core.operation import Model
 from gdb_lmb.core.record import Record
 from gdb_lmb.core.snapshot import Place, Snapshot
@@ -24,15 +30,47 @@ class MemblockAllocator(Allocator):
     title = "memblock"
     prefixes = ("memblock_", "__memblock_")
     operations = OPERATIONS
+    checks = CHECKS
+    # Linux always keeps one, but not from the first instruction on, nor to the end of the boot.
+    no_firmware = "no map can be read at this stop"
 
     def own_ranges(self, snapshot: Snapshot, *, reserved: bool = False) -> Iterator[Place]:
         """Yield the arrays, as far as their physical addresses are known."""
         page = snapshot.page_size
-        for array in snapshot.arrays:
+        for array in storage_of(snapshot).arrays:
             if array.base is not None and not (reserved and array.static):
                 # memblock_double_array() reserves PAGE_ALIGN(new_size).
                 size = -(-array.size // page) * page if reserved else array.size
                 yield Place(array.base, array.base + size, f"the array of {array.name}")
+
+    def storage_sections(self, snapshot: Snapshot, part: str) -> Iterator[Section]:
+        """Yield the arrays."""
+        if part == "free":
+            raise LmbError("memblock has no freelist: its regions lie in arrays (lmb-dump blocks)")
+        if part in ("blocks", "all"):
+            yield shown.arrays(snapshot)
+
+    def counts(self, snapshot: Snapshot) -> Mapping[str, int]:
+        """Count regions and arrays."""
+        return {**super().counts(snapshot), "array": len(storage_of(snapshot).arrays)}
+
+    def to_json(self, snapshot: Snapshot) -> dict[str, Any]:
+        """Return the members of a snapshot's JSON object."""
+        return shown.to_json(snapshot)
+
+    def from_json(self, data: Mapping[str, Any]) -> Snapshot:
+        """Return the snapshot of a JSON object."""
+        return shown.from_json(data)
+
+    def differences(self, expected: Snapshot, found: Snapshot) -> Iterator[Difference]:
+        """Yield in what the arrays differ."""
+        wanted = {array.name: array for array in storage_of(expected).arrays}
+        for got in storage_of(found).arrays:
+            want = wanted.get(got.name)
+            if want is not None and got.name not in found.refused and _elsewhere(want, got):
+                row = ValueRow(f"array of {got.name}", _place(want), _place(got))
+                message = f"the array of {got.name} is {row.found}, but {row.expected} is expected"
+                yield Difference(message, got.name, got.base, value=row)
 
     def effects(self, record: Record, bits: int, page_size: int) -> Iterator[Effect]:
         """Yield what an operation did; `memblock_cap_memory_range()` removes what lies outside its range."""
@@ -53,6 +91,19 @@ class MemblockAllocator(Allocator):
     def predict(self, snapshot: Snapshot, facts: Mapping[str, Any], op: str, **arguments: int) -> Prediction:
         """Return what the call that `op` stands for would do."""
         return predict_memblock(resume(snapshot, facts), op, **arguments)
+
+
+def _elsewhere(want: RegionArray, got: RegionArray) -> bool:
+    """Tell whether an array lies elsewhere than expected; where a static array lies is for the linker to choose."""
+    if want.static or got.static:
+        return want.static != got.static
+    return want.base is not None and got.base is not None and want.base != got.base
+
+
+def _place(array: RegionArray) -> str:
+    if array.static:
+        return "the static one"
+    return "a grown one" if array.base is None else f"a grown one at {array.base:#x}"
 
 
 ALLOCATOR = MemblockAllocator()

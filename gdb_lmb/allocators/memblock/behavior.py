@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
+from gdb_lmb.allocators.memblock.storage import storage_of
 from gdb_lmb.core.snapshot import Snapshot
 
 MEMBLOCK_HOTPLUG = 0x1
@@ -158,8 +159,9 @@ class MemblockConfig:
         max_low_pfn: int | None = None,
     ) -> MemblockConfig:
         """Return the configuration of the kernel that `snapshot` was taken from."""
-        arrays = {array.name: array for array in snapshot.arrays}
-        widths = {array.size // array.max for array in snapshot.arrays if array.max}
+        stored = storage_of(snapshot).arrays
+        arrays = {array.name: array for array in stored}
+        widths = {array.size // array.max for array in stored if array.max}
         lists = {regions.name: regions.max or 0 for regions in snapshot.lists}
         static = {name: lists[name] if name not in arrays else arrays[name].max for name in lists}
         return cls(

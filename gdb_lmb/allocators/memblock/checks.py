@@ -10,8 +10,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from itertools import pairwise
 
-from gdb_lmb.allocators.check import Facts, Fault
-from gdb_lmb.core.snapshot import RegionList, subtract
+from gdb_lmb.allocators import check_regions as common
+from gdb_lmb.allocators.check import Check, Facts, Fault
+from gdb_lmb.allocators.memblock.storage import storage_of
+from gdb_lmb.core.ranges import subtract
+from gdb_lmb.core.snapshot import FINDING, NOTE, RegionList
 
 LITTLE_ROOM = 3
 """Regions left in an array below which the next addition may double it: one can add three."""
@@ -29,26 +32,19 @@ def count_over_max(facts: Facts) -> Iterator[Fault]:
             yield Fault(f"{regions.name}.cnt is {regions.cnt}, but its array has room for {regions.max}")
 
 
-def empty_region(facts: Facts) -> Iterator[Fault]:
-    """Yield regions of size 0, but for the dummy of an empty list."""
-    for regions in facts.snapshot.lists:
-        if not _real(regions):
-            continue
-        for at, (base, size) in enumerate(zip(regions.base, regions.size, strict=True)):
-            if not size:
-                yield Fault(f"{regions.name}[{at}] is empty", (base,))
-
-
 def array_unreserved(facts: Facts) -> Iterator[Fault]:
     """Yield doubled arrays that do not lie in reserved memory (those from slab are the page allocator's)."""
     snapshot = facts.snapshot
     if snapshot.phase in ("handed over", "discarded"):
         return
-    for array in snapshot.arrays:
+    for array in storage_of(snapshot).arrays:
         if array.static:
             continue
         if array.base is None:
-            yield Fault(f"the array of {array.name} is neither in the kernel nor in its memory", (array.va,))
+            yield Fault(
+                f"the array of {array.name} is neither in the kernel nor in its memory",
+                () if array.va is None else (array.va,),
+            )
         elif subtract([(array.base, array.base + array.size)], facts.columns[1].covered()):
             yield Fault(
                 f"the array of {array.name} at {array.base:#x} (size {array.size:#x}) is not reserved: "
@@ -93,9 +89,22 @@ def headroom(facts: Facts) -> Iterator[Fault]:
 
 
 def reserved_outside_memory(facts: Facts) -> Iterator[Fault]:
-    """Note reservations of what is no memory: the firmware's, or page 0."""
-    memory, reserved = facts.columns
-    if not _real(memory.regions) or not _real(reserved.regions):
-        return
-    for base, end in subtract(reserved.covered(), memory.covered()):
-        yield Fault(f"reserved [{base:#x}, {end:#x}) is outside memory", (base, end))
+    """Note reservations of what is not memory: the firmware's, or page 0; nothing while there is no memory yet."""
+    if _real(facts.snapshot.memory) and _real(facts.snapshot.reserved):
+        yield from common.reserved_outside_memory(facts)
+
+
+CHECKS: tuple[Check, ...] = (
+    Check("unsorted", FINDING, common.unsorted),
+    Check("overlap", FINDING, common.overlap),
+    Check("region-wraps", FINDING, common.region_wraps),
+    Check("storage-corrupt", FINDING, common.defects),
+    Check("outside-firmware", FINDING, common.outside_firmware),
+    Check("count-over-max", FINDING, count_over_max),
+    Check("empty-region", FINDING, common.empty_region),
+    Check("array-unreserved", FINDING, array_unreserved),
+    Check("size-stale", NOTE, size_stale),
+    Check("unmerged", NOTE, unmerged),
+    Check("headroom", NOTE, headroom),
+    Check("reserved-outside-memory", NOTE, reserved_outside_memory),
+)

@@ -136,7 +136,7 @@ class Core:
                 return False
             self._refuse_overlap(table, array_base, new_alloc)
         old_base, old_static, old_slab = table.array_base, table.static, table.in_slab
-        table.array_base, table.array_va, table.static = array_base, 0, False
+        table.array_base, table.array_va, table.static = array_base, None, False
         table.max *= 2
         self.doublings += 1
         # The static array of physmem is no exception to the C, which only knows those of the other two.

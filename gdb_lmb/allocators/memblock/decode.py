@@ -11,10 +11,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from gdb_lmb.allocators.memblock.storage import MemblockStorage, RegionArray
 from gdb_lmb.core.errors import ReadError
 from gdb_lmb.core.fields import ByteOrder, Struct
 from gdb_lmb.core.memory import Memory
-from gdb_lmb.core.snapshot import Defect, FirmwareMap, RegionArray, RegionList, Snapshot, Stop, column
+from gdb_lmb.core.snapshot import Defect, FirmwareMap, RegionList, Snapshot, Stop, column
 
 MAX_REGIONS = 1 << 20
 """More regions than any machine's memblock has had: beyond it `cnt` or `max` is damaged."""
@@ -93,8 +94,8 @@ def decode(
     return Snapshot(
         memory=lists["memory"],
         reserved=lists["reserved"],
-        physmem=lists.get("physmem"),
-        arrays=tuple(arrays),
+        others=tuple(regions for name, regions in lists.items() if name == "physmem"),
+        storage=MemblockStorage(arrays=tuple(arrays)),
         layout="memblock",
         bits=program.bits,
         page_size=program.page_size,

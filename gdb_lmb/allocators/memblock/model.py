@@ -23,10 +23,11 @@ from gdb_lmb.allocators.memblock.behavior import (
     MemblockConfig,
 )
 from gdb_lmb.allocators.memblock.core import Core
+from gdb_lmb.allocators.memblock.storage import MemblockStorage, RegionArray, storage_of
 from gdb_lmb.allocators.memblock.table import Table
 from gdb_lmb.allocators.resume import require_whole
 from gdb_lmb.core.errors import GuestPanicError
-from gdb_lmb.core.snapshot import RegionArray, Snapshot
+from gdb_lmb.core.snapshot import Snapshot
 
 _Model = TypeVar("_Model", bound="MemblockModel")
 
@@ -52,11 +53,11 @@ class MemblockModel(Core):
         require_whole(snapshot, "memblock", "a memblock's")
         model = cls(config)
         tables = {"memory": model.memory, "reserved": model.reserved}
-        if snapshot.physmem is not None:
-            model.physmem = tables["physmem"] = Table("physmem", snapshot.physmem.max or 0)
+        for other in snapshot.others:
+            model.physmem = tables[other.name] = Table(other.name, other.max or 0)
         for regions in snapshot.lists:
             tables[regions.name].load(regions)
-        for stored in snapshot.arrays:
+        for stored in storage_of(snapshot).arrays:
             table = tables[stored.name]
             table.array_base, table.array_va, table.static = stored.base, stored.va, stored.static
             table.in_slab = stored.name in in_slab
@@ -231,8 +232,12 @@ class MemblockModel(Core):
         return Snapshot(
             memory=lists[0],
             reserved=lists[1],
-            physmem=lists[2] if len(lists) > 2 else None,
-            arrays=tuple(RegionArray(t.name, t.array_va, t.max, t.static, t.max * width, t.array_base) for t in tables),
+            others=tuple(lists[2:]),
+            storage=MemblockStorage(
+                arrays=tuple(
+                    RegionArray(t.name, t.array_va, t.max, t.static, t.max * width, t.array_base) for t in tables
+                )
+            ),
             layout="memblock",
             bits=self.config.bits,
             page_size=self.config.page_size,

@@ -12,7 +12,7 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterator
 
 from gdb_lmb.allocators.memblock.table import Table
-from gdb_lmb.core.snapshot import Range
+from gdb_lmb.core.ranges import Range
 
 Usable = Callable[[int], bool]
 """Tells of the memory region at this place whether the search may look at it."""

@@ -34,7 +34,7 @@ class Table:
     name: str
     max: int
     array_base: int | None = None
-    array_va: int = 0
+    array_va: int | None = None
     static: bool = True
     in_slab: bool = False
     base: list[int] = field(default_factory=list)

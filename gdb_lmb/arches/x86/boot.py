@@ -20,7 +20,7 @@ from gdb_lmb.core.address import MAX_PROBES, Linear, Phase, Placement, first_mat
 from gdb_lmb.core.errors import LayoutError, NotReadyError, ReadError
 from gdb_lmb.core.image import KernelImage
 from gdb_lmb.core.memory import BoundedMemory, Memory
-from gdb_lmb.core.snapshot import Range
+from gdb_lmb.core.ranges import Range
 from gdb_lmb.formats.program_file import bytes_in_file, first_bytes
 
 KERNEL_MAP_VA = 0xFFFF_FFFF_8000_0000

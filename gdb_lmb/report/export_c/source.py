@@ -6,6 +6,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 
+from gdb_lmb.allocators.memblock.storage import storage_of
 from gdb_lmb.analysis.owners import function_of, owner_name
 from gdb_lmb.core.errors import InputError
 from gdb_lmb.core.record import Record
@@ -226,7 +227,7 @@ def _check(seen: Survey, name: str, parts: int, nodes: Nodes) -> Iterator[str]:
         yield f"\tcheck_list(&{kind}, last_{regions.name}, {regions.cnt});"
         yield f"\tASSERT_EQ({kind}.max, {regions.max});"
         yield f"\tASSERT_EQ({kind}.total_size, {hex_c(regions.total_size)});"
-    for array in final.arrays:
+    for array in storage_of(final).arrays:
         if not array.static and array.base is not None:
             yield f"\tASSERT_EQ((unsigned long)memblock.{array.name}.regions, {hex_c(array.base)});"
     yield f"\tASSERT_EQ(memblock.current_limit, {hex_c(final.current_limit)});"

@@ -7,9 +7,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from gdb_lmb.allocators.memblock.model import MemblockModel
+from gdb_lmb.allocators.memblock.storage import storage_of
 from gdb_lmb.analysis.replay import Replay
 from gdb_lmb.core.errors import InputError
-from gdb_lmb.core.snapshot import Range, Snapshot, union
+from gdb_lmb.core.ranges import Range, union
+from gdb_lmb.core.snapshot import Snapshot
 from gdb_lmb.report.trace_file import TraceReader
 
 
@@ -37,7 +39,7 @@ def survey(reader: TraceReader) -> Survey:
         raise InputError(f"the kernel's simulator knows memblock only, not {header.layout}")
     if header.lost:
         raise InputError(f"the first {header.lost} operations are lost, so that nothing can be run again")
-    if any(not array.static for array in header.initial.arrays):
+    if any(not array.static for array in storage_of(header.initial).arrays):
         raise InputError("the trace begins with an array that was doubled before: the simulator starts with none")
     replay = Replay(header)
     model = replay.lockstep.model if replay.lockstep is not None else None
@@ -72,6 +74,6 @@ def survey(reader: TraceReader) -> Survey:
 
 
 def _grown(snapshot: Snapshot, page_size: int) -> Iterator[Range]:
-    for array in snapshot.arrays:
+    for array in storage_of(snapshot).arrays:
         if not array.static and array.base is not None:
             yield array.base, array.base + -(-array.size // page_size) * page_size

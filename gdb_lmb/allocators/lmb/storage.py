@@ -1,0 +1,128 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""What the list-based LMB alone has: blocks of entries, the freelist, links, and its log of operations.
+
+Mirrors `struct lmb`, `struct lmb_block` and `struct lmb_log` of lmb.h. An entry is known by its *index*: entries of
+block 0 first, then block 1, and so on; `LmbStorage.entry` turns an index into (block, slot).
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from gdb_lmb.core.errors import StateError
+from gdb_lmb.core.ranges import Range
+from gdb_lmb.core.snapshot import Entry, Snapshot, Storage, Walk
+
+
+@dataclass(frozen=True)
+class Block:
+    """One `struct lmb_block`: a run of `nr` entries that lies together in memory.
+
+    `base` is its physical address, None for a static block 0 and where its header does not say; `size` is the
+    memory in bytes that it takes up for itself, 0 when static. `header_va` and `entries_va` are virtual, None where
+    nobody walked memory.
+    """
+
+    base: int | None
+    nr: int
+    static: bool
+    size: int = 0
+    header_va: int | None = None
+    entries_va: int | None = None
+
+    @property
+    def own_range(self) -> Range | None:
+        """Return the physical memory that the block takes up for itself, None for a static one."""
+        return None if self.base is None or not self.size else (self.base, self.base + self.size)
+
+
+@dataclass(frozen=True)
+class Links:
+    """The raw `struct list_head link` of every entry, by entry index, and the entry's own address."""
+
+    va: Sequence[int]
+    next_va: Sequence[int]
+    prev_va: Sequence[int]
+
+
+@dataclass(frozen=True)
+class OperationLog:
+    """The guest's ring of operations, decoded, oldest first; `nr` counts the records ever written.
+
+    `op` holds the names of `trace` operations ("init", "reserve", …; "?17" for what is none).
+    """
+
+    nr: int
+    capacity: int
+    op: Sequence[str] = ()
+    flags: Sequence[int] = ()
+    error: Sequence[int] = ()
+    base: Sequence[int] = ()
+    size: Sequence[int] = ()
+    align: Sequence[int] = ()
+    min: Sequence[int] = ()
+    max: Sequence[int] = ()
+    result: Sequence[int] = ()
+    caller: Sequence[int] = ()
+
+    @property
+    def wrapped(self) -> bool:
+        """Tell whether the ring has lost its beginning."""
+        return self.nr > self.capacity
+
+
+@dataclass(frozen=True)
+class LmbStorage(Storage):
+    """What `struct lmb` has beside its lists of regions; sizes in bytes.
+
+    `free` is the freelist as entry indexes, `nr_free` and `nr_blocks` the counters. `entry_size` is
+    `sizeof(struct lmb_region)`, `header_size` the bytes before a grown block's first entry, None where not known.
+    `links` and `free_walk` are None where no memory was walked, `log` where the program keeps none or nobody asked
+    for it. `handover_nr` counts the ranges handed over, past the table's capacity too.
+    """
+
+    blocks: tuple[Block, ...] = ()
+    nr_blocks: int = 0
+    block_size: int = 0
+    entry_size: int | None = None
+    header_size: int | None = None
+    free: Sequence[int] = ()
+    nr_free: int = 0
+    free_walk: Walk | None = None
+    links: Links | None = None
+    may_grow: bool = False
+    handover_nr: int = 0
+    log: OperationLog | None = None
+    first: tuple[int, ...] = field(default=(), compare=False)
+
+    def __post_init__(self) -> None:
+        """Number the entries: `first[i]` is the index of block i's first entry."""
+        first, total = [], 0
+        for block in self.blocks:
+            first.append(total)
+            total += block.nr
+        object.__setattr__(self, "first", tuple(first))
+
+    @property
+    def nr_entries(self) -> int:
+        """Return how many entries all blocks have together."""
+        return self.first[-1] + self.blocks[-1].nr if self.blocks else 0
+
+    def entry(self, index: int) -> Entry:
+        """Return where entry `index` lies."""
+        block = bisect_right(self.first, index) - 1
+        # Blocks without entries (a damaged header) share their first index with their successor.
+        return Entry(block, index - self.first[block])
+
+    def entry_va(self, index: int) -> int | None:
+        """Return the virtual address of entry `index`, None where no memory was walked."""
+        return self.links.va[index] if self.links else None
+
+
+def storage_of(snapshot: Snapshot) -> LmbStorage:
+    """Return the storage of a list-based LMB. Raises: `StateError` for another allocator's snapshot."""
+    if not isinstance(snapshot.storage, LmbStorage):
+        raise StateError(f"this state is of layout {snapshot.layout}, not a list-based LMB's")
+    return snapshot.storage
