@@ -10,7 +10,7 @@ import shlex
 import shutil
 import sys
 from collections.abc import Callable, Sequence
-from typing import Any, NoReturn, TextIO
+from typing import Any, NamedTuple, NoReturn, TextIO
 
 from gdb_lmb.core.errors import UsageError
 from gdb_lmb.core.numbers import seconds, whole_number
@@ -25,6 +25,9 @@ _MESSAGE_CHARACTERS = 2000
 
 # What add_subparsers returns; argparse keeps its name private.
 Subparsers = Any
+
+Argument = tuple[tuple[str, ...], dict[str, Any]]
+"""Names and settings of one argument of a command."""
 
 WITH_GDB_COMMANDS = ("run", "attach", "core", "trace")
 """The commands that take gdb commands after `--`."""
@@ -82,27 +85,60 @@ def time_of(text: str) -> float:
         raise argparse.ArgumentTypeError(str(error).strip()) from None
 
 
-def add_gdb_options(parser: argparse.ArgumentParser) -> None:
-    """Add what `run`, `attach` and `core` have in common."""
-    parser.add_argument("--gdb", metavar="BIN", help="the gdb to use (default: gdb or gdb-multiarch, by the ELF)")
-    parser.add_argument(
-        "--timeout",
-        metavar="SECONDS",
-        type=time_of,
-        default=DEFAULT_TIMEOUT_S,
+class Either(NamedTuple):
+    """Arguments of which at most one can be given, and one must be if `required`."""
+
+    required: bool
+    arguments: Sequence[Argument]
+
+
+class CommandLine(NamedTuple):
+    """One command of `gdb-lmb`: what its help says, the arguments it takes, and the function that executes it."""
+
+    name: str
+    run: Callable[[argparse.Namespace], int]
+    help: str
+    description: str
+    epilog: str
+    arguments: Sequence[Argument | Either] = ()
+    usage: str | None = None
+
+    def add_to(self, commands: Subparsers) -> None:
+        """Add the command to the command line."""
+        raw = argparse.RawDescriptionHelpFormatter
+        parser = commands.add_parser(
+            self.name, help=self.help, description=self.description, epilog=self.epilog, usage=self.usage,
+            formatter_class=raw,
+        )  # fmt: skip
+        for entry in self.arguments:
+            if isinstance(entry, Either):
+                group = parser.add_mutually_exclusive_group(required=entry.required)
+                for names, settings in entry.arguments:
+                    group.add_argument(*names, **settings)
+            else:
+                parser.add_argument(*entry[0], **entry[1])
+        parser.set_defaults(run=self.run)
+
+
+def argument(*names: str, **settings: Any) -> Argument:
+    """Return one argument as `ArgumentParser.add_argument()` takes it."""
+    return names, settings
+
+
+COLOR_OPTION = argument(
+    "--color", choices=("auto", "always", "never"), default="auto",
+    help="colours in the output (default: on a terminal, unless NO_COLOR is set)",
+)  # fmt: skip
+GDB_OPTION = argument("--gdb", metavar="BIN", help="the gdb to use (default: gdb or gdb-multiarch, by the ELF)")
+GDB_OPTIONS = (
+    GDB_OPTION,
+    argument(
+        "--timeout", metavar="SECONDS", type=time_of, default=DEFAULT_TIMEOUT_S,
         help="the longest the way to the symbol, and each command, may take (default: %(default)g)",
-    )
-    add_color_option(parser)
-
-
-def add_color_option(parser: argparse.ArgumentParser) -> None:
-    """Add whether the output has colours."""
-    parser.add_argument(
-        "--color",
-        choices=("auto", "always", "never"),
-        default="auto",
-        help="colours in the output (default: on a terminal, unless NO_COLOR is set)",
-    )
+    ),
+    COLOR_OPTION,
+)  # fmt: skip
+"""What all commands take that start gdb."""
 
 
 def stdout_terminal(color: str) -> Terminal:

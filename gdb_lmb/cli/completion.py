@@ -7,7 +7,7 @@ import argparse
 import sys
 
 from gdb_lmb.arches.registry import NAMES
-from gdb_lmb.cli.common import WITH_GDB_COMMANDS, Subparsers
+from gdb_lmb.cli.common import WITH_GDB_COMMANDS, CommandLine, argument
 from gdb_lmb.cli.completion_shells import FILE, NOTHING, PROGRAM, SHELLS, Argument, Command
 from gdb_lmb.cli.help import topics
 from gdb_lmb.kernels.names import KERNELS
@@ -26,19 +26,6 @@ To have it in every shell:
   fish:  gdb-lmb completion fish > ~/.config/fish/completions/gdb-lmb.fish
 """
 _FILES = ("FILE", "VMLINUX", "TRACE", "KERNEL")
-
-
-def add_parser(commands: Subparsers) -> None:
-    """Add this command to the command line."""
-    parser = commands.add_parser(
-        "completion",
-        help="print the completion of this command line for a shell",
-        description="Print a script that completes the words of gdb-lmb in a shell.",
-        epilog=_EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument("shell", choices=tuple(SHELLS), help="the shell that is to read it")
-    parser.set_defaults(run=_run)
 
 
 def _run(arguments: argparse.Namespace) -> ExitStatus:
@@ -79,3 +66,15 @@ def _argument(parser: argparse.ArgumentParser, action: argparse.Action, command:
     kind = PROGRAM if label == "BIN" else FILE if label in _FILES or action.nargs == argparse.REMAINDER else NOTHING
     told = parser._get_formatter()._expand_help(action) if action.help else ""
     return Argument(tuple(action.option_strings), action.nargs != 0, words, kind, label, " ".join(told.split()))
+
+
+COMMANDS = (
+    CommandLine(
+        "completion",
+        _run,
+        "print the completion of this command line for a shell",
+        "Print a script that completes the words of gdb-lmb in a shell.",
+        _EPILOG,
+        (argument("shell", choices=tuple(SHELLS), help="the shell that is to read it"),),
+    ),
+)

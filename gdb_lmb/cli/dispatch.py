@@ -15,11 +15,11 @@ from gdb_lmb.core.errors import LmbError, NotReachedError
 from gdb_lmb.report.statuses import STATUSES, ExitStatus, status_of_error
 from gdb_lmb.runner.text import tail
 
-_ROOMS = {
-    "run": "run",
+_MODULES = {
+    "run": "boot",
     "trace": "trace",
-    "attach": "attach",
-    "core": "core",
+    "attach": "existing",
+    "core": "existing",
     "gdb": "interactive",
     "gdbinit": "interactive",
     "replay": "replay",
@@ -42,8 +42,9 @@ def build_parser(word: str = "") -> argparse.ArgumentParser:
     commands = parser.commands = parser.add_subparsers(
         title="commands", dest="command_name", metavar="COMMAND", required=True
     )
-    for room in [_ROOMS[word]] if word in _ROOMS else dict.fromkeys(_ROOMS.values()):
-        importlib.import_module(f"gdb_lmb.cli.{room}").add_parser(commands)
+    for module in [_MODULES[word]] if word in _MODULES else dict.fromkeys(_MODULES.values()):
+        for command in importlib.import_module(f"gdb_lmb.cli.{module}").COMMANDS:
+            command.add_to(commands)
     return parser
 
 

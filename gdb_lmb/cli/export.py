@@ -8,8 +8,8 @@ import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
+from gdb_lmb.cli.common import CommandLine, Either, argument
 from gdb_lmb.cli.trace_file import open_lines
 from gdb_lmb.core.errors import InputError, UsageError
 from gdb_lmb.report.output import require_apart, whole_file
@@ -20,23 +20,6 @@ whole state in the end. It says at its top how to build it in tools/testing/memb
 
 example: gdb-lmb export boot.trace --c -o linux/tools/testing/memblock/tests/boot.c
 """
-
-
-def add_parser(subparsers: Any) -> None:
-    """Add `export` to the command line's sub-commands."""
-    parser = subparsers.add_parser(
-        "export",
-        help="write a saved trace as a test for the kernel's memblock simulator",
-        description="Write a saved trace of a memblock in another form; no guest is needed.",
-        epilog=_EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument("trace", metavar="TRACE", help="the trace (gdb-lmb/trace/1), a file")
-    form = parser.add_mutually_exclusive_group(required=True)
-    form.add_argument("--c", action="store_true", help="a test in C for tools/testing/memblock")
-    parser.add_argument("-o", "--output", metavar="FILE", help="where to write (default: stdout)")
-    parser.add_argument("--name", metavar="NAME", help="the test function's name (default: that of the file)")
-    parser.set_defaults(run=run)
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -73,3 +56,20 @@ def _lines(trace: str, name: str) -> Iterator[str]:
             yield from source(seen, TraceReader(lines), name)
     except InputError as error:
         raise InputError(f"{trace}: {error}") from None
+
+
+COMMANDS = (
+    CommandLine(
+        "export",
+        run,
+        "write a saved trace as a test for the kernel's memblock simulator",
+        "Write a saved trace of a memblock in another form; no guest is needed.",
+        _EPILOG,
+        (
+            argument("trace", metavar="TRACE", help="the trace (gdb-lmb/trace/1), a file"),
+            Either(True, [argument("--c", action="store_true", help="a test in C for tools/testing/memblock")]),
+            argument("-o", "--output", metavar="FILE", help="where to write (default: stdout)"),
+            argument("--name", metavar="NAME", help="the test function's name (default: that of the file)"),
+        ),
+    ),
+)

@@ -12,7 +12,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from gdb_lmb.cli.common import Subparsers, add_color_option, stdout_terminal
+from gdb_lmb.cli.common import COLOR_OPTION, CommandLine, argument, stdout_terminal
 from gdb_lmb.core.errors import UsageError
 from gdb_lmb.core.words import printable
 from gdb_lmb.report.statuses import ExitStatus
@@ -27,21 +27,6 @@ example: gdb-lmb help findings
 """
 _NOT_STARTED = (126, 127)
 """Exit statuses of a shell that cannot start a command."""
-
-
-def add_parser(commands: Subparsers) -> None:
-    """Add this command to the command line."""
-    parser = commands.add_parser(
-        "help",
-        help="show a page of the documentation, or list the pages",
-        description="Show a page of the documentation, or list the pages.",
-        epilog=_EPILOG,
-        usage="gdb-lmb help [TOPIC] [--color auto|always|never]",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument("topic", metavar="TOPIC", nargs="?", help=f"the page: {', '.join(topics())}")
-    add_color_option(parser)
-    parser.set_defaults(run=_run)
 
 
 def topics() -> list[str]:
@@ -91,3 +76,16 @@ def _paged(text: str, pager: str) -> bool:
     finally:
         signal.signal(signal.SIGINT, before)
     return done.returncode not in _NOT_STARTED
+
+
+COMMANDS = (
+    CommandLine(
+        "help",
+        _run,
+        "show a page of the documentation, or list the pages",
+        "Show a page of the documentation, or list the pages.",
+        _EPILOG,
+        (argument("topic", metavar="TOPIC", nargs="?", help=f"the page: {', '.join(topics())}"), COLOR_OPTION),
+        "gdb-lmb help [TOPIC] [--color auto|always|never]",
+    ),
+)

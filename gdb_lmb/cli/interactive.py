@@ -8,38 +8,12 @@ import os
 import sys
 from pathlib import Path
 
-from gdb_lmb.cli.common import Subparsers
+from gdb_lmb.cli.common import GDB_OPTION, CommandLine, argument
 from gdb_lmb.core.errors import InfrastructureError
 from gdb_lmb.report.statuses import ExitStatus
 from gdb_lmb.runner.elf import read_elf
 from gdb_lmb.runner.gdb_process import COUNT_VARIABLE, PATH_VARIABLE, TERMINAL_VARIABLE, extension, python_path
 from gdb_lmb.runner.machines import find_gdb, machine_of
-
-
-def add_parser(commands: Subparsers) -> None:
-    """Add these commands to the command line."""
-    parser = commands.add_parser(
-        "gdb",
-        help="open an interactive gdb with the lmb commands loaded",
-        description="Open an interactive gdb on VMLINUX with the lmb commands loaded (try: help lmb).",
-        epilog="example:\n  gdb-lmb gdb vmlinux -ex 'target remote /tmp/vm.sock'\n\nThe exit status is gdb's own.",
-        usage="gdb-lmb gdb [--gdb BIN] VMLINUX [GDB-ARGUMENT ...]",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument("--gdb", metavar="BIN", help="the gdb to use (default: gdb or gdb-multiarch, by the ELF)")
-    parser.add_argument("program", metavar="VMLINUX", type=Path, help="the kernel's ELF, with debug information")
-    parser.add_argument("words", metavar="GDB-ARGUMENT", nargs=argparse.REMAINDER, help="for gdb, as they are")
-    parser.set_defaults(run=_gdb)
-
-    parser = commands.add_parser(
-        "gdbinit",
-        help="print the lines for ~/.gdbinit",
-        description="Print the lines that load the lmb commands in every gdb.",
-        epilog="example:\n  gdb-lmb gdbinit >> ~/.gdbinit",
-        usage="gdb-lmb gdbinit",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.set_defaults(run=_gdbinit)
 
 
 def _gdb(arguments: argparse.Namespace) -> ExitStatus:
@@ -60,3 +34,28 @@ def _gdbinit(_arguments: argparse.Namespace) -> ExitStatus:
     sys.stdout.write(f'python import os; os.environ.setdefault("{PATH_VARIABLE}", {python_path()!a})\n')
     sys.stdout.write(f'python gdb.execute("source " + {str(extension())!a})\n')
     return ExitStatus.CLEAN
+
+
+COMMANDS = (
+    CommandLine(
+        "gdb",
+        _gdb,
+        "open an interactive gdb with the lmb commands loaded",
+        "Open an interactive gdb on VMLINUX with the lmb commands loaded (try: help lmb).",
+        "example:\n  gdb-lmb gdb vmlinux -ex 'target remote /tmp/vm.sock'\n\nThe exit status is gdb's own.",
+        (
+            GDB_OPTION,
+            argument("program", metavar="VMLINUX", type=Path, help="the kernel's ELF, with debug information"),
+            argument("words", metavar="GDB-ARGUMENT", nargs=argparse.REMAINDER, help="for gdb, as they are"),
+        ),
+        "gdb-lmb gdb [--gdb BIN] VMLINUX [GDB-ARGUMENT ...]",
+    ),
+    CommandLine(
+        "gdbinit",
+        _gdbinit,
+        "print the lines for ~/.gdbinit",
+        "Print the lines that load the lmb commands in every gdb.",
+        "example:\n  gdb-lmb gdbinit >> ~/.gdbinit",
+        usage="gdb-lmb gdbinit",
+    ),
+)

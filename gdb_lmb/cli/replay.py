@@ -6,9 +6,9 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from gdb_lmb.cli.common import add_color_option, number_of, stdout_terminal
+from gdb_lmb.cli.common import COLOR_OPTION, CommandLine, Either, argument, number_of, stdout_terminal
 from gdb_lmb.cli.trace_file import Lines, open_lines, replay_trace
 from gdb_lmb.core.errors import InputError, UsageError
 
@@ -34,29 +34,6 @@ returned as "0x...", or the number of pages of free_all.
 example: gdb-lmb replay boot.trace
          gdb-lmb replay ops.jsonl --static 8 --block-size 4096
 """
-
-
-def add_parser(subparsers: Any) -> None:
-    """Add `replay` to the command line's sub-commands."""
-    parser = subparsers.add_parser(
-        "replay",
-        help="run a saved trace, or operations, on the reference model",
-        description="Run operations on the reference model alone; no guest is needed.",
-        epilog=_EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument("ops", metavar="FILE", help="the trace or the operations, one JSON object a line; - is stdin")
-    parser.add_argument("--json", action="store_true", help="print JSON for a trace too (operations always give it)")
-    storage = parser.add_mutually_exclusive_group()
-    storage.add_argument("--static", type=number_of(), metavar="N", help="entries of the static array (default 64)")
-    storage.add_argument("--klimit", type=number_of(), metavar="BASE", help="the initial storage is the page at BASE")
-    parser.add_argument("--block-size", type=number_of(), metavar="N", help="bytes (default 4096)")
-    parser.add_argument("--entry-size", type=number_of(), metavar="N", help="bytes of an entry (default 40, or 20)")
-    parser.add_argument("--block-header", type=number_of(), metavar="N", help="bytes of a header (default 40, or 20)")
-    parser.add_argument("--bits", type=number_of(), choices=(64, 32), help="width of phys_addr_t (default 64)")
-    parser.add_argument("--bottom-up", action="store_true", help="search upwards from the start")
-    add_color_option(parser)
-    parser.set_defaults(run=run)
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -132,3 +109,28 @@ def _config(arguments: argparse.Namespace) -> LmbConfig:
     if config.first_entries > 1 << 24:
         raise UsageError(f"--static {config.static} is more than {1 << 24} entries")
     return config
+
+
+COMMANDS = (
+    CommandLine(
+        "replay",
+        run,
+        "run a saved trace, or operations, on the reference model",
+        "Run operations on the reference model alone; no guest is needed.",
+        _EPILOG,
+        (
+            argument("ops", metavar="FILE", help="the trace or the operations, one JSON object a line; - is stdin"),
+            argument("--json", action="store_true", help="print JSON for a trace too (operations always give it)"),
+            Either(False, [
+                argument("--static", type=number_of(), metavar="N", help="entries of the static array (default 64)"),
+                argument("--klimit", type=number_of(), metavar="BASE", help="the initial storage is the page at BASE"),
+            ]),
+            argument("--block-size", type=number_of(), metavar="N", help="bytes (default 4096)"),
+            argument("--entry-size", type=number_of(), metavar="N", help="bytes of an entry (default 40, or 20)"),
+            argument("--block-header", type=number_of(), metavar="N", help="bytes of a header (default 40, or 20)"),
+            argument("--bits", type=number_of(), choices=(64, 32), help="width of phys_addr_t (default 64)"),
+            argument("--bottom-up", action="store_true", help="search upwards from the start"),
+            COLOR_OPTION,
+        ),
+    ),
+)  # fmt: skip

@@ -6,8 +6,17 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from gdb_lmb.cli.boot import add_boot_options, booted
-from gdb_lmb.cli.common import Subparsers, add_gdb_options, number_of, progress, run_commands, say, show
+from gdb_lmb.cli.boot import BOOT_OPTIONS, booted
+from gdb_lmb.cli.common import (
+    GDB_OPTIONS,
+    CommandLine,
+    argument,
+    number_of,
+    progress,
+    run_commands,
+    say,
+    show,
+)
 from gdb_lmb.cli.trace_file import open_lines, open_trace
 from gdb_lmb.core.errors import LmbError, OutputError, UsageError
 from gdb_lmb.core.words import plural, printable
@@ -32,27 +41,6 @@ examples:
 """
 _HAND_OVER = "the hand-over"
 _STATUS = "lmb-trace status --json"
-
-
-def add_parser(commands: Subparsers) -> None:
-    """Add this command to the command line."""
-    parser = commands.add_parser(
-        "trace",
-        help="boot a kernel in QEMU and record every operation of its allocator",
-        description=_DESCRIPTION,
-        epilog=f"{_EXAMPLES}\n{STATUSES}",
-        usage="gdb-lmb trace KERNEL [-o FILE] [--lockstep] [options] [-- GDB-COMMAND ...]",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    add_boot_options(parser)
-    parser.add_argument("-o", "--output", metavar="FILE", type=Path, help="the trace, schema gdb-lmb/trace/1")
-    parser.add_argument("--lockstep", action="store_true", help="compare with the reference model after each operation")
-    parser.add_argument(
-        "--every", metavar="N", type=number_of(1), help="with --lockstep: compare after every N operations only"
-    )
-    parser.add_argument("--until", metavar="SYMBOL", help=f"where to end (default: {_HAND_OVER})")
-    add_gdb_options(parser)
-    parser.set_defaults(run=_run)
 
 
 def _run(arguments: argparse.Namespace) -> ExitStatus:
@@ -139,3 +127,25 @@ def _quoted(text: str) -> str:
         raise UsageError(f"{printable(text, 80)!r} has several lines")
     escaped = text.replace("\\", "\\\\").replace('"', '\\"')
     return f'"{escaped}"'
+
+
+COMMANDS = (
+    CommandLine(
+        "trace",
+        _run,
+        "boot a kernel in QEMU and record every operation of its allocator",
+        _DESCRIPTION,
+        f"{_EXAMPLES}\n{STATUSES}",
+        (
+            *BOOT_OPTIONS,
+            argument("-o", "--output", metavar="FILE", type=Path, help="the trace, schema gdb-lmb/trace/1"),
+            argument("--lockstep", action="store_true", help="compare with the reference model after each operation"),
+            argument(
+                "--every", metavar="N", type=number_of(1), help="with --lockstep: compare after every N operations only"
+            ),
+            argument("--until", metavar="SYMBOL", help=f"where to end (default: {_HAND_OVER})"),
+            *GDB_OPTIONS,
+        ),
+        "gdb-lmb trace KERNEL [-o FILE] [--lockstep] [options] [-- GDB-COMMAND ...]",
+    ),
+)
