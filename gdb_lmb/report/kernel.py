@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from gdb_lmb.allocators.base import allocator
 from gdb_lmb.core.errors import LmbError
 from gdb_lmb.core.snapshot import RegionList, Snapshot
 from gdb_lmb.core.words import address
@@ -44,7 +45,7 @@ def kernel_text(snapshot: Snapshot) -> str:
         f" memory size = {address(snapshot.memory.total_size, bits)} "
         f"reserved size = {address(snapshot.reserved.total_size, bits)}"
     )
-    title = "MEMBLOCK configuration:" if snapshot.layout == "memblock" else "LMB configuration:"
+    title = f"{allocator(snapshot.layout).title.upper()} configuration:"
     lines = [title, sizes]
     for regions in snapshot.lists:
         lines += _lines(regions, bits, snapshot.no_node)
