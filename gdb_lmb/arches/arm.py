@@ -3,25 +3,11 @@
 
 from __future__ import annotations
 
-import mmap
-
-from gdb_lmb.arches.base import Architecture, BootImage
+from gdb_lmb.arches.base import Architecture
 from gdb_lmb.arches.convention import Convention
 
-_MAGIC = slice(0x24, 0x28)
-_MAGICS = (b"\x18\x28\x6f\x01", b"\x01\x6f\x28\x18")
-
-
-class Arm(Architecture):
-    """arm."""
-
-    def boot_image(self, head: bytes, data: bytes | mmap.mmap) -> BootImage | None:
-        """Recognise a zImage by its magic number."""
-        return BootImage("arm zImage", self.name) if head[_MAGIC] in _MAGICS else None
-
-
 ARCHITECTURES = (
-    Arm(
+    Architecture(
         name="arm",
         uname="arm",
         e_machine=40,
@@ -36,6 +22,8 @@ ARCHITECTURES = (
         pe_machine=0x1C2,
         image_kind="arm zImage",
         built_image="arch/arm/boot/zImage",
+        image_magic=rb".{36}(\x18\x28\x6f\x01|\x01\x6f\x28\x18)",
+        image_packed=True,
         kernel_start=0xC000_0000,  # CONFIG_PAGE_OFFSET, but for kernels with another split
         convention=Convention(
             word=4,

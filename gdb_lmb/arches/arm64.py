@@ -10,13 +10,12 @@ arch/arm64/kernel/pi/map_kernel.c, drivers/firmware/efi/libstub/arm64.c and Docu
 from __future__ import annotations
 
 import contextlib
-import mmap
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 
-from gdb_lmb.arches.base import BootImage, Cpu
+from gdb_lmb.arches.base import Cpu
 from gdb_lmb.arches.convention import Convention, ReadRegister
 from gdb_lmb.arches.linux import PAGE_SIZE, LinuxArchitecture, Ram
 from gdb_lmb.core.address import MAX_PROBES, Linear, Phase, Placement
@@ -54,7 +53,6 @@ _ENTER = "__efistub_efi_enter_kernel"
 """`efi_enter_kernel(entrypoint, ...)`: the last that the EFI stub does; `entrypoint` is where the image begins."""
 _CODE_BYTES = 64
 """So much code tells where in the image it is, but for a few places that the build id sorts out."""
-_NEAR_BYTES = 4096
 
 
 class Arm64(LinuxArchitecture):
@@ -102,13 +100,11 @@ class Arm64(LinuxArchitecture):
 
     def settle(self, kernel: KernelImage, image: Placement, memory: BoundedMemory, cpu: Cpu) -> Placement:
         """Tell the virtual move by `kimage_voffset`; before it is written, by a pointer that is relocated."""
-        names = "kimage_voffset", "memstart_addr"
-        offset_at, start_at = (image.to_physical(kernel.symbols[name]) for name in names)
-        low, high = min(offset_at, start_at), max(offset_at, start_at) + 8
-        if high - low <= _NEAR_BYTES:
-            memory.preload(low, high - low)
-        linear = linear_maps(kernel.image[0], self.word_at(memory, start_at))
-        offset = self.word_at(memory, offset_at)
+        offset, start = (
+            self.word_at(memory, image.to_physical(kernel.symbols[name]))
+            for name in ("kimage_voffset", "memstart_addr")
+        )
+        linear = linear_maps(kernel.image[0], start)
         if offset:
             virtual = (offset + image.physical - kernel.image[0]) & _WORD
             if offset % ALIGN or virtual >= _HIGH:
@@ -212,10 +208,6 @@ class Arm64(LinuxArchitecture):
     def _inside(self, kernel: KernelImage, placement: Placement, cpu: Cpu) -> bool:
         return placement.physical <= cpu.pc < placement.physical + kernel.image[1] - kernel.image[0]
 
-    def boot_image(self, head: bytes, data: bytes | mmap.mmap) -> BootImage | None:
-        """Recognise an Image by its magic number."""
-        return BootImage("arm64 Image", self.name, content_at=0) if head[56:60] == b"ARM\x64" else None
-
     def why_not_bootable(self, elf: Elf) -> str | None:
         """Tell a vmlinux by where its segments would be loaded: where no physical address is."""
         loads = [segment for segment in elf.loads if segment.memory_size]
@@ -278,6 +270,7 @@ ARCHITECTURES = (
         pe_machine=0xAA64,
         image_kind="arm64 Image",
         built_image="arch/arm64/boot/Image",
+        image_magic=rb".{56}ARM\x64",
         kernel_start=_HIGH,
         convention=Convention(
             word=8,

@@ -7,6 +7,7 @@ What a Linux kernel needs to be found and followed on it is in `linux`.
 from __future__ import annotations
 
 import mmap
+import re
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -68,7 +69,8 @@ class Architecture:
 
     `qemu` is QEMU's program, from Debian's package `qemu_package`; `machine` is its `-machine` and `cpu` its `-cpu`
     under TCG (None: QEMU's own default). `image_kind` is what a boot loader gets, in words, and `built_image` where
-    a kernel's tree has it after a build.
+    a kernel's tree has it after a build; `image_magic` is a regular expression for how such a file begins, and
+    `image_packed` tells that the kernel in it is compressed by what is not read here.
 
     `kernel_start` is the lowest virtual address of kernels, None where a user's program may have the same addresses.
     `cache_bytes` is `SMP_CACHE_BYTES`, what allocations without an alignment are aligned to.
@@ -91,6 +93,8 @@ class Architecture:
     pe_machine: int | None = None
     image_kind: str | None = None
     built_image: str | None = None
+    image_magic: bytes | None = None
+    image_packed: bool = False
     kernel_start: int | None = None
     cache_bytes: int = 64
 
@@ -117,7 +121,9 @@ class Architecture:
 
     def boot_image(self, head: bytes, data: bytes | mmap.mmap) -> BootImage | None:
         """Return what a file with the contents `data`, which begin with `head`, tells; None if it is no boot image."""
-        return None
+        if self.image_magic is None or self.image_kind is None or not re.match(self.image_magic, head, re.DOTALL):
+            return None
+        return BootImage(self.image_kind, self.name, content_at=None if self.image_packed else 0)
 
     def why_not_bootable(self, elf: Elf) -> str | None:
         """Return why QEMU's `-kernel` cannot boot a kernel's ELF, None where it can."""

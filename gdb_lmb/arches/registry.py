@@ -49,24 +49,22 @@ def _first(wanted: Callable[[Architecture], bool]) -> Architecture | None:
     return next(filter(wanted, architectures()), None)
 
 
-def named(name: str) -> Architecture:
-    """Return the architecture of a name, `uname -m` or alias. Raises: `UsageError` naming those there are."""
-    found = _first(lambda row: name in (row.name, row.uname, *row.aliases))
-    if found is None:
-        raise UsageError(
-            f"architecture {safe(name, 40)!r} is not one of {', '.join(row.name for row in architectures())}"
-        )
-    return found
-
-
-def of_elf(e_machine: int, bits: int, byte_order: ByteOrder) -> Architecture | None:
-    """Return the architecture of an ELF file by its header."""
-    return _first(lambda row: (row.e_machine, row.bits, row.byte_order) == (e_machine, bits, byte_order))
+def find(**facts: object) -> Architecture | None:
+    """Return the first architecture whose attributes have these values, as `e_machine=62, bits=64`."""
+    return _first(lambda row: all(getattr(row, name) == value for name, value in facts.items()))
 
 
 def of_dump(e_machine: int) -> Architecture | None:
     """Return an architecture whose CPUs' notes a dump with this `e_machine` has."""
-    return _first(lambda row: row.e_machine == e_machine)
+    return find(e_machine=e_machine)
+
+
+def named(name: str) -> Architecture:
+    """Return the architecture of a name, `uname -m` or alias. Raises: `UsageError` naming those there are."""
+    found = _first(lambda row: name in (row.name, row.uname, *row.aliases))
+    if found is None:
+        raise UsageError(f"architecture {safe(name, 40)!r} is not one of {', '.join(NAMES)}")
+    return found
 
 
 def of_gdb(name: str, bits: int, byte_order: ByteOrder) -> Architecture | None:
@@ -74,17 +72,10 @@ def of_gdb(name: str, bits: int, byte_order: ByteOrder) -> Architecture | None:
     return _first(lambda row: name.startswith(row.gdb) and (row.bits, row.byte_order) == (bits, byte_order))
 
 
-def of_uname(uname: str) -> Architecture:
-    """Return the architecture of a snapshot. Raises: `LayoutError` for one that is not known."""
-    found = _first(lambda row: row.uname == uname)
-    if found is None:
-        raise LayoutError(f"the architecture {safe(uname, 40)} is not known: {', '.join(NAMES)} are")
-    return found
-
-
 def linux_architecture(uname: str) -> LinuxArchitecture:
     """Return an architecture on which Linux is found and followed. Raises: `LayoutError`."""
-    known = {row.uname: row for row in architectures() if isinstance(row, LinuxArchitecture)}
-    if uname not in known:
-        raise LayoutError(f"stock Linux is understood on {', '.join(known)} only so far, not on {uname}")
-    return known[uname]
+    found = find(uname=uname)
+    if not isinstance(found, LinuxArchitecture):
+        known = ", ".join(row.uname for row in architectures() if isinstance(row, LinuxArchitecture))
+        raise LayoutError(f"stock Linux is understood on {known} only so far, not on {uname}")
+    return found

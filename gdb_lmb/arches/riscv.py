@@ -3,23 +3,11 @@
 
 from __future__ import annotations
 
-import mmap
-
-from gdb_lmb.arches.base import Architecture, BootImage
+from gdb_lmb.arches.base import Architecture
 from gdb_lmb.arches.convention import Convention
 
-
-class Riscv(Architecture):
-    """RISC-V."""
-
-    def boot_image(self, head: bytes, data: bytes | mmap.mmap) -> BootImage | None:
-        """Recognise an Image by both its magic numbers."""
-        ours = head[48:56] == b"RISCV\0\0\0" and head[56:60] == b"RSC\x05"
-        return BootImage("RISC-V Image", self.name, content_at=0) if ours else None
-
-
 ARCHITECTURES = (
-    Riscv(
+    Architecture(
         name="riscv64",
         uname="riscv64",
         e_machine=243,
@@ -34,6 +22,7 @@ ARCHITECTURES = (
         pe_machine=0x5064,
         image_kind="RISC-V Image",
         built_image="arch/riscv/boot/Image",
+        image_magic=rb".{48}RISCV\0\0\0RSC\x05",
         kernel_start=1 << 63,
         convention=Convention(
             word=8,

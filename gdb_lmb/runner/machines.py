@@ -7,7 +7,7 @@ import os
 import shutil
 
 from gdb_lmb.arches.base import Architecture
-from gdb_lmb.arches.registry import NAMES, named, of_elf
+from gdb_lmb.arches.registry import NAMES, find, named
 from gdb_lmb.core.errors import InfrastructureError, UsageError
 from gdb_lmb.runner.elf import ElfFile
 
@@ -17,7 +17,7 @@ def machine_of(elf: ElfFile, name: str | None = None) -> Architecture:
 
     Raises: UsageError for an architecture that is not known, or another than `name`.
     """
-    found = of_elf(elf.e_machine, elf.bits, elf.byte_order)
+    found = find(e_machine=elf.e_machine, bits=elf.bits, byte_order=elf.byte_order)
     if found is None:
         raise UsageError(
             f"{elf.path}: ELF machine {elf.e_machine} ({elf.bits}-bit {elf.byte_order}-endian) is not one of "

@@ -8,7 +8,8 @@ from collections.abc import Iterable
 import gdb
 
 from gdb_lmb.arches.convention import CallFrame, Convention, Parameter
-from gdb_lmb.arches.registry import of_uname
+from gdb_lmb.arches.registry import NAMES, find
+from gdb_lmb.core.errors import LayoutError
 from gdb_lmb.core.fields import ByteOrder
 from gdb_lmb.machine.reader import GdbMemory
 from gdb_lmb.machine.registers import register
@@ -19,7 +20,10 @@ WANTED_FRAMES = 12
 
 def convention_of(arch: str) -> Convention:
     """Return the calling convention of an architecture by `uname -m`. Raises: `LayoutError`."""
-    return of_uname(arch).convention
+    found = find(uname=arch)
+    if found is None:
+        raise LayoutError(f"how functions are called is known on {', '.join(NAMES)} only, not on {arch}")
+    return found.convention
 
 
 def newest_call(convention: Convention, order: ByteOrder) -> CallFrame:

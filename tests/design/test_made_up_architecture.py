@@ -86,14 +86,14 @@ def registered(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_it_is_found_by_each_of_its_names() -> None:
     assert registry.named("made-up") is registry.named("madeup") is MADE_UP
-    assert registry.of_elf(0x7777, 32, "big") is registry.of_dump(0x7777) is MADE_UP
+    assert registry.find(e_machine=0x7777, bits=32, byte_order="big") is registry.of_dump(0x7777) is MADE_UP
     assert registry.of_gdb("madeup:v1", 32, "big") is registry.linux_architecture("madeup") is MADE_UP
-    assert registry.of_gdb("madeup:v1", 64, "big") is registry.of_elf(0x7777, 32, "little") is None
+    assert registry.of_gdb("madeup:v1", 64, "big") is registry.find(e_machine=0x7777, byte_order="little") is None
 
 
 def test_without_registering_it_is_not_known(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(registry, "_LOADED", {})
-    assert registry.of_elf(0x7777, 32, "big") is None
+    assert registry.find(e_machine=0x7777) is None
     with pytest.raises(LayoutError, match="not on madeup"):
         registry.linux_architecture("madeup")
 
