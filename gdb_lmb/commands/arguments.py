@@ -8,13 +8,14 @@ a minus. Neither is argparse's way, and loading argparse would cost every sessio
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from types import SimpleNamespace
 from typing import Any
 
 from gdb_lmb.core.errors import UsageError
-from gdb_lmb.core.numbers import is_name, is_negative, literal
+from gdb_lmb.core.numbers import OPERAND_PATTERN, is_negative
 from gdb_lmb.core.words import safe
 
 Options = SimpleNamespace
@@ -28,7 +29,8 @@ FLAG, ONE, OPTIONAL, ANY, SOME = "flag", "one", "optional", "any", "some"
 class Argument:
     """One argument: an option where `name` begins with "-", else a word by its position.
 
-    `field` names its value, by default after `name`; `shown` is its name in messages.
+    `field` names its value, by default after `name`; `shown` is its name in messages. `of` are the first words of the
+    line that it belongs to, where not all.
     """
 
     name: str
@@ -37,6 +39,7 @@ class Argument:
     default: Any = None
     field: str = ""
     shown: str = ""
+    of: Sequence[str] = ()
 
     @property
     def is_option(self) -> bool:
@@ -91,7 +94,12 @@ def _parse(words: Sequence[str], table: Sequence[Argument], exclusive: Sequence[
             values[option.key] = value if value is not None else None if absent else rest.pop(0)
         if values[option.key] in (None, []):
             raise UsageError(f"{word} needs a value")
-    return Options(**values | _by_position(free, [argument for argument in table if not argument.is_option]))
+    values |= _by_position(free, [argument for argument in table if not argument.is_option])
+    for argument in table:
+        if argument.of and free[0] not in argument.of and values[argument.key] not in (argument.default, False):
+            what = argument.name if argument.is_option else f"word {safe(values[argument.key], 40)!r}"
+            raise UsageError(f"{free[0]} takes no {what}")
+    return Options(**values)
 
 
 def _option(word: str, options: dict[str, Argument]) -> tuple[Argument, str | None]:
@@ -137,43 +145,15 @@ def candidates(given: Sequence[str], table: Sequence[Argument]) -> list[str]:
     return out
 
 
+# The words of a line with NUL between them: what `sizeof(` begins, up to its end, else up to the next option; and
+# `A - B`, `A- B`, `A + B` and `A +B`. `A -B` could be an option.
+_SIZEOF = re.compile(r"sizeof\0?\((?:(?!\0--)[^)])*\)?")
+_RANGE = re.compile(
+    rf"(?<![^\0]){OPERAND_PATTERN}(?:\0?[-+]\0|\0\+){OPERAND_PATTERN}(?![^\0])", re.IGNORECASE | re.ASCII
+)
+
+
 def joined(words: Sequence[str]) -> list[str]:
     """Return `words` with `sizeof(type)` and ranges written with blanks in one piece each."""
-    return _ranges(_sizeofs(words))
-
-
-def _sizeofs(words: Sequence[str]) -> list[str]:
-    """Join what `sizeof(` begins, up to its closing parenthesis, or where there is none to the next option."""
-    out: list[str] = []
-    rest = list(words)
-    while rest:
-        word = rest.pop(0)
-        if word.endswith("sizeof") and rest and rest[0].startswith("("):
-            word += rest.pop(0)
-        if "sizeof(" in word:
-            while word.count("(") > word.count(")") and rest and not rest[0].startswith("--"):
-                word += f" {rest.pop(0)}"
-        out.append(word)
-    return out
-
-
-def _ranges(words: Sequence[str]) -> list[str]:
-    """Join `A - B`, `A- B`, `A + SIZE` and the like where both sides are numbers or names."""
-    out: list[str] = []
-    rest = list(words)
-    while rest:
-        word = rest.pop(0)
-        if rest and word in ("-", "+") and out and _is_place(out[-1]) and _is_place(rest[0]):
-            out[-1] += word + rest.pop(0)
-        elif rest and word[-1:] in ("-", "+") and _is_place(word[:-1]) and _is_place(rest[0]):
-            out.append(word + rest.pop(0))
-        elif word[:1] == "+" and out and _is_place(out[-1]) and _is_place(word[1:]):
-            out[-1] += word
-        else:
-            out.append(word)
-    return out
-
-
-def _is_place(word: str) -> bool:
-    """Tell whether a word may be one side of a range."""
-    return literal(word) is not None or is_name(word)
+    line = _SIZEOF.sub(lambda found: found[0].replace("f\0(", "f(").replace("\0", " "), "\0".join(words))
+    return _RANGE.sub(lambda found: found[0].replace("\0", ""), line).split("\0") if words else []

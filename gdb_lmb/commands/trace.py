@@ -9,32 +9,23 @@ from functools import partial
 from pathlib import Path
 
 from gdb_lmb.allocators.base import allocator
-from gdb_lmb.commands.arguments import FLAG, JSON, OPTIONAL, SOME, Argument, Options
+from gdb_lmb.commands.arguments import FLAG, OPTIONAL, SOME, Argument, Options
 from gdb_lmb.commands.base import LmbCommand, announce, take_snapshot, write
 from gdb_lmb.commands.names import Names
 from gdb_lmb.commands.session import SESSION
 from gdb_lmb.commands.terminal import terminal
-from gdb_lmb.commands.trace_output import TraceOutput, save
 from gdb_lmb.core.errors import LayoutError, LmbError, NotReadyError, UsageError
 from gdb_lmb.core.numbers import seconds, whole_number
 from gdb_lmb.core.record import TraceHeader
-from gdb_lmb.core.words import plural, safe
+from gdb_lmb.core.words import plural
 from gdb_lmb.machine.stop import require_stopped
 from gdb_lmb.machine.symbols import symbols_of
 from gdb_lmb.report.jsonio import dumps
+from gdb_lmb.report.trace_output import TraceOutput, save
 from gdb_lmb.report.trace_status import TraceResult, status_json, status_text
 from gdb_lmb.report.trace_text import Wanted, parse_caller, trace_json, trace_table
 from gdb_lmb.tracing.recording import TraceOptions
 from gdb_lmb.tracing.session import Ended, Interrupted, TraceSession
-
-_TAKES = {
-    "start": ("lockstep", "every", "until", "only", "output", "timeout"),
-    "stop": (),
-    "show": ("last", "caller", "range", "json"),
-    "save": ("file", "from_log"),
-    "status": ("json",),
-}
-"""What belongs to each first word."""
 
 
 class LmbTrace(LmbCommand):
@@ -74,36 +65,24 @@ class LmbTrace(LmbCommand):
 
     name = "lmb-trace"
     arguments = (
-        Argument("action", choices=tuple(_TAKES)),
-        Argument("file", OPTIONAL),
-        Argument("--lockstep", FLAG),
-        Argument("--every"),
-        Argument("--until"),
-        Argument("--only", SOME, default=()),
-        Argument("-o", field="output"),
-        Argument("--timeout"),
-        Argument("--last"),
-        Argument("--caller"),
-        Argument("--range"),
-        JSON,
-        Argument("--from-log", FLAG),
+        Argument("action", choices=("start", "stop", "show", "save", "status")),
+        Argument("file", OPTIONAL, of=("save",)),
+        Argument("--lockstep", FLAG, of=("start",)),
+        Argument("--every", of=("start",)),
+        Argument("--until", of=("start",)),
+        Argument("--only", SOME, default=(), of=("start",)),
+        Argument("-o", field="output", of=("start",)),
+        Argument("--timeout", of=("start",)),
+        Argument("--last", of=("show",)),
+        Argument("--caller", of=("show",)),
+        Argument("--range", of=("show",)),
+        Argument("--json", FLAG, of=("show", "status")),
+        Argument("--from-log", FLAG, of=("save",)),
     )
 
     def run(self, options: Options) -> None:
         """Do what the first word says."""
-        require_fitting(options)
         {"start": _start, "stop": _stop, "show": _show, "save": _save, "status": _status}[options.action](options)
-
-
-def require_fitting(options: Options) -> None:
-    """Check that the first word takes what else was given. Raises: `UsageError`."""
-    for name, value in vars(options).items():
-        if name in ("action", *_TAKES[options.action]) or not value:
-            continue
-        if name == "file":
-            raise UsageError(f"{options.action} takes no word {safe(value, 40)!r} (see: help lmb-trace)")
-        option = "-o" if name == "output" else f"--{name.replace('_', '-')}"
-        raise UsageError(f"{options.action} takes no {option} (see: help lmb-trace)")
 
 
 def _start(options: Options) -> None:

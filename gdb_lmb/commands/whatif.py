@@ -3,8 +3,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 from gdb_lmb.allocators.lmb.predict import predict_lmb
 from gdb_lmb.allocators.memblock.predict import predict_memblock
 from gdb_lmb.allocators.predict import Prediction
@@ -19,13 +17,6 @@ from gdb_lmb.programs.linux import find_kernel
 from gdb_lmb.report.prediction import prediction_json, prediction_text
 
 _RANGES = ("reserve", "free", "add", "remove")
-_OPTIONS: Mapping[str, tuple[str, ...]] = {
-    "alloc": ("align", "min", "max", "flags", "nid"),
-    "reserve": ("flags", "nid"),
-    "add": ("flags", "nid"),
-    "free": (),
-    "remove": (),
-}
 _NID_BITS = 31
 
 
@@ -58,9 +49,10 @@ class LmbWhatif(LmbCommand):
 
     name = "lmb-whatif"
     arguments = (
-        Argument("operation", choices=tuple(_OPTIONS)),
+        Argument("operation", choices=("alloc", "reserve", "add", "free", "remove")),
         Argument("numbers", ANY),
-        *(Argument(f"--{name}") for name in _OPTIONS["alloc"]),
+        *(Argument(name, of=("alloc",)) for name in ("--align", "--min", "--max")),
+        *(Argument(name, of=("alloc", "reserve", "add")) for name in ("--flags", "--nid")),
         JSON,
     )
     writers = (prediction_json, lambda found, _snapshot, shown: prediction_text(found, shown))
@@ -73,14 +65,11 @@ class LmbWhatif(LmbCommand):
 
 
 def require_fitting(options: Options) -> None:
-    """Check that the operation takes so many numbers, and these options. Raises: `UsageError`."""
+    """Check that the operation takes so many numbers. Raises: `UsageError`."""
     ranged = options.operation in _RANGES
     if len(options.numbers) != (2 if ranged else 1) and not (ranged and _is_range(options.numbers)):
         takes = "BASE and SIZE, A-B or A+SIZE" if ranged else "SIZE"
         raise UsageError(f"{options.operation} takes {takes} (see: help lmb-whatif)")
-    for name in _OPTIONS["alloc"]:
-        if getattr(options, name) is not None and name not in _OPTIONS[options.operation]:
-            raise UsageError(f"{options.operation} takes no --{name} (see: help lmb-whatif)")
 
 
 def _is_range(words: list[str]) -> bool:

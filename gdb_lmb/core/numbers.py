@@ -25,11 +25,16 @@ DEFAULT_TIMEOUT_S = 60.0
 _MAX_CHARACTERS = 200
 """The longest word that is looked at."""
 
-_LITERAL = re.compile(r"(0x[0-9a-f]+|[0-9]+)([kmgt]?)", re.IGNORECASE)
+_LITERAL_PATTERN = "(0x[0-9a-f]+|[0-9]+)([kmgt]?)"
+_NAME_PATTERN = r"\$\w+|&?[A-Za-z_]\w*|sizeof *\( *[A-Za-z_][\w ]*[ *]*\)"
+OPERAND_PATTERN = f"(?:{_LITERAL_PATTERN}|{_NAME_PATTERN})"
+"""One side of a range, for `re.IGNORECASE | re.ASCII`."""
+
+_LITERAL = re.compile(_LITERAL_PATTERN, re.IGNORECASE)
 _SHIFT = {"": 0, "k": 10, "m": 20, "g": 30, "t": 40}
 _DECIMAL = re.compile(r"(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:e[+-]?[0-9]+)?", re.IGNORECASE | re.ASCII)
 _NEGATIVE = re.compile(r"-[0-9.]", re.ASCII)
-_NAME = re.compile(r"\$\w+|&?[A-Za-z_]\w*|sizeof *\( *[A-Za-z_][\w ]*[ *]*\)", re.ASCII)
+_NAME = re.compile(_NAME_PATTERN, re.ASCII)
 _FLAGS_BITS = 32
 
 

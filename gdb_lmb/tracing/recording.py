@@ -10,14 +10,15 @@ import functools
 from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Concatenate, ParamSpec, Protocol
+from typing import TYPE_CHECKING, Concatenate, ParamSpec
 
 from gdb_lmb.allocators.base import allocator, names
 from gdb_lmb.analysis.lockstep import Divergence, Lockstep
 from gdb_lmb.core.errors import LmbError, OutputError, StateError, UsageError
 from gdb_lmb.core.operation import Operation
-from gdb_lmb.core.record import Record, Symbol, TraceHeader
+from gdb_lmb.core.record import Record, TraceHeader
 from gdb_lmb.core.snapshot import Snapshot
+from gdb_lmb.report.trace_output import TraceOutput
 from gdb_lmb.tracing.stops import Call, Place, Purpose
 
 if TYPE_CHECKING:
@@ -44,22 +45,6 @@ class TraceOptions:
         for op in self.only:
             if op not in known:
                 raise UsageError(f"unknown operation {op[:40]!r}: there are {', '.join(sorted(known))}")
-
-
-class Output(Protocol):
-    """Where a trace's records go while it runs; each method raises `OutputError` where it cannot write."""
-
-    def begin(self, header: TraceHeader) -> None:
-        """Take what the trace is of."""
-
-    def record(self, record: Record) -> None:
-        """Take one operation."""
-
-    def end(self, symbols: Mapping[int, Symbol], final: Snapshot | None) -> None:
-        """Take what comes after the last operation."""
-
-    def close(self) -> None:
-        """Close it, complete or not."""
 
 
 _P = ParamSpec("_P")
@@ -91,7 +76,7 @@ class Recording:
     not hold it all; `inside` is the operation that has begun and is not over.
     """
 
-    def __init__(self, traced: Traced, options: TraceOptions, output: Output) -> None:
+    def __init__(self, traced: Traced, options: TraceOptions, output: TraceOutput) -> None:
         """Record calls of `traced`; `output` gets them as they come."""
         self.traced = traced
         self.options = options

@@ -26,10 +26,11 @@ from gdb_lmb.machine.stop import require_stopped, torn_in
 from gdb_lmb.machine.symbols import symbols_of
 from gdb_lmb.programs.linux import find_kernel
 from gdb_lmb.programs.place import locate
+from gdb_lmb.report.trace_output import TraceOutput
 from gdb_lmb.report.trace_status import TraceResult
 from gdb_lmb.tracing.calls import convention_of
 from gdb_lmb.tracing.points import function_addresses, inlined_switches
-from gdb_lmb.tracing.recording import Output, Recording, TraceOptions
+from gdb_lmb.tracing.recording import Recording, TraceOptions
 from gdb_lmb.tracing.stops import Place, Purpose
 from gdb_lmb.tracing.traced import Traced, TracedLmb, TracedMemblock
 from gdb_lmb.tracing.tracepoints import Tracer
@@ -57,6 +58,9 @@ class Ended:
     result: TraceResult
 
 
+Listener = Callable[[Interrupted | Ended], None]
+
+
 class TraceSession:
     """One trace. `notes` tell what it cannot see; `header`, `records` and `symbols` grow as it runs.
 
@@ -64,7 +68,11 @@ class TraceSession:
     """
 
     def __init__(
-        self, options: TraceOptions, timeout_s: float, output: Output, listener: Callable[[Interrupted | Ended], None]
+        self,
+        options: TraceOptions,
+        timeout_s: float,
+        output: TraceOutput,
+        listener: Callable[[Interrupted | Ended], None],
     ) -> None:
         """Set it up at this stop, before the guest goes on; unpacking a kernel may take `timeout_s` seconds.
 

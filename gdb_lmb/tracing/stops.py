@@ -25,18 +25,18 @@ class Call:
 
 
 class Purpose(Enum):
-    """What a trace does at a place."""
+    """What a trace does at a place.
+
+    END: it ends there (`--until`). PANIC: the guest is lost; compare, and end. COMPARE: compare the state with the
+    model's. SETTING: inlined code changes a setting of the allocator; remember its callers. INIT_FREED: the kernel
+    frees its init code; the breakpoints in it go away.
+    """
 
     END = auto()
-    """The user's `--until`: the trace ends there."""
     PANIC = auto()
-    """The guest is lost: compare, and end."""
     COMPARE = auto()
-    """Compare the state with the model's."""
     SETTING = auto()
-    """Inlined code changes a setting of the allocator there: remember who."""
     INIT_FREED = auto()
-    """The kernel frees its init code: breakpoints in it go away."""
 
 
 @dataclass(frozen=True)

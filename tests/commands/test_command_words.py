@@ -84,6 +84,22 @@ def test_words_by_position() -> None:
         parse([], table, "lmb-y")
 
 
+def test_what_goes_with_one_first_word_only() -> None:
+    table = (Argument("how", choices=("fast", "slow")), Argument("file", OPTIONAL, of=("slow",)),
+             Argument("--by", of=("slow",)), Argument("--only", SOME, default=(), of=("slow",)),
+             Argument("--all", FLAG, of=("fast",)))  # fmt: skip
+    assert parse(["slow", "f", "--by", "1", "--only", "a"], table, "lmb-y").file == "f"
+    assert parse(["fast", "--all"], table, "lmb-y").all is True
+    for words, message in (
+        (["fast", "f"], "fast takes no word 'f'"),
+        (["fast", "--by="], "fast takes no --by"),
+        (["--only", "a", "--all", "fast"], "fast takes no --only"),
+        (["slow", "--all"], "slow takes no --all"),
+    ):
+        with pytest.raises(UsageError, match=rf"^{message} \(see: help lmb-y\)$"):
+            parse(words, table, "lmb-y")
+
+
 def test_what_completes() -> None:
     table = (Argument("how", choices=("fast", "slow")), Argument("--min"), JSON)
     assert candidates([], table) == ["fast", "slow", "--min", "--json"]

@@ -13,11 +13,11 @@ import pytest
 
 from gdb_lmb.allocators.base import Role, apply
 from gdb_lmb.allocators.lmb.model import LmbConfig, LmbModel
-from gdb_lmb.commands.trace_output import TraceOutput
 from gdb_lmb.core.errors import OutputError, ReadError, StateError, UsageError
 from gdb_lmb.core.operation import Operation
 from gdb_lmb.core.snapshot import Snapshot
 from gdb_lmb.report.trace_file import TraceReader
+from gdb_lmb.report.trace_output import TraceOutput
 from gdb_lmb.tracing.recording import Recording, TraceOptions
 from gdb_lmb.tracing.stops import Call, Place, Purpose
 from tests.helpers.operations import op

@@ -11,7 +11,7 @@ from typing import IO
 
 from gdb_lmb.core.record import Record, Symbol, TraceHeader
 from gdb_lmb.core.snapshot import Snapshot
-from gdb_lmb.report.output import cannot_write, whole_file
+from gdb_lmb.report.output import told_of, whole_file
 from gdb_lmb.report.trace_file import TraceWriter
 
 COUNT_VARIABLE = "GDB_LMB_COUNT"
@@ -19,14 +19,15 @@ COUNT_VARIABLE = "GDB_LMB_COUNT"
 
 
 class TraceOutput:
-    """Where the records of a running trace go: the file of `-o` if there is one, and their number to a file that the
-    program that started this gdb has named, if it has.
+    """Where the records of a running trace go: the file at `path` (None: none), opened when the trace begins.
+
+    Their number goes to a file of its own, where the program that has started this gdb names one.
     """
 
     def __init__(self, path: Path | None) -> None:
-        """Write to `path`, which is opened when the trace begins."""
+        """Prepare to write to `path`."""
         self.path = path
-        self._stream: IO[bytes] | None = None
+        self._files = contextlib.ExitStack()
         self._writer: TraceWriter | None = None
         self._count: IO[bytes] | None = None
 
@@ -34,13 +35,11 @@ class TraceOutput:
         """Open the files, and write what the trace is of. Raises: `OutputError`."""
         if COUNT_VARIABLE in os.environ:
             with contextlib.suppress(OSError):
-                self._count = Path(os.environ[COUNT_VARIABLE]).open("wb", buffering=0)  # noqa: SIM115
+                count = Path(os.environ[COUNT_VARIABLE]).open("wb", buffering=0)  # noqa: SIM115  closed with the others
+                self._count = self._files.enter_context(count)
         if self.path is not None:
-            try:
-                self._stream = self.path.open("wb")
-            except OSError as error:
-                raise cannot_write(self.path, error) from None
-            self._writer = TraceWriter(self._stream, header)
+            with told_of(self.path):
+                self._writer = TraceWriter(self._files.enter_context(self.path.open("wb")), header)
 
     def record(self, record: Record) -> None:
         """Write one operation, at once. Raises: `OutputError`."""
@@ -53,17 +52,13 @@ class TraceOutput:
     def end(self, symbols: Mapping[int, Symbol], final: Snapshot | None) -> None:
         """Write what comes after the last operation. Raises: `OutputError`."""
         if self._writer is not None:
-            _complete(self._writer, symbols, final)
+            self._writer.symbols(symbols)
+            self._writer.end(final)
 
     def close(self) -> None:
         """Close the files. Raises: `OutputError` where the last bytes cannot be written."""
-        if self._count is not None:
-            self._count.close()
-        try:
-            if self._stream is not None:
-                self._stream.close()
-        except OSError as error:
-            raise cannot_write(str(self.path), error) from None
+        with told_of(self.path or Path(os.devnull)):
+            self._files.close()
 
 
 def save(
@@ -74,9 +69,5 @@ def save(
         writer = TraceWriter(stream, header)
         for record in records:
             writer.record(record)
-        _complete(writer, symbols, final)
-
-
-def _complete(writer: TraceWriter, symbols: Mapping[int, Symbol], final: Snapshot | None) -> None:
-    writer.symbols(symbols)
-    writer.end(final)
+        writer.symbols(symbols)
+        writer.end(final)
