@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """The arguments of a command: a table of what it takes, and how its words are read by that table.
 
-gdb splits its line at blanks, so `sizeof(struct lmb)` and `0x1000 - 0x2000` come in pieces; a number may begin with
-a minus. Neither is argparse's way, and loading argparse would cost every session.
+gdb splits its line at blanks, also within `sizeof(struct lmb)` and `0x1000 - 0x2000`, and a value may begin with a
+minus sign. argparse can handle neither, and importing it takes time in every session.
 """
 
 from __future__ import annotations

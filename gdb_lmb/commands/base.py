@@ -44,7 +44,7 @@ class LmbCommand(gdb.Command):
     """What makes JSON values of what `ask()` returns, and what makes a text of the same for a `Terminal`."""
 
     def __init_subclass__(cls) -> None:
-        """Take the indentation out of gdb's help: gdb does so itself from 13 on."""
+        """Remove the indentation from the help: gdb does so itself from version 13 on."""
         cls.__doc__ = inspect.cleandoc(cls.__doc__ or "")
 
     @classmethod
@@ -67,27 +67,27 @@ class LmbCommand(gdb.Command):
         write(dumps(as_json(*found)) if options.json else as_text(*found, terminal()))
 
     def invoke(self, argument: str, from_tty: bool) -> None:
-        """Parse and run; one clean line for everything that is not our own bug."""
+        """Parse the arguments and run the command; report an `LmbError` in one line."""
         self.dont_repeat()
         try:
             self.run(parse(gdb.string_to_argv(argument), self.arguments, self.name, self.exclusive))
         except LmbError as error:
-            # Whoever looks at it next must not find the verdict of the command before.
+            # The status of the previous command must not stay.
             set_variable("lmb_status", int(status_of_error(error, in_gdb=True)))
             raise gdb.GdbError(f"{self.name}: {error}") from None
         finally:
             put_back()
 
     def complete(self, text: str, word: str | None) -> list[str]:
-        """Offer the words and options that fit and are not there yet.
+        """Return the options and choices that complete `word` and are not given yet.
 
-        gdb asks twice: first with no word, only for how words are to be broken, which is left to it.
+        gdb calls this twice: first with None, to ask how words are split, which is left to gdb.
         """
         if word is None:
             return []
         given = text.split()
         typed = given.pop() if given and not text.endswith(" ") else ""
-        # gdb breaks words at "-" too, and wants only what follows the break.
+        # gdb also splits words at "-", and wants only the part after the split.
         cut = len(typed) - len(word)
         return [c[cut:] for c in candidates(given, self.arguments) if c.startswith(typed)]
 
@@ -128,7 +128,7 @@ def write(text: str) -> None:
 
 
 def announce(text: str) -> None:
-    """Write what no command was asked for: also to a DAP client, which sees only what its own commands print."""
+    """Write a message outside of any command; a DAP client, which sees only its own commands' output, gets it too."""
     write(text)
     tell_client(text)
 

@@ -24,12 +24,12 @@ class LmbPrefix(gdb.Command):
     @classmethod
     def register(cls) -> None:
         """Make gdb know `lmb`; the commands come after it."""
-        # gdb takes the indentation out by itself from 13 on.
+        # From version 13 on gdb removes the indentation itself.
         cls.__doc__ = inspect.cleandoc(cls.__doc__ or "")
         cls("lmb", gdb.COMMAND_DATA, prefix=True)
 
     def invoke(self, argument: str, from_tty: bool) -> None:
-        """List the commands; gdb comes here only where the words are no command of ours."""
+        """List the commands; gdb calls this only if the words match none of them."""
         self.dont_repeat()
         if argument.strip():
             word = safe(argument.split()[0], 40)

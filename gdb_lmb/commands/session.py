@@ -1,8 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What the commands of this gdb have found so far: the verdict that `lmb-verdict` prints.
+"""The checks that the commands of this gdb have made so far, for `lmb-verdict`, and the trace that is kept.
 
-`$lmb_status` always holds the verdict of the last command: 0 clean, 1 findings, 5 not verified; of one that failed 2,
-4 for trouble with QEMU or gdb, 5 where there is nothing to judge yet.
+`$lmb_status` holds the status of the last command, by the tables of report/statuses.py.
 """
 
 from __future__ import annotations
@@ -24,7 +23,7 @@ if TYPE_CHECKING:
 class Session:
     """The checks made since gdb started, or since the last reset, and the trace that is kept (None: none).
 
-    The same finding of two commands, as of lmb-dump and then of lmb-check, counts once.
+    The same finding of two commands, such as lmb-dump and lmb-check, counts once.
     """
 
     def __init__(self) -> None:
@@ -39,7 +38,7 @@ class Session:
         return self.trace
 
     def record(self, command: str, findings: Sequence[Finding], not_verified: Sequence[str]) -> None:
-        """Note the outcome of one command."""
+        """Add the outcome of one command, and set `$lmb_status` and `$lmb_findings`."""
         faults = sum(finding.severity == FINDING for finding in findings)
         self._found |= Counter(finding for finding in findings if finding.severity == FINDING)
         self.checks.append(
@@ -58,7 +57,7 @@ class Session:
         return {"schema": VERDICT_SCHEMA, "checks": self.checks, "findings": self._found.total()}
 
     def forget(self) -> None:
-        """Begin anew with no check; a trace stays."""
+        """Forget all checks; the trace stays."""
         self.checks.clear()
         self._found.clear()
 

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What the commands' output goes to, asked of gdb: its width, whether it shows colours, and Unicode.
+"""The terminal of the commands' output, as gdb knows it: width, colours, Unicode.
 
-gdb behind a pipe cannot know what its reader shows. `gdb-lmb`, which starts it so, says it in `GDB_LMB_TERMINAL`.
+gdb behind a pipe cannot know what its reader can show: `gdb-lmb`, which starts it so, tells it in `GDB_LMB_TERMINAL`.
 """
 
 from __future__ import annotations
@@ -23,19 +23,19 @@ _STDERR = 2
 
 
 def terminal() -> Terminal:
-    """Return how to draw what the command that runs now prints."""
-    told = None if VARIABLE not in os.environ else os.environ[VARIABLE].split()
-    unicode = _unicode(told)
-    if _captured() or (told is None and _piped()):
+    """Return the terminal of the command that runs now."""
+    words = None if VARIABLE not in os.environ else os.environ[VARIABLE].split()
+    unicode = _unicode(words)
+    if _captured() or (words is None and _piped()):
         return Terminal(unicode=unicode)
-    shown = _is_terminal() if told is None else "tty" in told
-    color = shown and _may_color() if told is None else "color" in told
+    shown = _is_terminal() if words is None else "tty" in words
+    color = shown and _may_color() if words is None else "color" in words
     width = gdb.parameter("width") if shown else None
     return Terminal(width or None, color and bool(gdb.parameter("style enabled")), unicode)
 
 
 def _captured() -> bool:
-    """Tell whether the output may be kept by a program: then other Python code has called us, by `gdb.execute()`."""
+    """Tell whether a program may capture the output: other Python code runs the command with `gdb.execute()`."""
     frame = sys._getframe()
     while frame.f_back is not None:
         frame = frame.f_back
@@ -43,10 +43,10 @@ def _captured() -> bool:
 
 
 def _piped() -> bool:
-    """Tell whether the output goes to gdb's `pipe` command: then gdb writes to a pipe that another process reads."""
+    """Tell whether gdb's `pipe` command gets the output: gdb then writes to a pipe that another process reads."""
     inodes: dict[int, set[str]] = {os.O_RDONLY: set(), os.O_WRONLY: set()}
     for name in os.listdir("/proc/self/fd"):  # noqa: PTH208  numbers, not files
-        with contextlib.suppress(OSError):  # the one by which they are listed is closed already
+        with contextlib.suppress(OSError):  # the descriptor of the listing itself is closed by now
             target = os.readlink(f"/proc/self/fd/{name}")  # noqa: PTH115
             if int(name) > _STDERR and target.startswith("pipe:"):
                 mode = fcntl.fcntl(int(name), fcntl.F_GETFL) & os.O_ACCMODE
@@ -68,7 +68,7 @@ def _may_color() -> bool:
     return not os.environ.get("NO_COLOR") and os.environ.get("TERM", "dumb") != "dumb"
 
 
-def _unicode(told: list[str] | None) -> bool:
+def _unicode(words: list[str] | None) -> bool:
     """Tell whether the output may have more than ASCII: gdb refuses to print what its character set lacks."""
     able = gdb.host_charset().upper().replace("-", "") == "UTF8"
-    return able and (told is None or "unicode" in told)
+    return able and (words is None or "unicode" in words)

@@ -15,7 +15,7 @@ from gdb_lmb.report.output import told_of, whole_file
 from gdb_lmb.report.trace_file import TraceWriter
 
 COUNT_VARIABLE = "GDB_LMB_COUNT"
-"""The environment's name for the file that gets the number of records."""
+"""The environment variable with the path of the file that gets the number of records."""
 
 
 class TraceOutput:
@@ -44,7 +44,7 @@ class TraceOutput:
     def record(self, record: Record) -> None:
         """Write one operation, at once. Raises: `OutputError`."""
         if self._count is not None:
-            with contextlib.suppress(OSError):  # the trace is right without it
+            with contextlib.suppress(OSError):  # the trace does not need it
                 os.pwrite(self._count.fileno(), b"%d" % record.seq, 0)
         if self._writer is not None:
             self._writer.record(record)

@@ -51,7 +51,7 @@ _P = ParamSpec("_P")
 
 
 def _stop_on_error(take: Callable[Concatenate[Recording, _P], bool]) -> Callable[Concatenate[Recording, _P], bool]:
-    """Make what cannot be read, understood or written end the trace, and stop the guest to be looked at."""
+    """Decorate a handler: an `LmbError` ends the trace and stops the guest."""
 
     @functools.wraps(take)
     def taken(self: Recording, /, *what: _P.args, **named: _P.kwargs) -> bool:
@@ -72,7 +72,7 @@ class Recording:
     """The state of a trace from its begin to its end.
 
     `ended` says in a few words why nothing more is recorded, None while it goes on; `complete` that it came to the
-    end that was asked for; `failed` that the guest cannot be looked at any more; `write_error` why the output does
+    end that was asked for; `failed` that the guest cannot be read any more; `write_error` why the output does
     not hold it all; `inside` is the operation that has begun and is not over.
     """
 
@@ -146,7 +146,7 @@ class Recording:
         operation, result = self.traced.settled(call, operation, result)
         first = not self._started
         if first and (operation.op != "init" or result != 0):
-            return False  # refused, as there is no allocator yet
+            return False  # it failed: the allocator is not initialised yet
         record = self._record(operation, result, call.callers)
         self._phase = self.traced.phase_after(operation.op, self._phase)
         if operation.op in self._switches:
@@ -184,7 +184,7 @@ class Recording:
         return True
 
     def _compare_between(self, when: str) -> bool:
-        """Compare what has changed since the last operation; tell whether the guest stops, since it differs."""
+        """Compare the state between two operations with the model's. Return True to stop the guest: they differ."""
         lockstep = self.lockstep
         if lockstep is None or lockstep.good != lockstep.seq:
             self._note_switches(None)
@@ -198,7 +198,7 @@ class Recording:
         return self.ended is not None or self._end("they differ")
 
     def _note_switches(self, state: Snapshot | None) -> None:
-        """Record a setting that inlined code has changed, as the operation that would have."""
+        """Record a setting that inlined code has changed as the operation that sets it."""
         now = self.traced.switches()
         for op, value in now.items():
             if self._switches.get(op, value) != value:
@@ -216,7 +216,7 @@ class Recording:
         return record
 
     def _step(self, record: Record, first: bool) -> bool:
-        """Let the model do the operation too; tell whether it differs."""
+        """Run the operation on the model too. Return True if kernel and model differ."""
         state = self.traced.read()
         if first:
             model = allocator(self.traced.layout).created_model(record.operation, self.traced.page_size)
@@ -230,8 +230,8 @@ class Recording:
             self._states.append((record.seq, state))
         return self.divergence is not None
 
-    def last_look(self) -> Snapshot | None:
-        """Return the state at the end of the trace, compared with the model's; None inside an operation."""
+    def final_state(self) -> Snapshot | None:
+        """Compare and return the state at the end of the trace; None inside an operation."""
         if self.inside is not None or not self._started:
             return None
         state = self.traced.read()

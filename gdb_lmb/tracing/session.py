@@ -149,7 +149,7 @@ class TraceSession:
             if not recording.failed:
                 try:
                     with booting_cpu():
-                        self.final = recording.last_look()
+                        self.final = recording.final_state()
                 except LmbError as error:
                     self._unread = str(error)
             self.symbolise()

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Following the allocator's calls with breakpoints: one stop at a call's first instruction, one at its return.
+"""Trace the allocator's calls with breakpoints: one at each function's first instruction, one at each return address.
 
-The breakpoints are gdb's internal ones: `info breakpoints` does not list them, and the user's own at the same
-places work as ever. Calls that a traced call makes are parts of it; where they are known their breakpoints are
-off meanwhile, else they are passed over. Nothing is symbolised during a stop.
+The breakpoints are internal to gdb: `info breakpoints` does not list them, and user breakpoints at the same addresses
+still work. Calls made by a traced call belong to it: their breakpoints are disabled until it returns where it is known
+to make them, and their stops are ignored otherwise. Nothing is symbolised during a stop.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ from gdb_lmb.tracing.recording import Recording
 from gdb_lmb.tracing.stops import Call, Place, Purpose
 
 SETTINGS: Mapping[str, str] = {"dcache line-size": "4096", "breakpoint always-inserted": "on"}
-"""gdb's settings while tracing: the stack comes in one request, and nothing is inserted anew for each stop."""
+"""gdb settings while tracing: read the stack in one request, and leave breakpoints inserted between stops."""
 
 
 class _Breakpoint(gdb.Breakpoint):
-    """An internal breakpoint whose stop does one piece of work, which Ctrl-C does not interrupt."""
+    """An internal breakpoint that calls `work` at each stop, with SIGINT blocked."""
 
     def __init__(self, tracer: Tracer, address: int, work: Callable[[], bool]) -> None:
         super().__init__(f"*{address:#x}", internal=True)
@@ -37,35 +37,35 @@ class _Breakpoint(gdb.Breakpoint):
         self._work = work
 
     def stop(self) -> bool:
-        """Do the work; True leaves the guest stopped here."""
-        interrupted = not _hold_ctrl_c()
+        """Handle a stop. Return True to leave the guest stopped."""
+        interrupted = not _block_sigint()
         try:
             wanted = self.do()
             if signal.SIGINT in signal.sigpending():
-                # Taken here, as gdb may lose one that comes while it lets the guest run again.
+                # gdb may lose a SIGINT that arrives while it resumes the guest: take it here.
                 signal.sigwait({signal.SIGINT})
                 interrupted = True
         finally:
-            # A gdb that does not hear SIGINT could not be stopped any more.
+            # With SIGINT blocked, gdb could not be interrupted any more.
             signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
         if interrupted:
             self._tracer.interrupted = True
         return wanted or interrupted
 
     def do(self) -> bool:
-        """Do the work, and remember that it is done."""
+        """Call `work`, and remember that it was called at this stop."""
         self._tracer.last = self
         return self._work()
 
 
-def _hold_ctrl_c() -> bool:
-    """Block SIGINT; tell whether none had come before that Python had yet to take."""
+def _block_sigint() -> bool:
+    """Block SIGINT. Return False if Python had a KeyboardInterrupt pending."""
     quiet = True
     while True:
         try:
             signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
         except KeyboardInterrupt:
-            # SIGINT may be blocked by now or not.
+            # It is not known whether SIGINT got blocked: try again.
             quiet = False
         else:
             return quiet
@@ -122,10 +122,10 @@ class Tracer:
             gdb.execute(f"set {name} {text}", to_string=True)
 
     def catch_up(self) -> None:
-        """Do what the stop that the guest is at has left undone.
+        """Handle the breakpoint at the current program counter if gdb has not called it.
 
-        Ctrl-C can keep Python from even beginning, and one that stops the guest right before a breakpoint makes
-        gdb step over that breakpoint later, unseen.
+        Ctrl-C can keep gdb from calling it; and if it stops the guest right before a breakpoint, gdb later steps over
+        that breakpoint silently.
         """
         pc = gdb.newest_frame().pc()
         for breakpoint in self._breakpoints:
@@ -133,7 +133,7 @@ class Tracer:
                 breakpoint.do()
 
     def take_call_here(self) -> None:
-        """Take the call at whose first instruction the selected CPU is: gdb will step over that breakpoint, unseen."""
+        """Handle the call at whose first instruction the guest is stopped: gdb steps over that breakpoint silently."""
         pc = gdb.newest_frame().pc()
         for _, breakpoint in self._entries:
             if breakpoint.address == pc:

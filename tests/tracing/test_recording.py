@@ -111,7 +111,7 @@ def test_a_sound_boot_is_recorded_and_compared(tmp_path: Path) -> None:
     assert trace.call(op("free_all"))
     recording = trace.recording
     assert (recording.ended, recording.complete, recording.failed) == ("the allocator has handed over", True, False)
-    final = recording.last_look()
+    final = recording.final_state()
     assert final is not None and final.closed and recording.divergence is None
     trace.output.end({}, final)
     trace.output.close()
@@ -192,7 +192,7 @@ def test_the_end_may_be_an_operation_that_is_about_to_begin() -> None:
     call = Call(Role("reserve"), 0x100, {"base": 0x4000, "size": 0x1000}, (1,), 0)
     assert not trace.recording.entered(call)
     assert trace.pass_by(Purpose.END, address=0x100)
-    assert trace.recording.inside is None and trace.recording.last_look() is not None
+    assert trace.recording.inside is None and trace.recording.final_state() is not None
 
 
 def test_an_end_inside_an_operation_has_no_last_state() -> None:
@@ -200,7 +200,7 @@ def test_an_end_inside_an_operation_has_no_last_state() -> None:
     assert not trace.call(ADD)
     assert not trace.recording.entered(Call(Role("reserve"), 0x100, {"base": 0x4000, "size": 0x1000}, (1,), 0))
     assert trace.pass_by(Purpose.END)
-    assert trace.recording.inside == reserve(0x4000) and trace.recording.last_look() is None
+    assert trace.recording.inside == reserve(0x4000) and trace.recording.final_state() is None
 
 
 def test_the_hand_over_ends_no_trace_that_has_another_end() -> None:
@@ -238,7 +238,7 @@ def test_before_its_init_an_allocator_has_no_operations() -> None:
     assert recording.begin(None).initial is None
     early = Call(Role("reserve"), 0x100, {"base": 0x4000, "size": 0x1000}, (1,), 0)
     assert not recording.entered(early) and not recording.returned(early, -22)
-    assert recording.records == [] and recording.last_look() is None
+    assert recording.records == [] and recording.final_state() is None
     # lmb_init(): 64 static entries of 40 bytes, blocks of 4096 bytes with a header of 40.
     config = LmbConfig()
     init = op("init", size=config.block_size, flags=64, align=config.header_size, min=config.entry_size,
@@ -247,7 +247,7 @@ def test_before_its_init_an_allocator_has_no_operations() -> None:
     call = Call(Role("init"), 0x200, {name: getattr(init, name) for name in names}, (1,), 0)
     assert not recording.entered(call) and not recording.returned(call, 0)
     assert [record.operation for record in recording.records] == [init] and recording.divergence is None
-    assert recording.last_look() is not None
+    assert recording.final_state() is not None
 
 
 def test_what_cannot_be_read_ends_the_trace() -> None:
