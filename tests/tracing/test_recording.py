@@ -112,7 +112,7 @@ def test_a_sound_boot_is_recorded_and_compared(tmp_path: Path) -> None:
     recording = trace.recording
     assert (recording.ended, recording.complete, recording.failed) == ("the allocator has handed over", True, False)
     final = recording.final_state()
-    assert final is not None and final.closed and recording.divergence is None
+    assert final is not None and final.handover is not None and recording.divergence is None
     trace.output.end({}, final)
     trace.output.close()
     with path.open("rb") as file:
