@@ -14,6 +14,7 @@ from transcripts import DOCS, PAGES, read_page
 
 from gdb_lmb.cli.help import topics
 from gdb_lmb.commands import MODULES
+from tests.design.test_imports import ROOMS
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 README = (ROOT / "README.md").read_text()
@@ -135,6 +136,20 @@ def test_each_finding_has_an_example() -> None:
             continue
         assert re.search(rf"^(finding|note): {code}: ", section, re.M) or code == "trace-divergence", code
         assert section.strip().rpartition("```")[2].strip(), f"{code}: it does not say what to do"
+
+
+def test_what_is_not_verified_is_named_in_the_code() -> None:
+    source = "".join(path.read_text() for path in PACKAGE.rglob("*.py"))
+    assert [code for code in sorted(NOT_VERIFIED) if f'"{code}"' not in source] == []
+
+
+# -- architecture ------------------------------------------------------------------------------------------------------
+
+
+def test_the_rooms_are_those_of_the_code() -> None:
+    text = (DOCS / "architecture.md").read_text()
+    rows = re.findall(r"^\| `([a-z]+)` \|", text.partition("## The rooms")[2].partition("\n## ")[0], re.M)
+    assert rows == [room for room in ROOMS if room != "__main__"]
 
 
 # -- JSON --------------------------------------------------------------------------------------------------------------
