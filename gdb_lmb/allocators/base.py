@@ -20,7 +20,7 @@ from gdb_lmb.allocators.json_fields import COMMON, FIRMWARE, HEAD, STATE, read, 
 from gdb_lmb.allocators.predict import Prediction
 from gdb_lmb.allocators.section import Section, firmware_section, region_section
 from gdb_lmb.core.errors import InputError, LmbError, StateError
-from gdb_lmb.core.memory import Meter
+from gdb_lmb.core.memory import Memory, Meter
 from gdb_lmb.core.operation import BASE, Kind, Model, Operation
 from gdb_lmb.core.ranges import Range
 from gdb_lmb.core.record import Record, TraceHeader
@@ -94,26 +94,34 @@ class Call(Protocol):
         """Return the arguments."""
 
 
+class TracedProgram(Protocol):
+    """A program that runs, as tracing sees it: `program` is the allocator's own description of it.
+
+    `offset` is the difference between run-time and linked addresses, `memory` reads the program's virtual addresses.
+    """
+
+    program: Any
+    offset: int
+    memory: Memory
+
+    def physical(self, va: int) -> int:
+        """Return the physical address of `va`. Raises: `LmbError`."""
+
+
 class TraceAdapter(Protocol):
     """What tracing asks of an allocator at each stop."""
 
-    def read(self) -> Snapshot:
-        """Read the state; the bytes read are kept. Raises: `LmbError`."""
-
-    def unchanged(self) -> bool:
-        """Tell whether the state is what `read()` found last."""
+    def decode(self, memory: Memory) -> Snapshot:
+        """Read the state out of `memory`, which reads as `TracedProgram.memory` does. Raises: `LmbError`."""
 
     def operation(self, call: Call) -> Operation:
         """Return what a call that begins asks for. Raises: `LmbError`."""
 
     def settled(self, call: Call, operation: Operation, result: int | None) -> tuple[Operation, int | None]:
-        """Return the operation and its result, now that the call has returned."""
+        """Return the operation and its result, now that the call has returned. Raises: `LmbError`."""
 
     def switches(self) -> Mapping[str, int]:
         """Return the settings that inlined code may change, by the operation that sets them."""
-
-    def model(self, state: Snapshot) -> Model:
-        """Return the reference model that goes on from `state`. Raises: `StateError`."""
 
 
 class Allocator(ABC):
@@ -125,9 +133,10 @@ class Allocator(ABC):
     without an initial state begins with (empty for one that exists from the first instruction on).
     `roles` are the functions to stop at in a trace; `containers` those that a compiler may have inlined one of
     them into; `inlined_switches` are functions that are always inlined.
-    `checkpoints` are functions at which a trace also compares the state. `checks` are its invariants.
     `no_firmware` says why a snapshot has no firmware map. `keeps_log` tells that a guest may keep its own log.
     `counters_repeat` tells that counters only repeat what the lists show, so that a state may be compared without.
+    `checkpoints` are functions at which a trace also compares the state. `phases` tell how far the boot has come after
+    an operation. `checks` are its invariants.
     """
 
     name: str
@@ -139,6 +148,7 @@ class Allocator(ABC):
     containers: Mapping[str, Role] = {}
     inlined_switches: tuple[str, ...] = ()
     checkpoints: tuple[str, ...] = ()
+    phases: Mapping[str, str] = {}
     checks: tuple[Check, ...] = ()
     no_firmware: str = "this program keeps no map"
     keeps_log: bool = False
@@ -299,17 +309,22 @@ class Allocator(ABC):
 
     # -- tracing ----------------------------------------------------------------------------------------
 
-    def adapter(self, machine: Any, program: Any) -> TraceAdapter:
+    def adapter(self, where: TracedProgram) -> TraceAdapter:
         """Return what turns traced calls of a program into operations. Raises: `LmbError`."""
         raise InputError(f"{self.title} cannot be traced")
 
     def phase_of(self, snapshot: Snapshot) -> str | None:
-        """Return how far the boot has come, in the words of the allocator, None where the state does not tell."""
+        """Return how far the boot has come where calls go on from a state, None where the state does not tell."""
         return snapshot.phase
 
     def phase_after(self, op: str, before: str | None) -> str | None:
         """Return how far the boot has come after an operation."""
-        return before
+        return self.phases.get(op, before)
+
+
+def apply(model: Model, operation: Operation) -> int | None:
+    """Run one operation on a model, by the table of its allocator; see `Allocator.apply()`."""
+    return allocator(model.layout).apply(model, operation)
 
 
 _MODULES = {"lmb-list": "gdb_lmb.allocators.lmb.allocator", "memblock": "gdb_lmb.allocators.memblock.allocator"}
@@ -317,11 +332,6 @@ _MODULES = {"lmb-list": "gdb_lmb.allocators.lmb.allocator", "memblock": "gdb_lmb
 
 ALLOCATORS: dict[str, Allocator] = {}
 """Those imported or registered so far, by name."""
-
-
-def apply(model: Model, operation: Operation) -> int | None:
-    """Run one operation on a model, by the table of its allocator; see `Allocator.apply()`."""
-    return allocator(model.layout).apply(model, operation)
 
 
 def register(one: Allocator) -> None:

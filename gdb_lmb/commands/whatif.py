@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from gdb_lmb.allocators.lmb.predict import predict_lmb
 from gdb_lmb.allocators.memblock.predict import predict_memblock
+from gdb_lmb.allocators.memblock.resume import resume
 from gdb_lmb.allocators.predict import Prediction
 from gdb_lmb.commands.arguments import ANY, JSON, Argument, Options
 from gdb_lmb.commands.base import LmbCommand, take_snapshot
@@ -12,7 +13,7 @@ from gdb_lmb.commands.names import Names
 from gdb_lmb.core.errors import LayoutError, UsageError
 from gdb_lmb.core.numbers import flags_of, number
 from gdb_lmb.core.snapshot import Snapshot
-from gdb_lmb.machine.behavior import memblock_model
+from gdb_lmb.machine.behavior import memblock_facts
 from gdb_lmb.programs.linux import find_kernel
 from gdb_lmb.report.prediction import prediction_json, prediction_text
 
@@ -121,7 +122,7 @@ def prediction_of(snapshot: Snapshot, operation: str, values: dict[str, int]) ->
         kernel = find_kernel()
         if kernel is None:
             raise LayoutError("gdb's symbols have no memblock any more: load the kernel's vmlinux again")
-        return predict_memblock(memblock_model(kernel, snapshot), operation, **values)
+        return predict_memblock(resume(snapshot, memblock_facts(kernel)), operation, **values)
     if "nid" in values:
         raise UsageError("the list-based LMB knows no nodes: leave --nid out")
     return predict_lmb(snapshot, operation, **values)

@@ -7,15 +7,12 @@ The model says what each fact means (`behavior_of()`).
 
 from __future__ import annotations
 
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from typing import Any
 
 import gdb
 
 from gdb_lmb.allocators.memblock.behavior import MemblockBehavior, behavior_of
-from gdb_lmb.allocators.memblock.model import MemblockModel
-from gdb_lmb.allocators.memblock.resume import resume
-from gdb_lmb.core.snapshot import Snapshot
 from gdb_lmb.formats.program_file import bytes_in_file, text_in_file
 from gdb_lmb.machine.program import lookup
 from gdb_lmb.machine.types import enum_names
@@ -24,16 +21,6 @@ from gdb_lmb.programs.linux import Kernel
 
 _BEHAVIORS: dict[tuple[str, int], MemblockBehavior] = {}
 """What was worked out for a program, by its file and its build."""
-
-
-def memblock_model(kernel: Kernel, snapshot: Snapshot) -> MemblockModel:
-    """Return a model that goes on from `snapshot`, taken of this kernel at this stop.
-
-    Raises: `StateError` where the model cannot stand on it: torn, damaged, or not all there any more.
-    """
-    if "nid" not in kernel.program.region.fields:
-        snapshot = replace(snapshot, no_node=None)
-    return resume(snapshot, memblock_facts(kernel))
 
 
 def memblock_facts(kernel: Kernel) -> dict[str, Any]:
@@ -45,6 +32,7 @@ def memblock_facts(kernel: Kernel) -> dict[str, Any]:
         **asdict(_BEHAVIORS[key]),
         "cache_bytes": kernel.arch.cache_bytes,
         "keep": kernel.keeps,
+        "nodes": "nid" in kernel.program.region.fields,
         **_switches(kernel),
     }
 

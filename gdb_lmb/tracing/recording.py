@@ -106,13 +106,13 @@ class Recording:
         """
         model, traced = None, self.traced
         if state is not None:
-            self._phase = traced.phase_of(state)
+            self._phase = traced.allocator.phase_of(state)
             try:
                 model = traced.model(state)
             except StateError:
                 if self.options.lockstep:
                     raise
-            self._switches = traced.switches()
+            self._switches = traced.adapter.switches()
         if self.options.lockstep and model is not None:
             self.lockstep = Lockstep(model, every=self.options.every)
             traced.read()
@@ -124,7 +124,7 @@ class Recording:
             page_size=traced.page_size,
             initial=state,
             only=self.options.only,
-            behavior={} if model is None else dict(traced.values(model)),
+            behavior={} if model is None else traced.allocator.facts_of(model),
         )
         self._output.begin(header)
         return header
@@ -134,7 +134,7 @@ class Recording:
     @_stop_on_error
     def entered(self, call: Call) -> bool:
         """Take a call that begins."""
-        self.inside, self._inside_at = self.traced.operation(call), call.address
+        self.inside, self._inside_at = self.traced.adapter.operation(call), call.address
         return self._started and self._compare_between(f"before {self.inside} begins, ")
 
     @_stop_on_error
@@ -143,12 +143,12 @@ class Recording:
         operation, self.inside = self.inside, None
         if operation is None:
             return False
-        operation, result = self.traced.settled(call, operation, result)
+        operation, result = self.traced.adapter.settled(call, operation, result)
         first = not self._started
         if first and (operation.op != "init" or result != 0):
             return False  # it failed: the allocator is not initialised yet
         record = self._record(operation, result, call.callers)
-        self._phase = self.traced.phase_after(operation.op, self._phase)
+        self._phase = self.traced.allocator.phase_after(operation.op, self._phase)
         if operation.op in self._switches:
             self._switches = {**self._switches, operation.op: operation.base}
         if self.options.lockstep and self._step(record, first):
@@ -199,10 +199,10 @@ class Recording:
 
     def _note_switches(self, state: Snapshot | None) -> None:
         """Record a setting that inlined code has changed as the operation that sets it."""
-        now = self.traced.switches()
+        now = self.traced.adapter.switches()
         for op, value in now.items():
             if self._switches.get(op, value) != value:
-                kind = allocator(self.traced.layout).operations[op]
+                kind = self.traced.allocator.operations[op]
                 operation = kind.call(op, **{kind.arguments[0]: value})
                 record = self._record(operation, None, self._switch_callers)
                 if self.lockstep is not None:
@@ -219,7 +219,7 @@ class Recording:
         """Run the operation on the model too. Return True if kernel and model differ."""
         state = self.traced.read()
         if first:
-            model = allocator(self.traced.layout).created_model(record.operation, self.traced.page_size)
+            model = self.traced.allocator.created_model(record.operation, self.traced.page_size)
             self.lockstep = Lockstep(model, every=self.options.every)
             self.lockstep.seq, self.lockstep.last = record.seq, record
             self.lockstep.look(state)

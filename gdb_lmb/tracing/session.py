@@ -32,7 +32,7 @@ from gdb_lmb.tracing.calls import convention_of
 from gdb_lmb.tracing.points import function_addresses, inlined_switches
 from gdb_lmb.tracing.recording import Recording, TraceOptions
 from gdb_lmb.tracing.stops import Place, Purpose
-from gdb_lmb.tracing.traced import Traced, TracedLmb, TracedMemblock
+from gdb_lmb.tracing.traced import Traced, traced_lmb, traced_memblock
 from gdb_lmb.tracing.tracepoints import Tracer
 
 _FUNCTIONS = {
@@ -82,7 +82,11 @@ class TraceSession:
         if current_dump() is not None:
             raise NotReadyError("a dump does not run: there is nothing to trace")
         traced, state = _find_allocator(timeout_s)
-        if options.until is None and state is not None and traced.phase_of(state) in ("handed over", "discarded"):
+        if (
+            options.until is None
+            and state is not None
+            and traced.allocator.phase_of(state) in ("handed over", "discarded")
+        ):
             raise NotReadyError("the allocator has handed over already: say what to trace to with --until SYMBOL")
         # Without `init`, with which such a trace begins, the state that the rest is about is not known.
         wanted = {*options.only, *(["init"] if state is None else [])}
@@ -196,7 +200,7 @@ def _find_allocator(timeout_s: float) -> tuple[Traced, Snapshot | None]:
     """Return what to trace and its state now; None where the allocator's own `init` is still to come."""
     kernel = find_kernel()
     if kernel is None or (lookup("lmb") is not None and _initialised()):
-        traced = TracedLmb()
+        traced = traced_lmb()
         try:
             with booting_cpu():
                 _refuse_torn(torn_in())
@@ -214,7 +218,7 @@ def _find_allocator(timeout_s: float) -> tuple[Traced, Snapshot | None]:
     with booting_cpu():
         state = take_memblock(kernel)
         _refuse_torn(state.torn)
-        return TracedMemblock(kernel), state
+        return traced_memblock(kernel), state
 
 
 def _refuse_torn(function: str | None) -> None:
@@ -225,7 +229,7 @@ def _refuse_torn(function: str | None) -> None:
 def _initialised() -> bool:
     try:
         with booting_cpu():
-            TracedLmb().read()
+            traced_lmb().read()
     except LmbError:
         return False
     return True
@@ -235,13 +239,12 @@ def _places(traced: Traced, options: TraceOptions) -> Iterator[Place]:
     if options.until is not None:
         for address in _addresses(options.until):
             yield Place(options.until, address, Purpose.END)
-    purposes = _FUNCTIONS | (dict.fromkeys(traced.checkpoints, Purpose.COMPARE) if options.lockstep else {})
+    purposes = _FUNCTIONS | (dict.fromkeys(traced.allocator.checkpoints, Purpose.COMPARE) if options.lockstep else {})
     for name, purpose in purposes.items():
         for address in function_addresses(name):
             yield Place(name, address, purpose)
-    if traced.layout == "memblock":
-        for address in inlined_switches():
-            yield Place("memblock_set_bottom_up", address, Purpose.SETTING)
+    for name, address in inlined_switches(traced.allocator):
+        yield Place(name, address, Purpose.SETTING)
 
 
 def _addresses(where: str) -> list[int]:

@@ -15,7 +15,6 @@ NOT_YET = {
     "commands/whatif.py",
     "report/export_c/survey.py",
     "report/prediction.py",
-    "tracing/session.py",
 }
 
 OF_ONE = ("Model", "Storage")

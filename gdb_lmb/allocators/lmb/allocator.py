@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from gdb_lmb.allocators.base import Allocator, Effect, GuestLog
+from gdb_lmb.allocators.base import Allocator, Effect, GuestLog, TracedProgram
 from gdb_lmb.allocators.difference import Difference
 from gdb_lmb.allocators.lmb import shown
 from gdb_lmb.allocators.lmb.checks import CHECKS
@@ -16,6 +16,7 @@ from gdb_lmb.allocators.lmb.model import LmbModel
 from gdb_lmb.allocators.lmb.operations import INIT, OPERATIONS
 from gdb_lmb.allocators.lmb.predict import predict_lmb
 from gdb_lmb.allocators.lmb.storage import storage_of
+from gdb_lmb.allocators.lmb.trace import BEFORE_GROWTH, CHECKPOINTS, GROWING, HANDED_OVER, PHASES, ROLES, LmbAdapter
 from gdb_lmb.allocators.predict import Prediction
 from gdb_lmb.allocators.section import Section, region_section
 from gdb_lmb.core.operation import Model, Operation
@@ -34,6 +35,9 @@ class LmbAllocator(Allocator):
     counters_repeat = True
     keeps_log = True
     init = INIT
+    roles = ROLES
+    checkpoints = CHECKPOINTS
+    phases = PHASES
 
     def own_ranges(self, snapshot: Snapshot, *, reserved: bool = False) -> Iterator[Place]:
         """Yield the blocks of entries."""
@@ -95,6 +99,15 @@ class LmbAllocator(Allocator):
     def predict(self, snapshot: Snapshot, facts: Mapping[str, Any], op: str, **arguments: int) -> Prediction:
         """Return what `lmb_<op>()` would do."""
         return predict_lmb(snapshot, op, **arguments)
+
+    def adapter(self, where: TracedProgram) -> LmbAdapter:
+        """Return what turns traced calls into operations."""
+        return LmbAdapter(where)
+
+    def phase_of(self, snapshot: Snapshot) -> str | None:
+        """Return how far the boot has come."""
+        storage = storage_of(snapshot)
+        return HANDED_OVER if storage.closed else GROWING if storage.may_grow else BEFORE_GROWTH
 
     def log(self, snapshot: Snapshot) -> GuestLog | None:
         """Return the guest's log (CONFIG_LMB_LOG)."""

@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from gdb_lmb.allocators.base import Allocator, Effect
+from gdb_lmb.allocators.base import Allocator, Effect, TracedProgram
 from gdb_lmb.allocators.difference import Difference, ValueRow
 from gdb_lmb.allocators.memblock import shown
 from gdb_lmb.allocators.memblock.checks import CHECKS
@@ -15,8 +15,10 @@ from gdb_lmb.allocators.memblock.operations import OPERATIONS
 from gdb_lmb.allocators.memblock.predict import predict_memblock
 from gdb_lmb.allocators.memblock.resume import facts_of, resume
 from gdb_lmb.allocators.memblock.storage import RegionArray, storage_of
+from gdb_lmb.allocators.memblock.trace import CONTAINERS, EARLY, INLINED_SWITCHES, PHASES, ROLES, MemblockAdapter
 from gdb_lmb.allocators.predict import Prediction
 from gdb_lmb.allocators.section import Section
+from gdb_lmb.core.address import Phase
 from gdb_lmb.core.errors import LmbError
 from gdb_lmb.core.operation import Model
 from gdb_lmb.core.record import Record
@@ -33,6 +35,10 @@ class MemblockAllocator(Allocator):
     checks = CHECKS
     # Linux always keeps one, but not from the first instruction on, nor to the end of the boot.
     no_firmware = "no map can be read at this stop"
+    roles = ROLES
+    containers = CONTAINERS
+    inlined_switches = INLINED_SWITCHES
+    phases = PHASES
 
     def own_ranges(self, snapshot: Snapshot, *, reserved: bool = False) -> Iterator[Place]:
         """Yield the arrays, as far as their physical addresses are known."""
@@ -91,6 +97,14 @@ class MemblockAllocator(Allocator):
     def predict(self, snapshot: Snapshot, facts: Mapping[str, Any], op: str, **arguments: int) -> Prediction:
         """Return what the call that `op` stands for would do."""
         return predict_memblock(resume(snapshot, facts), op, **arguments)
+
+    def adapter(self, where: TracedProgram) -> MemblockAdapter:
+        """Return what turns traced calls into operations."""
+        return MemblockAdapter(where)
+
+    def phase_of(self, snapshot: Snapshot) -> str | None:
+        """Return how far the boot has come; calls are made only once the kernel is mapped."""
+        return Phase.MAPPED.value if snapshot.phase in EARLY else snapshot.phase
 
 
 def _elsewhere(want: RegionArray, got: RegionArray) -> bool:

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, fields
+from dataclasses import asdict, fields, replace
 from typing import Any
 
 from gdb_lmb.allocators.memblock.behavior import MemblockBehavior, MemblockConfig
@@ -43,11 +43,11 @@ def resume(initial: Snapshot, values: Mapping[str, Any]) -> MemblockModel:
     What is not there has the value of a kernel that has just started, but the behavior must be told in full.
     Raises: `StateError` for a state that no model goes on from, `InputError` for facts that are none.
     """
-    known = {*_BEHAVIOR, *_SWITCHES, "cache_bytes", "keep", "max_low_pfn", "in_slab"}
+    known = {*_BEHAVIOR, *_SWITCHES, "cache_bytes", "keep", "max_low_pfn", "in_slab", "nodes"}
     for name in values:
         if name not in known:
             raise InputError(f'"generation" holds {short(name)}, which is not known')
-    for name in (*_BEHAVIOR, *_SWITCHES, "keep"):
+    for name in (*_BEHAVIOR, *_SWITCHES, "keep", "nodes"):
         if not isinstance(values.get(name, False), bool):
             raise InputError(f'"generation" says that {name} is {short(values[name])}; expected true or false')
     missing = [name for name in _BEHAVIOR if name not in values]
@@ -65,6 +65,8 @@ def resume(initial: Snapshot, values: Mapping[str, Any]) -> MemblockModel:
     for regions in initial.lists:
         if not 0 < (regions.max or 0) <= MAX_REGIONS:
             raise unfit(f"no memblock has an array of {regions.max} regions ({regions.name})")
+    if not values.get("nodes", True):  # a kernel without them may still tell a MAX_NUMNODES
+        initial = replace(initial, no_node=None)
     config = MemblockConfig.of(
         initial,
         MemblockBehavior(**{name: values[name] for name in _BEHAVIOR}),
