@@ -11,9 +11,11 @@ import subprocess
 import tempfile
 import threading
 from collections.abc import Callable, Iterator
-from functools import cmp_to_key
 from pathlib import Path
 from typing import NamedTuple, TextIO
+
+from debian.deb822 import Deb822
+from debian.debian_support import Version
 
 from gdb_lmb.core.errors import InfrastructureError
 from gdb_lmb.core.words import human_size
@@ -64,14 +66,12 @@ def _read_sources(sources: str) -> Iterator[tuple[str, set[str], str]]:
         one = re.fullmatch(r"deb\s+(?:\[([^]]*)\]\s+)?(\S+)\s+(\S+)\s+([^#]+)(?:#.*)?", line.strip())
         if one and "main" in one[4].split():
             yield one[2], {one[3]}, one[1] or ""
-    plain = "\n".join(line.rstrip() for line in sources.splitlines() if not line.startswith("#"))
-    for block in plain.split("\n\n"):
-        folded = re.findall(r"^([A-Za-z-]+):(.*(?:\n[ \t].*)*)", block, re.MULTILINE)
-        fields = {key.lower(): value.split() for key, value in folded}
-        enabled = [word.lower() for word in fields.get("enabled", [])] not in (["no"], ["false"], ["0"])
-        if enabled and "deb" in fields.get("types", []) and "main" in fields.get("components", []):
-            for uri in fields.get("uris", []):
-                yield uri, set(fields.get("suites", [])), " ".join(fields.get("signed-by", []))
+    for block in re.split(r"\n\s*\n", sources):
+        fields = Deb822(block.splitlines())
+        enabled = fields.get("Enabled", "yes").lower() not in ("no", "false", "0")
+        if enabled and "deb" in fields.get("Types", "").split() and "main" in fields.get("Components", "").split():
+            for uri in fields.get("URIs", "").split():
+                yield uri, set(fields.get("Suites", "").split()), fields.get("Signed-By", "")
 
 
 def _system_sources() -> str:
@@ -215,8 +215,7 @@ class Apt:
         except InfrastructureError:
             return []
         rows = []
-        for block in text.split("\n\n"):
-            fields = dict(line.split(": ", 1) for line in block.splitlines() if ": " in line and line[0] != " ")
+        for fields in Deb822.iter_paragraphs(text.splitlines(), use_apt_pkg=False):
             if fields.get("Package") == package and "SHA256" in fields:
                 rows.append((package, fields["Version"], fields["SHA256"]))
                 sizes = (fields.get(name, "") for name in ("Size", "Installed-Size"))
@@ -278,16 +277,7 @@ def _follow(status: TextIO, told: Callable[[float], None]) -> None:
 
 
 def _newest_first(packages: list[Package]) -> list[Package]:
-    by_version = cmp_to_key(_compare_versions)
-    return sorted(packages, key=lambda row: by_version(row[1]), reverse=True)
-
-
-def _compare_versions(one: str, other: str) -> int:
-    """Compare as Debian does: -1, 0 or 1."""
-    if one == other:
-        return 0
-    later = subprocess.run(["dpkg", "--compare-versions", one, "gt", other], check=False).returncode == 0
-    return 1 if later else -1
+    return sorted(packages, key=lambda row: Version(row[1]), reverse=True)
 
 
 def _sha256(path: Path) -> str:

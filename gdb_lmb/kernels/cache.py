@@ -4,13 +4,54 @@
 from __future__ import annotations
 
 import fcntl
+import json
 import os
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import NamedTuple, TypeVar
 
 from gdb_lmb.core.errors import InfrastructureError
+
+TESTED = Path(__file__).with_name("stock-kernels.json")
+Notice = Callable[[str], None]
+
+
+class KernelFiles(NamedTuple):
+    """A kernel in the cache: its packages' `version`, their SHA-256 by file name, and the unpacked files."""
+
+    name: str
+    arch: str
+    version: str
+    image: Path
+    vmlinux: Path
+    hashes: dict[str, str]
+
+    def there(self) -> bool:
+        """Tell whether the files are there."""
+        return self.image.is_file() and self.vmlinux.is_file()
+
+
+class SourceFiles(NamedTuple):
+    """Part of a kernel's source in the cache: the package's `version`, its SHA-256 by name, the `tree`."""
+
+    name: str
+    version: str
+    tree: Path
+    hashes: dict[str, str]
+
+    @property
+    def memblock(self) -> Path:
+        """Return the file with the allocator."""
+        return self.tree / "mm" / "memblock.c"
+
+    def there(self) -> bool:
+        """Tell whether the files are there."""
+        return self.memblock.is_file()
+
+
+F = TypeVar("F", KernelFiles, SourceFiles)
 
 
 def cache_folder() -> Path:
@@ -79,3 +120,24 @@ def require_space(home: Path, needed: int) -> None:
     free = shutil.disk_usage(home).free
     if free < needed:
         raise InfrastructureError(f"{home} has {free >> 20} MiB free; {needed >> 20} MiB are needed")
+
+
+def drift(files: KernelFiles | SourceFiles) -> str:
+    """Say in half a sentence whether this is the version that was last tested."""
+    try:
+        tested = json.loads(TESTED.read_text()).get(files.name, {})
+    except (OSError, ValueError):
+        tested = {}
+    if not tested:
+        return "; none was tested yet"
+    same = tested.get("version") == files.version and tested.get("hashes") == files.hashes
+    return "; last tested" if same else f"; last tested was {tested.get('version')}"
+
+
+def fetched_together(*files: Path) -> bool:
+    """Tell whether get-kernel has unpacked the files from packages of one version."""
+    home = (cache_folder() / "kernels").resolve()
+    places = [file.resolve() for file in files]
+    return all(place.is_relative_to(home) for place in places) and (
+        len({place.relative_to(home).parts[:2] for place in places}) == 1
+    )

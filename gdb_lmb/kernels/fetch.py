@@ -12,35 +12,13 @@ import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol, TypeVar
 
 from gdb_lmb.core.errors import InfrastructureError
 from gdb_lmb.core.words import human_size
 from gdb_lmb.kernels.apt import Apt, Package, Sizes, require_apt
-from gdb_lmb.kernels.cache import locked, remove_unless_used, require_space, safe_name
+from gdb_lmb.kernels.cache import F, Notice, drift, locked, remove_unless_used, require_space, safe_name
 from gdb_lmb.kernels.names import Name
 from gdb_lmb.report.output import told_of
-
-TESTED = Path(__file__).with_name("stock-kernels.json")
-
-
-class Held(Protocol):
-    """What the cache holds of a name: its packages' version, and their SHA-256 by package."""
-
-    @property
-    def name(self) -> str:
-        """Return the name."""
-
-    @property
-    def version(self) -> str:
-        """Return the version."""
-
-    @property
-    def hashes(self) -> dict[str, str]:
-        """Return the hashes."""
-
-
-F = TypeVar("F", bound=Held)
 
 
 @dataclass(frozen=True)
@@ -56,7 +34,7 @@ class Kind:
     fill: Callable[[list[Path], Path], dict[str, Path]]
 
 
-def newest(row: Name, home: Path, kind: Kind, held: Callable[[], F | None], notice: Callable[[str], None]) -> F:
+def newest(row: Name, home: Path, kind: Kind, held: Callable[[], F | None], notice: Notice) -> F:
     """Bring the newest packages of this name into the cache, unless they are there already; `held` tells.
 
     Two at once are safe: the second waits and finds them. What was fetched before an interruption is kept.
@@ -73,7 +51,7 @@ def newest(row: Name, home: Path, kind: Kind, held: Callable[[], F | None], noti
         return found
 
 
-def _fetch(row: Name, home: Path, kind: Kind, held: Callable[[], F | None], notice: Callable[[str], None]) -> F:
+def _fetch(row: Name, home: Path, kind: Kind, held: Callable[[], F | None], notice: Notice) -> F:
     """Ask the archive, and fetch what the cache has not."""
     name = row.name
     require_apt()
@@ -146,15 +124,3 @@ def unpack(row: Name, home: Path, kind: Kind, debs: list[Path], packages: list[P
     for path in home.iterdir():
         if path.is_dir() and path.name not in ("apt", final.name):
             remove_unless_used(path)
-
-
-def drift(files: Held) -> str:
-    """Say in half a sentence whether this is the version that was last tested."""
-    try:
-        tested = json.loads(TESTED.read_text()).get(files.name, {})
-    except (OSError, ValueError):
-        tested = {}
-    if not tested:
-        return "; none was tested yet"
-    same = tested.get("version") == files.version and tested.get("hashes") == files.hashes
-    return "; last tested" if same else f"; last tested was {tested.get('version')}"

@@ -9,7 +9,7 @@ import sys
 
 from gdb_lmb.core.errors import LmbError, UsageError
 from gdb_lmb.kernels import stock
-from gdb_lmb.kernels.fetch import drift
+from gdb_lmb.kernels.cache import drift
 from gdb_lmb.kernels.names import KERNELS, SOURCES, row_of
 from gdb_lmb.report.progress import PROGRESS
 

@@ -11,49 +11,12 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import Any
 
 from gdb_lmb.core.errors import UsageError
-from gdb_lmb.kernels.cache import cache_folder, keep, safe_name
+from gdb_lmb.kernels.cache import F, KernelFiles, Notice, SourceFiles, cache_folder, keep, safe_name
 from gdb_lmb.kernels.names import KERNELS, SOURCES, row_of
 
-Notice = Callable[[str], None]
-
-
-class KernelFiles(NamedTuple):
-    """A kernel in the cache: its packages' `version`, their SHA-256 by file name, and the unpacked files."""
-
-    name: str
-    arch: str
-    version: str
-    image: Path
-    vmlinux: Path
-    hashes: dict[str, str]
-
-    def there(self) -> bool:
-        """Tell whether the files are there."""
-        return self.image.is_file() and self.vmlinux.is_file()
-
-
-class SourceFiles(NamedTuple):
-    """Part of a kernel's source in the cache: the package's `version`, its SHA-256 by name, the `tree`."""
-
-    name: str
-    version: str
-    tree: Path
-    hashes: dict[str, str]
-
-    @property
-    def memblock(self) -> Path:
-        """Return the file with the allocator."""
-        return self.tree / "mm" / "memblock.c"
-
-    def there(self) -> bool:
-        """Tell whether the files are there."""
-        return self.memblock.is_file()
-
-
-F = TypeVar("F", KernelFiles, SourceFiles)
 _PLACES = ("image", "vmlinux", "tree")
 
 

@@ -2,7 +2,7 @@
 """One line on a terminal that says how far long work is, rewritten in place and gone at its end.
 
 It is on stderr, and only where that is a terminal: a file, a pipe and a terminal that obeys nothing get no bytes of it.
-A package for this would be imported at every start, or be another thing to install; a line is all that is needed.
+rich.progress would take longer to import than all else of a run before gdb starts, and redraws from a thread.
 """
 
 from __future__ import annotations

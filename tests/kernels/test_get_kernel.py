@@ -255,6 +255,23 @@ def test_nothing_is_fetched_unasked(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         find_kernel("debian:7-cloud-amd64", fetch=False)
 
 
+def test_what_was_fetched_together(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GDB_LMB_CACHE", str(tmp_path))
+    first, second = tmp_path / "kernels" / "debian-6" / "6.1-1", tmp_path / "kernels" / "debian-6" / "6.1-2"
+    assert cache.fetched_together(first / "boot/vmlinuz-6", first / "usr/lib/debug/boot/vmlinux-6")
+    for image, vmlinux in (
+        (first / "boot/vmlinuz-6", second / "usr/lib/debug/boot/vmlinux-6"),
+        (first / "boot/vmlinuz-6", first / ".." / "6.1-2" / "usr/lib/debug/boot/vmlinux-6"),
+        (first / "boot/vmlinuz-6", tmp_path / "vmlinux-6"),
+        (tmp_path / "vmlinuz-6", tmp_path / "vmlinux-6"),
+    ):
+        assert not cache.fetched_together(image, vmlinux)
+    # A link leads to what is compared.
+    first.mkdir(parents=True)
+    (first / "vmlinux").symlink_to("/usr/lib/debug/boot/vmlinux-6")
+    assert not cache.fetched_together(first / "vmlinuz", first / "vmlinux")
+
+
 def test_cache_and_drift(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GDB_LMB_CACHE", str(tmp_path))
     name = "debian:7-cloud-amd64"
@@ -268,12 +285,12 @@ def test_cache_and_drift(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
         path.write_bytes(b"x")
     assert find_kernel(name, fetch=False) == files
     tested = tmp_path / "tested.json"
-    monkeypatch.setattr(fetch, "TESTED", tested)
-    assert fetch.drift(files) == "; none was tested yet"
+    monkeypatch.setattr(cache, "TESTED", tested)
+    assert cache.drift(files) == "; none was tested yet"
     tested.write_text(json.dumps({name: {"version": "7.1-1", "hashes": {"a_deb": "00ff"}}}))
-    assert fetch.drift(files) == "; last tested"
+    assert cache.drift(files) == "; last tested"
     tested.write_text(json.dumps({name: {"version": "7.0-1", "hashes": {}}}))
-    assert fetch.drift(files) == "; last tested was 7.0-1"
+    assert cache.drift(files) == "; last tested was 7.0-1"
     (home / "manifest.json").write_text("{")
     assert stock.cached(name) is None
 
