@@ -51,6 +51,7 @@ _BRANCH, _BRANCH_MASK = 0xD61F0000, 0xFFFFFC1F
 _SWITCH_BYTES = 256
 _ENTER = "__efistub_efi_enter_kernel"
 """`efi_enter_kernel(entrypoint, ...)`: the last that the EFI stub does; `entrypoint` is where the image begins."""
+_NEAR_BYTES = 4096
 _CODE_BYTES = 64
 """So much code tells where in the image it is, but for a few places that the build id sorts out."""
 
@@ -100,10 +101,10 @@ class Arm64(LinuxArchitecture):
 
     def settle(self, kernel: KernelImage, image: Placement, memory: BoundedMemory, cpu: Cpu) -> Placement:
         """Tell the virtual move by `kimage_voffset`; before it is written, by a pointer that is relocated."""
-        offset, start = (
-            self.word_at(memory, image.to_physical(kernel.symbols[name]))
-            for name in ("kimage_voffset", "memstart_addr")
-        )
+        variables = [image.to_physical(kernel.symbols[name]) for name in ("kimage_voffset", "memstart_addr")]
+        if max(variables) - min(variables) <= _NEAR_BYTES:
+            memory.preload(min(variables), max(variables) + 8 - min(variables))
+        offset, start = (self.word_at(memory, address) for address in variables)
         linear = linear_maps(kernel.image[0], start)
         if offset:
             virtual = (offset + image.physical - kernel.image[0]) & _WORD
