@@ -29,11 +29,11 @@ class LmbMap(LmbCommand):
       --trace FILE  a saved trace (gdb-lmb/trace/1) tells who reserved what
       --json        as JSON, schema gdb-lmb/map/1
 
-    A row begins with its address; the legend tells how much memory a character
+    A row begins with its address; the legend says how much memory a character
     stands for, and what it means. A cell with anything reserved in it is never
     shown as free, and one with anything free in it never as all reserved. Holes
-    that would take more than a quarter of the picture are left out, and told.
-    Then every part is listed with what is known to lie there and its owner;
+    that would take more than a quarter of the picture are left out; a line says
+    so. Then every part is listed with what is known to lie there and its owner;
     where there are many, runs of parts smaller than a cell are summed up.
 
     Example: lmb-map 0x1000000+16M

@@ -16,7 +16,7 @@ class LmbPrefix(gdb.Command):
     Usage: lmb COMMAND [ARGUMENTS]
 
     Each command can be typed as one word or as two: lmb-dump is lmb dump. TAB
-    completes commands and their options; "help lmb-dump" tells about one.
+    completes commands and their options; "help lmb-dump" describes one.
 
     Example: lmb dump reserved
     """

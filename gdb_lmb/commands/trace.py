@@ -39,8 +39,8 @@ class LmbTrace(LmbCommand):
            lmb-trace save FILE [--from-log]
            lmb-trace status [--json]
 
-      start        from here on; then let the guest run (continue). A compressed
-                   kernel is first brought to its first instruction
+      start        record from this stop on; then let the guest run (continue).
+                   A compressed kernel first runs to its first instruction
       --lockstep   run the reference model beside the kernel: the guest stops
                    after the first operation in which they differ
       --every N    with --lockstep: compare after every N operations (default 1)
@@ -49,16 +49,16 @@ class LmbTrace(LmbCommand):
       -o FILE      write each record to FILE at once (schema gdb-lmb/trace/1)
       --timeout S  how long unpacking a kernel may take, in seconds (default 60)
       stop         end now
-      show         what was recorded: --last N operations, with a caller like
-                   REGEX, on physical addresses from A up to B, or on SIZE bytes
-                   from A on; numbers are as those of lmb-who
-      save         write what was recorded to FILE; --from-log takes the kernel's
-                   own log of operations instead, where it keeps one
-      status       how far it is, or what came of it
+      show         the records: the last N, those with a caller that matches REGEX,
+                   those on physical addresses from A up to B, or on SIZE bytes
+                   from A on; numbers as in lmb-who
+      save         write the records to FILE; --from-log takes the kernel's own
+                   log of operations instead, if it keeps one
+      status       the progress of the trace, or its result
 
-    The breakpoints are hidden from `info breakpoints`; your own work as ever,
-    also in the middle. $lmb_status is 0 where kernel and model agree, 1 where
-    they differ, 5 where nothing was compared.
+    `info breakpoints` does not list the breakpoints of the trace; your own still
+    work. $lmb_status is 0 if kernel and model agree, 1 if they differ, 5 if
+    nothing was compared.
 
     Example: lmb-trace start --lockstep -o boot.jsonl
     """

@@ -39,7 +39,7 @@ def extract_kernel(deb: Path, work: Path) -> None:
 
     def take(path: str, content: IO[bytes]) -> bool:
         if _OF_A_KERNEL.fullmatch(path):
-            _write(work / path, content)
+            write_file(work / path, content)
         return True
 
     _read_package(deb, take)
@@ -57,7 +57,7 @@ def extract_source(deb: Path, work: Path) -> None:
         for inner, file in _files(content, "r|xz"):
             wanted = _OF_A_TREE.fullmatch(inner)
             if wanted and ".." not in Path(inner).parts:
-                _write(work / wanted[1], file)
+                write_file(work / wanted[1], file)
         return True
 
     _read_package(deb, take)
@@ -141,7 +141,7 @@ class _Counted:
         return piece
 
 
-def _write(target: Path, content: IO[bytes]) -> None:
+def write_file(target: Path, content: IO[bytes]) -> None:
     """Write one file, its folders made as needed."""
     target.parent.mkdir(parents=True, exist_ok=True)
     with told_of(target), target.open("wb") as file:
