@@ -11,7 +11,8 @@ import gdb
 
 from gdb_lmb.allocators.checks import check
 from gdb_lmb.allocators.lmb.decode import decode
-from gdb_lmb.machine.program import find_lmb
+from gdb_lmb.allocators.lmb.program import find_lmb, with_page_size
+from gdb_lmb.machine.current import current
 from gdb_lmb.machine.reader import GdbMemory
 
 PLAIN_ENTRIES = 2000
@@ -96,7 +97,7 @@ def bench(repeats):
     out = {name: [] for name in ("read", "decode", "check", "lmb_check", "lmb_dump_json", "plain_per_entry")}
     # First of all: later runs find memory that gdb has kept from earlier ones.
     out["peak_bytes"] = peak_bytes("lmb-check --no-log")
-    program = find_lmb(GdbMemory())
+    program = with_page_size(current(), find_lmb(current()), GdbMemory())
     for _ in range(repeats):
         memory = TimedMemory()
         whole, snapshot = timed(lambda memory=memory: decode(program, memory))

@@ -20,6 +20,7 @@ from gdb_lmb.allocators.json_fields import COMMON, FIRMWARE, HEAD, STATE, read, 
 from gdb_lmb.allocators.predict import Prediction
 from gdb_lmb.allocators.section import Section, firmware_section, region_section
 from gdb_lmb.core.errors import InputError, LmbError, StateError
+from gdb_lmb.core.machine import Machine
 from gdb_lmb.core.memory import Memory, Meter
 from gdb_lmb.core.operation import BASE, Kind, Model, Operation
 from gdb_lmb.core.ranges import Range
@@ -128,6 +129,7 @@ class Allocator(ABC):
     """One early-boot allocator; an instance holds no state.
 
     `name` is the value of "layout" in JSON. `title` is its name in sentences ("LMB", "memblock").
+    `variable` is the global variable that a program keeps it in: its file is the program (empty: not known).
     `prefixes` are what the names of its own functions begin with, for finding the caller outside of it.
     `operations` is the table of its operations; `init` has the operation that creates it, which only a trace
     without an initial state begins with (empty for one that exists from the first instruction on).
@@ -141,6 +143,7 @@ class Allocator(ABC):
 
     name: str
     title: str
+    variable: str = ""
     prefixes: tuple[str, ...] = ()
     operations: Mapping[str, Kind] = {}
     init: Mapping[str, Kind] = {}
@@ -156,14 +159,14 @@ class Allocator(ABC):
 
     # -- the state --------------------------------------------------------------------------------------
 
-    def probe(self, machine: Any) -> Any | None:
+    def probe(self, machine: Machine) -> Any | None:
         """Return the allocator's variables and structures in the program of `machine`, None where it has none.
 
         Raises: `LayoutError` where the program has this allocator, but not as it is known.
         """
         return None
 
-    def take(self, machine: Any, program: Any, *, with_log: bool = False, meter: Meter | None = None) -> Snapshot:
+    def take(self, machine: Machine, program: Any, *, with_log: bool = False, meter: Meter | None = None) -> Snapshot:
         """Read and decode the whole state; `program` is what `probe()` found, `meter` counts what reading costs.
 
         Raises: `NotReadyError` where the allocator is not initialised yet, `ReadError` where its root is unreadable.

@@ -62,7 +62,7 @@ class Arm64(LinuxArchitecture):
     entry = "_text"
     missing = "it has not been loaded yet at this stop"
     variables = ("kimage_voffset", "memstart_addr")
-    labels = _TABLES
+    labels = page_tables = _TABLES
     code_labels = ("__primary_switch", "__primary_switched", _ENTER)
     # From EFI's last words to the kernel's own addresses it takes hundredths of a second.
     slice_s = 0.005

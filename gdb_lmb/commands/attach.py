@@ -10,13 +10,11 @@ from gdb_lmb.core.address import Phase, Placement
 from gdb_lmb.core.errors import LayoutError, UsageError
 from gdb_lmb.core.numbers import seconds
 from gdb_lmb.machine.boot import run_to_entry
+from gdb_lmb.machine.current import current
 from gdb_lmb.machine.missing import why_no_allocator
 from gdb_lmb.machine.move_symbols import move_symbols
-from gdb_lmb.machine.program import lookup
-from gdb_lmb.machine.stop import require_stopped
-from gdb_lmb.programs.linux import find_kernel
-from gdb_lmb.programs.phase import boot_phase
-from gdb_lmb.programs.place import locate
+from gdb_lmb.programs.linux.kernel import find_kernel
+from gdb_lmb.programs.linux.place import boot_phase, locate
 from gdb_lmb.report.jsonio import dumps
 
 ATTACH_SCHEMA = "gdb-lmb/attach/1"
@@ -51,18 +49,19 @@ class LmbAttach(LmbCommand):
         if options.timeout is not None and not options.wait:
             raise UsageError("--timeout says how long --wait may take: it needs --wait (see: help lmb-attach)")
         timeout_s = seconds(options.timeout, "--timeout", Names().value)
-        require_stopped()
-        kernel = find_kernel()
+        machine = current()
+        machine.require_stopped()
+        kernel = find_kernel(machine)
         if kernel is None:
-            if lookup("lmb") is not None:
+            if machine.variable("lmb") is not None:
                 raise LayoutError("gdb's symbols have an LMB and no memblock: only Linux kernels are moved by KASLR")
             raise LayoutError(why_no_allocator())
         if options.wait:
-            run_to_entry(kernel, timeout_s)
-        placement, moved = locate(kernel)
+            run_to_entry(machine, kernel, timeout_s)
+        placement, moved = locate(machine, kernel)
         to_move = placement.settled and placement.virtual != moved and not options.keep_symbols
         if options.json or options.wait:
-            phase, beginning = boot_phase(kernel, placement)
+            phase, beginning = boot_phase(machine, kernel, placement)
         if to_move:
             move_symbols(kernel, placement)
         if options.json:

@@ -3,29 +3,22 @@
 
 from __future__ import annotations
 
-import contextlib
 import inspect
 from collections.abc import Callable, Sequence
 from typing import Any, ClassVar
 
 import gdb
 
-from gdb_lmb.allocators.lmb.decode import decode
 from gdb_lmb.commands.arguments import Argument, Options, candidates, parse
 from gdb_lmb.commands.terminal import terminal
-from gdb_lmb.core.errors import LmbError, NotReadyError, ReadError
-from gdb_lmb.core.memory import BoundedMemory, Meter
+from gdb_lmb.core.errors import LayoutError, LmbError
+from gdb_lmb.core.memory import Meter
 from gdb_lmb.core.snapshot import Snapshot
 from gdb_lmb.machine.clients import tell_client
-from gdb_lmb.machine.identity import own_identity, require_same_build
-from gdb_lmb.machine.memblock import take_memblock
-from gdb_lmb.machine.not_there import explain_unreadable
-from gdb_lmb.machine.physical import put_back
-from gdb_lmb.machine.program import find_lmb, lookup
-from gdb_lmb.machine.reader import virtual_memory
-from gdb_lmb.machine.registers import booting_cpu
-from gdb_lmb.machine.stop import current_stop, require_stopped, torn_in
-from gdb_lmb.programs.linux import find_kernel
+from gdb_lmb.machine.current import current
+from gdb_lmb.machine.missing import why_no_allocator
+from gdb_lmb.machine.stub import put_back
+from gdb_lmb.programs import base as programs
 from gdb_lmb.report.jsonio import dumps
 from gdb_lmb.report.statuses import status_of_error
 
@@ -98,28 +91,12 @@ def take_snapshot(*, with_log: bool = False, meter: Meter | None = None) -> Snap
     A program may hold both; then memblock is shown while LMB is not initialised or cannot be read yet. What
     reading costs is added to `meter`. Raises: `LmbError`.
     """
-    require_stopped()
-    both = lookup("lmb") is not None and lookup("memblock") is not None
-    with booting_cpu():
-        if both:
-            with contextlib.suppress(NotReadyError, ReadError):
-                return _take_lmb(with_log, meter)
-        kernel = find_kernel()
-        return _take_lmb(with_log, meter) if kernel is None else take_memblock(kernel, meter)
-
-
-def _take_lmb(with_log: bool, meter: Meter | None) -> Snapshot:
-    memory = BoundedMemory(virtual_memory(), meter)
-    program = find_lmb(memory)
-    require_same_build(memory)
-    try:
-        return decode(program, memory, with_log=with_log, torn=torn_in(), stop=current_stop())
-    except ReadError as error:
-        own = program.lmb_va <= error.address < program.lmb_va + program.lmb.size
-        path, identity = own_identity()
-        if not own or path is None:
-            raise
-        raise explain_unreadable(path, identity, error) from None
+    machine = current()
+    machine.require_stopped()
+    snapshot = programs.take_snapshot(machine, with_log=with_log, meter=meter)
+    if snapshot is None:
+        raise LayoutError(why_no_allocator())
+    return snapshot
 
 
 def write(text: str) -> None:

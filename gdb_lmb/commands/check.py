@@ -11,7 +11,7 @@ from gdb_lmb.commands.arguments import FLAG, JSON, Argument, Options
 from gdb_lmb.commands.base import LmbCommand, take_snapshot, write
 from gdb_lmb.commands.session import SESSION
 from gdb_lmb.core.memory import Meter
-from gdb_lmb.machine.stop import function_at
+from gdb_lmb.machine.code import function_at
 from gdb_lmb.report.jsonio import check_json, not_verified
 from gdb_lmb.report.text import check_text, stats_line
 

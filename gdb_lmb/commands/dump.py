@@ -12,7 +12,8 @@ from gdb_lmb.commands.terminal import terminal
 from gdb_lmb.core.errors import UsageError
 from gdb_lmb.core.snapshot import FINDING
 from gdb_lmb.core.words import plural
-from gdb_lmb.programs.known import image_ranges
+from gdb_lmb.machine.current import current
+from gdb_lmb.programs.base import image_ranges
 from gdb_lmb.report.jsonio import dumps, not_verified, snapshot_json
 from gdb_lmb.report.kernel import kernel_text
 from gdb_lmb.report.terminal import BAD
@@ -76,7 +77,7 @@ class LmbDump(LmbCommand):
             write(kernel_text(snapshot))
             return
         shown = terminal()
-        image = image_ranges() if options.part in DRAWN else ()
+        image = image_ranges(current()) if options.part in DRAWN else ()
         write(dump_text(snapshot, options.part, options.entries, image=image, terminal=shown))
         if options.owners:
             write("\n" + "\n".join(owners_lines(snapshot, past, shown)))

@@ -11,7 +11,8 @@ from gdb_lmb.commands.names import Names
 from gdb_lmb.core.errors import NotReadyError
 from gdb_lmb.core.ranges import Range
 from gdb_lmb.core.snapshot import Snapshot
-from gdb_lmb.programs.known import image_ranges, known_places
+from gdb_lmb.machine.current import current
+from gdb_lmb.programs.base import Role, places, role_ranges
 from gdb_lmb.report.map import Shown, map_json, map_text
 from gdb_lmb.report.map_cells import Layers
 from gdb_lmb.report.map_text import why_not
@@ -51,7 +52,9 @@ class LmbMap(LmbCommand):
             raise NotReadyError(why)
         asked = _asked(snapshot, options.what)
         past = history(snapshot, options.trace)
-        return (Shown(snapshot, asked, image_ranges(), known_places(), past),)
+        table = role_ranges(current())
+        image = [(one.base, one.end) for one in table if one.role is Role.IMAGE]
+        return (Shown(snapshot, asked, image, places(table), past),)
 
 
 def _asked(snapshot: Snapshot, text: str | None) -> Range:

@@ -12,8 +12,8 @@ import gdb
 from gdb_lmb.core.errors import ReadError, UsageError
 from gdb_lmb.core.numbers import address_range
 from gdb_lmb.core.words import safe
-from gdb_lmb.machine.program import architecture
-from gdb_lmb.machine.translate import AddressMap, address_map
+from gdb_lmb.machine.current import current
+from gdb_lmb.programs.base import AddressMap, address_map
 
 _NUMBERS = (gdb.TYPE_CODE_INT, gdb.TYPE_CODE_ENUM, gdb.TYPE_CODE_BOOL, gdb.TYPE_CODE_CHAR)
 _WORD = (1 << 64) - 1
@@ -29,7 +29,7 @@ class Names:
     def map(self) -> AddressMap:
         """Return how addresses are translated at this stop. Raises: `LmbError`."""
         if self._map is None:
-            self._map = address_map()
+            self._map = address_map(current())
         return self._map
 
     def value(self, name: str) -> int:
@@ -63,7 +63,7 @@ class Names:
 
     def of_number(self, value: int) -> int:
         """Return a number as a physical address: one of the kernel's virtual half is translated if it is mapped."""
-        arch = architecture()
+        arch = current().architecture
         if arch is not None and arch.is_kernel_address(value):
             try:
                 return self.map.of_virtual(value)

@@ -18,8 +18,8 @@ from gdb_lmb.core.errors import LayoutError, LmbError, NotReadyError, UsageError
 from gdb_lmb.core.numbers import seconds, whole_number
 from gdb_lmb.core.record import TraceHeader
 from gdb_lmb.core.words import plural
-from gdb_lmb.machine.stop import require_stopped
-from gdb_lmb.machine.symbols import symbols_of
+from gdb_lmb.machine.code import symbols_of
+from gdb_lmb.machine.current import current
 from gdb_lmb.report.jsonio import dumps
 from gdb_lmb.report.trace_output import TraceOutput, save
 from gdb_lmb.report.trace_status import TraceResult, status_json, status_text
@@ -125,7 +125,7 @@ def _stop(_options: Options) -> None:
     if not trace.running:
         raise NotReadyError("no trace is running: it has ended by itself, or was never started")
     with contextlib.suppress(LmbError):
-        require_stopped()
+        current().require_stopped()
     _conclude(trace.end(), write)
 
 

@@ -14,7 +14,8 @@ from gdb_lmb.core.errors import LayoutError, UsageError
 from gdb_lmb.core.numbers import flags_of, number
 from gdb_lmb.core.snapshot import Snapshot
 from gdb_lmb.machine.behavior import memblock_facts
-from gdb_lmb.programs.linux import find_kernel
+from gdb_lmb.machine.current import current
+from gdb_lmb.programs.linux.kernel import find_kernel
 from gdb_lmb.report.prediction import prediction_json, prediction_text
 
 _RANGES = ("reserve", "free", "add", "remove")
@@ -119,7 +120,7 @@ def _require_sense(snapshot: Snapshot, values: dict[str, int]) -> None:
 def prediction_of(snapshot: Snapshot, operation: str, values: dict[str, int]) -> Prediction:
     """Return what `operation` would do in the state of `snapshot`. Raises: `LmbError`."""
     if snapshot.layout == "memblock":
-        kernel = find_kernel()
+        kernel = find_kernel(current())
         if kernel is None:
             raise LayoutError("gdb's symbols have no memblock any more: load the kernel's vmlinux again")
         return predict_memblock(resume(snapshot, memblock_facts(kernel)), operation, **values)

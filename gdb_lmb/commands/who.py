@@ -12,7 +12,8 @@ from gdb_lmb.commands.history import history
 from gdb_lmb.commands.names import Names
 from gdb_lmb.core.errors import LmbError, UsageError
 from gdb_lmb.core.snapshot import Snapshot
-from gdb_lmb.programs.known import known_places
+from gdb_lmb.machine.current import current
+from gdb_lmb.programs.base import places, role_ranges
 from gdb_lmb.report.who import Known, owner_text, who_json, who_text
 
 
@@ -48,7 +49,7 @@ class LmbWho(LmbCommand):
         asked = names.range(options.what, snapshot.bits)
         known = Known(snapshot, history(snapshot, options.trace), names.map.symbol)
         owners = None if known.history is None else known.history.owners
-        return answer(snapshot, asked, known_places(), owners), known
+        return answer(snapshot, asked, places(role_ranges(current())), owners), known
 
 
 class _Function(gdb.Function):
@@ -115,7 +116,9 @@ class LmbOwner(_Function):
     def say(self, snapshot: Snapshot, at: int) -> str:
         """Return the owner's name, or what is known instead."""
         past = history(snapshot)
-        found: Answer = answer(snapshot, (at, at + 1), known_places(), None if past is None else past.owners)
+        found: Answer = answer(
+            snapshot, (at, at + 1), places(role_ranges(current())), None if past is None else past.owners
+        )
         part = found.parts[0]
         if part.stretch.state != RESERVED:
             return "nobody" if part.stretch.state == FREE else f"nobody: {part.stretch.state}"

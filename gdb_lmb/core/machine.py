@@ -16,6 +16,7 @@ from typing import Protocol
 from gdb_lmb.core.fields import ByteOrder, Struct
 from gdb_lmb.core.memory import Memory, Meter
 from gdb_lmb.core.ranges import Range
+from gdb_lmb.core.snapshot import Stop
 
 
 @dataclass(frozen=True)
@@ -39,6 +40,14 @@ class LinkerSymbol:
     section: str
 
 
+@dataclass(frozen=True)
+class Function:
+    """A function that debug information describes, and the source file that its code is from."""
+
+    name: str
+    file: str | None = None
+
+
 class Symbols(Protocol):
     """The debugger's symbols of the program that the guest runs; addresses are where the debugger has them now."""
 
@@ -60,6 +69,21 @@ class Symbols(Protocol):
 
     def enum(self, of: str, member: str = "") -> Mapping[int, str]:
         """Return {value: name} of the enumeration found in the same way as by `struct()`. Raises: `LayoutError`."""
+
+    def source(self, name: str) -> str | None:
+        """Return the source file that defines a function or a variable, as the debug information names it."""
+
+    def functions_beside(self, variable: str) -> frozenset[str]:
+        """Return the functions of the source file that defines a variable."""
+
+    def functions_at(self, pc: int) -> list[Function]:
+        """Return the functions whose code is at `pc`, inlined ones first."""
+
+    def at_entry(self, pc: int) -> bool:
+        """Tell whether `pc` is where a function has done nothing yet."""
+
+    def name_at(self, pc: int) -> str | None:
+        """Return "function+0x12" for an address in the program's code."""
 
     def parameters(self, function: str) -> int | None:
         """Return how many parameters a function takes, None where the program has none of that name."""
@@ -93,6 +117,17 @@ class Machine(Symbols, Protocol):
 
     def pc(self) -> int:
         """Return the program counter of the selected CPU."""
+
+    def stop(self) -> Stop:
+        """Return the program counter of the selected CPU and its symbol."""
+
+    def functions_on_stack(self, moved: int = 0, memory: Memory | None = None) -> list[Function]:
+        """Return the functions of the selected CPU's stack, innermost first, as far as they can be told.
+
+        One that stands at its very entry is left out: it has changed nothing yet. In a dump a word that was left on
+        the stack may name a function that has returned. `moved` is what to add to an address there to get to where
+        the debugger's symbols are; `memory` reads virtual addresses of a dump that does not tell how its CPUs do.
+        """
 
     def booting_cpu(self) -> AbstractContextManager[None]:
         """Select the CPU that boots the kernel meanwhile, unless the selected one runs the kernel itself."""

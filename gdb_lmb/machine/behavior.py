@@ -10,14 +10,11 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import Any
 
-import gdb
-
 from gdb_lmb.allocators.memblock.behavior import MemblockBehavior, behavior_of
 from gdb_lmb.formats.program_file import bytes_in_file, text_in_file
-from gdb_lmb.machine.program import lookup
-from gdb_lmb.machine.types import enum_names
-from gdb_lmb.machine.variables import label, variables
-from gdb_lmb.programs.linux import Kernel
+from gdb_lmb.machine.current import current
+from gdb_lmb.programs.base import guest_variables
+from gdb_lmb.programs.linux.kernel import Kernel
 
 _BEHAVIORS: dict[tuple[str, int], MemblockBehavior] = {}
 """What was worked out for a program, by its file and its build."""
@@ -43,29 +40,21 @@ def _behavior(kernel: Kernel) -> MemblockBehavior:
     data = bytes_in_file(kernel.own_file, program.memblock_va + cnt.offset, cnt.size)
     initial = 0 if data is None else int.from_bytes(data.data, program.byte_order)
     # Where the compiler has left no function to look at, the dummy of the years before tells.
-    merge = _parameters("memblock_merge_regions")
+    merge = current().parameters("memblock_merge_regions")
     return behavior_of(
         flag_names=tuple(program.flag_names.values()),
         initial_cnt=initial,
         merge_parameters=(1 if initial else 3) if merge is None else merge,
-        has_free_late=label("memblock_free_late") is not None,
-        bootmem_parameters=_parameters("reserve_bootmem_region"),
+        has_free_late=current().label("memblock_free_late") is not None,
+        bootmem_parameters=current().parameters("reserve_bootmem_region"),
         panic_text=text_in_file(kernel.own_file, b"memblock: cannot resize %s array"),
         max_numnodes_text=text_in_file(kernel.own_file, b"Usage of MAX_NUMNODES is deprecated"),
     )
 
 
-def _parameters(name: str) -> int | None:
-    """Return how many parameters a function takes, None where the program has none of that name."""
-    symbol = lookup(name)
-    if symbol is None or symbol.type.code != gdb.TYPE_CODE_FUNC:
-        return None
-    return len(symbol.type.fields())
-
-
 def _switches(kernel: Kernel) -> dict[str, Any]:
     """Read the switches of the stopped kernel; one that it does not have is off. Raises: `LmbError`."""
-    with variables() as guest:
+    with guest_variables(current()) as guest:
 
         def on(name: str) -> bool:
             return bool(guest.word(name))
@@ -83,6 +72,5 @@ def _switches(kernel: Kernel) -> dict[str, Any]:
 
 def _slab_up() -> int:
     """Return the value from which on `slab_is_available()`: that of UP in `enum slab_state`."""
-    symbol = lookup("slab_state")
-    names = {} if symbol is None else enum_names(symbol.type, "")
-    return next((value for value, name in names.items() if name == "up"), 1 << 31)
+    names = current().enum("slab_state") if current().variable("slab_state") is not None else {}
+    return next((value for value, name in names.items() if name == "UP"), 1 << 31)

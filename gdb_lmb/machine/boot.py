@@ -10,13 +10,10 @@ from gdb_lmb.arches.base import Cpu
 from gdb_lmb.core.address import Placement
 from gdb_lmb.core.errors import GuestError, NotReadyError, UsageError
 from gdb_lmb.core.memory import BoundedMemory
-from gdb_lmb.machine import ram
-from gdb_lmb.machine.core import current_dump
-from gdb_lmb.machine.physical import physical_memory
-from gdb_lmb.machine.registers import booting_cpu, select_booting_cpu, selected_cpu
+from gdb_lmb.machine.base import GdbMachine
 from gdb_lmb.machine.run_control import Slice, run_watched
-from gdb_lmb.programs.linux import Kernel
-from gdb_lmb.programs.place import place
+from gdb_lmb.programs.linux.kernel import Kernel
+from gdb_lmb.programs.linux.place import place
 
 RESET_S = 0.5
 """How long a guest at reset runs before all RAM is searched, in seconds: its firmware comes first."""
@@ -28,20 +25,20 @@ MAX_SLICE_S = 0.1
 """How long at most, where a look takes longer than that: much RAM has many places to look at."""
 
 
-def run_to_entry(kernel: Kernel, timeout_s: float) -> Placement:
+def run_to_entry(machine: GdbMachine, kernel: Kernel, timeout_s: float) -> Placement:
     """Let the guest run until the kernel is in its place; return where that is.
 
     A kernel that is there already is left where it stands. The CPU that boots is selected, unless the one that is
     selected runs the kernel too. Raises: `GuestError` after `timeout_s` seconds or where the guest stops for another
     reason, `UsageError` for a dump, `LmbError`.
     """
-    if current_dump() is not None:
+    if not machine.can_run:
         raise UsageError("this is a dump: nothing in it can be run, leave --wait out")
-    search = _Search(kernel, timeout_s)
+    search = _Search(machine, kernel, timeout_s)
     first = search.look(None)
     if first is not None:
         run_watched(first, search.look)
-    select_booting_cpu()
+    machine.select_booting_cpu()
     assert search.placement is not None
     return search.placement
 
@@ -49,8 +46,9 @@ def run_to_entry(kernel: Kernel, timeout_s: float) -> Placement:
 class _Search:
     """The search for a kernel's place, from look to look; `placement` is what was found."""
 
-    def __init__(self, kernel: Kernel, timeout_s: float) -> None:
+    def __init__(self, machine: GdbMachine, kernel: Kernel, timeout_s: float) -> None:
         self.placement: Placement | None = None
+        self._machine = machine
         self._kernel = kernel
         self._timeout_s = timeout_s
         self._deadline = time.monotonic() + timeout_s
@@ -63,7 +61,7 @@ class _Search:
 
         Raises: `GuestError` where it did not get to where it must come by, or too much time is over; `LmbError`.
         """
-        with booting_cpu():
+        with self._machine.booting_cpu():
             return self._look(reached)
 
     def _look(self, reached: bool | None) -> Slice | None:
@@ -75,8 +73,8 @@ class _Search:
             if not self._certain:
                 self._found = self._linked
         self._looked_at = time.monotonic()
-        cpu = selected_cpu(arch)
-        with physical_memory() as physical:
+        cpu = arch.cpu_state(self._machine.register)
+        with self._machine.physical() as physical:
             memory = BoundedMemory(physical)
             self._certain = arch.quick_way_points(self._kernel, memory, cpu)
             if not self._search_at and arch.nothing_yet(self._kernel, memory, cpu):
@@ -97,12 +95,12 @@ class _Search:
         arch = self._kernel.arch
         placement = None
         with contextlib.suppress(NotReadyError):
-            placement = place(self._kernel, memory, cpu)
+            placement = place(self._machine, self._kernel, memory, cpu)
             arch.require_running(self._kernel, placement, cpu)
             if placement.settled:
                 self.placement = placement
                 return True
-        way_point = arch.way_point(self._kernel, placement, memory, cpu, ram)
+        way_point = arch.way_point(self._kernel, placement, memory, cpu, self._machine)
         self._found = self._linked if way_point is None else (*self._linked, way_point)
         self._search_at = time.monotonic() + SEARCH_RATIO * (time.monotonic() - self._looked_at)
         return False

@@ -15,6 +15,8 @@ _ALLOCATORS = {"lmb": "an LMB", "memblock": "a memblock"}
 
 def why_no_allocator() -> str:
     """Say in one line why gdb's symbols describe no early allocator, and what to do."""
+    if not any(objfile.is_valid() and objfile.filename for objfile in gdb.objfiles()):
+        return "gdb has no symbols: load the kernel's with `file VMLINUX`"
     program = gdb.current_progspace().filename
     if program is None:
         return "gdb has no symbols of a kernel: load them with `file VMLINUX`"

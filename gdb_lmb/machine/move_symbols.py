@@ -25,9 +25,8 @@ from gdb_lmb.core.errors import InfrastructureError, LayoutError, LmbError
 from gdb_lmb.formats.elf import SHF_ALLOC, read_headers
 from gdb_lmb.formats.stand_in import stand_in
 from gdb_lmb.machine.gdb_text import ask
-from gdb_lmb.machine.program import lookup
-from gdb_lmb.machine.program_files import debug_file, note_stand_in
-from gdb_lmb.programs.linux import Kernel
+from gdb_lmb.machine.symbols import lookup, note_stand_in
+from gdb_lmb.programs.linux.kernel import Kernel
 
 FOLDER_VARIABLE = "GDB_LMB_TEMPORARY"
 """Where the runner says that files may be made which go with gdb."""
@@ -44,11 +43,11 @@ def move_symbols(kernel: Kernel, placement: Placement) -> None:
         if not apart or not placement.virtual or symbol is None:
             ask(f"symbol-file -o {placement.virtual:#x} {_quoted(kernel.own_file)}")
             return
-        debug, made = debug_file(symbol), _stand_in(kernel, apart)
+        debug, made = symbol.symtab.objfile.filename, _stand_in(kernel, apart)
         with _breakpoints_kept():
             ask(f"symbol-file -o {placement.virtual:#x} {_quoted(made)}")
             objfile = next(objfile for objfile in gdb.objfiles() if objfile.filename == str(made))
-            objfile.add_separate_debug_file(str(debug))
+            objfile.add_separate_debug_file(debug)
     except gdb.error as error:
         raise LayoutError(f"gdb cannot move the symbols of {kernel.own_file}: {error}") from None
 

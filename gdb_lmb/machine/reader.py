@@ -1,13 +1,11 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Guest memory at virtual addresses: through gdb, one request for each read, or translated out of a dump."""
+"""Guest memory at virtual addresses: through gdb, one request for each read."""
 
 from __future__ import annotations
 
 import gdb
 
 from gdb_lmb.core.errors import InfrastructureError, ReadError
-from gdb_lmb.core.memory import Memory
-from gdb_lmb.machine.core import current_dump
 
 _VALUES_HAVE_BYTES = hasattr(gdb.Value, "bytes")
 """Since gdb 15."""
@@ -31,12 +29,6 @@ class GdbMemory:
                 raise ReadError(address, size, " ".join(str(error).split())) from None
             reason = " ".join(str(error).split()).rstrip(".")
             raise InfrastructureError(f"the connection to the guest was lost while reading: {reason}") from None
-
-
-def virtual_memory() -> Memory:
-    """Return what reads the guest's virtual addresses, as the selected CPU translates them. Raises: `LmbError`."""
-    dump = current_dump()
-    return GdbMemory() if dump is None else dump.virtual()
 
 
 def read_bytes(address: int, size: int) -> bytes:

@@ -1,85 +1,158 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What a return address means: the function that was called there, how far in it, file and line of the call."""
+"""Variables, labels and types of the program in gdb, as plain values.
+
+Debug information may be in a file of its own (`.gnu_debuglink`, build id), which has the program's headers but
+none of its bytes. gdb follows such files by itself and tells whose they are.
+"""
 
 from __future__ import annotations
 
-import re
-from collections.abc import Container, Iterable
-from dataclasses import dataclass
+from pathlib import Path
 
 import gdb
 
-from gdb_lmb.core.record import Record, Symbol
-from gdb_lmb.machine.gdb_text import ask
+from gdb_lmb.core.errors import LayoutError
+from gdb_lmb.core.fields import Field, Struct
+from gdb_lmb.core.machine import Variable
+from gdb_lmb.machine.code import at_entry, functions_at, linker_symbol, name_at
+
+FUNCTIONS = getattr(gdb, "SYMBOL_FUNCTION_DOMAIN", gdb.SYMBOL_VAR_DOMAIN)
+"""The domain in which functions are looked up; before gdb 15 that of variables."""
+
+_STANDS_FOR: dict[str, Path] = {}
+"""The program of each file that was made to place a program's symbols by."""
 
 
-@dataclass(frozen=True)
-class LinkerSymbol:
-    """A symbol of the ELF's symbol table, with the compiler's suffixes, and how far from it in which section."""
+class GdbSymbols:
+    """`core.machine.Symbols` by gdb."""
 
-    name: str
-    offset: int
-    section: str
+    symbol_at = staticmethod(linker_symbol)
+    functions_at = staticmethod(functions_at)
+    at_entry = staticmethod(at_entry)
+    name_at = staticmethod(name_at)
+
+    def variable(self, name: str) -> Variable | None:
+        """Return the global or static variable `name`, None where there is none that has an address."""
+        symbol = lookup(name)
+        try:
+            address = None if symbol is None else symbol.value().address
+        except gdb.error:
+            return None
+        if symbol is None or address is None:
+            return None
+        return Variable(int(address), symbol.type.sizeof, program_file(symbol))
+
+    def label(self, name: str, *, code: bool = False) -> int | None:
+        """Return the address of a symbol of the linker or assembler; `code`: of a function or a label in code."""
+        try:
+            if code:
+                # An expression takes gdb up to a tenth of a second where only the linker knows the name.
+                places = gdb.decode_line(name)[1]
+                return int(places[0].pc) if places else None
+            return int(gdb.parse_and_eval(f"(unsigned long)&'{name}'"))
+        except gdb.error:
+            return None
+
+    def source(self, name: str) -> str | None:
+        """Return the source file that defines a function or a variable."""
+        # Of a variable gdb may have read a header's declaration only; a function is where its body is.
+        for symbol in (gdb.lookup_global_symbol(name, FUNCTIONS), lookup(name)):
+            if symbol is not None and symbol.symtab is not None:
+                return str(symbol.symtab.filename)
+        return None
+
+    def functions_beside(self, variable: str) -> frozenset[str]:
+        """Return the functions of the source file that defines a variable."""
+        symbol = lookup(variable)
+        if symbol is None or symbol.symtab is None:
+            return frozenset()
+        blocks = (symbol.symtab.global_block(), symbol.symtab.static_block())
+        return frozenset(str(entry.name) for block in blocks for entry in block if entry.is_function)
+
+    def struct(self, of: str, member: str = "") -> Struct:
+        """Return the field table of the structure type of a variable, of a member, or of a type's name."""
+        kind = _type(of, member)
+        name = kind.tag or member or of
+        if kind.code != gdb.TYPE_CODE_STRUCT or not kind.sizeof or not kind.fields():
+            raise LayoutError(f"the debug information does not describe struct {name}: build it with -g")
+        fields: dict[str, Field] = {}
+        _flatten(kind, "", 0, fields)
+        return Struct(name, kind.sizeof, fields, kind.alignof)
+
+    def enum(self, of: str, member: str = "") -> dict[int, str]:
+        """Return {value: name} of an enumeration."""
+        kind = _type(of, member)
+        if kind.code != gdb.TYPE_CODE_ENUM:
+            raise LayoutError(f"{kind} is no enumeration: this version of the allocator is not known")
+        return {int(value.enumval): str(value.name) for value in kind.fields()}
+
+    def parameters(self, function: str) -> int | None:
+        """Return how many parameters a function takes, None where the program has none of that name."""
+        symbol = lookup(function)
+        is_function = symbol is not None and symbol.type.code == gdb.TYPE_CODE_FUNC
+        return len(symbol.type.fields()) if symbol is not None and is_function else None
 
 
-_IN_SECTION = re.compile(r"(\S+)(?: \+ (\d+))? in section (\S+)")
+def lookup(name: str) -> gdb.Symbol | None:
+    """Return the variable `name` with debug information, global or static, or None."""
+    symbol = gdb.lookup_global_symbol(name, gdb.SYMBOL_VAR_DOMAIN)
+    return symbol or gdb.lookup_static_symbol(name, gdb.SYMBOL_VAR_DOMAIN)
 
 
-def code_symbol(pc: int) -> Symbol | None:
-    """Return what the return address `pc` means, None where gdb knows no symbol for it.
-
-    The function is the one that was called, not one inlined into it.
-
-    A call may be the last instruction of its function and of its line, so the byte before is looked up.
-    """
-    found = gdb.find_pc_line(pc - 1)
-    file = found.symtab.filename if found.symtab is not None else None
-    line = found.line if file is not None and found.line else None
-    symbol = outermost_function(pc - 1)
-    if symbol is not None:
-        if file != symbol.symtab.filename:
-            file, line = _line_outside(pc - 1, symbol) or (file, line)
-        return Symbol(symbol.name, pc - int(symbol.value().address), file, line)
-    # Assembly has no blocks; the linker's symbol is what is left.
-    label = linker_symbol(pc - 1)
-    return None if label is None else Symbol(label.name, label.offset + 1, file, line)
+def program_file(symbol: gdb.Symbol) -> Path | None:
+    """Return the program that defines `symbol`: that which the debug information belongs to, where it is apart."""
+    objfile = symbol.symtab.objfile if symbol.symtab is not None else None
+    if objfile is None:
+        return None
+    owner = objfile.owner
+    if owner is not None and owner.filename in _STANDS_FOR:
+        return _STANDS_FOR[owner.filename]
+    name = (owner or objfile).filename
+    return Path(name) if name else None
 
 
-def symbols_of(records: Iterable[Record], known: Container[int] = ()) -> dict[int, Symbol]:
-    """Return what the program counters of `records` mean, without those that are `known`."""
-    wanted = {pc for record in records for pc in record.callers if pc not in known}
-    return {pc: symbol for pc in wanted if (symbol := code_symbol(pc)) is not None}
+def note_stand_in(path: Path, program: Path) -> None:
+    """Remember that the file at `path` was made to stand for `program`."""
+    _STANDS_FOR[str(path)] = program
 
 
-def linker_symbol(address: int) -> LinkerSymbol | None:
-    """Return the linker's symbol at or before `address` in its section, None where there is none.
+def _type(of: str, member: str) -> gdb.Type:
+    """Return a type as `struct()` finds it. Raises: `LayoutError`."""
+    if of.startswith(("struct ", "enum ")):
+        try:
+            kind = gdb.lookup_type(of)
+        except gdb.error:
+            raise LayoutError(f"the debug information does not describe {of}: build it with -g") from None
+    else:
+        symbol = lookup(of)
+        if symbol is None:
+            raise LayoutError(f"the debug information does not describe {of}: build it with -g")
+        kind = symbol.type
+    kind = _pointed_to(kind)
+    for name in member.split(".") if member else ():
+        found = next((field.type for field in kind.fields() if field.name == name), None)
+        if found is None:
+            raise LayoutError(f"{kind} has no member {name}: this version of the allocator is not known")
+        kind = _pointed_to(found)
+    return kind
 
-    gdb's Python has no interface to these.
-    """
-    found = _IN_SECTION.match(ask(f"info symbol {address:#x}"))
-    return None if found is None else LinkerSymbol(found[1], int(found[2] or 0), found[3])
+
+def _pointed_to(kind: gdb.Type) -> gdb.Type:
+    """Return what a pointer points to and an array consists of, through typedefs; any other type as it is."""
+    kind = kind.strip_typedefs()
+    while kind.code in (gdb.TYPE_CODE_PTR, gdb.TYPE_CODE_ARRAY):
+        kind = kind.target().strip_typedefs()
+    return kind
 
 
-def outermost_function(pc: int) -> gdb.Symbol | None:
-    """Return the function that is really there at `pc`: not one that was inlined into it."""
-    block, found = gdb.block_for_pc(pc), None
-    while block is not None and not block.is_static and not block.is_global:
-        found = block.function or found
-        block = block.superblock
-    return found
-
-
-def _line_outside(pc: int, outer: gdb.Symbol) -> tuple[str, int] | None:
-    """Return the innermost place in the file of `outer` from where what lies at `pc` was inlined into it.
-
-    A header's inline function says little of who wanted something; the line that calls it says it. To gdb the
-    symbol of an inlined function is declared where it is called (DW_AT_call_file and DW_AT_call_line).
-    """
-    home, block = outer.symtab.filename, gdb.block_for_pc(pc)
-    while block is not None and not block.is_static and not block.is_global:
-        call = block.function
-        inlined = call is not None and (call.name, call.line) != (outer.name, outer.line)
-        if inlined and call.line and call.symtab is not None and call.symtab.filename == home:
-            return home, call.line
-        block = block.superblock
-    return None
+def _flatten(kind: gdb.Type, prefix: str, start: int, fields: dict[str, Field]) -> None:
+    for member in kind.fields():
+        if not hasattr(member, "bitpos") or member.bitsize or member.name is None:
+            continue
+        inner = member.type.strip_typedefs()
+        offset = start + member.bitpos // 8
+        if inner.code == gdb.TYPE_CODE_STRUCT:
+            _flatten(inner, f"{prefix}{member.name}.", offset, fields)
+        else:
+            signed = inner.code == gdb.TYPE_CODE_INT and inner.is_signed
+            fields[prefix + member.name] = Field(offset, inner.sizeof, signed)

@@ -11,8 +11,8 @@ from gdb_lmb.arches.convention import CallFrame, Convention, Parameter
 from gdb_lmb.arches.registry import NAMES, find
 from gdb_lmb.core.errors import LayoutError
 from gdb_lmb.core.fields import ByteOrder
+from gdb_lmb.machine.current import current
 from gdb_lmb.machine.reader import GdbMemory
-from gdb_lmb.machine.registers import register
 
 WANTED_FRAMES = 12
 """Program counters kept of a call, innermost first: enough to get out of the allocator and into the boot's steps."""
@@ -28,7 +28,7 @@ def convention_of(arch: str) -> Convention:
 
 def newest_call(convention: Convention, order: ByteOrder) -> CallFrame:
     """Return the innermost frame, which stands at a function's first instruction or right after its return."""
-    return CallFrame(convention, order, register, GdbMemory())
+    return CallFrame(convention, order, current().register, GdbMemory())
 
 
 def described(parameters: Iterable[Parameter]) -> dict[str, int]:

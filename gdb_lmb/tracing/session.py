@@ -12,20 +12,18 @@ from dataclasses import dataclass
 
 import gdb
 
+from gdb_lmb.allocators.lmb.program import torn_in
 from gdb_lmb.analysis.owners import function_of, overlaid
 from gdb_lmb.core.errors import LayoutError, LmbError, NotReadyError, OutputError, ReadError, StateError, UsageError
 from gdb_lmb.core.record import Record, Symbol
 from gdb_lmb.core.snapshot import FLAG_NAMES, Finding, Snapshot
 from gdb_lmb.machine.boot import run_to_entry
-from gdb_lmb.machine.core import current_dump
-from gdb_lmb.machine.memblock import take_memblock
+from gdb_lmb.machine.code import symbols_of
+from gdb_lmb.machine.current import current
 from gdb_lmb.machine.move_symbols import move_symbols
-from gdb_lmb.machine.program import lookup
-from gdb_lmb.machine.registers import booting_cpu
-from gdb_lmb.machine.stop import require_stopped, torn_in
-from gdb_lmb.machine.symbols import symbols_of
-from gdb_lmb.programs.linux import find_kernel
-from gdb_lmb.programs.place import locate
+from gdb_lmb.programs.linux.kernel import find_kernel
+from gdb_lmb.programs.linux.place import locate
+from gdb_lmb.programs.linux.program import take_memblock
 from gdb_lmb.report.trace_output import TraceOutput
 from gdb_lmb.report.trace_status import TraceResult
 from gdb_lmb.tracing.calls import convention_of
@@ -78,8 +76,8 @@ class TraceSession:
 
         Raises: `LmbError`.
         """
-        require_stopped()
-        if current_dump() is not None:
+        current().require_stopped()
+        if not current().can_run:
             raise NotReadyError("a dump does not run: there is nothing to trace")
         traced, state = _find_allocator(timeout_s)
         if (
@@ -108,10 +106,10 @@ class TraceSession:
         convention = convention_of(traced.arch)
         self._tracer = Tracer(points, places, convention, traced.byte_order, self._recording, _init_code())
         try:
-            with booting_cpu():
+            with current().booting_cpu():
                 self.header = self._recording.begin(state)
             self._tracer.start()
-            with booting_cpu():
+            with current().booting_cpu():
                 self._tracer.take_call_here()
         except (LmbError, gdb.error):
             self._tracer.stop()
@@ -152,7 +150,7 @@ class TraceSession:
             recording.ended = recording.ended or "it was stopped"
             if not recording.failed:
                 try:
-                    with booting_cpu():
+                    with current().booting_cpu():
                         self.final = recording.final_state()
                 except LmbError as error:
                     self._unread = str(error)
@@ -198,25 +196,26 @@ class TraceSession:
 
 def _find_allocator(timeout_s: float) -> tuple[Traced, Snapshot | None]:
     """Return what to trace and its state now; None where the allocator's own `init` is still to come."""
-    kernel = find_kernel()
-    if kernel is None or (lookup("lmb") is not None and _initialised()):
+    machine = current()
+    kernel = find_kernel(machine)
+    if kernel is None or (machine.variable("lmb") is not None and _initialised()):
         traced = traced_lmb()
         try:
-            with booting_cpu():
-                _refuse_torn(torn_in())
+            with current().booting_cpu():
+                _refuse_torn(torn_in(machine))
                 return traced, traced.read()
         except (NotReadyError, ReadError):
             # Nothing is there yet, or nothing is mapped yet: LMB code runs where its kernel is mapped.
             return traced, None
-    run_to_entry(kernel, timeout_s)
-    placement, moved = locate(kernel)
+    run_to_entry(machine, kernel, timeout_s)
+    placement, moved = locate(machine, kernel)
     if placement.virtual != moved:
         move_symbols(kernel, placement)
-        kernel = find_kernel()
+        kernel = find_kernel(machine)
         if kernel is None:
             raise LayoutError("gdb has lost the kernel's symbols")
-    with booting_cpu():
-        state = take_memblock(kernel)
+    with current().booting_cpu():
+        state = take_memblock(machine, kernel)
         _refuse_torn(state.torn)
         return traced_memblock(kernel), state
 
@@ -228,7 +227,7 @@ def _refuse_torn(function: str | None) -> None:
 
 def _initialised() -> bool:
     try:
-        with booting_cpu():
+        with current().booting_cpu():
             traced_lmb().read()
     except LmbError:
         return False
@@ -263,8 +262,5 @@ def _addresses(where: str) -> list[int]:
 
 def _init_code() -> tuple[int, int]:
     """Return the half-open virtual range of the code that is freed after boot, empty where there is none."""
-    try:
-        low, high = (int(gdb.parse_and_eval(f"(unsigned long)&{name}")) for name in ("__init_begin", "__init_end"))
-    except gdb.error:
-        return 0, 0
-    return low, high
+    low, high = map(current().label, ("__init_begin", "__init_end"))
+    return (0, 0) if low is None or high is None else (low, high)

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from gdb_lmb.allocators.base import Allocator, TracedProgram, allocator
+from gdb_lmb.allocators.lmb.program import find_lmb, with_page_size
 from gdb_lmb.core.address import TranslatedMemory
 from gdb_lmb.core.capture import Capture
 from gdb_lmb.core.errors import LayoutError, ReadError
@@ -14,11 +15,11 @@ from gdb_lmb.core.memory import BoundedMemory, Memory
 from gdb_lmb.core.operation import Model
 from gdb_lmb.core.snapshot import Snapshot
 from gdb_lmb.machine.behavior import memblock_facts
-from gdb_lmb.machine.physical import physical_memory
-from gdb_lmb.machine.program import find_lmb
+from gdb_lmb.machine.current import current
+from gdb_lmb.machine.missing import why_no_allocator
 from gdb_lmb.machine.reader import GdbMemory
-from gdb_lmb.programs.linux import Kernel
-from gdb_lmb.programs.place import locate
+from gdb_lmb.programs.linux.kernel import Kernel
+from gdb_lmb.programs.linux.place import locate
 from gdb_lmb.tracing.points import find_points
 
 Facts = Callable[[], Mapping[str, Any]]
@@ -73,7 +74,7 @@ class _MovedKernel:
 
     def __init__(self, kernel: Kernel) -> None:
         self._kernel, self.program = kernel, kernel.program
-        self._placement, moved = locate(kernel)
+        self._placement, moved = locate(current(), kernel)
         self.offset = self._placement.virtual
         if moved != self.offset:
             raise LayoutError("gdb's symbols are not where the kernel runs: use lmb-attach first")
@@ -85,7 +86,7 @@ class _MovedKernel:
         try:
             return self._virtual.read(address, size)
         except ReadError:
-            with physical_memory() as physical:
+            with current().physical() as physical:
                 return TranslatedMemory(physical, self._placement).read(address, size)
 
     def physical(self, va: int) -> int:
@@ -94,13 +95,16 @@ class _MovedKernel:
             return self._placement.to_physical(va)
         except ReadError:
             # Where the direct map begins is settled in the middle of the boot.
-            self._placement, _ = locate(self._kernel)
+            self._placement, _ = locate(current(), self._kernel)
             return self._placement.to_physical(va)
 
 
 def traced_lmb() -> Traced:
     """Return the list-based LMB of gdb's program. Raises: `LayoutError`."""
-    return Traced(allocator("lmb-list"), _Mapped(find_lmb(GdbMemory())))
+    found = find_lmb(current())
+    if found is None:
+        raise LayoutError(why_no_allocator())
+    return Traced(allocator("lmb-list"), _Mapped(with_page_size(current(), found, GdbMemory())))
 
 
 def traced_memblock(kernel: Kernel) -> Traced:

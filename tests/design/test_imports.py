@@ -33,10 +33,7 @@ GDB_ROOMS = ("machine", "tracing", "commands")
 GUARDED = {"gdb": GDB_ROOMS, "pygdbmi": ("runner",)}
 
 # Edges that still go up; each goes away with the room that it leaves.
-NOT_YET = {
-    ("programs", "gdb"),
-    ("programs", "machine"),
-}
+NOT_YET = {}
 
 
 def room_of(path: Path) -> str:

@@ -7,7 +7,7 @@ import signal
 
 import gdb
 
-from gdb_lmb.machine import physical, reader
+from gdb_lmb.machine import reader, stub
 
 STATE = {"count": 0, "at": 0, "real": False}
 
@@ -35,7 +35,7 @@ def struck(work):
 
 def sweep():
     """Interrupt at each moment in turn until there is none left; print what was seen as JSON."""
-    physical.packet = struck(physical.packet)
+    stub.packet = struck(stub.packet)
     reader.GdbMemory.read = struck(reader.GdbMemory.read)
     interrupted, left_on = 0, []
     for real in (False, True):

@@ -259,7 +259,7 @@ def test_in_user_mode_with_the_kernels_pages_unmapped(kernel: KernelFiles, tmp_p
         with pytest.raises(CommandError, match="Cannot access memory"):
             guest.command("print memblock")
         # Forget where the kernel was: the page tables of user mode must tell.
-        guest.command("python from gdb_lmb.programs import place; place._LAST.clear()")
+        guest.command("python from gdb_lmb.programs.linux import place; place._LAST.clear()")
         assert phase(guest) == "handed over" and faults(guest) == []
         # The image is not where the linked addresses have it, so its arrays' pointers are taken back by hand.
         assert shown(guest) == read_physically(guest, memblock - voffset, voffset)

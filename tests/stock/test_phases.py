@@ -96,7 +96,7 @@ def test_in_user_mode_with_the_kernels_pages_unmapped(kernel: KernelFiles, tmp_p
 
         unmapped()
         # Forget where the kernel was: physical memory must tell.
-        guest.command("python from gdb_lmb.programs import place; place._LAST.clear()")
+        guest.command("python from gdb_lmb.programs.linux import place; place._LAST.clear()")
         snapshot = dump(guest)
         assert snapshot["phase"] == "discarded" and snapshot["refused"] == {}
         assert not snapshot["torn"] and snapshot["stop"] == {"pc": f"{SPIN_VA:#x}", "symbol": None}

@@ -46,10 +46,11 @@ PLAIN = (
 
 ASK = """
 import json
-from gdb_lmb.programs.linux import find_kernel, symbols_moved_by
-kernel = find_kernel()
-print(json.dumps([symbols_moved_by(kernel), kernel.program.memblock_va, kernel.entry, kernel.image, kernel.init,
-                  kernel.code, kernel.keeps, kernel.symbols["system_state"]]))
+from gdb_lmb.machine.current import current
+from gdb_lmb.programs.linux.kernel import find_kernel, symbols_moved_by
+kernel = find_kernel(current())
+print(json.dumps([symbols_moved_by(current(), kernel), kernel.program.memblock_va, kernel.entry, kernel.image,
+                  kernel.init, kernel.code, kernel.keeps, kernel.symbols["system_state"]]))
 """
 
 
@@ -90,9 +91,10 @@ def test_symbols_are_as_linked_wherever_they_stand(name: str, offset: int, tmp_p
 MOVE = """
 import gdb, json
 from gdb_lmb.core.address import Placement
-from gdb_lmb.programs.linux import find_kernel, symbols_moved_by
+from gdb_lmb.machine.current import current
+from gdb_lmb.programs.linux.kernel import find_kernel, symbols_moved_by
 from gdb_lmb.machine.move_symbols import move_symbols
-kernel = find_kernel()
+kernel = find_kernel(current())
 gdb.Breakpoint("start_kernel").enabled = False
 gdb.Breakpoint("memblock_free_all")
 gdb.Breakpoint("memblock.memory.cnt", gdb.BP_WATCHPOINT)
@@ -103,7 +105,7 @@ for offset in OFFSETS:
     move_symbols(kernel, Placement(0, offset, kernel.image, base_va=kernel.image[0]))
     at = [int(gdb.parse_and_eval(f"(unsigned long)&{name}")) for name in NAMES]
     rows = [line.split() for line in gdb.execute("maint info breakpoints", to_string=True).splitlines()]
-    out.append([symbols_moved_by(find_kernel()), at, [stop.enabled for stop in gdb.breakpoints()],
+    out.append([symbols_moved_by(current(), find_kernel(current())), at, [stop.enabled for stop in gdb.breakpoints()],
                 [row[3] for row in rows if row[1:2] == ["dprintf"]], gdb.lookup_type("struct memblock").sizeof])
 print(json.dumps(out))
 """

@@ -10,15 +10,19 @@ from gdb_lmb.allocators.base import Allocator, Effect, GuestLog, TracedProgram
 from gdb_lmb.allocators.difference import Difference
 from gdb_lmb.allocators.lmb import shown
 from gdb_lmb.allocators.lmb.checks import CHECKS
+from gdb_lmb.allocators.lmb.decode import decode
 from gdb_lmb.allocators.lmb.differences import storage_differences, value_differences_of
 from gdb_lmb.allocators.lmb.log import guest_log
 from gdb_lmb.allocators.lmb.model import LmbModel
 from gdb_lmb.allocators.lmb.operations import INIT, OPERATIONS
 from gdb_lmb.allocators.lmb.predict import predict_lmb
+from gdb_lmb.allocators.lmb.program import LmbProgram, find_lmb, torn_in, with_page_size
 from gdb_lmb.allocators.lmb.storage import storage_of
 from gdb_lmb.allocators.lmb.trace import BEFORE_GROWTH, CHECKPOINTS, GROWING, HANDED_OVER, PHASES, ROLES, LmbAdapter
 from gdb_lmb.allocators.predict import Prediction
 from gdb_lmb.allocators.section import Section, region_section
+from gdb_lmb.core.machine import Machine
+from gdb_lmb.core.memory import BoundedMemory, Meter
 from gdb_lmb.core.operation import Model, Operation
 from gdb_lmb.core.record import Record
 from gdb_lmb.core.snapshot import Place, RegionList, Snapshot
@@ -29,6 +33,7 @@ class LmbAllocator(Allocator):
 
     name = "lmb-list"
     title = "LMB"
+    variable = "lmb"
     prefixes = ("lmb_", "__lmb_")
     operations = OPERATIONS
     checks = CHECKS
@@ -38,6 +43,18 @@ class LmbAllocator(Allocator):
     roles = ROLES
     checkpoints = CHECKPOINTS
     phases = PHASES
+
+    def probe(self, machine: Machine) -> LmbProgram | None:
+        """Return where the program keeps its LMB."""
+        return find_lmb(machine)
+
+    def take(
+        self, machine: Machine, program: LmbProgram, *, with_log: bool = False, meter: Meter | None = None
+    ) -> Snapshot:
+        """Read it at its virtual addresses."""
+        memory = BoundedMemory(machine.virtual(), meter)
+        sized = with_page_size(machine, program, memory)
+        return decode(sized, memory, with_log=with_log, torn=torn_in(machine), stop=machine.stop())
 
     def own_ranges(self, snapshot: Snapshot, *, reserved: bool = False) -> Iterator[Place]:
         """Yield the blocks of entries."""

@@ -4,9 +4,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import PurePath
 
+from gdb_lmb.core.errors import ReadError
 from gdb_lmb.core.fields import ByteOrder, Struct
+from gdb_lmb.core.machine import Machine
+from gdb_lmb.core.memory import Memory
+
+PAGE_SIZE = 4096
+"""`PAGE_SIZE` in bytes where the program does not tell (it is a macro, and debug information has none)."""
+
+MIN_PAGE_SIZE, MAX_PAGE_SIZE = 1 << 10, 1 << 20
 
 LMB_FIELDS = (
     "memory.regions.next", "memory.regions.prev", "memory.cnt", "memory.total_size",
@@ -74,3 +83,68 @@ class LmbProgram:
         """Return the bytes before the first entry of a grown block."""
         align = self.region.align
         return -(-self.block.size // align) * align
+
+
+def find_lmb(machine: Machine) -> LmbProgram | None:
+    """Return the LMB in the debugger's symbols, None where there is none. Raises: `LayoutError` for an unknown one."""
+    lmb = machine.variable("lmb")
+    if lmb is None:
+        return None
+    region = machine.struct("struct lmb_region")
+    static = machine.variable("lmb_static_entries")
+    log = _table(machine, "lmb_log", "nr", "ring")
+    ops = {} if log is None else machine.enum("lmb_log", "ring.op")
+    return LmbProgram(
+        arch=machine.arch,
+        byte_order=machine.byte_order,
+        lmb_va=lmb.address,
+        lmb=machine.struct("lmb"),
+        region=region,
+        block=machine.struct("struct lmb_block"),
+        page_size=PAGE_SIZE,
+        static_entries=None if static is None else (static.address, static.size // region.size),
+        log=log,
+        ops={value: name.removeprefix("LMB_OP_").lower() for value, name in ops.items()} or None,
+        handover=_table(machine, "lmb_handover", "nr", "ranges"),
+        firmware=_table(machine, "firmware_map", "nr", "ranges"),
+    )
+
+
+def with_page_size(machine: Machine, program: LmbProgram, memory: Memory) -> LmbProgram:
+    """Return `program` with the page size that the variable `lmb_page_size` tells, if it tells a possible one."""
+    found = machine.variable("lmb_page_size")
+    if found is None:
+        return program
+    try:
+        size = int.from_bytes(memory.read(found.address, found.size), program.byte_order)
+    except ReadError:
+        return program
+    # What is no page size in a damaged guest would be divided by.
+    possible = MIN_PAGE_SIZE <= size <= MAX_PAGE_SIZE and not size & (size - 1)
+    return replace(program, page_size=size) if possible else program
+
+
+def torn_in(machine: Machine) -> str | None:
+    """Return the LMB function that the selected CPU is in, or None.
+
+    An LMB function is one defined in the source file that defines `lmb`, or in one beside it whose
+    name begins with that file's ("lmb.c": also "lmb_find.c").
+    """
+    source = machine.source("lmb_init") or machine.source("lmb")
+    if source is None:
+        return None
+    own = PurePath(source)
+    for function in machine.functions_on_stack():
+        file = None if function.file is None else PurePath(function.file)
+        if file is None or file.parent != own.parent or file.suffix != own.suffix:
+            continue
+        if file == own or file.name.startswith(f"{own.stem}_"):
+            return function.name
+    return None
+
+
+def _table(machine: Machine, name: str, count: str, items: str) -> Table | None:
+    found = machine.variable(name)
+    if found is None:
+        return None
+    return Table(found.address, machine.struct(name), machine.struct(name, items), count, items)

@@ -48,6 +48,10 @@ class X86Linux(X86, LinuxArchitecture):
     entry = "startup_64"
     missing = "it is still compressed at this stop"
     variables = ("phys_base", "page_offset_base")
+    page_tables = (
+        "init_top_pgt", "early_top_pgt", "early_dynamic_pgts", "level4_kernel_pgt", "level3_kernel_pgt",
+        "level2_kernel_pgt", "level2_fixmap_pgt", "level1_fixmap_pgt",
+    )  # fmt: skip
 
     def cpu_state(self, register: ReadRegister) -> Cpu:
         """Add the general registers of the decompressor, which know more than the kernel's own variables tell."""

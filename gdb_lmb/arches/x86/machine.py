@@ -20,6 +20,8 @@ from gdb_lmb.core.memory import Memory
 from gdb_lmb.formats.core_file import CoreFile
 from gdb_lmb.formats.elf import Elf
 
+_TABLE_ADDRESS = 0x000F_FFFF_FFFF_F000
+"""The address in CR3; the rest are flags."""
 _RPL = 3
 """The privilege level in a segment's selector: 3 is user mode."""
 _XEN_PHYS32_ENTRY = 18
@@ -33,11 +35,13 @@ class X86(Architecture):
     """x86-64 or i386."""
 
     def cpu_state(self, register: ReadRegister) -> Cpu:
-        """Add whether CR0 has paging on, and the privilege level in CS."""
-        cr0, cs = register("cr0"), register("cs")
+        """Add whether CR0 has paging on, the page table in CR3, and the privilege level in CS."""
+        cr0, cs, cr3 = map(register, ("cr0", "cs", "cr3"))
+        paging = None if cr0 is None else bool(cr0 & CR0_PG)
         return replace(
             super().cpu_state(register),
-            paging=None if cr0 is None else bool(cr0 & CR0_PG),
+            paging=paging,
+            tables=(cr3 & _TABLE_ADDRESS,) if paging and cr3 else (),
             user=None if cs is None else cs & _RPL == _RPL,
         )
 

@@ -3,45 +3,33 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from gdb_lmb.core.address import TranslatedMemory
 from gdb_lmb.core.errors import ReadError
+from gdb_lmb.core.machine import Machine
 from gdb_lmb.core.snapshot import FirmwareMap
 from gdb_lmb.formats.devicetree import memory_map
 from gdb_lmb.formats.program_file import bytes_in_file
-from gdb_lmb.machine.program import lookup
-from gdb_lmb.machine.types import member_type, struct_of
-
-if TYPE_CHECKING:
-    from gdb_lmb.programs.linux import Kernel
+from gdb_lmb.programs.linux.kernel import Kernel
 
 USUAL_RANGES = 64
 """Ranges read along with their number: more than most machines have, and few enough for one packet."""
 
-
 E820_TABLE = "e820_table"
 
 
-def read_firmware_map(kernel: Kernel, memory: TranslatedMemory) -> FirmwareMap | None:
+def read_firmware_map(machine: Machine, kernel: Kernel, memory: TranslatedMemory) -> FirmwareMap | None:
     """Return what the firmware said about memory, None where the kernel does not know it yet."""
-    return read_e820(kernel, memory) if E820_TABLE in kernel.symbols else read_device_tree(kernel, memory)
+    return _e820(machine, kernel, memory) if E820_TABLE in kernel.symbols else _device_tree(kernel, memory)
 
 
-def read_e820(kernel: Kernel, memory: TranslatedMemory) -> FirmwareMap | None:
+def _e820(machine: Machine, kernel: Kernel, memory: TranslatedMemory) -> FirmwareMap | None:
     """Return the kernel's own copy of the firmware map, `e820_table`; None where it is not there yet.
 
     Before the hand-over the table is where the ELF says: only `e820__reallocate_tables()` moves it, which
     `free_initmem()` calls.
     """
-    pointer = lookup(E820_TABLE)
-    if pointer is None or not kernel.symbols[E820_TABLE]:
-        return None
-    order = kernel.program.byte_order
-    kind = pointer.type.strip_typedefs().target().strip_typedefs()
-    table = struct_of(kind, "e820_table")
-    entry_kind = member_type(kind, "entries").target().strip_typedefs()
-    entry = struct_of(entry_kind, "e820_entry")
+    order = kernel.byte_order
+    table, entry = machine.struct(E820_TABLE), machine.struct(E820_TABLE, "entries")
     try:
         early = not kernel.word(memory, "_totalram_pages")
         linked = bytes_in_file(kernel.own_file, kernel.symbols[E820_TABLE], 8) if early else None
@@ -66,7 +54,7 @@ def read_e820(kernel: Kernel, memory: TranslatedMemory) -> FirmwareMap | None:
     return FirmwareMap(*entry.columns(rows, ("addr", "size", "type"), order))
 
 
-def read_device_tree(kernel: Kernel, memory: TranslatedMemory) -> FirmwareMap | None:
+def _device_tree(kernel: Kernel, memory: TranslatedMemory) -> FirmwareMap | None:
     """Return what the flattened device tree says about memory, None where the kernel does not use one (yet).
 
     `initial_boot_params` is an address in a map of its own; `initial_boot_params_pa` (since 6.13, and in

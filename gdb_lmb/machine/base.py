@@ -1,0 +1,167 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""What gdb offers of a live guest and of a dump alike: CPUs, registers, frames, the architecture."""
+
+from __future__ import annotations
+
+import contextlib
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+
+import gdb
+
+from gdb_lmb.arches.base import Architecture
+from gdb_lmb.arches.registry import of_gdb
+from gdb_lmb.core.errors import NotReadyError
+from gdb_lmb.core.fields import ByteOrder
+from gdb_lmb.core.machine import Function
+from gdb_lmb.core.memory import Memory, Meter
+from gdb_lmb.core.ranges import Range
+from gdb_lmb.core.snapshot import Stop
+from gdb_lmb.machine.code import as_function, at_entry, stop_at
+from gdb_lmb.machine.symbols import GdbSymbols
+
+MAX_FRAMES = 64
+"""Frames looked at: a guest's stack can be endless when damaged."""
+
+
+class GdbMachine(GdbSymbols, ABC):
+    """`core.machine.Machine` by gdb: the selected inferior."""
+
+    can_run: bool
+
+    @property
+    @abstractmethod
+    def lacking(self) -> str | None:
+        """Return in words why memory that the guest has may be missing here."""
+
+    @abstractmethod
+    def physical(self, meter: Meter | None = None) -> contextlib.AbstractContextManager[Memory]:
+        """Return what reads physical addresses inside its `with` block. Raises: `LayoutError`."""
+
+    @abstractmethod
+    def virtual(self) -> Memory:
+        """Return what reads virtual addresses as the selected CPU translates them. Raises: `LmbError`."""
+
+    @abstractmethod
+    def translate(self, va: int) -> int | None:
+        """Return the physical address of `va` by the page tables in force, None where it is not mapped."""
+
+    @abstractmethod
+    def ram(self) -> list[Range]:
+        """Return the half-open physical ranges of RAM."""
+
+    @abstractmethod
+    def ram_end(self) -> int:
+        """Return the physical address at which RAM ends at the latest."""
+
+    @property
+    def architecture(self) -> Architecture | None:
+        """Return the target's architecture, None where it is not known here."""
+        return of_gdb(gdb.selected_inferior().architecture().name(), self.bits, self.byte_order)
+
+    @property
+    def arch(self) -> str:
+        """Return the architecture in the kernel's words ("ppc64"), in gdb's where it is not known here."""
+        known = self.architecture
+        return str(gdb.selected_inferior().architecture().name()) if known is None else known.uname
+
+    @property
+    def byte_order(self) -> ByteOrder:
+        """Return the target's byte order, as gdb lays out an integer for it."""
+        probe = gdb.Value(b"\x01\x00", gdb.selected_inferior().architecture().integer_type(16, False))
+        return "little" if int(probe) == 1 else "big"
+
+    @property
+    def bits(self) -> int:
+        """Return the width of a pointer."""
+        return 8 * int(gdb.selected_inferior().architecture().integer_type(8).pointer().sizeof)
+
+    def require_stopped(self) -> None:
+        """Check that there is a guest and that it is stopped. Raises: `NotReadyError`."""
+        thread = gdb.selected_thread()
+        if thread is None or not thread.is_valid():
+            if gdb.selected_inferior().threads():
+                raise NotReadyError("no thread is selected: choose a CPU with `thread 1`")
+            raise NotReadyError(
+                "there is no guest: connect with `target remote ...`, open a dump with `core FILE`, or use "
+                "`gdb-lmb run`"
+            )
+        if thread.is_running():
+            # To gdb it also "runs" while a Breakpoint.stop() is asked, but then it can be looked at.
+            try:
+                gdb.newest_frame()
+            except gdb.error:
+                raise NotReadyError("the guest is running: stop it first (Ctrl-C or `interrupt`)") from None
+
+    def register(self, name: str) -> int | None:
+        """Return a register of the selected CPU as an unsigned number, None where gdb has none of that name."""
+        try:
+            value = gdb.newest_frame().read_register(name)
+            return int(value) & ((1 << 8 * value.type.sizeof) - 1)
+        except (ValueError, gdb.error):
+            return None
+
+    def pc(self) -> int:
+        """Return the selected CPU's program counter."""
+        return int(gdb.newest_frame().pc())
+
+    def stop(self) -> Stop:
+        """Return the program counter and its symbol."""
+        return stop_at(self.pc())
+
+    @contextlib.contextmanager
+    def booting_cpu(self) -> Iterator[None]:
+        """Look at the first CPU meanwhile where another is selected that is not in the kernel.
+
+        The firmware has parked it, or it runs a user's program: its stack and its page tables tell nothing of the
+        kernel's allocator. Kernels boot on the first.
+        """
+        selected = gdb.selected_thread()
+        first = self._booting_cpu()
+        if selected is None or first is None:
+            yield
+            return
+        frame = gdb.selected_frame()
+        first.switch()
+        try:
+            yield
+        finally:
+            with contextlib.suppress(gdb.error):
+                selected.switch()
+                frame.select()
+
+    def select_booting_cpu(self) -> None:
+        """Select the first CPU where another is selected that is not in the kernel, as after an interrupt.
+
+        QEMU reports an interrupt on the last of the CPUs that were running, since 8.1 or so: during early boot the
+        firmware still has that one parked. Source: `gdb_handle_vcont()` of QEMU's gdbstub/gdbstub.c.
+        """
+        first = self._booting_cpu()
+        if first is not None:
+            first.switch()
+
+    def _booting_cpu(self) -> gdb.InferiorThread | None:
+        """Return the first CPU, None where it is selected or the selected one is in the kernel."""
+        selected = gdb.selected_thread()
+        # The list of threads costs requests: a guest with one CPU, or stopped by the first, is not asked for it.
+        if selected is None or selected.num == 1:
+            return None
+        arch = self.architecture
+        if arch is not None and arch.is_kernel_address(self.pc()):
+            return None
+        return min(gdb.selected_inferior().threads(), key=lambda thread: thread.num)
+
+    def functions_on_stack(self, moved: int = 0, memory: Memory | None = None) -> list[Function]:
+        """Return the functions of gdb's frames, innermost first; a stack that cannot be unwound further ends there."""
+        found: list[Function] = []
+        try:
+            frame = gdb.newest_frame()
+            pc = frame.pc()
+            fresh = at_entry(pc)
+            while frame is not None and frame.is_valid() and len(found) < MAX_FRAMES:
+                if frame.function() is not None and not (fresh and frame.pc() == pc):
+                    found.append(as_function(frame.function()))
+                frame = frame.older()
+        except gdb.error:
+            pass
+        return found

@@ -1,0 +1,338 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""What every program that a guest runs can tell: where it lies, its allocator, and ranges of memory by role.
+
+A program is one package with a `Program` in it, which the registry finds by the symbols that the debugger has.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from enum import Enum
+from importlib import import_module
+
+from gdb_lmb.arches.base import Cpu
+from gdb_lmb.arches.registry import find
+from gdb_lmb.core.address import Phase, Placement
+from gdb_lmb.core.errors import LmbError, NotReadyError, ReadError
+from gdb_lmb.core.fields import Struct
+from gdb_lmb.core.machine import Machine
+from gdb_lmb.core.memory import BoundedMemory, BytesMemory, Memory, Meter
+from gdb_lmb.core.ranges import Range
+from gdb_lmb.core.snapshot import FIRMWARE_RAM, FIRMWARE_TYPES, FirmwareMap, Place, Snapshot
+
+MAX_VARIABLE_BYTES = 1 << 20
+"""No variable that is read whole is larger."""
+
+MAX_RANGE_BYTES = 1 << 34
+"""No initrd is larger: beyond it what is read is no size."""
+
+
+class Role(Enum):
+    """What a range of physical memory is for, in the words of `lmb-who`."""
+
+    IMAGE = "kernel image"
+    TEXT = "kernel image: text"
+    INIT_TEXT = "kernel image: init text"
+    RODATA = "kernel image: read-only data"
+    DATA = "kernel image: data"
+    INIT = "kernel image: init, freed after boot"
+    BSS = "kernel image: bss"
+    BRK = "kernel image: brk"
+    EARLY_PAGE_TABLES = "kernel image: early page tables"
+    PAGE_TABLES = "page tables"
+    STACK = "boot stack"
+    INITRD = "initrd"
+    LOADED_INITRD = "initrd, where the boot loader put it"
+    DEVICE_TREE = "device tree"
+    COMMAND_LINE = "command line"
+    BOOT_DATA = "boot loader's data"
+    PER_CPU = "per-CPU area"
+    MEMORY_MAP = "memory map (struct page)"
+    FIRMWARE = "firmware"
+
+
+@dataclass(frozen=True)
+class RoleRange:
+    """The physical range [base, end) and its role.
+
+    `source` names the variable, structure member, ELF or register that tells of it. It holds from phase `since` on
+    (None: as long as the program is in memory) and at least to the end of phase `until` (None: for good). `detail`
+    says more.
+    """
+
+    role: Role
+    base: int
+    end: int
+    source: str
+    since: Phase | None = None
+    until: Phase | None = None
+    detail: str = ""
+
+    def holds_in(self, phase: Phase) -> bool:
+        """Tell whether the range is certain to be what it says in a phase of the boot."""
+        order = list(Phase)
+        at = order.index(phase)
+        return (self.since is None or order.index(self.since) <= at) and (
+            self.until is None or at <= order.index(self.until)
+        )
+
+
+@dataclass(frozen=True)
+class ImagePart:
+    """A run of a program's image: `size` bytes at `physical`, whose symbols the debugger has from `symbol_va` on."""
+
+    physical: int
+    size: int
+    symbol_va: int
+
+
+class AddressMap:
+    """Where a program's image lies, and how else its addresses are translated, at this stop."""
+
+    def __init__(self, machine: Machine, parts: Sequence[ImagePart] = (), placement: Placement | None = None) -> None:
+        """Take the image's parts, and the placement of a kernel that was found by its build id."""
+        self.parts = parts
+        self._machine = machine
+        self._placement = placement
+
+    def of_symbol(self, va: int) -> int:
+        """Return the physical address of what the debugger has at `va`. Raises: `ReadError` where it is not known."""
+        found = self._in_image(va)
+        return self.of_virtual(va) if found is None else found
+
+    def of_virtual(self, va: int) -> int:
+        """Return the physical address of what the program has at `va` now. Raises: `ReadError`."""
+        if self._placement is not None:
+            return self._placement.to_physical(va)
+        found = self._machine.translate(va)
+        if found is None:
+            found = self._in_image(va)
+        if found is None:
+            raise ReadError(va, 1, "this virtual address is not mapped at this stop")
+        return found
+
+    def symbol(self, physical: int) -> str | None:
+        """Return "name+16" of the image's symbol at a physical address, None where there is none."""
+        for part in self.parts:
+            if part.physical <= physical < part.physical + part.size:
+                found = self._machine.symbol_at(physical - part.physical + part.symbol_va)
+                return None if found is None else f"{found.name}+{found.offset}" if found.offset else found.name
+        return None
+
+    def _in_image(self, va: int) -> int | None:
+        for part in self.parts:
+            if part.symbol_va <= va < part.symbol_va + part.size:
+                return va - part.symbol_va + part.physical
+        return None
+
+
+class Guest:
+    """A program's variables at this stop, read at their physical addresses; what cannot be read is None."""
+
+    def __init__(self, machine: Machine, memory: Memory, where: AddressMap, tables: tuple[int, ...] = ()) -> None:
+        """Read physical addresses through `memory`, translate with `where`; `tables` are the CPU's page tables."""
+        self.machine = machine
+        self.memory = memory
+        self.map = where
+        self.tables = tables
+
+    def raw(self, name: str) -> bytes | None:
+        """Return a variable's bytes."""
+        found = self.machine.variable(name)
+        if found is None or not 0 < found.size <= MAX_VARIABLE_BYTES:
+            return None
+        try:
+            return self.memory.read(self.map.of_symbol(found.address), found.size)
+        except ReadError:
+            return None
+
+    def word(self, name: str) -> int | None:
+        """Return a variable of an integer, enumeration or pointer type, unsigned."""
+        raw = self.raw(name)
+        return None if raw is None else int.from_bytes(raw, self.machine.byte_order)
+
+    def struct(self, name: str) -> tuple[Struct, bytes] | None:
+        """Return the field table and the bytes of a variable of a structure type. Raises: `LayoutError`."""
+        raw = self.raw(name)
+        return None if raw is None else (self.machine.struct(name), raw)
+
+    def labelled(
+        self,
+        role: Role,
+        first: str,
+        pasts: str | tuple[str, ...],
+        since: Phase | None = None,
+        until: Phase | None = None,
+    ) -> Iterator[RoleRange]:
+        """Yield the part of the image between label `first` and the first of `pasts` that the program has."""
+        start = self.machine.label(first)
+        names = (pasts,) if isinstance(pasts, str) else pasts
+        past = next((at for at in map(self.machine.label, names) if at is not None), None)
+        if start is not None and past is not None:
+            yield from self.inside(role, start, past - start, first, until=until)
+
+    def inside(
+        self, role: Role, symbol_va: int, size: int, source: str, since: Phase | None = None, until: Phase | None = None
+    ) -> Iterator[RoleRange]:
+        """Yield what lies at `symbol_va` where the debugger has it, if all of it is in one part of the image."""
+        for part in self.map.parts:
+            if size > 0 and part.symbol_va <= symbol_va and symbol_va + size <= part.symbol_va + part.size:
+                base = symbol_va - part.symbol_va + part.physical
+                yield RoleRange(role, base, base + size, source, since, until)
+
+    def mapped(
+        self, role: Role, va: int, size: int, source: str, since: Phase | None = None, until: Phase | None = None
+    ) -> Iterator[RoleRange]:
+        """Yield what lies at run-time address `va`, if that is mapped linearly."""
+        with contextlib.suppress(ReadError):
+            base = self.map.of_virtual(va)
+            yield RoleRange(role, base, base + size, source, since, until)
+
+
+IMAGE_PARTS: tuple[tuple[Role, str, str | tuple[str, ...]], ...] = (
+    (Role.TEXT, "_text", "_etext"),
+    (Role.INIT_TEXT, "_sinittext", "_einittext"),
+    (Role.RODATA, "__start_rodata", "__end_rodata"),
+    (Role.DATA, "_sdata", "_edata"),
+    (Role.INIT, "__init_begin", "__init_end"),
+    (Role.BSS, "__bss_start", ("__bss_stop", "__bss_end")),
+)
+"""Parts of an image that go by the same labels in Linux and in programs like it: role, first label, label past it."""
+
+INIT_ROLES = (Role.INIT, Role.INIT_TEXT)
+
+
+class Program(ABC):
+    """A kind of program; an instance holds no state. `name` is that of its package."""
+
+    name: str
+
+    @abstractmethod
+    def recognises(self, machine: Machine) -> bool:
+        """Tell whether the symbols are those of such a program; the guest is not asked."""
+
+    @abstractmethod
+    def take(self, machine: Machine, *, with_log: bool = False, meter: Meter | None = None) -> Snapshot:
+        """Read and decode the whole state of its allocator. Raises: `LmbError`."""
+
+    @abstractmethod
+    def where(self, machine: Machine) -> AddressMap:
+        """Return how addresses are translated at this stop; what is not known yet is left out."""
+
+    @abstractmethod
+    def ranges(self, guest: Guest) -> Iterator[RoleRange]:
+        """Yield what it knows of ranges beside its image; a range may be told of twice."""
+
+    def image(self, guest: Guest) -> Iterator[RoleRange]:
+        """Yield the image and its parts."""
+        for part in guest.map.parts:
+            yield RoleRange(Role.IMAGE, part.physical, part.physical + part.size, "ELF")
+        for role, first, pasts in IMAGE_PARTS:
+            yield from guest.labelled(role, first, pasts, until=Phase.HANDED_OVER if role in INIT_ROLES else None)
+
+
+PROGRAMS: list[Callable[[], Program]] = [
+    lambda: import_module("gdb_lmb.programs.linux.program").PROGRAM,
+    lambda: import_module("gdb_lmb.programs.bare.program").PROGRAM,
+]
+"""What makes each program known, the more particular first: a kernel may hold more than one allocator."""
+
+
+def find_programs(machine: Machine) -> list[Program]:
+    """Return the programs that the debugger's symbols are of."""
+    return [program for program in (make() for make in PROGRAMS) if program.recognises(machine)]
+
+
+def take_snapshot(machine: Machine, *, with_log: bool = False, meter: Meter | None = None) -> Snapshot | None:
+    """Read the whole allocator of the stopped guest, None where the debugger's symbols show none.
+
+    A program may hold a list-based LMB and a memblock; then memblock is shown while LMB is not initialised or cannot be
+    read yet. What reading costs is added to `meter`. Raises: `LmbError`.
+    """
+    found = find_programs(machine)
+    if not found:
+        return None
+    with machine.booting_cpu():
+        for program in reversed(found[1:]):
+            with contextlib.suppress(NotReadyError, ReadError):
+                return program.take(machine, with_log=with_log, meter=meter)
+        return found[0].take(machine, with_log=with_log, meter=meter)
+
+
+def selected_cpu(machine: Machine) -> Cpu | None:
+    """Return the selected CPU's registers by role, None on an architecture that is not known."""
+    arch = find(uname=machine.arch)
+    return None if arch is None else arch.cpu_state(machine.register)
+
+
+def address_map(machine: Machine) -> AddressMap:
+    """Return how addresses are translated at this stop. Raises: `LmbError`."""
+    found = find_programs(machine)
+    return found[0].where(machine) if found else AddressMap(machine)
+
+
+@contextlib.contextmanager
+def guest_variables(machine: Machine, where: AddressMap | None = None) -> Iterator[Guest]:
+    """Open the guest's variables at this stop. Raises: `LmbError` where physical memory cannot be read."""
+    where = where or address_map(machine)
+    with machine.booting_cpu():
+        cpu = selected_cpu(machine)
+    with machine.physical() as physical:
+        yield Guest(machine, BoundedMemory(physical), where, () if cpu is None else cpu.tables)
+
+
+def role_ranges(machine: Machine, firmware: FirmwareMap | None = None) -> list[RoleRange]:
+    """Return the table of ranges by role at this stop, the image first.
+
+    What the program has not, has not filled in yet or has freed is left out; so is all but the image where guest
+    memory cannot be read physically. `firmware` is the map that a snapshot of the same stop has.
+    """
+    try:
+        where = address_map(machine)
+        try:
+            with guest_variables(machine, where) as guest:
+                found = [*_table(guest)]
+        except LmbError:
+            found = [*_table(Guest(machine, BytesMemory({}), where))]
+    except LmbError:
+        found = []
+    return [*found, *_firmware(firmware)]
+
+
+def _table(guest: Guest) -> Iterator[RoleRange]:
+    image: dict[tuple[Role, int, int], RoleRange] = {}
+    found: dict[tuple[int, int], RoleRange] = {}
+    for program in find_programs(guest.machine):
+        for one in program.image(guest):
+            image.setdefault((one.role, one.base, one.end), one)
+        for one in program.ranges(guest):
+            # Several variables tell of the same thing.
+            if 0 < one.end - one.base <= MAX_RANGE_BYTES:
+                found.setdefault((one.base, one.end), one)
+    yield from image.values()
+    yield from found.values()
+
+
+def _firmware(firmware: FirmwareMap | None) -> Iterator[RoleRange]:
+    """Yield what the firmware keeps for itself."""
+    rows = () if firmware is None else zip(firmware.base, firmware.size, firmware.type, strict=True)
+    for base, size, kind in rows:
+        if kind != FIRMWARE_RAM and size:
+            detail = FIRMWARE_TYPES.get(kind, f"type {kind}")
+            yield RoleRange(Role.FIRMWARE, base, base + size, "firmware map", detail=detail)
+
+
+def places(table: Sequence[RoleRange]) -> list[Place]:
+    """Return the table as places for people; the firmware's ranges are shown with its map."""
+    return [Place(one.base, one.end, one.role.value) for one in table if one.role is not Role.FIRMWARE]
+
+
+def image_ranges(machine: Machine) -> list[Range]:
+    """Return the physical ranges that the program's image lies in; empty where they are not known at this stop."""
+    try:
+        return [(part.physical, part.physical + part.size) for part in address_map(machine).parts]
+    except LmbError:
+        return []

@@ -1,0 +1,152 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""A Linux kernel's symbols and types, as linked: what the decoder of memblock and the phases need."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from gdb_lmb.allocators.memblock.decode import MemblockProgram
+from gdb_lmb.arches.linux import LinuxArchitecture
+from gdb_lmb.arches.registry import linux_architecture
+from gdb_lmb.core.address import TranslatedMemory
+from gdb_lmb.core.errors import LayoutError
+from gdb_lmb.core.image import Identity, KernelImage
+from gdb_lmb.core.machine import Machine
+from gdb_lmb.formats.program_file import build_identity
+
+FREEING_INITMEM = 2
+"""`SYSTEM_FREEING_INITMEM` of `enum system_states`."""
+
+_VARIABLES = ("_totalram_pages", "system_state", "memblock_memory", "memblock_can_resize")
+_FIRMWARE = ("e820_table", "initial_boot_params_pa", "__fdt_pointer")
+"""x86's firmware map; the physical address of the flattened device tree, which all others use."""
+
+
+@dataclass(frozen=True)
+class Kernel(KernelImage):
+    """A Linux kernel's image and what its memblock and its boot are decoded by; `init` is its init memory as linked.
+
+    `keeps` tells that memblock stays after boot (CONFIG_ARCH_KEEP_MEMBLOCK).
+    """
+
+    arch: LinuxArchitecture
+    program: MemblockProgram
+    init: tuple[int, int]
+    keeps: bool
+
+    def word(self, memory: TranslatedMemory, name: str, size: int = 8) -> int:
+        """Return the value of variable `name` of `size` bytes, 0 where the kernel has none."""
+        va = self.symbols[name]
+        return int.from_bytes(memory.read(va + memory.placement.virtual, size), self.byte_order) if va else 0
+
+    def in_freed_memory(self, memory: TranslatedMemory, va: int) -> bool:
+        """Tell whether a linked address lies in init memory, and that has been freed."""
+        return self.init[0] <= va < self.init[1] and self.word(memory, "system_state", 4) >= FREEING_INITMEM
+
+
+_KERNELS: dict[tuple[str, int, int], Kernel] = {}
+"""What was worked out for a program, by its file: as linked, and so wherever its symbols stand."""
+
+
+def find_kernel(machine: Machine) -> Kernel | None:
+    """Return the kernel whose symbols the debugger has, None where they have no memblock. Raises: `LayoutError`."""
+    memblock = machine.variable("memblock")
+    path = None if memblock is None else memblock.program
+    if path is None:
+        return None
+    try:
+        status = path.stat()
+    except OSError as error:
+        raise LayoutError(f"cannot read {path}, which gdb has its symbols from: {error.strerror}") from None
+    key = (str(path), status.st_mtime_ns, status.st_size)
+    if key not in _KERNELS:
+        _KERNELS[key] = _read_kernel(machine, path)
+    return _KERNELS[key]
+
+
+def symbols_moved_by(machine: Machine, kernel: Kernel) -> int:
+    """Return by how much the kernel's symbols are away from where they were linked (`symbol-file -o`)."""
+    memblock = machine.variable("memblock")
+    return 0 if memblock is None else memblock.address - kernel.program.memblock_va
+
+
+def _read_kernel(machine: Machine, path: Path) -> Kernel:
+    arch = linux_architecture(machine.arch)
+    identity = build_identity(path)
+    if identity is None:
+        raise LayoutError(f"{path} has no build id in a loaded note: it cannot be told from another build")
+    moved = _moved_by(machine, identity)
+
+    def linked(name: str) -> int:
+        found = machine.variable(name)
+        return 0 if found is None else found.address - moved
+
+    def label(name: str, *, code: bool = False) -> int:
+        at = machine.label(name, code=code)
+        return at - moved if at else 0
+
+    image = (label("_text"), label("_end"))
+    flags = machine.enum("memblock", "memory.regions.flags")
+    program = MemblockProgram(
+        arch=machine.arch,
+        byte_order=machine.byte_order,
+        memblock_va=linked("memblock"),
+        memblock=machine.struct("memblock"),
+        type=machine.struct("memblock", "memory"),
+        region=machine.struct("memblock", "memory.regions"),
+        page_size=arch.page_size(path, image),
+        flag_names={bit: name.removeprefix("MEMBLOCK_").upper() for bit, name in flags.items() if bit},
+        init_arrays={name: linked(f"memblock_{name}_init_regions") for name in ("memory", "reserved")},
+        physmem_va=linked("physmem") or None,
+        physmem_array_va=linked("memblock_physmem_init_regions") or None,
+        no_node=_max_nodes(machine),
+    )
+    firmware = _FIRMWARE[:1] if machine.variable(_FIRMWARE[0]) is not None else _FIRMWARE[1:]
+    fields = program.memblock.fields
+    return Kernel(
+        arch=arch,
+        program=program,
+        own_file=path,
+        byte_order=program.byte_order,
+        identity=identity,
+        image=image,
+        init=(label("__init_begin"), label("__init_end")),
+        code=((label("_text"), label("_etext")), (label("_sinittext"), label("_einittext"))),
+        entry=label(arch.entry, code=True),
+        constant_pointer=program.memblock_va + fields["memory.name"].offset,
+        early_pointer=(program.memblock_va + fields["memory.regions"].offset, program.init_arrays["memory"]),
+        symbols={name: linked(name) for name in (*_VARIABLES, *firmware, *arch.variables)}
+        | {name: label(name) for name in arch.labels}
+        | {name: label(name, code=True) for name in arch.code_labels},
+        keeps=machine.label("memblock_discard", code=True) is None,
+    )
+
+
+def _max_nodes(machine: Machine) -> int | None:
+    """Return `MAX_NUMNODES`, None where the debug information does not tell.
+
+    `node_data[]` would tell too, but gdb may find a declaration of it that has no size.
+    Source: `MAX_ZONES_PER_ZONELIST` of include/linux/mmzone.h.
+    """
+    try:
+        zones = machine.enum("enum zone_type")
+        array = machine.struct("struct zonelist").fields["_zonerefs"].size
+        references = array // machine.struct("struct zonelist", "_zonerefs").size - 1
+    except (LayoutError, KeyError):
+        return None
+    most = next((value for value, name in zones.items() if name == "__MAX_NR_ZONES"), 0)
+    return references // most if most else None
+
+
+def _moved_by(machine: Machine, identity: Identity) -> int:
+    """Return the same of a kernel that nothing is known of yet but where its notes were linked."""
+    if not identity.notes_va:
+        return 0
+    # By its name gdb would look for it in all debug information, a tenth of a second for nothing.
+    # Several symbols may have this address, but all that are in this section are at its ends.
+    found = machine.symbol_at(identity.notes_va)
+    if found is not None and found.section == ".notes" and not found.offset:
+        return 0
+    at = machine.label("__start_notes")
+    return at - identity.notes_va if at else 0

@@ -1,0 +1,127 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Where a Linux kernel lies in the guest, physically and virtually, and how far its boot has come.
+
+Everything is read physically, so that it works before paging, in user mode with the kernel's pages
+unmapped, and with KASLR while gdb's symbols still stand at their linked addresses. The phases and the test of what is
+still true after boot are those of mm/memblock.c and mm/mm_init.c.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from itertools import chain
+from pathlib import Path
+
+from gdb_lmb.arches.base import Cpu
+from gdb_lmb.core.address import Phase, Placement, TranslatedMemory, first_match, left_after_boot
+from gdb_lmb.core.errors import NotReadyError, ReadError
+from gdb_lmb.core.machine import Machine
+from gdb_lmb.core.memory import BoundedMemory
+from gdb_lmb.programs.linux.kernel import Kernel, symbols_moved_by
+
+NEAR_BYTES, CLUSTER_BYTES = 256, 2048
+"""Variables this near to one another are read in one request, which fits into one packet of QEMU's stub."""
+
+USUAL_REGIONS = 48
+"""Regions of a static array that are read along with what lies beside it."""
+
+ISA_END_ADDRESS = 1 << 20
+"""Where x86 ends its first allocations, until the direct map is there."""
+
+_LAST: dict[Path, int] = {}
+"""By how much each program's kernel was last found to be moved physically: looked at first."""
+
+
+def place(machine: Machine, kernel: Kernel, physical: BoundedMemory, cpu: Cpu) -> Placement:
+    """Find where the kernel lies, physically and virtually, and prove it by its build id.
+
+    `cpu` was taken before reads became physical. Raises: `NotReadyError` where no kernel of this build is in
+    memory.
+    """
+    arch = kernel.arch
+    base_va = arch.base_va(kernel.image)
+    linked, build_id = kernel.identity.va - base_va, kernel.identity.data
+    last = _LAST.get(kernel.own_file)
+    tried = chain([] if last is None else [last], arch.deltas(kernel, cpu, machine))
+    delta = first_match(physical, linked, build_id, tried)
+    if delta is None:
+        lacking = f", or {machine.lacking}" if machine.lacking else ""
+        raise NotReadyError(
+            f"no kernel of the build of {kernel.own_file.name} is in memory: {arch.missing}, "
+            f"or the guest runs another build{lacking}"
+        )
+    image = Placement(delta, 0, kernel.image, base_va=base_va)
+    # Whoever decodes wants these bytes again, and what lies beside them.
+    for low, high in _clusters(kernel):
+        with contextlib.suppress(ReadError):
+            physical.preload(image.to_physical(low), high - low)
+    placement = arch.settle(kernel, image, physical, cpu)
+    _LAST[kernel.own_file] = delta
+    return placement
+
+
+def _clusters(kernel: Kernel) -> list[tuple[int, int]]:
+    """Return the linked ranges worth reading at once: several variables near to each other, what is always read."""
+    program = kernel.program
+    wanted = [(at, at + 8) for at in kernel.symbols.values() if at]
+    wanted += [(at, at + USUAL_REGIONS * program.region.size) for at in program.init_arrays.values() if at]
+    pages = kernel.symbols["_totalram_pages"]
+    always = {(program.memblock_va, program.memblock_va + program.memblock.size), (pages, pages + 8)}
+    groups: list[list[tuple[int, int]]] = []
+    for low, high in sorted({*wanted, *always}):
+        if groups and low - groups[-1][-1][1] <= NEAR_BYTES and high - groups[-1][0][0] <= CLUSTER_BYTES:
+            groups[-1].append((low, high))
+        else:
+            groups.append([(low, high)])
+    return [(group[0][0], max(high for _, high in group)) for group in groups if len(group) > 1 or always & set(group)]
+
+
+def booting_cpu(machine: Machine, kernel: Kernel) -> Cpu:
+    """Return the registers of the CPU that boots the kernel."""
+    with machine.booting_cpu():
+        return kernel.arch.cpu_state(machine.register)
+
+
+def locate(machine: Machine, kernel: Kernel) -> tuple[Placement, int]:
+    """Return where the running kernel lies, and by how much the debugger's symbols are moved now."""
+    cpu = booting_cpu(machine, kernel)
+    with machine.physical() as physical:
+        return place(machine, kernel, BoundedMemory(physical), cpu), symbols_moved_by(machine, kernel)
+
+
+def phase_of(kernel: Kernel, memory: TranslatedMemory, cpu: Cpu) -> tuple[Phase, dict[str, str]]:
+    """Return the boot's phase, and the lists that must not be shown any more with the reason for each.
+
+    Raises: `NotReadyError` where nothing is left to show, `ReadError`.
+    """
+    program, virtual = kernel.program, memory.placement.virtual
+
+    def member(name: str) -> int:
+        raw = memory.read(program.memblock_va + virtual, program.memblock.size)
+        return program.memblock.value(raw, name, program.byte_order)
+
+    if kernel.arch.before_kernel(cpu) or not kernel.word(memory, "_totalram_pages"):
+        early = kernel.arch.early_phase(kernel, memory.placement, cpu)
+        if early is not None:
+            return early, {}
+        # x86 allows arrays to grow before it adds the memory, but not above 1 MiB until all is there.
+        complete = kernel.word(memory, "memblock_can_resize", 4) and member("current_limit") > ISA_END_ADDRESS
+        return (Phase.COMPLETE if complete else Phase.MAPPED), {}
+    return left_after_boot(
+        keeps=kernel.keeps,
+        memblock_memory=0 if kernel.keeps else kernel.word(memory, "memblock_memory"),
+        in_freed_memory=kernel.in_freed_memory(memory, program.memblock_va),
+        static={name: member(f"{name}.regions") == va + virtual for name, va in program.init_arrays.items()},
+    )
+
+
+def boot_phase(machine: Machine, kernel: Kernel, placement: Placement) -> tuple[Phase | None, bool]:
+    """Return the boot's phase, None before the kernel runs, and whether the CPU is at its first instruction."""
+    cpu = booting_cpu(machine, kernel)
+    with machine.physical() as physical:
+        memory = TranslatedMemory(BoundedMemory(physical), placement)
+        try:
+            phase: Phase | None = phase_of(kernel, memory, cpu)[0]
+        except NotReadyError:
+            phase = Phase.DISCARDED if kernel.in_freed_memory(memory, kernel.program.memblock_va) else None
+    return phase, cpu.pc == kernel.arch.first_instruction(kernel, placement)
