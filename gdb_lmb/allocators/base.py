@@ -333,6 +333,9 @@ def apply(model: Model, operation: Operation) -> int | None:
 _MODULES = {"lmb-list": "gdb_lmb.allocators.lmb.allocator", "memblock": "gdb_lmb.allocators.memblock.allocator"}
 """The modules of the allocators that come with the package; each holds its instance as `ALLOCATOR`."""
 
+_VARIABLES = {"lmb-list": "lmb", "memblock": "memblock"}
+"""The variables by which these are found in a program, so that none is imported in vain."""
+
 ALLOCATORS: dict[str, Allocator] = {}
 """Those imported or registered so far, by name."""
 
@@ -345,6 +348,13 @@ def register(one: Allocator) -> None:
 def names() -> tuple[str, ...]:
     """Return the names of all allocators, in the order in which a program is searched for them."""
     return tuple(dict.fromkeys((*_MODULES, *ALLOCATORS)))
+
+
+def likely(machine: Machine) -> Iterator[Allocator]:
+    """Yield the allocators that a program may hold, by the debugger's symbols of it; `probe()` tells for certain."""
+    for name in names():
+        if name not in _VARIABLES or machine.variable(_VARIABLES[name]) is not None:
+            yield allocator(name)
 
 
 def allocator(name: str) -> Allocator:

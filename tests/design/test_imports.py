@@ -33,7 +33,7 @@ GDB_ROOMS = ("machine", "tracing", "commands")
 GUARDED = {"gdb": GDB_ROOMS, "pygdbmi": ("runner",)}
 
 # Edges that still go up; each goes away with the room that it leaves.
-NOT_YET = {}
+NOT_YET: set[tuple[str, str]] = set()
 
 
 def room_of(path: Path) -> str:
@@ -90,7 +90,7 @@ def test_every_exception_is_needed() -> None:
 
 def test_the_reader_of_imports_sees_them() -> None:
     # Guards the tests above against passing because nothing was read.
-    assert {"gdb", "allocators", "core"} <= imports(PACKAGE / "machine" / "program.py")
+    assert {"gdb", "machine", "core"} <= imports(PACKAGE / "commands" / "base.py")
     assert imports(PACKAGE / "core" / "holes.py") == {"core"}
 
 

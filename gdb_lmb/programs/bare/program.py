@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from gdb_lmb.allocators.base import Allocator, allocator, names
+from gdb_lmb.allocators.base import Allocator, likely
 from gdb_lmb.core.errors import LayoutError, LmbError, NotReadyError, ReadError
 from gdb_lmb.core.image import Identity
 from gdb_lmb.core.machine import Machine
@@ -91,10 +91,10 @@ PROGRAM = Bare()
 
 def _find(machine: Machine) -> tuple[Allocator, Any] | None:
     """Return the first allocator that is in the program's symbols, and its variables there. Raises: `LayoutError`."""
-    for name in names():
-        program = allocator(name).probe(machine)
+    for one in likely(machine):
+        program = one.probe(machine)
         if program is not None:
-            return allocator(name), program
+            return one, program
     return None
 
 

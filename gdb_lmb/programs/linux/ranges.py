@@ -142,16 +142,16 @@ def _brk(guest: Guest) -> Iterator[RoleRange]:
 
 
 def _page_tables(guest: Guest, kernel: Kernel) -> Iterator[RoleRange]:
-    """Yield the table that the CPU has now, and those that are part of the image; each is a page at the least."""
+    """Yield the tables that are part of the image, and the one that the CPU has now; each is a page at the least."""
     page_size = kernel.program.page_size
-    for base in guest.tables:
-        yield RoleRange(Role.PAGE_TABLES, base, base + page_size, "page table base register")
     for name in kernel.arch.page_tables:
         at = guest.machine.label(name)
         if at is not None and not _is_freed(guest, at):
             found = guest.machine.variable(name)
             size = max(page_size, 0 if found is None else found.size)
             yield from guest.inside(Role.PAGE_TABLES, at, size, name)
+    for base in guest.tables if guest.map.parts else ():
+        yield RoleRange(Role.PAGE_TABLES, base, base + page_size, "page table base register")
 
 
 def _is_freed(guest: Guest, symbol_va: int) -> bool:

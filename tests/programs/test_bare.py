@@ -1,0 +1,161 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""A program that lies where its ELF says, without gdb: its allocator, its build, its ranges by role."""
+
+from __future__ import annotations
+
+import re
+import struct
+from pathlib import Path
+
+import pytest
+
+from gdb_lmb.allocators.lmb.program import find_lmb, torn_in, with_page_size
+from gdb_lmb.core.errors import LayoutError, NotReadyError, ReadError
+from gdb_lmb.core.fields import Field, Struct
+from gdb_lmb.core.machine import Function, Variable
+from gdb_lmb.core.memory import BytesMemory
+from gdb_lmb.programs.base import Role, address_map, find_programs, role_ranges, take_snapshot
+from tests.helpers.image import Abi
+from tests.helpers.machine import BUILD_ID, BytesMachine, small_elf
+
+VA, PHYSICAL, SIZE = 0xFFFF_FFFF_8010_0000, 0x10_0000, 0x8000
+"""Where the ELF is linked, and where it is loaded."""
+NOTE_AT, INFO_AT, LINE_AT, LMB_AT = 0x400, 0x1000, 0x2000, 0x3000
+INFO = Struct("boot_info", 72, {"initrd.base": Field(0, 8), "initrd.size": Field(8, 8), "boot_data": Field(16, 48),
+                                "nr_boot_data": Field(64, 4)}, 8)  # fmt: skip
+RANGE = Struct("lmb_range", 16, {"base": Field(0, 8), "size": Field(8, 8)}, 8)
+LABELS = {"_text": 0, "_etext": 0x800, "__bss_start": 0x5000, "__bss_end": 0x6000, "boot_stack": 0x6000,
+          "boot_stack_end": 0x7000, "__early_page_tables_start": 0x7000, "__early_page_tables_end": SIZE}  # fmt: skip
+
+
+def bare(folder: Path) -> BytesMachine:
+    """Return a program with an LMB that is loaded, mapped and running."""
+    content = bytearray(SIZE)
+    struct.pack_into("<9Q", content, INFO_AT, 0x700_0000, 0x12345, 0x9000, 0x1000, 0xA000, 0x20, 0, 0, 2)
+    elf = small_elf(folder / "vmlinux", VA, PHYSICAL, bytes(content), NOTE_AT)
+    structs = dict(
+        zip((("lmb", ""), ("struct lmb_region", ""), ("struct lmb_block", "")), Abi().structs(), strict=True)
+    )
+    return BytesMachine(
+        variables={"lmb": Variable(VA + LMB_AT, structs["lmb", ""].size, elf),
+                   "boot_info": Variable(VA + INFO_AT, INFO.size, elf),
+                   "boot_command_line": Variable(VA + LINE_AT, 256, elf)},
+        labels={name: VA + at for name, at in LABELS.items()},
+        structs={**structs, ("boot_info", ""): INFO, ("boot_info", "boot_data"): RANGE},
+        registers={"pc": VA + 0x10, "cr0": 1 << 31, "cs": 0x10},
+        memory={PHYSICAL: elf.read_bytes()[64 + 2 * 56 :]},
+        mapped={VA: PHYSICAL},
+    )  # fmt: skip
+
+
+def test_found_by_its_allocator(tmp_path: Path) -> None:
+    machine = bare(tmp_path)
+    assert [program.name for program in find_programs(machine)] == ["bare"]
+    where = address_map(machine)
+    assert where.of_symbol(VA + 0x123) == PHYSICAL + 0x123 and where.symbol(PHYSICAL + 0x5010) == "__bss_start+16"
+    with pytest.raises(ReadError, match="not mapped at this stop"):
+        where.of_virtual(VA - 1)
+    assert find_programs(BytesMachine()) == [] and take_snapshot(BytesMachine()) is None
+
+
+def test_ranges_by_role(tmp_path: Path) -> None:
+    table = [(one.role, one.base, one.end, one.source) for one in role_ranges(bare(tmp_path))]
+    assert table == [
+        (Role.IMAGE, PHYSICAL, PHYSICAL + SIZE, "ELF"),
+        (Role.TEXT, PHYSICAL, PHYSICAL + 0x800, "_text"),
+        (Role.BSS, PHYSICAL + 0x5000, PHYSICAL + 0x6000, "__bss_start"),
+        (Role.EARLY_PAGE_TABLES, PHYSICAL + 0x7000, PHYSICAL + 0x8000, "__early_page_tables_start"),
+        (Role.STACK, PHYSICAL + 0x6000, PHYSICAL + 0x7000, "boot_stack"),
+        (Role.COMMAND_LINE, PHYSICAL + 0x2000, PHYSICAL + 0x2100, "boot_command_line"),
+        (Role.INITRD, 0x700_0000, 0x701_2345, "boot_info.initrd"),
+        (Role.BOOT_DATA, 0x9000, 0xA000, "boot_info.boot_data[0]"),
+        (Role.BOOT_DATA, 0xA000, 0xA020, "boot_info.boot_data[1]"),
+    ]
+
+
+def test_without_physical_memory_only_the_image_is_known(tmp_path: Path) -> None:
+    machine = bare(tmp_path)
+    machine.has_physical = False
+    assert {one.role for one in role_ranges(machine)} == {
+        Role.IMAGE, Role.TEXT, Role.BSS, Role.EARLY_PAGE_TABLES, Role.STACK, Role.COMMAND_LINE
+    }  # fmt: skip
+
+
+def test_damaged_count_of_boot_data(tmp_path: Path) -> None:
+    machine = bare(tmp_path)
+    data = bytearray(machine.memory[PHYSICAL])
+    struct.pack_into("<I", data, INFO_AT + 64, 0xFFFF_FFFF)
+    machine.memory[PHYSICAL] = bytes(data)
+    assert len([one for one in role_ranges(machine) if one.role is Role.BOOT_DATA]) == 2
+
+
+BUILD = BUILD_ID.hex()
+
+
+@pytest.mark.parametrize(
+    ("found", "error", "words"),
+    [
+        (bytes(20), NotReadyError, "the kernel is not in memory yet at this stop: continue to a place in it"),
+        (b"\x01" * 20, LayoutError, f"another build than .* \\({'01' * 20} in the guest, {BUILD} in the file\\)"),
+    ],
+)
+def test_another_build(tmp_path: Path, found: bytes, error: type[Exception], words: str) -> None:
+    machine = bare(tmp_path)
+    data = bytearray(machine.memory[PHYSICAL])
+    data[NOTE_AT + 16 : NOTE_AT + 36] = found
+    machine.memory[PHYSICAL] = bytes(data)
+    with pytest.raises(error, match=words):
+        take_snapshot(machine)
+
+
+@pytest.mark.parametrize(
+    ("cr0", "in_memory", "words"),
+    [
+        (0, True, f"vmlinux is in memory at {PHYSICAL + NOTE_AT + 16:#x}, but paging is off while the CPU is at 0x"),
+        (1 << 31, True, f"but nothing is mapped at {VA + LMB_AT:#x} while the CPU is at {VA + 0x10:#x}"),
+        (0, False, "(paging is off), or it is another one: nothing has been loaded where vmlinux is loaded"),
+        (1 << 31, False, "the guest runs another kernel than"),
+    ],
+)
+def test_unreadable(tmp_path: Path, cr0: int, in_memory: bool, words: str) -> None:
+    machine = bare(tmp_path)
+    machine.registers["cr0"] = cr0
+    machine.mapped = {}
+    if not in_memory:
+        machine.memory[PHYSICAL] = bytes(SIZE)
+    with pytest.raises((NotReadyError, LayoutError), match=re.escape(words)):
+        take_snapshot(machine)
+
+
+def test_a_dump_that_lacks_the_memory_says_so(tmp_path: Path) -> None:
+    machine = bare(tmp_path)
+    machine.lacking, machine.can_run = "the dump lacks it", False
+    machine.mapped, machine.memory = {}, {}
+    with pytest.raises(ReadError, match=f"at {VA + LMB_AT:#x}"):
+        take_snapshot(machine)
+
+
+@pytest.mark.parametrize(("stored", "expected"), [(0x4000, 0x4000), (0x3000, 4096), (0, 4096), (1 << 30, 4096)])
+def test_page_size(tmp_path: Path, stored: int, expected: int) -> None:
+    machine = bare(tmp_path)
+    machine.variables["lmb_page_size"] = Variable(0x9000, 8)
+    program = find_lmb(machine)
+    assert program is not None
+    memory = BytesMemory({0x9000: stored.to_bytes(8, "little")})
+    assert with_page_size(machine, program, memory).page_size == expected
+    assert with_page_size(machine, program, BytesMemory({})).page_size == 4096
+
+
+@pytest.mark.parametrize(
+    ("files", "name"),
+    [
+        (["mm/lmb.c"], "f0"), (["kernel/main.c", "mm/lmb_find.c"], "f1"), (["mm/lmbx.c"], None),
+        (["mm/lmb_find.h"], None), (["arch/lmb.c", None], None), ([], None),
+    ],
+)  # fmt: skip
+def test_torn(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, files: list[str | None], name: str | None) -> None:
+    machine = bare(tmp_path)
+    functions = [Function(f"f{number}", file) for number, file in enumerate(files)]
+    monkeypatch.setattr(machine, "source", lambda asked: "mm/lmb.c" if asked == "lmb_init" else None)
+    monkeypatch.setattr(machine, "functions_on_stack", lambda: functions)
+    assert torn_in(machine) == name
