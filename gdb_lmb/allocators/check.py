@@ -1,27 +1,22 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What every check is made of: a row of a table, a fault, and the facts that several checks share."""
+"""What every check is made of: a row of a table, the facts that several checks share; and checks of regions.
+
+A check yields a `Defect` for each breach of its rule: a sentence and the addresses concerned.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import islice
+from itertools import islice, pairwise
 from operator import add, lt
 from typing import TypeVar, cast
 
-from gdb_lmb.core.ranges import Range, union
-from gdb_lmb.core.snapshot import RegionList, Snapshot, column
+from gdb_lmb.core.ranges import Range, lie_in, subtract, union
+from gdb_lmb.core.snapshot import Defect, RegionList, Snapshot, column
 
 T = TypeVar("T")
-
-
-@dataclass(frozen=True)
-class Fault:
-    """One breach of an invariant: a sentence and the addresses concerned."""
-
-    message: str
-    addresses: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -30,7 +25,7 @@ class Check:
 
     code: str
     severity: str
-    run: Callable[[Facts], Iterator[Fault]]
+    run: Callable[[Facts], Iterator[Defect]]
 
 
 class Facts:
@@ -81,3 +76,75 @@ class Columns:
             rows = zip(regions.base, self.ends, regions.flags, strict=True)
             return union((base, min(end, self.limit)) for base, end, flags in rows if not flags & without_flags)
         return zip(regions.base, self.ends, strict=True)
+
+
+# -- checks of regions, for any allocator ------------------------------------------------------------
+
+
+def unsorted(facts: Facts) -> Iterator[Defect]:
+    """Yield regions that start below the one before them."""
+    snapshot = facts.snapshot
+    for regions in (snapshot.memory, snapshot.reserved):
+        base = regions.base
+        if all(map(lt, base, islice(base, 1, None))):
+            continue
+        for at, (low, high) in enumerate(pairwise(base)):
+            if high < low:
+                yield Defect(f"{regions.name}[{at + 1}] starts below {regions.name}[{at}]", (low, high))
+
+
+def overlap(facts: Facts) -> Iterator[Defect]:
+    """Yield regions that share bytes with another of their list."""
+    for columns in facts.columns:
+        reach = (0, -1)
+        for base, end, _, at in columns.sound_sorted if columns.collides else ():
+            if base < reach[0]:
+                yield Defect(f"{columns.name}[{at}] overlaps {columns.name}[{reach[1]}]", (base, reach[0]))
+            reach = max(reach, (end, at))
+
+
+def empty_region(facts: Facts) -> Iterator[Defect]:
+    """Yield regions of size 0, but for the dummy of memblock's empty list."""
+    for regions in facts.snapshot.lists:
+        if all(regions.size) or regions.dummy:
+            continue
+        for at, (base, size) in enumerate(zip(regions.base, regions.size, strict=True)):
+            if not size:
+                yield Defect(f"{regions.name}[{at}] is empty", (base,))
+
+
+def region_wraps(facts: Facts) -> Iterator[Defect]:
+    """Yield regions that end past PHYS_ADDR_MAX."""
+    for columns in facts.columns:
+        if max(columns.ends, default=0) <= columns.limit:
+            continue
+        for at, end in enumerate(columns.ends):
+            if end > columns.limit:
+                yield Defect(
+                    f"{columns.name}[{at}] goes past the end of the {facts.snapshot.bits}-bit address space",
+                    (columns.regions.base[at], end),
+                )
+
+
+def outside_firmware(facts: Facts) -> Iterator[Defect]:
+    """Yield memory that the firmware does not call RAM."""
+    firmware = facts.snapshot.firmware
+    if firmware is None:
+        return
+    memory, ram = facts.columns[0], firmware.ram()
+    if not memory.collides and lie_in(memory.regions.base, memory.ends, ram):
+        return
+    for base, end in subtract(memory.covered(), ram):
+        yield Defect(f"memory [{base:#x}, {end:#x}) is not RAM in the firmware map", (base, end))
+
+
+def reserved_outside_memory(facts: Facts) -> Iterator[Defect]:
+    """Note reservations of what is not memory."""
+    memory, reserved = facts.columns
+    for base, end in subtract(reserved.covered(), memory.covered()):
+        yield Defect(f"reserved [{base:#x}, {end:#x}) is outside memory", (base, end))
+
+
+def defects(facts: Facts) -> Iterator[Defect]:
+    """Yield what the decoder met that no column can hold."""
+    yield from facts.snapshot.defects

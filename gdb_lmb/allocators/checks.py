@@ -30,7 +30,7 @@ def check(snapshot: Snapshot) -> list[Finding]:
     for row in allocator(snapshot.layout).checks:
         faults = row.run(facts)
         findings += [
-            Finding(row.code, row.severity, f.message, f.addresses) for f in islice(faults, MAX_LISTED[row.severity])
+            Finding(row.code, row.severity, f.what, f.addresses) for f in islice(faults, MAX_LISTED[row.severity])
         ]
         more = sum(1 for _ in faults)
         if more:

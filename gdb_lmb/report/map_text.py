@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import accumulate, groupby
 
 from gdb_lmb.core.ranges import Range
 from gdb_lmb.core.snapshot import Snapshot
@@ -85,14 +86,11 @@ def bar_lines(snapshot: Snapshot, image: Iterable[Range], terminal: Terminal) ->
 
 def painted(glyphs: Iterable[Glyph], terminal: Terminal) -> str:
     """Return a run of cells, each run of one colour painted once."""
-    out: list[tuple[str | None, str]] = []
-    for each in glyphs:
-        character = each.unicode if terminal.unicode else each.ascii
-        if out and out[-1][0] == each.role:
-            out[-1] = (each.role, out[-1][1] + character)
-        else:
-            out.append((each.role, character))
-    return "".join(terminal.paint(text, role) for role, text in out)
+    runs = groupby(glyphs, lambda each: each.role)
+    return "".join(
+        terminal.paint("".join(each.unicode if terminal.unicode else each.ascii for each in run), role)
+        for role, run in runs
+    )
 
 
 # -- the scale --------------------------------------------------------------------------------------
@@ -128,11 +126,8 @@ class _Scale:
 
 def _scale(rows: Sequence[Sequence[Cell]]) -> list[str]:
     """Return the scale of a bar: where its parts begin, its end, and round addresses between them."""
-    starts, column = [], 0
-    for row in rows:
-        starts.append(column)
-        column += len(row) + len(GAP)
-    width = column - len(GAP)
+    starts = list(accumulate((len(row) + len(GAP) for row in rows), initial=0))
+    width = starts.pop() - len(GAP)
     scale = _Scale(width)
     for start, row in zip(starts, rows, strict=True):
         scale.put(start, row[0].base)
@@ -235,10 +230,9 @@ def _aligned(spans: Sequence[Range], shown: Range, row: int) -> list[Range]:
 
 def _offsets(per_row: int, size: int) -> str:
     """Return the heading of rows of cells: what is to be added to a row's address at each quarter of it."""
-    quarter = per_row // 4
-    marks = [f"+{human_size(at * quarter * size)}" if at else "+0" for at in range(4)]
-    if any(len(mark) >= quarter for mark in marks):
-        quarter, marks = per_row // 2, marks[::2]
-    if any(len(mark) >= quarter for mark in marks):
-        quarter, marks = per_row, marks[:1]
-    return "".join(mark.ljust(quarter) for mark in marks).rstrip()
+    for parts in (4, 2, 1):
+        room = per_row // parts
+        marks = [f"+{human_size(at * room * size)}" if at else "+0" for at in range(parts)]
+        if all(len(mark) < room for mark in marks):
+            break
+    return "".join(mark.ljust(room) for mark in marks).rstrip()

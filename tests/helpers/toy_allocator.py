@@ -11,8 +11,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from gdb_lmb.allocators.base import Allocator, register
-from gdb_lmb.allocators.check import Check, Facts, Fault
-from gdb_lmb.allocators.check_regions import overlap, reserved_outside_memory
+from gdb_lmb.allocators.check import Check, Facts, overlap, reserved_outside_memory
 from gdb_lmb.allocators.difference import Difference, value_differences
 from gdb_lmb.allocators.json_fields import NUMBER, Field, read, write
 from gdb_lmb.allocators.section import NUMBER as COUNT
@@ -20,7 +19,7 @@ from gdb_lmb.allocators.section import Column, Section
 from gdb_lmb.core.errors import StateError
 from gdb_lmb.core.memory import BoundedMemory, Meter
 from gdb_lmb.core.operation import ERROR, Kind
-from gdb_lmb.core.snapshot import FINDING, NOTE, Place, RegionList, Snapshot, Storage, column
+from gdb_lmb.core.snapshot import FINDING, NOTE, Defect, Place, RegionList, Snapshot, Storage, column
 
 SLOTS = 3
 FREE, MEMORY, RESERVED = 0, 1, 2
@@ -70,12 +69,12 @@ class ToyModel:
         return state(self.rows)
 
 
-def used_wrong(facts: Facts) -> Iterator[Fault]:
+def used_wrong(facts: Facts) -> Iterator[Defect]:
     """Yield a counter that is not the number of regions."""
     storage, regions = facts.snapshot.storage, sum(map(len, facts.snapshot.lists))
     assert isinstance(storage, ToyStorage)
     if storage.used != regions:
-        yield Fault(f"toy.used is {storage.used}, but {regions} slots hold a region")
+        yield Defect(f"toy.used is {storage.used}, but {regions} slots hold a region")
 
 
 class ToyAllocator(Allocator):

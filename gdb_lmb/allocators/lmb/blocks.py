@@ -116,7 +116,7 @@ class Storage:
             rest, _ = self._follow(head.va, head.prev_va, "link.prev", seen, first=False)
             found += reversed(rest)
         elif head.prev_va != last_va and head.prev_va not in seen:
-            # Home too early? Then the far end knows of more; what else is wrong with it is told below.
+            # The forward walk may have skipped blocks: walk backward too. What else is wrong there is told below.
             told = len(self.defects)
             rest, _ = self._follow(head.va, head.prev_va, "link.prev", seen, first=False)
             del self.defects[told:]
@@ -150,7 +150,7 @@ class Storage:
     def _follow(
         self, head_va: int, start_va: int, link: str, seen: set[int], *, first: bool
     ) -> tuple[list[tuple[int, bytes]], bool]:
-        """Follow one link of the headers; return (node address, bytes) of each and whether it came home."""
+        """Follow one link of the headers; return (node address, bytes) of each, and whether the head came back."""
         found: list[tuple[int, bytes]] = []
         offset = self.program.block.fields["link.next"].offset
         back = "link.prev" if link == "link.next" else "link.next"

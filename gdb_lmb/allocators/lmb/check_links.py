@@ -6,9 +6,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
-from gdb_lmb.allocators.check import Facts, Fault
+from gdb_lmb.allocators.check import Facts
 from gdb_lmb.allocators.lmb.storage import storage_of
-from gdb_lmb.core.snapshot import Walk, column
+from gdb_lmb.core.snapshot import Defect, Walk, column
 
 
 @dataclass(frozen=True)
@@ -48,86 +48,75 @@ def _shared(facts: Facts) -> dict[int, list[str]]:
     return names
 
 
-def _bad_links(facts: Facts) -> list[tuple[str, Fault]]:
+def _bad_links(facts: Facts) -> list[tuple[str, Defect]]:
     """Return each link that does not lead to its neighbour, under the one code that names it best."""
     return list(_each_bad_link(facts))
 
 
-def _each_bad_link(facts: Facts) -> Iterator[tuple[str, Fault]]:
+def _each_bad_link(facts: Facts) -> Iterator[tuple[str, Defect]]:
     links = storage_of(facts.snapshot).links
     if links is None:
         return
-    suspects = []
+    index_of: dict[int, int] = {}
     for member in facts.once(_members):
         if member.walk is None or member.walk.mutual:
             continue
-        head = member.walk.head_va
-        vas = column(map(links.va.__getitem__, member.order))
-        should_next, should_prev = vas + column([head]), column([head]) + vas
+        head, vas = member.walk.head_va, column(map(links.va.__getitem__, member.order))
         is_next = column([member.walk.head_next]) + column(map(links.next_va.__getitem__, member.order))
         is_prev = column(map(links.prev_va.__getitem__, member.order)) + column([member.walk.head_prev])
-        if is_next == should_next and is_prev == should_prev:
+        if is_next == vas + column([head]) and is_prev == column([head]) + vas:
             continue
-        suspects.append((member, vas, should_next, should_prev, is_next, is_prev))
-    if not suspects:
-        return
-    index_of = {va: index for index, va in enumerate(links.va)}
-    shared = facts.once(_shared)
-    for member, vas, should_next, should_prev, is_next, is_prev in suspects:
-        assert member.walk is not None
-        owners = [member.walk.head_va, *vas]
-        place = {va: at for at, va in enumerate(owners)}
-        for at, (want, got) in enumerate(zip(should_next, is_next, strict=True)):
-            # An entry on two lists has but one pair of links: entry-shared already says all there is.
-            if want != got and not (at and member.order[at - 1] in shared):
-                where = f"{member.name} list: next of {_who(member, at)}"
-                if got in place and 0 < place[got] <= at:
-                    yield (
-                        "list-cycle",
-                        Fault(f"{where} leads back to {_who(member, place[got])}", (owners[at], got)),
-                    )
+        index_of = index_of or {va: index for index, va in enumerate(links.va)}
+        # By number: the head is 0, the list's first member 1.
+        ring = [head, *vas]
+        number_of = {va: number for number, va in enumerate(ring)}
+        for word, found, step in (("next", is_next, 0), ("prev", is_prev, 1)):
+            for at, got in enumerate(found):
+                number = (at + step) % len(ring)
+                want = ring[(number + 1 - 2 * step) % len(ring)]
+                # An entry on two lists has but one pair of links: entry-shared already says all there is.
+                if got == want or (number and member.order[number - 1] in facts.once(_shared)):
+                    continue
+                where, before = f"{member.name} list: {word} of {_who(number)}", number_of.get(got, 0)
+                if word == "next" and 0 < before <= number:
+                    yield "list-cycle", Defect(f"{where} leads back to {_who(before)}", (ring[number], got))
                 else:
-                    yield _link_fault(where, owners[at], got, index_of, member.walk)
-        owners = [*vas, member.walk.head_va]
-        for at, (want, got) in enumerate(zip(should_prev, is_prev, strict=True)):
-            if want != got and not (at < len(vas) and member.order[at] in shared):
-                who = _who(member, at + 1 if at < len(vas) else 0)
-                yield _link_fault(f"{member.name} list: prev of {who}", owners[at], got, index_of, member.walk)
+                    yield _link_fault(where, ring[number], got, index_of, member.walk)
 
 
-def _who(member: _Member, at: int) -> str:
-    """Name the list's head (0) or its member number at - 1."""
-    return f"member {at - 1}" if at else "the head"
+def _who(number: int) -> str:
+    """Name the list's head (0) or its member number - 1."""
+    return f"member {number - 1}" if number else "the head"
 
 
-def _link_fault(where: str, owner: int, got: int, index_of: dict[int, int], walk: Walk) -> tuple[str, Fault]:
+def _link_fault(where: str, owner: int, got: int, index_of: dict[int, int], walk: Walk) -> tuple[str, Defect]:
     if got in index_of or got == walk.head_va:
-        return "link-broken", Fault(f"{where} leads to {got:#x}, which does not lead back", (owner, got))
-    return "link-wild", Fault(f"{where} leads to {got:#x}, which is no entry of any block", (owner, got))
+        return "link-broken", Defect(f"{where} leads to {got:#x}, which does not lead back", (owner, got))
+    return "link-wild", Defect(f"{where} leads to {got:#x}, which is no entry of any block", (owner, got))
 
 
-def links_with(code: str) -> Callable[[Facts], Iterator[Fault]]:
+def links_with(code: str) -> Callable[[Facts], Iterator[Defect]]:
     """Return the check that yields the bad links of one code."""
 
-    def run(facts: Facts) -> Iterator[Fault]:
+    def run(facts: Facts) -> Iterator[Defect]:
         return (fault for kind, fault in facts.once(_bad_links) if kind == code)
 
     return run
 
 
-def _entry_fault(facts: Facts, index: int, what: str) -> Fault:
+def _entry_fault(facts: Facts, index: int, what: str) -> Defect:
     storage = storage_of(facts.snapshot)
     where = storage.entry(index)
-    return Fault(f"entry {where.block}:{where.slot} is {what}", (storage.entry_va(index) or 0,))
+    return Defect(f"entry {where.block}:{where.slot} is {what}", (storage.entry_va(index) or 0,))
 
 
-def entry_shared(facts: Facts) -> Iterator[Fault]:
+def entry_shared(facts: Facts) -> Iterator[Defect]:
     """Yield entries that are on more than one list."""
     for index, names in sorted(facts.once(_shared).items()):
         yield _entry_fault(facts, index, f"on {len(names)} lists: {', '.join(names)}")
 
 
-def entry_lost(facts: Facts) -> Iterator[Fault]:
+def entry_lost(facts: Facts) -> Iterator[Defect]:
     """Yield entries that are on no list."""
     owners = facts.once(_owners)
     at = owners.find(0)
@@ -141,25 +130,25 @@ def _known(walk: Walk | None, counted: int, stored: int) -> bool:
     return walk is None or walk.complete or counted > stored
 
 
-def count_mismatch(facts: Facts) -> Iterator[Fault]:
+def count_mismatch(facts: Facts) -> Iterator[Defect]:
     """Yield a cnt that is not the number of regions on its list."""
     snapshot = facts.snapshot
     for regions in (snapshot.memory, snapshot.reserved):
         if regions.cnt != len(regions) and _known(regions.walk, len(regions), regions.cnt):
-            yield Fault(f"{regions.name}.cnt is {regions.cnt}, but the list has {len(regions)} regions")
+            yield Defect(f"{regions.name}.cnt is {regions.cnt}, but the list has {len(regions)} regions")
 
 
-def size_mismatch(facts: Facts) -> Iterator[Fault]:
+def size_mismatch(facts: Facts) -> Iterator[Defect]:
     """Yield a total_size that is not the sum of its list's regions, modulo 2^W."""
     snapshot = facts.snapshot
     for regions in (snapshot.memory, snapshot.reserved):
         total = sum(regions.size) & snapshot.phys_addr_max
         if regions.total_size != total and (regions.walk is None or regions.walk.complete):
-            yield Fault(f"{regions.name}.total_size is {regions.total_size:#x}, but its regions sum to {total:#x}")
+            yield Defect(f"{regions.name}.total_size is {regions.total_size:#x}, but its regions sum to {total:#x}")
 
 
-def free_count_mismatch(facts: Facts) -> Iterator[Fault]:
+def free_count_mismatch(facts: Facts) -> Iterator[Defect]:
     """Yield an nr_free that is not the freelist's length."""
     storage = storage_of(facts.snapshot)
     if storage.nr_free != len(storage.free) and _known(storage.free_walk, len(storage.free), storage.nr_free):
-        yield Fault(f"nr_free is {storage.nr_free}, but the freelist has {len(storage.free)} entries")
+        yield Defect(f"nr_free is {storage.nr_free}, but the freelist has {len(storage.free)} entries")

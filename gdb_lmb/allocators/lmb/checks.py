@@ -8,12 +8,12 @@ from collections import Counter
 from collections.abc import Iterator
 from itertools import pairwise
 
-from gdb_lmb.allocators import check_regions as regions
-from gdb_lmb.allocators.check import Check, Facts, Fault
+from gdb_lmb.allocators import check as regions
+from gdb_lmb.allocators.check import Check, Facts
 from gdb_lmb.allocators.lmb import check_links as links
 from gdb_lmb.allocators.lmb.storage import storage_of
 from gdb_lmb.core.ranges import covers, subtract, union, whole_pages
-from gdb_lmb.core.snapshot import FINDING, LMB_NOMAP, NOTE
+from gdb_lmb.core.snapshot import FINDING, LMB_NOMAP, NOTE, Defect
 
 
 def _block_bases(facts: Facts) -> list[int | None]:
@@ -30,19 +30,19 @@ def _block_bases(facts: Facts) -> list[int | None]:
     return bases[:1] + [b.header_va - offset if b.header_va and b.base else b.base for b in blocks[1:]]
 
 
-def unmerged(facts: Facts) -> Iterator[Fault]:
+def unmerged(facts: Facts) -> Iterator[Defect]:
     """Yield neighbours that must be one region: they touch and have equal flags."""
     for columns in facts.columns:
         for low, high in pairwise(columns.sound_sorted if columns.collides else ()):
             if low[1] == high[0] and low[2] == high[2]:
-                yield Fault(
+                yield Defect(
                     f"{columns.name}[{low[3]}] and {columns.name}[{high[3]}] touch, have equal flags, "
                     "and are not one region",
                     (low[0], high[0]),
                 )
 
 
-def storage_corrupt(facts: Facts) -> Iterator[Fault]:
+def storage_corrupt(facts: Facts) -> Iterator[Defect]:
     """Yield what the decoder met, and blocks that cannot lie where they say."""
     yield from regions.defects(facts)
     blocks, bases, spans = storage_of(facts.snapshot).blocks, facts.once(_block_bases), []
@@ -51,19 +51,19 @@ def storage_corrupt(facts: Facts) -> Iterator[Fault]:
             continue
         spans.append((base, base + block.size, number))
         if base % block.size:
-            yield Fault(f"block {number} is not aligned to its size {block.size:#x}", (base,))
+            yield Defect(f"block {number} is not aligned to its size {block.size:#x}", (base,))
     for low, high in pairwise(sorted(spans)):
         if high[0] < low[1]:
-            yield Fault(f"blocks {low[2]} and {high[2]} lie in the same memory", (low[0], high[0]))
+            yield Defect(f"blocks {low[2]} and {high[2]} lie in the same memory", (low[0], high[0]))
     for number, (block, base) in enumerate(zip(blocks, bases, strict=True)):
         if base is not None and block.base is not None and base != block.base:
-            yield Fault(
+            yield Defect(
                 f"block {number} says that it lies at {block.base:#x}, but its entries are used at {base:#x}",
                 (block.base, base),
             )
 
 
-def block_unreserved(facts: Facts) -> Iterator[Fault]:
+def block_unreserved(facts: Facts) -> Iterator[Defect]:
     """Yield blocks that do not lie in reserved memory."""
     blocks = storage_of(facts.snapshot).blocks
     spans = [
@@ -78,40 +78,40 @@ def block_unreserved(facts: Facts) -> Iterator[Fault]:
     for number, (base, end) in enumerate(spans):
         at = bisect_right(stops, base)
         if base < end and at < len(bare) and bare[at][0] < end:
-            yield Fault(
+            yield Defect(
                 f"block {number} at {base:#x} (size {end - base:#x}) is not reserved: "
                 "an allocation may overwrite the entries in it",
                 (base,),
             )
 
 
-def freelist_exhausted(facts: Facts) -> Iterator[Fault]:
+def freelist_exhausted(facts: Facts) -> Iterator[Defect]:
     """Yield an empty freelist: an allocator that grows needs one entry to reserve the next block."""
     storage = storage_of(facts.snapshot)
     if not len(storage.free) and (storage.free_walk is None or storage.free_walk.complete):
-        yield Fault("the freelist is empty: the last entry must be kept to gain the next block")
+        yield Defect("the freelist is empty: the last entry must be kept to gain the next block")
 
 
-def handover_mismatch(facts: Facts) -> Iterator[Fault]:
+def handover_mismatch(facts: Facts) -> Iterator[Defect]:
     """Yield where the ranges handed over are not the free whole pages (lmb_free_all())."""
     snapshot, given = facts.snapshot, facts.snapshot.handover
     storage = storage_of(snapshot)
     if not storage.closed and storage.handover_nr and snapshot.torn is None:
-        yield Fault(f"{storage.handover_nr} ranges were handed over, but the allocator is not closed")
+        yield Defect(f"{storage.handover_nr} ranges were handed over, but the allocator is not closed")
     if given is None:
         return
     memory, reserved = facts.columns
     should = whole_pages(subtract(memory.covered(LMB_NOMAP), reserved.covered()), snapshot.page_size)
     if storage.handover_nr != len(should):
-        yield Fault(f"{storage.handover_nr} ranges were handed over, not {len(should)}")
+        yield Defect(f"{storage.handover_nr} ranges were handed over, not {len(should)}")
     # A full table holds the lowest ranges: compare those.
     if storage.handover_nr > len(given):
         should = should[: len(given)]
     got = union(given)
     for base, end in subtract(got, should):
-        yield Fault(f"[{base:#x}, {end:#x}) was handed over, but is reserved or no memory", (base, end))
+        yield Defect(f"[{base:#x}, {end:#x}) was handed over, but is reserved or no memory", (base, end))
     for base, end in subtract(should, got):
-        yield Fault(f"[{base:#x}, {end:#x}) is free memory, but was not handed over", (base, end))
+        yield Defect(f"[{base:#x}, {end:#x}) is free memory, but was not handed over", (base, end))
 
 
 CHECKS: tuple[Check, ...] = (

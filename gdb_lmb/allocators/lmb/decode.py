@@ -122,66 +122,61 @@ def _init_record(log: OperationLog | None) -> tuple[int, int] | None:
     return None
 
 
-def _read_table(table: Table, memory: Memory, order: ByteOrder, most: int | None = None) -> tuple[int, int, bytes]:
-    """Return the counter, the capacity and the first records' bytes (at most `most` records)."""
+def _read_table(
+    table: Table | None, what: str, memory: Memory, order: ByteOrder, defects: list[Defect], most: int | None = None
+) -> tuple[int, int, bytes] | None:
+    """Return the counter, the capacity and the first records' bytes (at most `most` records) of a table.
+
+    None where the program has none, or where it cannot be read, of which a defect tells.
+    """
+    if table is None:
+        return None
     count = table.struct.fields[table.count]
-    nr = int.from_bytes(memory.read(table.va + count.offset, count.size), order)
     capacity = min(table.capacity, MAX_TABLE_RECORDS)
-    held = min(nr, capacity, capacity if most is None else most)
-    if not held:
-        return nr, capacity, b""
-    start = table.va + table.struct.fields[table.items].offset
-    return nr, capacity, memory.read(start, held * table.record.size)
+    try:
+        nr = int.from_bytes(memory.read(table.va + count.offset, count.size), order)
+        held = min(nr, capacity, capacity if most is None else most)
+        start = table.va + table.struct.fields[table.items].offset
+        return nr, capacity, memory.read(start, held * table.record.size) if held else b""
+    except ReadError as error:
+        defects.append(Defect(f"{what} cannot be read", (error.address,)))
+        return None
 
 
 def _read_log(program: LmbProgram, memory: Memory, defects: list[Defect], *, everything: bool) -> OperationLog | None:
     """Decode the log, oldest record first; only its first record unless `everything`."""
-    table = program.log
-    if table is None:
+    most = None if everything else 1
+    read = _read_table(program.log, "the operation log", memory, program.byte_order, defects, most)
+    if read is None or program.log is None:
         return None
-    try:
-        nr, capacity, raw = _read_table(table, memory, program.byte_order, None if everything else 1)
-    except ReadError as error:
-        defects.append(Defect("the operation log cannot be read", (error.address,)))
-        return None
+    (nr, capacity, raw), record = read, program.log.record
     if nr > capacity and everything:
-        turn = nr % capacity * table.record.size
+        turn = nr % capacity * record.size
         raw = raw[turn:] + raw[:turn]
-    cols = dict(zip(_RECORD_FIELDS, table.record.columns(raw, _RECORD_FIELDS, program.byte_order), strict=True))
+    cols = dict(zip(_RECORD_FIELDS, record.columns(raw, _RECORD_FIELDS, program.byte_order), strict=True))
     names = program.ops or {}
-    return OperationLog(
-        nr=nr,
-        capacity=capacity,
-        op=[names.get(value, f"?{value}") for value in cols.pop("op")],
-        **cols,
-    )
+    ops = [names.get(value, f"?{value}") for value in cols.pop("op")]
+    return OperationLog(nr=nr, capacity=capacity, op=ops, **cols)
 
 
 def _read_handover(
     program: LmbProgram, memory: Memory, defects: list[Defect], *, closed: bool
 ) -> tuple[tuple[Range, ...] | None, int]:
     """Decode the ranges handed over and their number; before `lmb_free_all()` only the number, which is 0."""
-    if program.handover is None:
-        return None, 0
-    try:
-        nr, _, raw = _read_table(program.handover, memory, program.byte_order, None if closed else 0)
-    except ReadError as error:
-        defects.append(Defect("the table of ranges handed over cannot be read", (error.address,)))
-        return None, 0
-    if not closed:
-        return None, nr
-    base, size = program.handover.record.columns(raw, ("base", "size"), program.byte_order)
-    return tuple((b, b + s) for b, s in zip(base, size, strict=True)), nr
+    most = None if closed else 0
+    what = "the table of ranges handed over"
+    read = _read_table(program.handover, what, memory, program.byte_order, defects, most)
+    if read is None or program.handover is None or not closed:
+        return None, 0 if read is None else read[0]
+    base, size = program.handover.record.columns(read[2], ("base", "size"), program.byte_order)
+    return tuple((b, b + s) for b, s in zip(base, size, strict=True)), read[0]
 
 
 def _read_firmware(program: LmbProgram, memory: Memory, defects: list[Defect]) -> FirmwareMap | None:
-    if program.firmware is None:
+    read = _read_table(program.firmware, "the firmware map", memory, program.byte_order, defects)
+    if read is None or program.firmware is None:
         return None
-    try:
-        nr, capacity, raw = _read_table(program.firmware, memory, program.byte_order)
-    except ReadError as error:
-        defects.append(Defect("the firmware map cannot be read", (error.address,)))
-        return None
+    nr, capacity, raw = read
     if nr > capacity:
         defects.append(Defect(f"the firmware map says it has {nr} ranges, but holds at most {capacity}"))
     return FirmwareMap(*program.firmware.record.columns(raw, ("base", "size", "type"), program.byte_order))

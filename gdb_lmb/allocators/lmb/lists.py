@@ -14,6 +14,7 @@ from bisect import bisect_right
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import accumulate, chain
 
 from gdb_lmb.allocators.lmb.storage import Links
 from gdb_lmb.core.snapshot import Walk
@@ -24,15 +25,10 @@ class NodeTable:
 
     def __init__(self, starts_va: Sequence[int], counts: Sequence[int], entry_size: int, link: int) -> None:
         """Take each block's first entry address and number of entries; `link` is offsetof(link)."""
-        first, total = [], 0
-        for count in counts:
-            first.append(total)
-            total += count
-        runs = zip(starts_va, counts, first, strict=True)
+        runs = zip(starts_va, counts, accumulate(counts, initial=0), strict=False)
         rows = sorted((va, va + count * entry_size, at) for va, count, at in runs if count)
-        self._starts = [row[0] for row in rows]
-        self._ends = [row[1] for row in rows]
-        self._first = [row[2] for row in rows]
+        columns: list[tuple[int, ...]] = list(zip(*rows, strict=True)) or [(), (), ()]
+        self._starts, self._ends, self._first = columns
         self._entry_size = entry_size
         self._link = link
 
@@ -102,14 +98,12 @@ def walk_lists(heads: Sequence[Head], nodes: NodeTable, links: Links) -> list[Wa
         forward, returned = nodes.follow(head.va, head.next_va, links.next_va, links.prev_va)
         last_va = links.va[forward[-1]] if forward else head.va
         backward: list[int] = []
-        # One that comes home, but not from where the head's other link leads, may have come home too early.
+        # The forward walk may have skipped entries where it did not end at the head's prev link.
         if not returned or head.prev_va != last_va:
             found, _ = nodes.follow(head.va, head.prev_va, links.prev_va, links.next_va)
             known = set(forward)
             backward = [i for i in reversed(found) if i not in known]
-        for i in forward:
-            owned[i] = 1
-        for i in backward:
+        for i in chain(forward, backward):
             owned[i] = 1
         strict.append((forward, backward, returned))
     return [
@@ -130,20 +124,20 @@ def _join(
     """Put both sides together, with what can be found between them."""
     backward = deque(tail)
 
-    def next_of(order: array[int]) -> int:
-        return links.next_va[order[-1]] if order else head.next_va
+    def next_va() -> int:
+        return links.next_va[forward[-1]] if forward else head.next_va
 
-    def prev_of(order: deque[int]) -> int:
-        return links.prev_va[order[0]] if order else head.prev_va
+    def prev_va() -> int:
+        return links.prev_va[backward[0]] if backward else head.prev_va
 
     def joined() -> bool:
         left = links.va[forward[-1]] if forward else head.va
         right = links.va[backward[0]] if backward else head.va
-        return next_of(forward) == right or prev_of(backward) == left
+        return next_va() == right or prev_va() == left
 
     def agreed() -> bool:
         """Add the one member that both ends agree on, whose own links lead elsewhere: it is on this list too."""
-        i = nodes.index(next_of(forward)) if next_of(forward) == prev_of(backward) else -1
+        i = nodes.index(next_va()) if next_va() == prev_va() else -1
         if i < 0 or i in forward or i in backward:
             return False
         forward.append(i)
@@ -151,20 +145,14 @@ def _join(
         return True
 
     complete = joined() or agreed()
-    while not complete:
-        i = nodes.index(next_of(forward))
-        if i < 0 or owned[i]:
-            break
-        owned[i] = 1
-        forward.append(i)
-        complete = joined()
-    while not complete:
-        i = nodes.index(prev_of(backward))
-        if i < 0 or owned[i]:
-            break
-        owned[i] = 1
-        backward.appendleft(i)
-        complete = joined()
+    for follow, add in ((next_va, forward.append), (prev_va, backward.appendleft)):
+        while not complete:
+            i = nodes.index(follow())
+            if i < 0 or owned[i]:
+                break
+            owned[i] = 1
+            add(i)
+            complete = joined()
     complete = complete or agreed()
     order = forward + array("Q", backward)
     last = links.va[order[-1]] if order else head.va

@@ -10,6 +10,7 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import accumulate
 
 from gdb_lmb.core.errors import StateError
 from gdb_lmb.core.ranges import Range
@@ -98,17 +99,13 @@ class LmbStorage(Storage):
     first: tuple[int, ...] = field(default=(), compare=False)
 
     def __post_init__(self) -> None:
-        """Number the entries: `first[i]` is the index of block i's first entry."""
-        first, total = [], 0
-        for block in self.blocks:
-            first.append(total)
-            total += block.nr
-        object.__setattr__(self, "first", tuple(first))
+        """Number the entries: `first[i]` is the index of block i's first entry, the last one their number."""
+        object.__setattr__(self, "first", tuple(accumulate((block.nr for block in self.blocks), initial=0)))
 
     @property
     def nr_entries(self) -> int:
         """Return how many entries all blocks have together."""
-        return self.first[-1] + self.blocks[-1].nr if self.blocks else 0
+        return self.first[-1]
 
     def entry(self, index: int) -> Entry:
         """Return where entry `index` lies."""

@@ -10,11 +10,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from itertools import pairwise
 
-from gdb_lmb.allocators import check_regions as common
-from gdb_lmb.allocators.check import Check, Facts, Fault
+from gdb_lmb.allocators import check as common
+from gdb_lmb.allocators.check import Check, Facts
 from gdb_lmb.allocators.memblock.storage import storage_of
 from gdb_lmb.core.ranges import subtract
-from gdb_lmb.core.snapshot import FINDING, NOTE, RegionList
+from gdb_lmb.core.snapshot import FINDING, NOTE, Defect, RegionList
 
 LITTLE_ROOM = 3
 """Regions left in an array below which the next addition may double it: one can add three."""
@@ -25,14 +25,14 @@ def _real(regions: RegionList) -> bool:
     return len(regions) > 0 and not regions.dummy
 
 
-def count_over_max(facts: Facts) -> Iterator[Fault]:
+def count_over_max(facts: Facts) -> Iterator[Defect]:
     """Yield the lists that say they hold more than their array has room for."""
     for regions in facts.snapshot.lists:
         if regions.max is not None and regions.cnt > regions.max:
-            yield Fault(f"{regions.name}.cnt is {regions.cnt}, but its array has room for {regions.max}")
+            yield Defect(f"{regions.name}.cnt is {regions.cnt}, but its array has room for {regions.max}")
 
 
-def array_unreserved(facts: Facts) -> Iterator[Fault]:
+def array_unreserved(facts: Facts) -> Iterator[Defect]:
     """Yield doubled arrays that do not lie in reserved memory (those from slab are the page allocator's)."""
     snapshot = facts.snapshot
     if snapshot.phase in ("handed over", "discarded"):
@@ -41,30 +41,30 @@ def array_unreserved(facts: Facts) -> Iterator[Fault]:
         if array.static:
             continue
         if array.base is None:
-            yield Fault(
+            yield Defect(
                 f"the array of {array.name} is neither in the kernel nor in its memory",
                 () if array.va is None else (array.va,),
             )
         elif subtract([(array.base, array.base + array.size)], facts.columns[1].covered()):
-            yield Fault(
+            yield Defect(
                 f"the array of {array.name} at {array.base:#x} (size {array.size:#x}) is not reserved: "
                 "an allocation may overwrite it",
                 (array.base,),
             )
 
 
-def size_stale(facts: Facts) -> Iterator[Fault]:
+def size_stale(facts: Facts) -> Iterator[Defect]:
     """Note a total_size that is not the regions' sum."""
     for regions in facts.snapshot.lists:
         total = sum(regions.size) & facts.snapshot.phys_addr_max
         if regions.total_size != total and regions.cnt == len(regions):
-            yield Fault(
+            yield Defect(
                 f"{regions.name}.total_size is {regions.total_size:#x}, but its regions sum to {total:#x}: "
                 "memblock_trim_memory() does not correct it"
             )
 
 
-def unmerged(facts: Facts) -> Iterator[Fault]:
+def unmerged(facts: Facts) -> Iterator[Defect]:
     """Note neighbours that could be one region: same flags, same node."""
     for regions in facts.snapshot.lists:
         if not _real(regions):
@@ -73,22 +73,22 @@ def unmerged(facts: Facts) -> Iterator[Fault]:
         rows = zip(regions.base, regions.size, regions.flags, nodes, range(len(regions)), strict=True)
         for low, high in pairwise(rows):
             if low[0] + low[1] == high[0] and low[2:4] == high[2:4]:
-                yield Fault(
+                yield Defect(
                     f"{regions.name}[{low[4]}] and {regions.name}[{high[4]}] touch and could be one region: "
                     "since 6.12 only neighbours of what was added are merged",
                     (low[0], high[0]),
                 )
 
 
-def headroom(facts: Facts) -> Iterator[Fault]:
+def headroom(facts: Facts) -> Iterator[Defect]:
     """Note an array that is nearly full."""
     for regions in facts.snapshot.lists:
         if regions.max is not None and regions.cnt <= regions.max < regions.cnt + LITTLE_ROOM:
             left = regions.max - regions.cnt
-            yield Fault(f"the array of {regions.name} has room for {left} more: the next addition may double it")
+            yield Defect(f"the array of {regions.name} has room for {left} more: the next addition may double it")
 
 
-def reserved_outside_memory(facts: Facts) -> Iterator[Fault]:
+def reserved_outside_memory(facts: Facts) -> Iterator[Defect]:
     """Note reservations of what is not memory: the firmware's, or page 0; nothing while there is no memory yet."""
     if _real(facts.snapshot.memory) and _real(facts.snapshot.reserved):
         yield from common.reserved_outside_memory(facts)
