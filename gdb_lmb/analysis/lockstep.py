@@ -148,8 +148,11 @@ class Lockstep:
             if earlier is not None:
                 self.divergence = earlier
                 return earlier
-        # Nothing differed where the states were known: what remains unknown is still narrower.
-        self.divergence = replace(found, good=max(found.good, lockstep.good))
+        # Nothing differed where the states were known: what remains unknown is still narrower, and nothing remains
+        # but the time after the last operation if even the state that this one left is known.
+        good = max(found.good, lockstep.good)
+        kind = OUTSIDE if found.record is not None and good == found.record.seq else found.kind
+        self.divergence = replace(found, kind=kind, good=good)
         return self.divergence
 
     def _look(self, snapshot: Snapshot, kind: str, prefix: str = "", returned: int | None = None) -> Divergence | None:

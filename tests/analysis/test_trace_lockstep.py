@@ -340,6 +340,18 @@ def test_narrowing_goes_as_far_as_the_states_do() -> None:
     assert (narrowed.record, narrowed.good) == (kernel.records[5], 2)
 
 
+def test_what_no_operation_did_is_narrowed_to_after_the_last() -> None:
+    kernel = Kernel(OPERATIONS, 5, op("reserve", 0x80000, 1))
+    lockstep = Lockstep(LmbModel(LmbConfig()), every=100)
+    for record in kernel.records[:4]:
+        lockstep.after(record)
+    divergence = lockstep.between(replace(kernel.states[4], bottom_up=True))
+    assert divergence is not None and (divergence.kind, divergence.good) == ("state", 0) and not divergence.exact
+    narrowed = lockstep.narrow(kernel.states.get)
+    assert narrowed is not None and narrowed.exact
+    assert (narrowed.kind, narrowed.record, narrowed.good) == ("outside", kernel.records[3], 4)
+
+
 def test_between_two_looks_an_operation_may_be_to_blame() -> None:
     kernel = Kernel(OPERATIONS, 1, op("set_bottom_up", flags=1))
     lockstep = Lockstep(LmbModel(LmbConfig()), every=100)
