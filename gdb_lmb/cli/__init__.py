@@ -13,8 +13,7 @@ import sys
 from collections.abc import Callable, Sequence
 from types import TracebackType
 
-from gdb_lmb.cli.signals import Signalled, Signals
-from gdb_lmb.cli.streams import open_all
+from gdb_lmb.cli.startup import Signalled, Signals, open_all
 
 _INFRASTRUCTURE = 4
 

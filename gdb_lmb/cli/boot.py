@@ -87,7 +87,7 @@ def booted(arguments: argparse.Namespace) -> Iterator[GuestSession]:
     console: Path | None = arguments.console
     if console is not None:
         require_apart(console, Path(arguments.kernel), arguments.symbols, arguments.initrd)
-        _prepare(console)
+        _save(console, b"")  # whether it can be written is to be known before the boot
     with GuestSession(
         kernel,
         options,
@@ -102,7 +102,7 @@ def booted(arguments: argparse.Namespace) -> Iterator[GuestSession]:
         finally:
             # Also after a failure: that is when it is wanted most.
             if console is not None:
-                _save(console, guest.console())
+                _save(console, guest.console(), "it holds a part of the guest's console at most")
 
 
 def _kernel_of(arguments: argparse.Namespace) -> tuple[Path, Path | None]:
@@ -120,20 +120,12 @@ def _kernel_of(arguments: argparse.Namespace) -> tuple[Path, Path | None]:
     return files.image, files.vmlinux
 
 
-def _prepare(console: Path) -> None:
-    """See that the console's file can be written, before the boot and not after it."""
-    try:
-        console.write_bytes(b"")
-    except OSError as error:
-        raise cannot_write(console, error) from None
-
-
-def _save(console: Path, content: bytes) -> None:
-    """Write the console out."""
+def _save(console: Path, content: bytes, left: str = "") -> None:
+    """Write the console's file; `left` says what it holds where that fails. Raises: `OutputError`."""
     try:
         console.write_bytes(content)
     except OSError as error:
-        raise cannot_write(console, error, "it holds a part of the guest's console at most") from None
+        raise cannot_write(console, error, left) from None
 
 
 def _run(arguments: argparse.Namespace) -> ExitStatus:

@@ -13,7 +13,7 @@ from gdb_lmb import __version__
 from gdb_lmb.cli.common import SplitParser, discard, say
 from gdb_lmb.core.errors import LmbError, NotReachedError
 from gdb_lmb.report.statuses import STATUSES, ExitStatus, status_of_error
-from gdb_lmb.runner.text import tail
+from gdb_lmb.runner.process import tail
 
 _MODULES = {
     "run": "boot",

@@ -88,17 +88,17 @@ class Session(Closing):
         was_connected = self.mi.connected
         stop_before = self.mi.last_stop
         with self.watched(printable(text, 60)):
-            try:
+            with _deadline_of(text, limit_s):
                 reply = self.mi.console(text, limit_s, take)
-            except OverdueError as error:
-                raise _overdue(text, limit_s) from error
             stopped = self.mi.wait_stopped(limit_s, take)
         reply = reply._replace(log=reply.log + self.mi.take_late_log())
         quietly = WithoutInterrupt(take)
         if not stopped and not self.mi.interrupt(quietly, background=text.rstrip().endswith("&")):
             raise OverdueError(f"after {printable(text, 200)!r} the guest cannot be interrupted")
         if reply.kind == "running" and self.mi.connected:
-            reply = reply._replace(log=reply.log + self._drained(text, limit_s, take))
+            # A script goes on after the guest stopped.
+            with _deadline_of(text, limit_s):
+                reply = reply._replace(log=reply.log + self.mi.drain(limit_s, take))
         self._judge(text, reply, was_connected)
         if not stopped:
             last = self.mi.last_stop
@@ -112,13 +112,6 @@ class Session(Closing):
     def result(self, kind: type[D], text: str, timeout_s: float | None = None) -> D:
         """Execute an lmb command that writes JSON, and return that; see `command` and `results.read`."""
         return read(kind, self.command(text, None, timeout_s))
-
-    def _drained(self, text: str, limit_s: float, take: Sink) -> str:
-        """Wait for the end of a command that goes on after the guest stopped; return what it logged."""
-        try:
-            return self.mi.drain(limit_s, take)
-        except OverdueError as error:
-            raise _overdue(text, limit_s) from error
 
     @contextlib.contextmanager
     def watched(self, what: str) -> Iterator[None]:
@@ -198,8 +191,13 @@ class Session(Closing):
         self._folder.guarded()
 
 
-def _overdue(text: str, limit_s: float) -> OverdueError:
-    return OverdueError(f"{printable(text, 200)!r} did not end within {limit_s:g} s (see --timeout)")
+@contextlib.contextmanager
+def _deadline_of(text: str, limit_s: float) -> Iterator[None]:
+    """Name the command in the error of one that does not end in time."""
+    try:
+        yield
+    except OverdueError as error:
+        raise OverdueError(f"{printable(text, 200)!r} did not end within {limit_s:g} s (see --timeout)") from error
 
 
 def _failure(reply: Reply) -> tuple[bool, str]:

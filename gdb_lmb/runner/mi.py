@@ -17,8 +17,7 @@ from collections.abc import Callable
 from gdb_lmb.core.errors import InfrastructureError, OverdueError
 from gdb_lmb.core.words import printable
 from gdb_lmb.runner.mi_records import Lines, Record, Reply, Stop, parse, python_errors, read_stop, unglue
-from gdb_lmb.runner.process import Child
-from gdb_lmb.runner.text import quote
+from gdb_lmb.runner.process import Child, quote
 
 Sink = Callable[[str], None]
 
@@ -131,7 +130,7 @@ class Mi:
             if not records and time.monotonic() >= deadline:
                 return False
             for record in records:
-                self._take(record, sink or _ignore)
+                self._take(record, sink or (lambda _: None))
         return True
 
     def stop_of_thread(self, number: int, timeout_s: float) -> Stop | None:
@@ -283,7 +282,3 @@ class Mi:
             sink(record["payload"].replace("\r\n", "\n"))
         elif record["type"] == "output":  # what a program started by `shell` printed
             sink(record["payload"] + "\n")
-
-
-def _ignore(_text: str) -> None:
-    """Drop output."""

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The children of a run and its folder, and their certain end.
+"""The children of a run and its folder, and their certain end; text to and from them.
 
 Three nets, each for what the one before cannot catch: `close` ends children and removes the folder; the
 kernel kills QEMU and gdb when their parent dies (`pdeathsig`); the `reaper` finds what is left after SIGKILL,
@@ -28,10 +28,10 @@ import gdb_lmb
 from gdb_lmb.core.errors import InfrastructureError
 from gdb_lmb.runner import reaper
 from gdb_lmb.runner.pdeathsig import CANNOT_START
-from gdb_lmb.runner.text import tail
 
 if TYPE_CHECKING:
     from gdb_lmb.runner.rsp import Endpoint
+from gdb_lmb.core.words import printable
 
 SOCKET_PATH_BYTES = 107
 # gdb takes a name with a colon for host and port, QEMU a comma for the next option.
@@ -287,3 +287,20 @@ def _signal_name(number: int) -> str:
         return signal.Signals(number).name
     except ValueError:
         return f"signal {number}"
+
+
+TAIL_LINES = 20
+TAIL_BYTES = 4096
+
+
+def tail(data: bytes, lines: int = TAIL_LINES, limit: int = TAIL_BYTES) -> list[str]:
+    """Return the last `lines` lines within the last `limit` bytes of `data`, each safe to print."""
+    text = data[-limit:].decode("utf-8", errors="surrogateescape").replace("\r\n", "\n")
+    found = text.rstrip("\n").split("\n") if text.strip() else []
+    return [printable(line) for line in found[-lines:]]
+
+
+def quote(text: str) -> str:
+    """Write `text` as a C string of MI; bytes that are not plain ASCII become octal escapes."""
+    plain = (chr(b) if 0x20 <= b < 0x7F and b not in b'"\\' else f"\\{b:03o}" for b in os.fsencode(text))
+    return '"' + "".join(plain) + '"'

@@ -23,9 +23,9 @@ from gdb_lmb.runner.base import DEFAULT_TIMEOUT_S, STEP_S, CommandError, Session
 from gdb_lmb.runner.boot_files import boot_files
 from gdb_lmb.runner.elf import has_symbol
 from gdb_lmb.runner.machines import find_programs, machine_of
+from gdb_lmb.runner.process import quote
 from gdb_lmb.runner.qemu import Qemu, QemuOptions
 from gdb_lmb.runner.results import Attached, State, Verdict
-from gdb_lmb.runner.text import quote
 
 if TYPE_CHECKING:
     from gdb_lmb.runner.mi import Sink
@@ -105,7 +105,7 @@ class GuestSession(Session):
         # `panic_halt` comes after the message is out; a plain panic() has still to print it.
         panics = {}
         for name in ("panic_halt", "panic"):
-            number = self._try_breakpoint(name)
+            number = _breakpoint_number(self._break(name))  # not every kernel has both
             if number is not None:
                 panics[number] = name
                 break
@@ -230,18 +230,14 @@ class GuestSession(Session):
         return why + late if self._late else why
 
     def _what_happened(self, what: str, stop: Stop, panics: dict[str, str], stopped: bool, limit_s: float) -> str:
-        before = f"did not come to {what}" if self._late else ""
+        missed = f"did not come to {what}" if self._late else ""
         if stop.breakpoint in panics:
             if panics[stop.breakpoint] == "panic":
                 self.let_print()
-            return f"the guest panicked and {before}" if before else f"the guest panicked before it reached {what}"
+            return f"the guest panicked {'and ' + missed if missed else 'before it reached ' + what}"
         if stop.signal == "SIGQUIT":
-            how = "the guest reset (triple fault?) or powered off"
-            return (
-                f"{how} in {stop.place()} and {before}"
-                if before
-                else f"{how} before it reached {what}, in {stop.place()}"
-            )
+            how, where = "the guest reset (triple fault?) or powered off", f"in {stop.place()}"
+            return f"{how} {where} and {missed}" if missed else f"{how} before it reached {what}, {where}"
         if stopped:
             why = printable(stop.signal or stop.reason, 40)
             return f"the guest stopped ({why}) in {stop.place()}, not at {what}"
@@ -258,10 +254,6 @@ class GuestSession(Session):
             why = reply.error.rstrip(".") or "no such place"
             raise UsageError(f"cannot stop at {printable(where, 80)}: {why}{advice if by_default else ''}")
         return number
-
-    def _try_breakpoint(self, name: str) -> str | None:
-        """Insert a breakpoint at a function that not every kernel has."""
-        return _breakpoint_number(self._break(name))
 
     def _break(self, where: str) -> Reply:
         """Insert a temporary breakpoint: a hardware one under KVM, where loading overwrites the others."""

@@ -18,8 +18,8 @@ import pytest
 
 from gdb_lmb.cli import main
 from gdb_lmb.runner import rsp
+from gdb_lmb.runner.attach import probe
 from gdb_lmb.runner.elf import read_elf
-from gdb_lmb.runner.probe import probe
 from gdb_lmb.runner.process import RunFolder
 from gdb_lmb.runner.qemu import Qemu, QemuOptions
 from tests.helpers.tool import Qmp, Tool, build_guest

@@ -18,14 +18,14 @@ from gdb_lmb.arches.registry import architectures, named
 from gdb_lmb.core.errors import InfrastructureError, UsageError
 from gdb_lmb.core.words import printable
 from gdb_lmb.runner import process
+from gdb_lmb.runner.attach import judge
 from gdb_lmb.runner.elf import read_elf
 from gdb_lmb.runner.endpoints import parse_endpoint
 from gdb_lmb.runner.gdb_process import python_path
 from gdb_lmb.runner.machines import machine_of
 from gdb_lmb.runner.mi_records import Lines, unglue
-from gdb_lmb.runner.probe import judge
+from gdb_lmb.runner.process import quote, tail
 from gdb_lmb.runner.results import Verdict, read
-from gdb_lmb.runner.text import quote, tail
 
 
 def verdict_text(*checks: tuple[int, int, list[str]]) -> str:
