@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 from fixture_kernels import ARCHES, BUILD, make_words, vmlinux
 
+from tests.helpers.json_log import LOGS, JsonLog
 from tests.helpers.tool import Tool
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -26,10 +27,27 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 
 
 @pytest.fixture(autouse=True)
-def no_tool_outlives_its_test() -> Iterator[None]:
+def no_tool_outlives_its_test(all_json_follows_its_schema: None) -> Iterator[None]:
     """End what a test that failed, or ran into its time limit, has not seen to its end."""
     yield
     Tool.end_all()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def json_log(tmp_path_factory: pytest.TempPathFactory) -> Iterator[JsonLog]:
+    """Keep all JSON that is written from now on, by whatever process the tests start."""
+    log = JsonLog(tmp_path_factory.mktemp("json"))
+    LOGS.append(log)
+    yield log
+    # What guests of whole modules wrote at their end.
+    assert log.refused() == []
+
+
+@pytest.fixture(autouse=True)
+def all_json_follows_its_schema(json_log: JsonLog) -> Iterator[None]:
+    """Hold what was written during a test against the schemas, when its processes have ended."""
+    yield
+    assert json_log.refused() == []
 
 
 @pytest.fixture(scope="session")

@@ -15,6 +15,8 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
+from tests.helpers.json_log import own_python_path
+
 ESCAPE = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]|\x1b[=>]|\x1b\][^\x07]*\x07")
 SGR = re.compile(r"\x1b\[[0-9;]*m")
 
@@ -53,6 +55,8 @@ def on_terminal(
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
     given = {**os.environ, "TERM": "xterm-256color", "LC_ALL": "C.UTF-8", "COLUMNS": None, "NO_COLOR": None}
     given |= environment or {}
+    if environment and environment.get("PYTHONPATH"):
+        given["PYTHONPATH"] = own_python_path(str(environment["PYTHONPATH"]))
     process = subprocess.Popen(
         list(map(os.fspath, words)),
         stdin=theirs,

@@ -19,6 +19,8 @@ import uuid
 from pathlib import Path
 from typing import Any, ClassVar
 
+from tests.helpers.json_log import own_python_path
+
 ROOT = Path(__file__).resolve().parent.parent.parent
 MARK = "GDB_LMB_TEST_MARK"
 
@@ -152,7 +154,7 @@ class Tool:
         """Start it; `folder` becomes its TMPDIR and must be empty again afterwards."""
         self.folder = folder
         self.mark = uuid.uuid4().hex
-        environment = {**os.environ, MARK: self.mark, "TMPDIR": str(folder), "PYTHONPATH": str(ROOT)}
+        environment = {**os.environ, MARK: self.mark, "TMPDIR": str(folder), "PYTHONPATH": own_python_path(str(ROOT))}
         code = "import sys; from gdb_lmb.cli import main; sys.exit(main())"
         self.process = subprocess.Popen(
             [sys.executable, "-c", code, *map(str, arguments)],
