@@ -16,8 +16,9 @@ from gdb_lmb.commands.session import SESSION
 from gdb_lmb.commands.terminal import terminal
 from gdb_lmb.core.errors import LayoutError, LmbError, NotReadyError, UsageError
 from gdb_lmb.core.numbers import seconds, whole_number
-from gdb_lmb.core.record import TraceHeader
-from gdb_lmb.core.words import plural
+from gdb_lmb.core.record import Record, TraceHeader
+from gdb_lmb.core.snapshot import Snapshot
+from gdb_lmb.core.words import plural, safe
 from gdb_lmb.machine.code import symbols_of
 from gdb_lmb.machine.current import current
 from gdb_lmb.report.jsonio import dumps
@@ -109,7 +110,7 @@ def _listen(path: Path | None, event: Interrupted | Ended) -> None:
     if isinstance(event, Ended):
         _conclude(event.result, announce)
     else:
-        told = plural(event.records, "operation") + ("" if path is None else f", kept in {path}")
+        told = plural(event.records, "operation") + ("" if path is None else f", kept in {safe(str(path))}")
         announce(f"lmb-trace: interrupted after {told}; it goes on with continue")
 
 
@@ -155,24 +156,22 @@ def _save(options: Options) -> None:
         raise UsageError("save where? lmb-trace save FILE")
     path = Path(options.file).expanduser()
     if options.from_log:
-        number = _save_log(path)
+        header, records, final = _log()
+        save(path, header, records, symbols_of(records), final)
     else:
         trace = SESSION.require_trace()
         trace.symbolise()
-        save(path, trace.header, trace.records, trace.symbols, trace.final)
-        number = len(trace.records)
-    write(f"lmb-trace: {plural(number, 'operation')} saved in {path}")
+        records = trace.records
+        save(path, trace.header, records, trace.symbols, trace.final)
+    write(f"lmb-trace: {plural(len(records), 'operation')} saved in {safe(str(path))}")
 
 
-def _save_log(path: Path) -> int:
-    """Write the kernel's own log as a trace; return how many operations it holds."""
+def _log() -> tuple[TraceHeader, list[Record], Snapshot]:
+    """Return the kernel's own log as a trace, and the state at this stop. Raises: `LmbError`."""
     snapshot = take_snapshot(with_log=True)
     log = allocator(snapshot.layout).log(snapshot)
     if log is None:
         raise LayoutError("this kernel keeps no operation log (CONFIG_LMB_LOG): use lmb-trace start")
     if snapshot.torn:
         raise NotReadyError(f"the stop is inside {snapshot.torn}(): `finish` it first")
-    records = list(log.records(False))
-    header = TraceHeader.of(snapshot, source="log", lost=log.lost)
-    save(path, header, records, symbols_of(records), snapshot)
-    return len(records)
+    return TraceHeader.of(snapshot, source="log", lost=log.lost), list(log.records(False)), snapshot

@@ -13,6 +13,7 @@ from gdb_lmb.analysis.owners import function_of, owner_pc
 from gdb_lmb.core.errors import UsageError
 from gdb_lmb.core.ranges import Range
 from gdb_lmb.core.record import Record, Symbol
+from gdb_lmb.core.words import safe
 from gdb_lmb.core.written import result_text
 from gdb_lmb.report.divergence import place, symbols_json
 from gdb_lmb.report.table import table
@@ -49,7 +50,7 @@ def parse_caller(text: str) -> re.Pattern[str]:
     try:
         return re.compile(text)
     except re.error as error:
-        raise UsageError(f"{text[:80]!r} is no regular expression: {error}") from None
+        raise UsageError(f"{safe(text, 80)!r} is no regular expression: {error}") from None
 
 
 def trace_table(

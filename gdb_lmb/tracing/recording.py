@@ -18,6 +18,7 @@ from gdb_lmb.core.errors import LmbError, OutputError, StateError, UsageError
 from gdb_lmb.core.operation import Operation
 from gdb_lmb.core.record import Record, TraceHeader
 from gdb_lmb.core.snapshot import Snapshot
+from gdb_lmb.core.words import safe
 from gdb_lmb.report.trace_output import TraceOutput
 from gdb_lmb.tracing.stops import Call, Place, Purpose
 
@@ -44,7 +45,7 @@ class TraceOptions:
         known = {op for name in names() for table in (allocator(name).init, allocator(name).operations) for op in table}
         for op in self.only:
             if op not in known:
-                raise UsageError(f"unknown operation {op[:40]!r}: there are {', '.join(sorted(known))}")
+                raise UsageError(f"unknown operation {safe(op, 40)!r}: there are {', '.join(sorted(known))}")
 
 
 _P = ParamSpec("_P")

@@ -17,6 +17,7 @@ from gdb_lmb.analysis.owners import function_of, overlaid
 from gdb_lmb.core.errors import LayoutError, LmbError, NotReadyError, OutputError, ReadError, StateError, UsageError
 from gdb_lmb.core.record import Record, Symbol
 from gdb_lmb.core.snapshot import FLAG_NAMES, Finding, Snapshot
+from gdb_lmb.core.words import safe
 from gdb_lmb.machine.boot import run_to_entry
 from gdb_lmb.machine.code import symbols_of
 from gdb_lmb.machine.current import current
@@ -254,9 +255,10 @@ def _addresses(where: str) -> list[int]:
     try:
         found = [line.pc for line in gdb.decode_line(where)[1] or ()]
     except gdb.error as error:
-        raise UsageError(f"cannot trace until {where[:80]}: {error}") from None
+        why = safe(" ".join(str(error).split()), 200)
+        raise UsageError(f"cannot trace until {safe(where, 80)}: {why}") from None
     if not found:
-        raise UsageError(f"cannot trace until {where[:80]}: there is no code")
+        raise UsageError(f"cannot trace until {safe(where, 80)}: there is no code")
     return found
 
 

@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 from fixture_kernels import machine
 
+from gdb_lmb.allocators.lmb.storage import storage_of
 from gdb_lmb.cli import main
 from gdb_lmb.core.errors import InfrastructureError
 from gdb_lmb.runner.session import CommandError, GuestSession
@@ -63,7 +64,7 @@ def test_a_sound_boot_agrees_with_the_model_after_each_operation(kernel: Path, a
     assert [(r.seq, r.operation, r.result, r.callers[0]) for r in records] == [
         (r.seq, r.operation, r.result, r.callers[0]) for r in logged
     ]
-    assert reader.end is not None and reader.end.final is not None and reader.end.final.closed
+    assert reader.end is not None and reader.end.final is not None and storage_of(reader.end.final).closed
     last = reader.symbols[records[-1].callers[0]]
     assert (last.function, last.file) == ("hand_over", "main.c")
     assert [r.phase for r in records[:1] + records[-1:]] == [None, "growing"]
@@ -279,6 +280,7 @@ def test_show_finds_records_by_number_caller_and_range(finished: GuestSession) -
         ("start --only", "--only needs a value"),
         ("start --only nonsense", "unknown operation 'nonsense'"),
         ("start --until no_such_symbol", "cannot trace until no_such_symbol"),
+        ("start --until \x1b[2J", r"cannot trace until \x1b[2J: "),
         ("start word", "takes no word"),
         ("stop", "no trace is running"),
         ("start --lockstep --every -1", "'-1' is negative"),
