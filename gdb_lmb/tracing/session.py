@@ -66,26 +66,18 @@ class TraceSession:
     `final` is the state at its end, None where there is none yet or it cannot be read.
     """
 
-    def __init__(
-        self,
-        options: TraceOptions,
-        timeout_s: float,
-        output: TraceOutput,
-        listener: Callable[[Interrupted | Ended], None],
-    ) -> None:
+    def __init__(self, options: TraceOptions, timeout_s: float, output: TraceOutput, listener: Listener) -> None:
         """Set it up at this stop, before the guest goes on; unpacking a kernel may take `timeout_s` seconds.
 
         Raises: `LmbError`.
         """
-        current().require_stopped()
-        if not current().can_run:
+        machine = current()
+        machine.require_stopped()
+        if not machine.can_run:
             raise NotReadyError("a dump does not run: there is nothing to trace")
         traced, state = _find_allocator(timeout_s)
-        if (
-            options.until is None
-            and state is not None
-            and traced.allocator.phase_of(state) in ("handed over", "discarded")
-        ):
+        phase = None if state is None else traced.allocator.phase_of(state)
+        if options.until is None and phase in ("handed over", "discarded"):
             raise NotReadyError("the allocator has handed over already: say what to trace to with --until SYMBOL")
         # Without `init`, with which such a trace begins, the state that the rest is about is not known.
         wanted = {*options.only, *(["init"] if state is None else [])}
@@ -107,10 +99,10 @@ class TraceSession:
         convention = convention_of(traced.arch)
         self._tracer = Tracer(points, places, convention, traced.byte_order, self._recording, _init_code())
         try:
-            with current().booting_cpu():
+            with machine.booting_cpu():
                 self.header = self._recording.begin(state)
             self._tracer.start()
-            with current().booting_cpu():
+            with machine.booting_cpu():
                 self._tracer.take_call_here()
         except (LmbError, gdb.error):
             self._tracer.stop()
@@ -196,18 +188,25 @@ class TraceSession:
 
 
 def _find_allocator(timeout_s: float) -> tuple[Traced, Snapshot | None]:
-    """Return what to trace and its state now; None where the allocator's own `init` is still to come."""
+    """Return what to trace and its state now; None where the allocator's own `init` is still to come.
+
+    A program may hold both allocators: then LMB is traced where it is initialised.
+    """
     machine = current()
     kernel = find_kernel(machine)
-    if kernel is None or (machine.variable("lmb") is not None and _initialised()):
-        traced = traced_lmb()
+    if kernel is None or machine.variable("lmb") is not None:
         try:
-            with current().booting_cpu():
+            traced = traced_lmb()
+            with machine.booting_cpu():
                 _refuse_torn(torn_in(machine))
                 return traced, traced.read()
         except (NotReadyError, ReadError):
             # Nothing is there yet, or nothing is mapped yet: LMB code runs where its kernel is mapped.
-            return traced, None
+            if kernel is None:
+                return traced, None
+        except LayoutError:
+            if kernel is None:
+                raise
     run_to_entry(machine, kernel, timeout_s)
     placement, moved = locate(machine, kernel)
     if placement.virtual != moved:
@@ -215,7 +214,7 @@ def _find_allocator(timeout_s: float) -> tuple[Traced, Snapshot | None]:
         kernel = find_kernel(machine)
         if kernel is None:
             raise LayoutError("gdb has lost the kernel's symbols")
-    with current().booting_cpu():
+    with machine.booting_cpu():
         state = take_memblock(machine, kernel)
         _refuse_torn(state.torn)
         return traced_memblock(kernel), state
@@ -224,15 +223,6 @@ def _find_allocator(timeout_s: float) -> tuple[Traced, Snapshot | None]:
 def _refuse_torn(function: str | None) -> None:
     if function is not None:
         raise StateError(f"the stop is inside {function}(), an operation that would be recorded in half: `finish` it")
-
-
-def _initialised() -> bool:
-    try:
-        with current().booting_cpu():
-            traced_lmb().read()
-    except LmbError:
-        return False
-    return True
 
 
 def _places(traced: Traced, options: TraceOptions) -> Iterator[Place]:

@@ -4,14 +4,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from gdb_lmb.allocators.base import Role, apply
+from gdb_lmb.allocators.base import Role, allocator, apply
 from gdb_lmb.allocators.lmb.model import LmbConfig, LmbModel
 from gdb_lmb.core.errors import OutputError, ReadError, StateError, UsageError
 from gdb_lmb.core.operation import Operation
@@ -30,13 +29,11 @@ class Kernel:
     """A list-based LMB that is traced: `call` runs an operation on it, between the two stops of the call."""
 
     layout, arch, byte_order, bits, page_size = "lmb-list", "x86_64", "little", 64, 4096
-    points: list[Any] = []
-    unseen: list[str] = []
-    checkpoints: tuple[str, ...] = ()
+    allocator = allocator("lmb-list")
 
-    def __init__(self, *, early: bool = True) -> None:
+    def __init__(self) -> None:
+        self.adapter = self
         self.lmb = LmbModel(LmbConfig())
-        self.early = early
         self.fails = False
         self.reads = 0
         self._seen: Snapshot | None = None
@@ -62,15 +59,6 @@ class Kernel:
 
     def model(self, state: Snapshot) -> LmbModel:
         return LmbModel.from_snapshot(state)
-
-    def values(self, model: LmbModel) -> Mapping[str, object]:
-        return {}
-
-    def phase_of(self, state: Snapshot) -> str | None:
-        return "before growth" if self.early else "growing"
-
-    def phase_after(self, op: str, before: str | None) -> str | None:
-        return "growing" if op == "allow_growth" else before
 
 
 class Trace:
