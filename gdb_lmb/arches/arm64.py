@@ -17,10 +17,11 @@ from pathlib import Path
 
 from gdb_lmb.arches.base import Cpu
 from gdb_lmb.arches.convention import Convention, ReadRegister
-from gdb_lmb.arches.linux import PAGE_SIZE, LinuxArchitecture, Ram
+from gdb_lmb.arches.linux import PAGE_SIZE, LinuxArchitecture
 from gdb_lmb.core.address import MAX_PROBES, Linear, Phase, Placement
 from gdb_lmb.core.errors import NotReadyError, ReadError
 from gdb_lmb.core.image import KernelImage
+from gdb_lmb.core.machine import Machine
 from gdb_lmb.core.memory import BoundedMemory, Memory
 from gdb_lmb.core.ranges import Range
 from gdb_lmb.formats.elf import Elf
@@ -90,14 +91,14 @@ class Arm64(LinuxArchitecture):
         """Return where the image is linked: it has no physical address of its own, so it stands for 0."""
         return image[0]
 
-    def deltas(self, kernel: KernelImage, cpu: Cpu, ram: Ram) -> Iterator[int]:
+    def deltas(self, kernel: KernelImage, cpu: Cpu, machine: Machine) -> Iterator[int]:
         """Yield where the image would be by each page table in use, then about the CPU, then all over RAM."""
         start, end = kernel.image
         for base in cpu.tables:
             for name in _TABLES:
                 if kernel.symbols[name]:
                     yield base - (kernel.symbols[name] - start)
-        yield from places(end - start, cpu.pc if cpu.pc < _HIGH else None, ram.ram())
+        yield from places(end - start, cpu.pc if cpu.pc < _HIGH else None, machine.ram())
 
     def settle(self, kernel: KernelImage, image: Placement, memory: BoundedMemory, cpu: Cpu) -> Placement:
         """Tell the virtual move by `kimage_voffset`; before it is written, by a pointer that is relocated."""
@@ -168,7 +169,7 @@ class Arm64(LinuxArchitecture):
         return tuple(start + at - kernel.image[0] for at in (branch, enter) if at and at != here)
 
     def way_point(
-        self, kernel: KernelImage, placement: Placement | None, memory: Memory, cpu: Cpu, ram: Ram
+        self, kernel: KernelImage, placement: Placement | None, memory: Memory, cpu: Cpu, machine: Machine
     ) -> int | None:
         """Return the first instruction of what has been found."""
         if placement is None or self._inside(kernel, placement, cpu):

@@ -98,6 +98,11 @@ class Architecture:
     kernel_start: int | None = None
     cache_bytes: int = 64
 
+    @property
+    def word_bytes(self) -> int:
+        """Return the size of an `unsigned long` and of a pointer in bytes."""
+        return self.bits // 8
+
     def is_kernel_address(self, va: int) -> bool:
         """Tell whether `va` can only be a virtual address of a kernel's."""
         return self.kernel_start is not None and va >= self.kernel_start

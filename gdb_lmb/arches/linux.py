@@ -6,26 +6,16 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Protocol
 
 from gdb_lmb.arches.base import Architecture, Cpu
 from gdb_lmb.core.address import Phase, Placement
 from gdb_lmb.core.image import KernelImage
+from gdb_lmb.core.machine import Machine
 from gdb_lmb.core.memory import BoundedMemory, Memory
 from gdb_lmb.core.ranges import Range
 
 PAGE_SIZE = 4096
 """`PAGE_SIZE` in bytes where a kernel does not tell: it is a macro, which debug information has not."""
-
-
-class Ram(Protocol):
-    """Where the machine has RAM; each answer costs requests."""
-
-    def ram(self) -> list[Range]:
-        """Return the half-open physical ranges of RAM; anything else may be registers of devices."""
-
-    def ram_end(self) -> int:
-        """Return the physical address at which RAM ends at the latest."""
 
 
 class LinuxArchitecture(Architecture, ABC):
@@ -54,7 +44,7 @@ class LinuxArchitecture(Architecture, ABC):
         """Return the linked address that stands for physical 0 in the placement of a kernel linked at `image`."""
 
     @abstractmethod
-    def deltas(self, kernel: KernelImage, cpu: Cpu, ram: Ram) -> Iterator[int]:
+    def deltas(self, kernel: KernelImage, cpu: Cpu, machine: Machine) -> Iterator[int]:
         """Yield what may have to be added to linked physical addresses, likely values first."""
 
     @abstractmethod
@@ -104,7 +94,7 @@ class LinuxArchitecture(Architecture, ABC):
 
     @abstractmethod
     def way_point(
-        self, kernel: KernelImage, placement: Placement | None, memory: Memory, cpu: Cpu, ram: Ram
+        self, kernel: KernelImage, placement: Placement | None, memory: Memory, cpu: Cpu, machine: Machine
     ) -> int | None:
         """Return where a guest whose kernel is not settled may come by, as its CPU will address it.
 
@@ -114,4 +104,4 @@ class LinuxArchitecture(Architecture, ABC):
 
     def word_at(self, memory: Memory, address: int) -> int:
         """Return the `unsigned long` at `address`. Raises: `ReadError`."""
-        return int.from_bytes(memory.read(address, self.bits // 8), self.byte_order)
+        return int.from_bytes(memory.read(address, self.word_bytes), self.byte_order)

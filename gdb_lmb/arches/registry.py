@@ -54,11 +54,6 @@ def find(**facts: object) -> Architecture | None:
     return _first(lambda row: all(getattr(row, name) == value for name, value in facts.items()))
 
 
-def of_dump(e_machine: int) -> Architecture | None:
-    """Return an architecture whose CPUs' notes a dump with this `e_machine` has."""
-    return find(e_machine=e_machine)
-
-
 def named(name: str) -> Architecture:
     """Return the architecture of a name, `uname -m` or alias. Raises: `UsageError` naming those there are."""
     found = _first(lambda row: name in (row.name, row.uname, *row.aliases))

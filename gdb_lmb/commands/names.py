@@ -16,7 +16,6 @@ from gdb_lmb.machine.current import current
 from gdb_lmb.programs.base import AddressMap, address_map
 
 _NUMBERS = (gdb.TYPE_CODE_INT, gdb.TYPE_CODE_ENUM, gdb.TYPE_CODE_BOOL, gdb.TYPE_CODE_CHAR)
-_WORD = (1 << 64) - 1
 
 
 class Names:
@@ -39,14 +38,14 @@ class Names:
                 f"{safe(name, 40)!r} is a name, and a symbol has an address but no size: "
                 "give a number, $variable or sizeof(type)"
             )
-        return int(_evaluate(name)) & _WORD
+        return _unsigned(_evaluate(name))
 
     def physical(self, name: str) -> int:
         """Return a symbol's or a pointer's physical address; a number in `$var` as it is. Raises: `LmbError`."""
         if name.startswith(("$", "sizeof")):
             return self.of_value(_evaluate(name))
         value = _evaluate(f"&'{name.removeprefix('&')}'")
-        return self._translated(name, int(value) & _WORD, symbol=True)
+        return self._translated(name, _unsigned(value), symbol=True)
 
     def range(self, text: str, bits: int) -> tuple[int, int]:
         """Return the half-open physical range that ADDRESS, A-B or A+SIZE means. Raises: `LmbError`."""
@@ -56,10 +55,10 @@ class Names:
         """Return the physical address that a value of gdb's means: a pointer is virtual. Raises: `LmbError`."""
         kind = value.type.strip_typedefs()
         if kind.code == gdb.TYPE_CODE_PTR:
-            return self._translated("the pointer", int(value) & _WORD, symbol=False)
+            return self._translated("the pointer", _unsigned(value), symbol=False)
         if kind.code not in _NUMBERS:
             raise UsageError(f"a value of type {safe(str(value.type), 60)} is no address")
-        return self.of_number(int(value) & _WORD)
+        return self.of_number(_unsigned(value))
 
     def of_number(self, value: int) -> int:
         """Return a number as a physical address: one of the kernel's virtual half is translated if it is mapped."""
@@ -78,6 +77,12 @@ class Names:
             raise UsageError(
                 f"{safe(name, 40)} is at the virtual address {va:#x}, whose physical address is not known at this stop"
             ) from None
+
+
+def _unsigned(value: gdb.Value) -> int:
+    """Return a number as C converts it to `unsigned long`; a wider one, a `phys_addr_t`, as it is."""
+    number = int(value)
+    return number if number >= 0 else number & ((1 << current().bits) - 1)
 
 
 def _evaluate(text: str) -> gdb.Value:

@@ -15,7 +15,7 @@ from pathlib import Path
 import gdb
 
 from gdb_lmb.arches.base import PagedMemory
-from gdb_lmb.arches.registry import of_dump
+from gdb_lmb.arches.registry import find
 from gdb_lmb.core.errors import InfrastructureError, LayoutError, LmbError, ReadError
 from gdb_lmb.core.machine import Function
 from gdb_lmb.core.memory import Memory, Meter
@@ -41,7 +41,7 @@ class DumpMachine(GdbMachine):
         """Read the headers. Raises: `InputError`."""
         self._core = read_core(path)
         self._physical = DumpMemory(self._core)
-        self._notes = of_dump(self._core.machine)
+        self._notes = find(e_machine=self._core.machine)
         self._cpus = () if self._notes is None else self._notes.noted_cpus(self._core)
 
     @property
@@ -117,7 +117,7 @@ class DumpMachine(GdbMachine):
         arch = self.architecture
         if arch is None:
             return []
-        size, cpu = self._core.bits // 8, arch.cpu_state(self.register)
+        size, cpu = arch.word_bytes, arch.cpu_state(self.register)
         # A function that calls none may have its return address nowhere else.
         links = [] if cpu.link is None else [cpu.link]
         if cpu.sp is None:

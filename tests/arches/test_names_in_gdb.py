@@ -26,13 +26,13 @@ IN_GDB = """
 import gdb, json, sys
 sys.path.insert(0, ROOT)
 from gdb_lmb.arches.registry import find
-from gdb_lmb.machine.program import arch
+from gdb_lmb.machine.current import current
 out = []
 for name, order, _ in NAMES:
     gdb.execute(f"set architecture {name}", to_string=True)
     gdb.execute(f"set endian {order}", to_string=True)
     inferior = gdb.selected_inferior().architecture()
-    out.append([arch(), [register.name for register in inferior.registers()]])
+    out.append([current().arch, [register.name for register in inferior.registers()]])
 print(json.dumps(out))
 """
 

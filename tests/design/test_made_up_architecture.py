@@ -17,18 +17,23 @@ import pytest
 from gdb_lmb.allocators.checks import check
 from gdb_lmb.allocators.lmb.decode import decode as decode_lmb
 from gdb_lmb.allocators.lmb.program import LmbProgram
-from gdb_lmb.allocators.memblock.decode import MemblockProgram
-from gdb_lmb.allocators.memblock.decode import decode as decode_memblock
 from gdb_lmb.arches import registry
 from gdb_lmb.arches.base import Cpu
 from gdb_lmb.arches.convention import CallFrame, Convention, Parameter
-from gdb_lmb.arches.linux import LinuxArchitecture, Ram
-from gdb_lmb.core.address import Linear, Phase, Placement, TranslatedMemory, first_match
+from gdb_lmb.arches.linux import LinuxArchitecture
+from gdb_lmb.core.address import Linear, Phase, Placement, TranslatedMemory
 from gdb_lmb.core.errors import LayoutError, NotReadyError, ReadError
-from gdb_lmb.core.image import Identity, KernelImage
+from gdb_lmb.core.image import KernelImage
+from gdb_lmb.core.machine import Machine, Variable
 from gdb_lmb.core.memory import BoundedMemory, BytesMemory, Memory
-from gdb_lmb.core.snapshot import Range
+from gdb_lmb.core.ranges import Range
+from gdb_lmb.programs.base import address_map, take_snapshot
+from gdb_lmb.programs.linux import kernel as linux_kernel
+from gdb_lmb.programs.linux import place
+from gdb_lmb.programs.linux.kernel import find_kernel
+from gdb_lmb.programs.linux.place import boot_phase, locate
 from tests.helpers.image import c_struct
+from tests.helpers.machine import BytesMachine
 
 KERNEL, RAM = 0x2000_0000, 0x0800_0000
 """Where kernels' addresses begin, and the physical address that the constant map has there."""
@@ -43,12 +48,13 @@ class MadeUp(LinuxArchitecture):
 
     entry = "_start"
     missing = "its loader has not come to it"
+    variables = ("ram_base",)
 
     def base_va(self, image: Range) -> int:
         return KERNEL
 
-    def deltas(self, kernel: KernelImage, cpu: Cpu, ram: Ram) -> Iterator[int]:
-        for base, end in ram.ram():
+    def deltas(self, kernel: KernelImage, cpu: Cpu, machine: Machine) -> Iterator[int]:
+        for base, end in machine.ram():
             yield from range(base, end, 1 << 20)
 
     def settle(self, kernel: KernelImage, image: Placement, memory: BoundedMemory, cpu: Cpu) -> Placement:
@@ -61,13 +67,14 @@ class MadeUp(LinuxArchitecture):
             raise NotReadyError("the loader runs")
 
     def early_phase(self, kernel: KernelImage, placement: Placement, cpu: Cpu) -> Phase | None:
+        self.require_running(kernel, placement, cpu)
         return None
 
     def first_instruction(self, kernel: KernelImage, placement: Placement) -> int:
         return kernel.entry
 
     def way_point(
-        self, kernel: KernelImage, placement: Placement | None, memory: Memory, cpu: Cpu, ram: Ram
+        self, kernel: KernelImage, placement: Placement | None, memory: Memory, cpu: Cpu, machine: Machine
     ) -> int | None:
         return None
 
@@ -81,12 +88,14 @@ MADE_UP = MadeUp(
 @pytest.fixture(autouse=True)
 def registered(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(registry, "_LOADED", {})
+    monkeypatch.setattr(place, "_LAST", {})
+    monkeypatch.setattr(linux_kernel, "_KERNELS", {})
     registry.register(MADE_UP)
 
 
 def test_it_is_found_by_each_of_its_names() -> None:
     assert registry.named("made-up") is registry.named("madeup") is MADE_UP
-    assert registry.find(e_machine=0x7777, bits=32, byte_order="big") is registry.of_dump(0x7777) is MADE_UP
+    assert registry.find(e_machine=0x7777, bits=32, byte_order="big") is registry.find(e_machine=0x7777) is MADE_UP
     assert registry.of_gdb("madeup:v1", 32, "big") is registry.linux_architecture("madeup") is MADE_UP
     assert registry.of_gdb("madeup:v1", 64, "big") is registry.find(e_machine=0x7777, byte_order="little") is None
 
@@ -112,59 +121,107 @@ def test_its_registers_by_role() -> None:
     assert MADE_UP.paged_memory(BytesMemory({}), {"pc": 0}.get) is None
 
 
-# -- where the kernel is -----------------------------------------------------------------------------------------------
+# -- a Linux kernel ----------------------------------------------------------------------------------------------------
 
 BUILD_ID = bytes(range(20))
 # Linked at KERNEL + 0x1000; its loader has put it 3 MiB into RAM.
-LOADED = 0x0830_0000
-IMAGE = KernelImage(
-    own_file=Path("none"),
-    byte_order="big",
-    identity=Identity(0x2000_1100, BUILD_ID),
-    image=(0x2000_1000, 0x2000_8000),
-    code=((0x2000_1000, 0x2000_2000),),
-    entry=0x2000_1000,
-    symbols={"ram_base": 0x2000_1200},
-    constant_pointer=0,
-    early_pointer=(0, 0),
-)
+TEXT, LOADED, SIZE = 0x2000_1000, 0x0830_1000, 0x8000
+NOTE_AT, MEMBLOCK_AT, MEMORY_AT, RESERVED_AT = 0x100, 0x1000, 0x2000, 0x4000
+RAM_AT, PAGES_AT, RESIZE_AT = 0x6000, 0x6008, 0x6010
+REGION = c_struct("memblock_region", [("base", 8), ("size", 8), ("flags", 4)])
+TYPE = c_struct("memblock_type", [("cnt", 4), ("max", 4), ("total_size", 8), ("regions", 4), ("name", 4)])
+MEMBLOCK = c_struct("memblock", [("bottom_up", 1), ("current_limit", 8), ("memory", TYPE), ("reserved", TYPE)])
 
 
-class MadeUpRam:
-    def ram(self) -> list[Range]:
-        return [(RAM, RAM + (16 << 20))]
+def kernel_bytes() -> bytes:
+    pieces = {
+        NOTE_AT: struct.pack(">III", 4, len(BUILD_ID), 3) + b"GNU\0" + BUILD_ID,
+        MEMBLOCK_AT: struct.pack(
+            ">BxxxxxxxQ" "IIQII" "IIQII",
+            0, 0xFFFF_FFFF_FFFF_FFFF,
+            2, 128, 0x0480_0000, 0x2000_3000, 0,
+            1, 128, 0x8000, 0x2000_5000, 0,
+        ),
+        MEMORY_AT: struct.pack(">QQIxxxx", 0x0800_0000, 0x0400_0000, 0)
+        + struct.pack(">QQIxxxx", 0x1_0000_0000, 0x0080_0000, 4),
+        RESERVED_AT: struct.pack(">QQIxxxx", 0x0830_1000, 0x8000, 0),
+        RAM_AT: struct.pack(">I", RAM),
+        # A word that reads as nought by 32 bits only, and an int.
+        PAGES_AT: struct.pack(">II", 0, 0xFFFF_FFFF),
+        RESIZE_AT: struct.pack(">I", 1),
+    }  # fmt: skip
+    out = bytearray(SIZE)
+    for at, piece in pieces.items():
+        out[at : at + len(piece)] = piece
+    return bytes(out)
 
-    def ram_end(self) -> int:
-        return RAM + (16 << 20)
+
+def guest(folder: Path, pc: int = TEXT + 0x40) -> BytesMachine:
+    """Return the made-up machine with the kernel loaded, and gdb's symbols of it."""
+    content, elf = kernel_bytes(), folder / "vmlinux"
+    # Elf32_Ehdr, then Elf32_Phdr: p_type, p_offset, p_vaddr, p_paddr, p_filesz, p_memsz, p_flags, p_align
+    elf.write_bytes(
+        b"\x7fELF\x01\x02\x01" + bytes(9)
+        + struct.pack(">HHIIIIIHHHHHH", 2, 0x7777, 1, TEXT, 52, 0, 0, 52, 32, 2, 40, 0, 0)
+        + struct.pack(">IIIIIIII", 1, 116, TEXT, 0x1000, SIZE, SIZE, 7, 1)
+        + struct.pack(">IIIIIIII", 4, 116 + NOTE_AT, TEXT + NOTE_AT, 0x1100, 36, 36, 4, 4)
+        + content
+    )  # fmt: skip
+    sizes = {"memblock": (MEMBLOCK_AT, 64), "memblock_memory_init_regions": (MEMORY_AT, 128 * 24),
+             "memblock_reserved_init_regions": (RESERVED_AT, 128 * 24), "ram_base": (RAM_AT, 4),
+             "_totalram_pages": (PAGES_AT, 4), "memblock_can_resize": (RESIZE_AT, 4)}  # fmt: skip
+    labels = {"_text": 0, "_start": 0, "_etext": 0x1000, "__start_notes": NOTE_AT, "_end": SIZE}
+    return BytesMachine(
+        arch="madeup", byte_order="big", bits=32,
+        variables={name: Variable(TEXT + at, size, elf) for name, (at, size) in sizes.items()},
+        labels={name: TEXT + at for name, at in labels.items()},
+        structs={("memblock", ""): MEMBLOCK, ("memblock", "memory"): TYPE, ("memblock", "memory.regions"): REGION},
+        enums={("memblock", "memory.regions.flags"): {0: "MEMBLOCK_NONE", 4: "MEMBLOCK_NOMAP"}},
+        registers={"pc": pc, "g15": 0x2000_8FF0},
+        memory={LOADED: content},
+        ranges=[(RAM, RAM + (16 << 20))],
+    )  # fmt: skip
 
 
-def physical(*pieces: tuple[int, bytes]) -> BytesMemory:
-    return BytesMemory(dict(pieces))
-
-
-def placed(memory: Memory) -> Placement:
-    """Find the kernel as `programs` does: where its build id is."""
-    cpu = Cpu(0x2000_1000)
-    delta = first_match(memory, 0x1100, BUILD_ID, MADE_UP.deltas(IMAGE, cpu, MadeUpRam()))
-    assert delta is not None
-    image = Placement(delta, 0, IMAGE.image, base_va=MADE_UP.base_va(IMAGE.image))
-    return MADE_UP.settle(IMAGE, image, BoundedMemory(memory), cpu)
-
-
-def test_addresses_are_translated_without_page_tables() -> None:
-    memory = physical((LOADED + 0x1100, BUILD_ID), (LOADED + 0x1200, b"\x08\x00\x00\x00"))
-    placement = placed(memory)
+def test_its_linux_is_found_and_translated_without_page_tables(tmp_path: Path) -> None:
+    machine = guest(tmp_path)
+    kernel = find_kernel(machine)
+    assert kernel is not None and kernel.arch is MADE_UP
+    placement, moved = locate(machine, kernel)
+    assert (placement.physical, placement.virtual, moved) == (0x0830_0000, 0, 0)
     assert placement.to_physical(0x2000_1000) == 0x0830_1000
-    assert placement.to_physical(0x2000_7FFF) == 0x0830_7FFF
+    assert placement.to_physical(0x2000_8FFF) == 0x0830_8FFF
     # What is not the image is in the constant map.
-    assert placement.to_physical(0x2000_8000) == 0x0800_8000
+    assert placement.to_physical(0x2000_9000) == 0x0800_9000
     assert placement.to_physical(0x2ABC_D123) == 0x12BC_D123
     for va in (0x1FFF_FFFF, 0x4000_0000, 0xC000_0000):
         with pytest.raises(ReadError):
             placement.to_physical(va)
-    MADE_UP.require_running(IMAGE, placement, Cpu(0x2000_1000))
-    with pytest.raises(NotReadyError):
-        MADE_UP.require_running(IMAGE, placement, Cpu(0x0830_1000))
+    assert address_map(machine).of_symbol(TEXT + MEMORY_AT) == 0x0830_3000
+    assert boot_phase(machine, kernel, placement) == (Phase.COMPLETE, False)
+
+
+def test_a_loader_that_still_runs(tmp_path: Path) -> None:
+    machine = guest(tmp_path, pc=0x0810_0000)
+    kernel = find_kernel(machine)
+    assert kernel is not None
+    assert boot_phase(machine, kernel, locate(machine, kernel)[0]) == (None, False)
+    with pytest.raises(NotReadyError, match="the loader runs"):
+        take_snapshot(machine)
+
+
+def test_its_memblock_is_decoded(tmp_path: Path) -> None:
+    snapshot = take_snapshot(guest(tmp_path))
+    assert snapshot is not None
+    assert (snapshot.arch, snapshot.byte_order, snapshot.bits, snapshot.phase) == (
+        "madeup", "big", 64, "allocator complete",
+    )  # fmt: skip
+    assert [(r.base, r.size, r.flags) for r in snapshot.memory.regions()] == [
+        (0x0800_0000, 0x0400_0000, 0),
+        (0x1_0000_0000, 0x0080_0000, 4),
+    ]
+    assert [(r.base, r.size, r.flags) for r in snapshot.reserved.regions()] == [(0x0830_1000, 0x8000, 0)]
+    assert [finding.code for finding in check(snapshot)] == []
 
 
 # -- what its memory holds ---------------------------------------------------------------------------------------------
@@ -183,23 +240,23 @@ def test_it_decodes_an_lmb() -> None:
          ("block_size", 4), ("current_limit", 8), ("bottom_up", 1), ("may_grow", 1), ("closed", 1)],
     )  # fmt: skip
     assert (region.size, block.size, kind.size, lmb.size) == (32, 24, 32, 112)
-    memory = physical(
-        (0x0800_1000, struct.pack(
+    memory = BytesMemory({
+        0x0800_1000: struct.pack(
             ">IIIxxxxQIxxxx" "IIIxxxxQIxxxx" "III" "III" "IxxxxQBBBxxxxx",
             0x2000_4000, 0x2000_4000, 1, 0x0400_0000, 0,
             0x2000_4020, 0x2000_4040, 2, 0x0030_2000, 0,
             0x2000_4060, 0x2000_4060, 1,
             0x2000_2000, 0x2000_2000, 1,
             4096, 0xFFFF_FFFF_FFFF_FFFF, 0, 1, 0,
-        )),
-        (0x0800_2000, struct.pack(">IIQII", 0x2000_104C, 0x2000_104C, 0, 4, 0x2000_4000)),
-        (0x0800_4000, b"".join(struct.pack(">IIQQIxxxx", *words) for words in (
+        ),
+        0x0800_2000: struct.pack(">IIQII", 0x2000_104C, 0x2000_104C, 0, 4, 0x2000_4000),
+        0x0800_4000: b"".join(struct.pack(">IIQQIxxxx", *words) for words in (
             (0x2000_1000, 0x2000_1000, 0x0800_0000, 0x0400_0000, 0),
             (0x2000_4040, 0x2000_1020, 0x0800_0000, 0x0030_0000, 0),
             (0x2000_1020, 0x2000_4020, 0x0A00_0000, 0x2000, 4),
             (0x2000_1040, 0x2000_1040, 0, 0, 0),
-        ))),
-    )  # fmt: skip
+        )),
+    })  # fmt: skip
     program = LmbProgram("madeup", "big", 0x2000_1000, lmb, region, block, 4096, static_entries=(0x2000_4000, 4))
     snapshot = decode_lmb(program, TranslatedMemory(memory, CONSTANT_MAP))
     assert [(r.base, r.size, r.flags) for r in snapshot.memory.regions()] == [(0x0800_0000, 0x0400_0000, 0)]
@@ -208,35 +265,6 @@ def test_it_decodes_an_lmb() -> None:
         (0x0A00_0000, 0x2000, 4),
     ]
     assert (snapshot.arch, snapshot.byte_order, snapshot.bits, snapshot.page_size) == ("madeup", "big", 64, 4096)
-    assert [finding.code for finding in check(snapshot)] == []
-
-
-def test_it_decodes_a_memblock() -> None:
-    region = c_struct("memblock_region", [("base", 8), ("size", 8), ("flags", 4)])
-    kind = c_struct("memblock_type", [("cnt", 4), ("max", 4), ("total_size", 8), ("regions", 4), ("name", 4)])
-    memblock = c_struct("memblock", [("bottom_up", 1), ("current_limit", 8), ("memory", kind), ("reserved", kind)])
-    assert (region.size, kind.size, memblock.size) == (24, 24, 64)
-    memory = physical(
-        (0x0800_1000, struct.pack(
-            ">BxxxxxxxQ" "IIQII" "IIQII",
-            0, 0xFFFF_FFFF_FFFF_FFFF,
-            2, 128, 0x0480_0000, 0x2000_2000, 0,
-            1, 128, 0x8000, 0x2000_4000, 0,
-        )),
-        (0x0800_2000, struct.pack(">QQIxxxx", 0x0800_0000, 0x0400_0000, 0)
-         + struct.pack(">QQIxxxx", 0x1_0000_0000, 0x0080_0000, 4) + bytes(126 * 24)),
-        (0x0800_4000, struct.pack(">QQIxxxx", 0x0830_0000, 0x8000, 0) + bytes(127 * 24)),
-    )  # fmt: skip
-    program = MemblockProgram(
-        arch="madeup", byte_order="big", memblock_va=0x2000_1000, memblock=memblock, type=kind, region=region,
-        page_size=4096, flag_names={4: "NOMAP"}, init_arrays={"memory": 0x2000_2000, "reserved": 0x2000_4000},
-    )  # fmt: skip
-    snapshot = decode_memblock(program, TranslatedMemory(memory, CONSTANT_MAP))
-    assert [(r.base, r.size, r.flags) for r in snapshot.memory.regions()] == [
-        (0x0800_0000, 0x0400_0000, 0),
-        (0x1_0000_0000, 0x0080_0000, 4),
-    ]
-    assert [(r.base, r.size, r.flags) for r in snapshot.reserved.regions()] == [(0x0830_0000, 0x8000, 0)]
     assert [finding.code for finding in check(snapshot)] == []
 
 

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from gdb_lmb.arches.registry import of_dump
+from gdb_lmb.arches.registry import find
 from gdb_lmb.arches.x86.paging import X86PagedMemory
 from gdb_lmb.core.errors import InputError, ReadError
 from gdb_lmb.core.memory import BytesMemory
@@ -131,7 +131,7 @@ def qemu_state(rip: int, rsp: int, control: tuple[int, ...], cs: int = 0x10) -> 
 
 
 def noted(core: CoreFile) -> tuple[dict[str, int], ...]:
-    arch = of_dump(core.machine)
+    arch = find(e_machine=core.machine)
     return () if arch is None else arch.noted_cpus(core)
 
 
@@ -149,7 +149,7 @@ def test_cpus_of_qemus_notes(tmp_path: Path) -> None:
         (0x40_0000, 0x4000, 0x8000_0001, 0x6000, 0x20),
     ]
     assert [bool(cpu["efer"] & 1 << 10) for cpu in found] == [True, False, True]
-    arch = of_dump(62)
+    arch = find(e_machine=62)
     assert arch is not None
     states = [arch.cpu_state(cpu.get) for cpu in found]
     assert [(cpu.pc, cpu.sp, cpu.paging, cpu.user) for cpu in states] == [

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from gdb_lmb.arches.registry import of_dump
+from gdb_lmb.arches.registry import find
 from gdb_lmb.cli import main
 from gdb_lmb.core.errors import UsageError
 from gdb_lmb.formats.core_file import DumpMemory, read_core
@@ -168,7 +168,7 @@ def test_page_tables_are_walked_as_qemu_walks_them(fixture_kernel: Path) -> None
         guest.run_until("lmb_ready")
         with dump_of(guest, "-p") as path:
             core = read_core(path)
-            arch = of_dump(core.machine)
+            arch = find(e_machine=core.machine)
             assert arch is not None
             (cpu,) = arch.noted_cpus(core)
             assert [cpu[name] for name in ("pc", "cr3")] == [

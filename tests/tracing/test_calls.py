@@ -41,7 +41,7 @@ IN_GDB = """
 import gdb, json, sys
 sys.path.insert(0, ROOT)
 from gdb_lmb.arches.convention import Parameter
-from gdb_lmb.machine.program import arch, byte_order
+from gdb_lmb.machine.current import current
 from gdb_lmb.tracing.calls import convention_of, newest_call
 sizes = SIZES
 for name in sizes:
@@ -50,12 +50,12 @@ gdb.execute("run", to_string=True)
 out = []
 for name in sizes:
     assert gdb.newest_frame().name() == name
-    call = newest_call(convention_of(arch()), byte_order())
+    call = newest_call(convention_of(current().arch), current().byte_order)
     parameters = [Parameter(str(n), abs(size), size < 0) for n, size in enumerate(sizes[name])]
     arguments, (back, sp) = call.arguments(parameters), call.caller()
     gdb.execute(f"tbreak *{back}", to_string=True)
     gdb.execute("continue", to_string=True)
-    call = newest_call(convention_of(arch()), byte_order())
+    call = newest_call(convention_of(current().arch), current().byte_order)
     frame = gdb.newest_frame()
     out.append([list(arguments.values()), call.result(Parameter("", 8)), sp - call.sp, frame.name(), frame.pc() - back])
     if name != list(sizes)[-1]:

@@ -14,11 +14,12 @@ from dataclasses import replace
 
 from gdb_lmb.arches.base import Cpu
 from gdb_lmb.arches.convention import ReadRegister
-from gdb_lmb.arches.linux import LinuxArchitecture, Ram
+from gdb_lmb.arches.linux import LinuxArchitecture
 from gdb_lmb.arches.x86.machine import X86
 from gdb_lmb.core.address import MAX_PROBES, Linear, Phase, Placement, first_match
 from gdb_lmb.core.errors import LayoutError, NotReadyError, ReadError
 from gdb_lmb.core.image import KernelImage
+from gdb_lmb.core.machine import Machine
 from gdb_lmb.core.memory import BoundedMemory, Memory
 from gdb_lmb.core.ranges import Range
 from gdb_lmb.formats.program_file import bytes_in_file, first_bytes
@@ -64,13 +65,13 @@ class X86Linux(X86, LinuxArchitecture):
         """Return `__START_KERNEL_map`."""
         return KERNEL_MAP_VA
 
-    def deltas(self, kernel: KernelImage, cpu: Cpu, ram: Ram) -> Iterator[int]:
+    def deltas(self, kernel: KernelImage, cpu: Cpu, machine: Machine) -> Iterator[int]:
         """Yield the place whose first instruction the CPU is at, then every step within the machine's RAM, 0 first."""
         here = cpu.pc - (kernel.entry - KERNEL_MAP_VA)
         if cpu.pc < _USER_END and not here % ALIGN:
             yield here
         # Only asked when the last place does not do: how much RAM there is costs a request.
-        yield from steps(kernel.identity.va - KERNEL_MAP_VA, ram.ram_end())
+        yield from steps(kernel.identity.va - KERNEL_MAP_VA, machine.ram_end())
 
     def settle(self, kernel: KernelImage, image: Placement, memory: BoundedMemory, cpu: Cpu) -> Placement:
         """Tell the virtual move by a pointer that is relocated with the image, the direct map by its variable."""
@@ -142,7 +143,7 @@ class X86Linux(X86, LinuxArchitecture):
         return ()
 
     def way_point(
-        self, kernel: KernelImage, placement: Placement | None, memory: Memory, cpu: Cpu, ram: Ram
+        self, kernel: KernelImage, placement: Placement | None, memory: Memory, cpu: Cpu, machine: Machine
     ) -> int | None:
         """Return the first instruction, identity-mapped, as soon as the decompressor's output shows where.
 
@@ -150,7 +151,9 @@ class X86Linux(X86, LinuxArchitecture):
         apart, so what lies where the ELF would begin tells which it is.
         """
         identity = kernel.identity
-        output = first_match(memory, identity.file_offset, identity.data, steps(identity.file_offset, ram.ram_end()))
+        output = first_match(
+            memory, identity.file_offset, identity.data, steps(identity.file_offset, machine.ram_end())
+        )
         if output is None:
             return None
         head = None

@@ -32,7 +32,7 @@ def _e820(machine: Machine, kernel: Kernel, memory: TranslatedMemory) -> Firmwar
     table, entry = machine.struct(E820_TABLE), machine.struct(E820_TABLE, "entries")
     try:
         early = not kernel.word(memory, "_totalram_pages")
-        linked = bytes_in_file(kernel.own_file, kernel.symbols[E820_TABLE], 8) if early else None
+        linked = bytes_in_file(kernel.own_file, kernel.symbols[E820_TABLE], kernel.arch.word_bytes) if early else None
         if linked is not None:
             at = int.from_bytes(linked.data, order) + memory.placement.virtual
         else:
@@ -62,7 +62,7 @@ def _device_tree(kernel: Kernel, memory: TranslatedMemory) -> FirmwareMap | None
     """
     for name in ("initial_boot_params_pa", "__fdt_pointer"):
         if not kernel.in_freed_memory(memory, kernel.symbols[name]):
-            at = kernel.word(memory, name)
+            at = kernel.word(memory, name, kernel.program.bits // 8)
             if at:
                 return memory_map(memory.physical, at)
     return None

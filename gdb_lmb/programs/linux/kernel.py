@@ -35,9 +35,9 @@ class Kernel(KernelImage):
     init: tuple[int, int]
     keeps: bool
 
-    def word(self, memory: TranslatedMemory, name: str, size: int = 8) -> int:
-        """Return the value of variable `name` of `size` bytes, 0 where the kernel has none."""
-        va = self.symbols[name]
+    def word(self, memory: TranslatedMemory, name: str, size: int | None = None) -> int:
+        """Return the value of variable `name` of `size` bytes, `unsigned long` if None; 0 where the kernel has none."""
+        va, size = self.symbols[name], size or self.arch.word_bytes
         return int.from_bytes(memory.read(va + memory.placement.virtual, size), self.byte_order) if va else 0
 
     def in_freed_memory(self, memory: TranslatedMemory, va: int) -> bool:

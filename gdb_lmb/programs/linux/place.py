@@ -62,11 +62,11 @@ def place(machine: Machine, kernel: Kernel, physical: BoundedMemory, cpu: Cpu) -
 
 def _clusters(kernel: Kernel) -> list[tuple[int, int]]:
     """Return the linked ranges worth reading at once: several variables near to each other, what is always read."""
-    program = kernel.program
-    wanted = [(at, at + 8) for at in kernel.symbols.values() if at]
+    program, word = kernel.program, kernel.arch.word_bytes
+    wanted = [(at, at + word) for at in kernel.symbols.values() if at]
     wanted += [(at, at + USUAL_REGIONS * program.region.size) for at in program.init_arrays.values() if at]
     pages = kernel.symbols["_totalram_pages"]
-    always = {(program.memblock_va, program.memblock_va + program.memblock.size), (pages, pages + 8)}
+    always = {(program.memblock_va, program.memblock_va + program.memblock.size), (pages, pages + word)}
     groups: list[list[tuple[int, int]]] = []
     for low, high in sorted({*wanted, *always}):
         if groups and low - groups[-1][-1][1] <= NEAR_BYTES and high - groups[-1][0][0] <= CLUSTER_BYTES:
