@@ -12,8 +12,8 @@ from fixture_kernels import make_words, qemu_words, vmlinux
 
 from gdb_lmb.formats.program_file import build_identity, bytes_in_file, string_in_file
 from gdb_lmb.runner.session import CommandError, GuestSession
-from tests.commands.test_load import LOAD, gdb
 from tests.helpers.gdb_words import python_failed
+from tests.helpers.plain_gdb import LOAD, gdb
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 

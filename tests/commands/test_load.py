@@ -4,33 +4,15 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
-import tabulate
 
 from tests.helpers.gdb_words import python_failed
-
-ROOT = Path(__file__).resolve().parent.parent.parent
-LOAD = ROOT / "gdb_lmb" / "commands" / "load.py"
-
-
-def gdb(*commands: str, load: Path = LOAD, path: str | None = None, cwd: Path | None = None) -> str:
-    """Run gdb with commands, return all it prints; a sentinel shows that it came to the end."""
-    environment = {**os.environ, "GDB_LMB_PATH": str(Path(tabulate.__file__).parent.parent) if path is None else path}
-    environment.pop("PYTHONPATH", None)
-    arguments = [argument for command in (*commands, "echo END\\n") for argument in ("-ex", command)]
-    done = subprocess.run(
-        ["gdb", "-nx", "-q", "-batch", *arguments],
-        capture_output=True, text=True, timeout=60, env=environment, cwd=cwd, check=False,
-    )  # fmt: skip
-    output = done.stdout + done.stderr
-    assert "END" in output, output
-    return output
+from tests.helpers.plain_gdb import LOAD, ROOT, gdb
 
 
 def test_loads_with_nothing_and_says_what_is_missing() -> None:

@@ -5,7 +5,10 @@ from __future__ import annotations
 
 import io
 import json
+import re
+import subprocess
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -20,6 +23,9 @@ from gdb_lmb.core.snapshot import FINDING, NOTE, Snapshot
 from gdb_lmb.report.jsonio import check_json, dumps, snapshot_from_json, snapshot_json
 from gdb_lmb.report.text import check_text, dump_text
 from gdb_lmb.report.trace_file import TraceReader, TraceWriter
+from tests.helpers import toy_allocator
+from tests.helpers.gdb_words import python_failed
+from tests.helpers.plain_gdb import LOAD, gdb
 from tests.helpers.toy_allocator import ENOSPC, FREE, MEMORY, RESERVED, TOY, state
 
 ROWS = [(0x0, 0x10000, MEMORY), (0x1000, 0x1000, RESERVED)]
@@ -84,7 +90,7 @@ def take(base: int, size: int) -> Operation:
     return TOY.operations["take"].call("take", base=base, size=size)
 
 
-def trace(final: Snapshot, results: tuple[int, int] = (0, ENOSPC)) -> list[bytes]:
+def trace(final: Snapshot, results: tuple[int, int]) -> list[bytes]:
     """Return a saved trace: the third slot is taken, and there is no fourth."""
     stream = io.BytesIO()
     writer = TraceWriter(stream, TraceHeader.of(state(ROWS), initial=state(ROWS)))
@@ -96,16 +102,16 @@ def trace(final: Snapshot, results: tuple[int, int] = (0, ENOSPC)) -> list[bytes
 
 AFTER = state([*ROWS, (0x4000, 0x1000, RESERVED)])
 
-REPLAYED: list[tuple[list[bytes], str | None]] = [
-    (trace(AFTER), None),
-    (trace(AFTER, (0, 0)), "it returned 0, but -28 is expected"),
-    (trace(state(ROWS)), "the reserved list has 1 regions, but 2 are expected"),
+REPLAYED: list[tuple[Snapshot, tuple[int, int], str | None]] = [
+    (AFTER, (0, ENOSPC), None),
+    (AFTER, (0, 0), "it returned 0, but -28 is expected"),
+    (state(ROWS), (0, ENOSPC), "the reserved list has 1 regions, but 2 are expected"),
 ]
 
 
-@pytest.mark.parametrize(("lines", "message"), REPLAYED, ids=range(len(REPLAYED)))
-def test_a_trace_of_it_is_replayed(lines: list[bytes], message: str | None) -> None:
-    reader = TraceReader(lines)
+@pytest.mark.parametrize(("final", "results", "message"), REPLAYED, ids=range(len(REPLAYED)))
+def test_a_trace_of_it_is_replayed(final: Snapshot, results: tuple[int, int], message: str | None) -> None:
+    reader = TraceReader(trace(final, results))
     replay = Replay(reader.header)
     for record in reader:
         replay.follow(record)
@@ -114,3 +120,63 @@ def test_a_trace_of_it_is_replayed(lines: list[bytes], message: str | None) -> N
     assert (replay.divergence and replay.divergence.message) == message
     if message is None:
         assert [(piece.base, piece.end) for piece in replay.owners.pieces()] == [(0x1000, 0x2000), (0x4000, 0x5000)]
+
+
+# -- in gdb -----------------------------------------------------------------------------------------
+
+PROGRAM = """\
+struct toy_slot { unsigned long base, size; unsigned int kind; };
+struct toy { unsigned int used; struct toy_slot slots[3]; };
+struct toy toy = { 2, { { 0x0, 0x10000, 1 }, { 0x1000, 0x1000, 2 } } };
+
+int main(void)
+{
+	toy.slots[toy.used++] = (struct toy_slot){ 0x4000, 0x1000, 2 };
+	toy.used = 7;
+	return 0;
+}
+"""
+
+
+@pytest.fixture(scope="module")
+def said(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """Return what commands print of the program, stopped before its table is full, when it is, and miscounted."""
+    path = tmp_path_factory.mktemp("toy") / "toy"
+    source = path.with_suffix(".c")
+    source.write_text(PROGRAM)
+    subprocess.run(["gcc", "-g", "-O0", "-fno-pie", "-no-pie", "-o", path, source], check=True)
+    asked = ("lmb-dump", "lmb-dump --json", "lmb-check", "lmb-who 0x1800", "next", "lmb-check --json", "next",
+             "lmb-check", "print $lmb_status")  # fmt: skip
+    shown = [text for number, command in enumerate(asked) for text in (f"echo ASKED {number}\\n", command)]
+    toy = Path(toy_allocator.__file__)
+    output = gdb(f"source {LOAD}", f"source {toy}", f"file {path}", "break main", "run", *shown, "echo ASKED end\\n")
+    assert not python_failed(output), output
+    answers = re.findall(r"ASKED \d+\n(.*?)(?=ASKED)", output, re.DOTALL)
+    assert len(answers) == len(asked), output
+    return dict(zip([f"{number} {command}" for number, command in enumerate(asked)], answers, strict=True))
+
+
+def test_it_is_found_in_a_program_and_dumped(said: dict[str, str]) -> None:
+    text = said["0 lmb-dump"]
+    assert re.match(r"toy of \w+ at main(\+0x[0-9a-f]+)? \(0x[0-9a-f]+\): in use, top-down, limit none\n", text)
+    assert "\n    0  0x0000000000001000  0x0000000000002000   4 KiB    4,096  -\n" in text
+    assert text.endswith("\ntable:\n    slots    used\n  -------  ------\n        3       2\n")
+    data = json.loads(said["1 lmb-dump --json"])
+    assert (data["layout"], data["used"], data["findings"]) == ("toy", 2, [])
+    assert data["memory"]["regions"] == [{"base": "0x0", "size": "0x10000", "flags": 0}]
+    assert snapshot_from_json(said["1 lmb-dump --json"]).reserved.cnt == 1
+
+
+def test_it_is_checked_in_a_program(said: dict[str, str]) -> None:
+    assert said["2 lmb-check"] == "lmb-check: clean, verified: 2 regions; toy keeps no log of operations\n"
+    data = json.loads(said["5 lmb-check --json"])
+    assert (data["layout"], data["checked"]["regions"], data["findings"]) == ("toy", 3, [])
+    assert said["7 lmb-check"] == (
+        "finding: used-wrong: toy.used is 7, but 3 slots hold a region\n"
+        "lmb-check: 1 finding in: 3 regions; toy keeps no log of operations\n"
+    )
+    assert said["8 print $lmb_status"] == "$1 = 1\n"
+
+
+def test_whose_an_address_in_it_is(said: dict[str, str]) -> None:
+    assert said["3 lmb-who 0x1800"].startswith("0x1800: reserved\n  reserved  [0x1000, 0x2000), region 0\n")

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""A toy allocator: three regions in a fixed table. It is no part of the package; whoever wants it registers it.
+"""A toy allocator: three regions in a fixed table. It is no part of the package: a test registers it.
 
-It also runs inside gdb (`source toy_allocator.py`), so it imports nothing but the package and what Python has.
+gdb's `source toy_allocator.py` registers it too, so it imports nothing but the package and what Python has.
 """
 
 from __future__ import annotations
@@ -138,4 +138,6 @@ class ToyAllocator(Allocator):
 _STORED = (Field("used", NUMBER, stored=True),)
 
 TOY = ToyAllocator()
-register(TOY)
+
+if __name__ == "__main__":  # sourced by gdb
+    register(TOY)

@@ -14,9 +14,9 @@ import pytest
 from gdb_lmb.runner.mi_records import python_errors
 from gdb_lmb.runner.qemu import QemuOptions
 from gdb_lmb.runner.session import GuestSession
-from tests.commands.test_load import LOAD, gdb
 from tests.helpers.gdb_words import python_failed
 from tests.helpers.live import guest_of, no_breakpoint_is_left, status_of
+from tests.helpers.plain_gdb import LOAD, gdb
 
 
 def test_completion_prints_nothing_else() -> None:
