@@ -49,7 +49,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _crash_hook(signals: Signals) -> Callable[[type[BaseException], BaseException, TracebackType | None], None]:
-    """Return what ends this process on an exception that nobody caught.
+    """Return what ends this process on an uncaught exception.
 
     Python would end with status 1, which here means findings.
     """

@@ -164,12 +164,12 @@ def say(message: str, prefix: str = "gdb-lmb: ", terminal: Terminal = PLAIN, rol
     try:
         sys.stderr.write(f"{prefix}{text}\n")
         sys.stderr.flush()
-    except OSError:  # nobody to tell; the exit status still does
+    except OSError:  # stderr is closed; the exit status still tells
         discard(sys.stderr)
 
 
 def discard(stream: TextIO) -> None:
-    """Let what is still buffered in a broken `stream` go nowhere, lest its last flush fail again."""
+    """Discard what is still buffered in a broken `stream`, whose last flush would fail again."""
     null = os.open(os.devnull, os.O_WRONLY)
     os.dup2(null, stream.fileno())
     os.close(null)

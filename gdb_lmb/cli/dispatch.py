@@ -54,7 +54,7 @@ def dispatch(words: Sequence[str]) -> int:
         status = _run(words)
         sys.stdout.flush()
         return status
-    except BrokenPipeError:  # whoever read our output has left
+    except BrokenPipeError:  # the reader of our output has exited
         discard(sys.stdout)
         return 128 + signal.SIGPIPE
     except LmbError as error:

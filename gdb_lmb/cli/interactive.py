@@ -17,7 +17,7 @@ from gdb_lmb.runner.machines import find_gdb, machine_of
 
 
 def _gdb(arguments: argparse.Namespace) -> ExitStatus:
-    """Become gdb."""
+    """Execute gdb in place of this process."""
     gdb = find_gdb(machine_of(read_elf(arguments.program)), arguments.gdb)
     os.environ[PATH_VARIABLE] = python_path()
     for name in (TERMINAL_VARIABLE, COUNT_VARIABLE):  # of a gdb that started this shell

@@ -21,7 +21,6 @@ class Signalled(KeyboardInterrupt):
     """Unwind, as Ctrl-C does, because of signal `number`."""
 
     def __init__(self, number: int) -> None:
-        """Hold the number."""
         self.number = number
         super().__init__()
 
@@ -29,7 +28,7 @@ class Signalled(KeyboardInterrupt):
 class Signals:
     """Our handlers, from `__init__` to `restore`.
 
-    At first a signal is only noted. After `arm` it raises Signalled, once: cleaning up takes moments and has
+    At first a signal is only noted. After `arm` it raises Signalled, once: cleaning up takes time and has
     deadlines, and a second signal must not cut it short.
     """
 

@@ -78,7 +78,7 @@ def _kept(output: Path | None, recorded: int) -> str:
     try:
         with open_lines(str(output)) as lines:
             kept = sum(1 for _ in open_trace(str(output), lines))
-    except LmbError:  # somebody else has it now
+    except LmbError:  # it has been replaced
         return f"interrupted: nothing is kept in {output}"
     return f"interrupted: {plural(kept, 'operation')} kept in {output}"
 

@@ -66,11 +66,11 @@ def safe_name(version: str) -> str:
 
 
 @contextmanager
-def locked(home: Path, waiting: Callable[[], None]) -> Iterator[int]:
+def locked(folder: Path, waiting: Callable[[], None]) -> Iterator[int]:
     """Hold this name's lock; yields its descriptor, which apt inherits: it may outlive a killed parent."""
     try:
-        home.mkdir(parents=True, exist_ok=True)
-        with (home / "lock").open("w") as lock:
+        folder.mkdir(parents=True, exist_ok=True)
+        with (folder / "lock").open("w") as lock:
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
@@ -78,7 +78,7 @@ def locked(home: Path, waiting: Callable[[], None]) -> Iterator[int]:
                 fcntl.flock(lock, fcntl.LOCK_EX)
             yield lock.fileno()
     except OSError as error:
-        raise InfrastructureError(f"cannot write the cache {home}: {error.strerror or error}") from None
+        raise InfrastructureError(f"cannot write the cache {folder}: {error.strerror or error}") from None
 
 
 _KEPT: dict[Path, int] = {}
@@ -92,7 +92,7 @@ def keep(folder: Path, there: Callable[[], bool]) -> bool:
             descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
         except OSError:
             return there()
-        # Where the file system cannot lock, nobody removes anything either.
+        # Where the file system cannot lock, remove_unless_used() removes nothing.
         with suppress(OSError):
             fcntl.flock(descriptor, fcntl.LOCK_SH)
         _KEPT[folder] = descriptor
@@ -115,15 +115,15 @@ def remove_unless_used(folder: Path) -> None:
         os.close(descriptor)
 
 
-def require_space(home: Path, needed: int) -> None:
-    """Check that `needed` bytes are free where `home` is. Raises: InfrastructureError."""
-    free = shutil.disk_usage(home).free
+def require_space(folder: Path, needed: int) -> None:
+    """Check that `needed` bytes are free where `folder` is. Raises: InfrastructureError."""
+    free = shutil.disk_usage(folder).free
     if free < needed:
-        raise InfrastructureError(f"{home} has {free >> 20} MiB free; {needed >> 20} MiB are needed")
+        raise InfrastructureError(f"{folder} has {free >> 20} MiB free; {needed >> 20} MiB are needed")
 
 
 def drift(files: KernelFiles | SourceFiles) -> str:
-    """Say in half a sentence whether this is the version that was last tested."""
+    """Return in words whether this is the version that was last tested."""
     try:
         tested = json.loads(TESTED.read_text()).get(files.name, {})
     except (OSError, ValueError):
@@ -136,8 +136,8 @@ def drift(files: KernelFiles | SourceFiles) -> str:
 
 def fetched_together(*files: Path) -> bool:
     """Tell whether get-kernel has unpacked the files from packages of one version."""
-    home = (cache_folder() / "kernels").resolve()
+    folder = (cache_folder() / "kernels").resolve()
     places = [file.resolve() for file in files]
-    return all(place.is_relative_to(home) for place in places) and (
-        len({place.relative_to(home).parts[:2] for place in places}) == 1
+    return all(place.is_relative_to(folder) for place in places) and (
+        len({place.relative_to(folder).parts[:2] for place in places}) == 1
     )

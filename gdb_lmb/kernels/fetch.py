@@ -34,14 +34,14 @@ class Kind:
     fill: Callable[[list[Path], Path], dict[str, Path]]
 
 
-def newest(row: Name, home: Path, kind: Kind, held: Callable[[], F | None], notice: Notice) -> F:
+def newest(row: Name, folder: Path, kind: Kind, held: Callable[[], F | None], notice: Notice) -> F:
     """Bring the newest packages of this name into the cache, unless they are there already; `held` tells.
 
     Two at once are safe: the second waits and finds them. What was fetched before an interruption is kept.
     Where the archive cannot give the newest ones, those of the cache will do.
     """
     try:
-        return _fetch(row, home, kind, held, notice)
+        return _fetch(row, folder, kind, held, notice)
     except InfrastructureError as error:
         found = held()
         if found is None:
@@ -51,12 +51,12 @@ def newest(row: Name, home: Path, kind: Kind, held: Callable[[], F | None], noti
         return found
 
 
-def _fetch(row: Name, home: Path, kind: Kind, held: Callable[[], F | None], notice: Notice) -> F:
+def _fetch(row: Name, folder: Path, kind: Kind, held: Callable[[], F | None], notice: Notice) -> F:
     """Ask the archive, and fetch what the cache has not."""
     name = row.name
     require_apt()
-    with locked(home, lambda: notice(f"{name}: waiting for another get-kernel")) as lock:
-        apt = Apt(home / "apt", row, lock, lambda text: notice(f"{name}: {text}"))
+    with locked(folder, lambda: notice(f"{name}: waiting for another get-kernel")) as lock:
+        apt = Apt(folder / "apt", row, lock, lambda text: notice(f"{name}: {text}"))
         notice(f"{name}: asking the archive for the newest version")
         apt.run("update")
         packages = kind.ask(apt)
@@ -64,15 +64,15 @@ def _fetch(row: Name, home: Path, kind: Kind, held: Callable[[], F | None], noti
         found = held()
         if found is None or found.version != version:
             sizes = apt.total(packages)
-            require_space(home, kind.needed_bytes)
+            require_space(folder, kind.needed_bytes)
             notice(
-                f"{name}: fetching {', '.join(package for package, _, _ in packages)} {version}: {_need(sizes, home)}"
+                f"{name}: fetching {', '.join(package for package, _, _ in packages)} {version}: {_need(sizes, folder)}"
             )
             try:
                 debs = apt.download(packages)
                 notice(f"{name}: unpacking")
-                with told_of(home):
-                    unpack(row, home, kind, debs, packages)
+                with told_of(folder):
+                    unpack(row, folder, kind, debs, packages)
             except (InfrastructureError, KeyboardInterrupt):
                 # Whatever ended it: what is here already need not be fetched again.
                 notice(f"{name}: {_left(apt.kept(), sizes)}")
@@ -81,14 +81,14 @@ def _fetch(row: Name, home: Path, kind: Kind, held: Callable[[], F | None], noti
                 deb.unlink()
             found = held()
         if found is None:
-            raise InfrastructureError(f"{name} {version} was unpacked to {home}, but is not there")
+            raise InfrastructureError(f"{name} {version} was unpacked to {folder}, but is not there")
         notice(f"{name}: {version} is in the cache{drift(found)}")
         return found
 
 
-def _need(sizes: Sizes, home: Path) -> str:
+def _need(sizes: Sizes, folder: Path) -> str:
     """Say what a fetch will take, before it begins."""
-    free = human_size(shutil.disk_usage(home).free)
+    free = human_size(shutil.disk_usage(folder).free)
     if not sizes.fetched:
         return f"{free} of disk are free"
     return (
@@ -105,10 +105,10 @@ def _left(kept: int, sizes: Sizes) -> str:
     return f"{human_size(kept)}{of} stay in the cache, and the next get-kernel goes on from there"
 
 
-def unpack(row: Name, home: Path, kind: Kind, debs: list[Path], packages: list[Package]) -> None:
+def unpack(row: Name, folder: Path, kind: Kind, debs: list[Path], packages: list[Package]) -> None:
     """Take the wanted files out of the packages, in a folder that appears whole or not at all, and record them."""
     version = packages[0][1]
-    final = home / safe_name(version)
+    final = folder / safe_name(version)
     work = final.with_name(f"{final.name}.partial")
     shutil.rmtree(work, ignore_errors=True)
     work.mkdir()
@@ -118,9 +118,9 @@ def unpack(row: Name, home: Path, kind: Kind, debs: list[Path], packages: list[P
     record: dict[str, object] = {"name": row.name, "arch": row.arch, "version": version}
     record |= {what: str(final / place) for what, place in files.items()}
     record["hashes"] = {package: digest for package, _, digest in packages}
-    partial = home / "manifest.partial"
+    partial = folder / "manifest.partial"
     partial.write_text(json.dumps(record, indent=1) + "\n")
-    partial.rename(home / "manifest.json")
-    for path in home.iterdir():
+    partial.rename(folder / "manifest.json")
+    for path in folder.iterdir():
         if path.is_dir() and path.name not in ("apt", final.name):
             remove_unless_used(path)

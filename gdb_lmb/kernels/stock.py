@@ -53,14 +53,14 @@ def get_kernel(name: str, notice: Notice) -> KernelFiles:
     """
     from gdb_lmb.kernels import fetch, package
 
-    return fetch.newest(row_of(name), _home(name), package.KERNEL, lambda: cached(name), notice)
+    return fetch.newest(row_of(name), _folder_of(name), package.KERNEL, lambda: cached(name), notice)
 
 
 def get_source(name: str, notice: Notice) -> SourceFiles:
     """Bring the newest source of this name into the cache, as `get_kernel` does."""
     from gdb_lmb.kernels import fetch, package
 
-    return fetch.newest(SOURCES[name], _home(name), package.SOURCE, lambda: cached_source(name), notice)
+    return fetch.newest(SOURCES[name], _folder_of(name), package.SOURCE, lambda: cached_source(name), notice)
 
 
 def _find(kind: type[F], name: str, get: Callable[[str, Notice], F] | None, notice: Notice) -> F:
@@ -78,7 +78,7 @@ def _find(kind: type[F], name: str, get: Callable[[str, Notice], F] | None, noti
 def _cached(kind: type[F], name: str) -> F | None:
     """Return what the manifest says, None where there is none or a file is gone."""
     try:
-        data = json.loads((_home(name) / "manifest.json").read_text())
+        data = json.loads((_folder_of(name) / "manifest.json").read_text())
         members: dict[str, Any] = {key: Path(data[key]) if key in _PLACES else data[key] for key in kind._fields}
         files = kind(**members)
     except (OSError, ValueError, KeyError, TypeError):
@@ -87,8 +87,8 @@ def _cached(kind: type[F], name: str) -> F | None:
 
 
 def _folder(name: str, version: str) -> Path:
-    return _home(name) / safe_name(version)
+    return _folder_of(name) / safe_name(version)
 
 
-def _home(name: str) -> Path:
+def _folder_of(name: str) -> Path:
     return cache_folder() / ("kernels" if name in KERNELS else "sources") / name.replace(":", "-")

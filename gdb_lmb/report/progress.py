@@ -61,7 +61,7 @@ class ProgressLine:
         try:
             stream.write(text)
             stream.flush()
-        except (OSError, ValueError):  # nobody to tell
+        except (OSError, ValueError):  # stderr is closed
             self._next = float("inf")
 
 

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """How to draw: the width, the colours and the characters of what the text goes to.
 
-Reports get one `Terminal` from whoever knows where their text goes. `PLAIN` is right for a file or a pipe.
+The caller of a report passes a `Terminal`, since it knows where the text goes. `PLAIN` is right for a file or a pipe.
 """
 
 from __future__ import annotations

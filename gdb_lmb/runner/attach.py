@@ -4,7 +4,7 @@
 The reaper does the last, should this process be killed in the middle. Whether the machine was running before we
 connected to its gdbstub, which stops it:
 
-QEMU up to 8.0 sends a stop packet that nobody asked for when a client connects, ahead of any answer, exactly when
+QEMU up to 8.0 sends a stop packet without a request when a client connects, ahead of any answer, exactly when
 the machine had been running. Later versions send none, and their monitor then says "paused" of both. What tells
 there are the threads of the virtual CPUs: to stop a running machine QEMU wakes each of them, also one that is
 idle, and to stop one that is stopped already it wakes none. So what the scheduler has counted for them is compared,
@@ -28,7 +28,7 @@ from gdb_lmb.report.terminal import PLAIN, Terminal
 from gdb_lmb.runner import rsp
 from gdb_lmb.runner.base import DEFAULT_TIMEOUT_S, STEP_S, Session
 from gdb_lmb.runner.elf import ElfFile, read_elf
-from gdb_lmb.runner.endpoints import look_at
+from gdb_lmb.runner.endpoints import find_listener
 from gdb_lmb.runner.machines import find_gdb, machine_of
 from gdb_lmb.runner.matching import require_machine_of_stub
 from gdb_lmb.runner.rsp import Endpoint
@@ -78,7 +78,7 @@ def probe(endpoint: Endpoint, timeout_s: float, owners: Iterable[int] = ()) -> t
 
 
 def judge(stops: list[bool], status: str, version: str, woken: bool | None) -> Before:
-    """Decide from the unsolicited stop packets, what the monitor said, and whether the virtual CPUs were woken."""
+    """Decide from unsolicited stop packets, the monitor's answers, and whether the virtual CPUs were woken."""
     if any(stops):
         return Before(True, True)
     if "(" in status:  # paused (prelaunch), (debug), (shutdown), …: not the plain pause of connecting
@@ -86,7 +86,7 @@ def judge(stops: list[bool], status: str, version: str, woken: bool | None) -> B
     number = re.match(r"(\d+)\.(\d+)", version)
     if number and (int(number[1]), int(number[2])) < _SILENT_SINCE:
         return Before(False, True)
-    # Where nothing tells it is left stopped: to run on would destroy what somebody may have stopped it for.
+    # Where nothing tells it is left stopped: resuming would destroy the state it may have been stopped for.
     return Before(bool(woken), woken is not None)
 
 
@@ -134,7 +134,7 @@ _LOOK_AGAIN_S = 0.05
 
 
 class AttachedSession(Session):
-    """gdb on a QEMU of somebody else's."""
+    """gdb on a QEMU that was started elsewhere."""
 
     def __init__(
         self,
@@ -155,7 +155,7 @@ class AttachedSession(Session):
         gdb_path = find_gdb(machine_of(elf), gdb)
         super().__init__(timeout_s, notice, terminal)
         self._endpoint = endpoint
-        self._promised = False
+        self._must_restore = False
         self.leave_running = leave == "running"
         with contextlib.ExitStack() as undo:
             undo.callback(self.close)
@@ -175,20 +175,22 @@ class AttachedSession(Session):
     def close(self) -> None:
         """Leave the machine as it was and end gdb; a second call does nothing."""
         try:
-            if self._promised:
-                self._depart()
-                self._promised = False
-                self._folder.forget_promise()
+            if self._must_restore:
+                self._restore_guest()
+                self._must_restore = False
+                self._folder.cancel_restore()
         finally:
             super().close()
 
     def _find_out(self, leave: Leave | None) -> None:
-        """Learn what the machine does, which stops it, and promise to restore that."""
-        listener = look_at(self._endpoint)
+        """Find out whether the machine runs, which stops it, and have the reaper restore that if need be."""
+        listener = find_listener(self._endpoint)
         deadline = time.monotonic() + _LEAVING_S
-        while listener.taken and time.monotonic() < deadline:  # QEMU may not have noticed yet that the last one left
+        while (
+            listener.taken and time.monotonic() < deadline
+        ):  # QEMU may not have seen yet that the last client disconnected
             time.sleep(_LOOK_AGAIN_S)
-            listener = look_at(self._endpoint)
+            listener = find_listener(self._endpoint)
         if listener.taken:
             raise InfrastructureError(f"another debugger is connected to {self._endpoint}")
         try:
@@ -202,16 +204,16 @@ class AttachedSession(Session):
             raise InfrastructureError(f"cannot connect to {self._endpoint}: {error.strerror or error}") from error
         if leave is None:
             self.leave_running = before.running
-        self._promised = True
-        self._folder.promise(self._near, self.leave_running)
+        self._must_restore = True
+        self._folder.restore_on_death(self._near, self.leave_running)
         if not before.certain and leave is None:
             self._notice(
                 "it cannot be told whether the guest was running: it is left paused (--leave running lets it run on)"
             )
 
     def _require_same_machine(self, elf: ElfFile) -> None:
-        """Check that the guest can be of the program's architecture, which gdb would not say in words."""
-        with contextlib.suppress(OSError):  # gdb will have its own word on that
+        """Check that the guest can be of the program's architecture, for which gdb has no clear message."""
+        with contextlib.suppress(OSError):  # connecting gdb reports it
             require_machine_of_stub(self._near, self._endpoint, elf, min(self.timeout_s, _PROBE_S))
 
     def _connect(self) -> None:
@@ -221,8 +223,8 @@ class AttachedSession(Session):
         if reply.kind != "connected":
             raise InfrastructureError(f"gdb cannot connect to {self._endpoint}: {reply.error}")
 
-    def _depart(self) -> None:
-        """Restore the machine: through gdb, which removes what it inserted, or else without it."""
+    def _restore_guest(self) -> None:
+        """Resume the guest or leave it stopped: through gdb, which removes its breakpoints, or else without it."""
         gracefully = False
         try:
             # Signals may have cut any command short, and gdb may wait for a program it started.

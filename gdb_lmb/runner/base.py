@@ -39,7 +39,6 @@ class CommandError(UsageError):
     """
 
     def __init__(self, command: str, message: str, status: int | None = None) -> None:
-        """Name all."""
         self.command = printable(command, 200)
         self.message = message
         self.status = status
@@ -47,7 +46,7 @@ class CommandError(UsageError):
 
 
 class Session(Closing):
-    """What both kinds of session can do once gdb is there."""
+    """A gdb with the lmb commands: execute commands, and read the verdict."""
 
     def __init__(self, timeout_s: float, notice: Callable[[str], None] | None, terminal: Terminal = PLAIN) -> None:
         """Take the deadline of each step, a receiver of messages for people, and what shows the commands' output."""
@@ -83,8 +82,8 @@ class Session(Closing):
         if "\n" in text or len(text.encode(errors="replace")) > _COMMAND_BYTES:
             raise UsageError("a gdb command is one line; put longer ones in a file and give 'source FILE'")
         limit_s = timeout_s or self.timeout_s
-        heard: list[str] = []
-        take = sink or heard.append
+        output: list[str] = []
+        take = sink or output.append
         was_connected = self.mi.connected
         stop_before = self.mi.last_stop
         with self.watched(printable(text, 60)):
@@ -107,7 +106,7 @@ class Session(Closing):
         stop = self.mi.last_stop
         if stop is not None and stop is not stop_before and stop.signal == "SIGQUIT":
             self._notice(f"the guest shut down or reset during {printable(text, 200)!r}")
-        return "".join(heard)
+        return "".join(output)
 
     def result(self, kind: type[D], text: str, timeout_s: float | None = None) -> D:
         """Execute an lmb command that writes JSON, and return that; see `command` and `results.read`."""

@@ -117,12 +117,12 @@ class Listener(NamedTuple):
     taken: bool | None = None
 
 
-def look_at(endpoint: Endpoint) -> Listener:
-    """Return what is known of the socket that a connection to `endpoint` would reach."""
-    return _look_at_tcp(endpoint) if endpoint.path is None else _look_at_unix(endpoint.path)
+def find_listener(endpoint: Endpoint) -> Listener:
+    """Return the listening socket that a connection to `endpoint` would reach."""
+    return _find_listener_tcp(endpoint) if endpoint.path is None else _find_listener_unix(endpoint.path)
 
 
-def _look_at_unix(path: str) -> Listener:
+def _find_listener_unix(path: str) -> Listener:
     # Num RefCount Protocol Flags Type St Inode Path; accepted connections carry the listener's path.
     fields = [line.split(None, 7) for line in _lines("unix")]
     rows = [(int(f[3], 16), f[5], int(f[6]), f[7]) for f in fields if len(f) == 8 and f[6].isdecimal()]
@@ -141,7 +141,7 @@ def _look_at_unix(path: str) -> Listener:
     names = {listening[inode] for inode in wanted}
     taken = {inode for flags, state, inode, name in rows if state in _UNIX_CONNECTED and name in names}
     if not all(name.startswith("/") for name in names):
-        # Others may have bound the same relative name elsewhere. One that waits to be accepted is nobody's yet.
+        # Others may have bound the same relative name elsewhere. One that waits to be accepted has no owner yet.
         taken = {inode for inode in taken if not inode} | {i for pid, i in _holders(taken) if pid in owners}
     return Listener(owners, bool(taken))
 
@@ -161,7 +161,7 @@ class _Tcp(NamedTuple):
     inode: int
 
 
-def _look_at_tcp(endpoint: Endpoint) -> Listener:
+def _find_listener_tcp(endpoint: Endpoint) -> Listener:
     rows = [*_tcp_sockets("tcp"), *_tcp_sockets("tcp6")]
     listening = [row for row in rows if row.state == _TCP_LISTEN and row.port == endpoint.port]
     for address in map(_address, endpoint.addresses()):
@@ -229,7 +229,7 @@ def _holders(inodes: Iterable[int]) -> Iterable[tuple[int, int]]:
         try:
             with os.scandir(f"/proc/{name}/fd") as entries:
                 held = {os.readlink(entry.path) for entry in entries}  # noqa: PTH115
-        except OSError:  # gone, or somebody else's
+        except OSError:  # gone, or another user's
             continue
         for link in held & wanted.keys():
             yield int(name), wanted[link]

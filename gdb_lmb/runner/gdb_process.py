@@ -67,7 +67,7 @@ def python_path() -> str:
 
 
 def start_gdb(folder: RunFolder, gdb: str, terminal: Terminal = PLAIN) -> Mi:
-    """Start the program `gdb`, with nobody's start-up files, in English, without the network.
+    """Start the program `gdb`, without start-up files, in English, without the network.
 
     Its output goes to a pipe, so the lmb commands are told what `terminal` shows it in the end. Its Python begins
     to import them at once; `load_extension()` is to follow.
@@ -127,7 +127,7 @@ def open_program(mi: Mi, program: Path, folder: Path, timeout_s: float) -> None:
         # An older gdb lacks the second, and then keeps none.
         for setting in (f"directory {plain_name(index, folder / 'index')}", "enabled on"):
             mi.execute(f"-gdb-set index-cache {setting}", timeout_s)
-    # gdb that somebody built himself looks for debug files below its own folder.
+    # A gdb that was built locally looks for debug files below its own folder.
     shown = str(mi.execute("-gdb-show debug-file-directory", timeout_s).payload.get("value", ""))
     ours = [str(folder) for folder in DEBUG_FOLDERS if str(folder) not in shown.split(os.pathsep)]
     if ours:
@@ -166,7 +166,7 @@ _UNSAFE = re.compile(r"[^A-Za-z0-9.+-]+")
 _VERSION_CHARACTERS = 60
 
 UNUSED_S = 90 * 86400
-"""How long an index that nobody uses is kept."""
+"""How long an unused index is kept, in seconds."""
 
 
 def is_large(program: Path) -> bool:
@@ -181,22 +181,22 @@ def index_folder(program: Path, version: str) -> Path | None:
     """Return where the gdb of this `version` shall keep its index of `program`; None where nothing can be kept."""
     try:
         status = program.stat()
-        home = cache_folder() / "gdb-index"
+        indexes = cache_folder() / "gdb-index"
         key = (status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns)
         name = "-".join(f"{part:x}" for part in key)
-        folder = home / f"{name}-{_UNSAFE.sub('_', version)[:_VERSION_CHARACTERS]}"
+        folder = indexes / f"{name}-{_UNSAFE.sub('_', version)[:_VERSION_CHARACTERS]}"
         folder.mkdir(parents=True, exist_ok=True)
         os.utime(folder)
-        _forget_unused(home)
+        _forget_unused(indexes)
     except OSError:
         return None
     return folder
 
 
-def _forget_unused(home: Path) -> None:
+def _forget_unused(indexes: Path) -> None:
     """Remove what was not used for a long time."""
     oldest = time.time() - UNUSED_S
-    for folder in home.iterdir():
+    for folder in indexes.iterdir():
         with contextlib.suppress(OSError):
             if folder.stat().st_mtime < oldest:
                 shutil.rmtree(folder)

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """gdb's machine interface: commands in, records out, each wait under a deadline.
 
-pygdbmi parses. Its own reading is not used: it waits for a quiet spell, not for the result, and it prints every
-record prettily for a log that nobody keeps. A command is over at the record with its own token, and, if it set
+pygdbmi parses. Its own reading is not used: it waits until gdb writes nothing for a time, not for the result, and
+formats every record for a log that is not kept. A command is over at the record with its own token, and, if it set
 the guest running, at the stop that follows.
 """
 
@@ -23,13 +23,13 @@ Sink = Callable[[str], None]
 
 # Short enough that the death of QEMU or gdb is seen at once, without handles to wait on.
 _SLICE_S = 0.1
-# After QEMU's death gdb still has its say for this long.
-_AFTERMATH_S = 1.0
+# How long gdb may go on writing after QEMU has exited.
+_AFTER_EXIT_S = 1.0
 # A ">" with nothing after it is gdb asking for more lines.
 _PROMPT_S = 1.0
 _INTERRUPT_S = 3.0
 _INTERRUPTS = 10
-# gdb takes a second one that comes before the guest could stop for the wish to give up.
+# gdb takes a second one that comes before the guest could stop as a request to stop waiting for it.
 _AGAIN_S = 1.0
 _WRITE_S = 3.0
 _FIRST_TOKEN = 10_000_000
@@ -93,7 +93,7 @@ class Mi:
                     self._write("end")  # gdb waits for the lines of a `define`, `python`, …
                     asked, gave_end = False, True
                 else:
-                    # gdb 18 gives the result to a script that wanted the output of a `continue`, and to nobody else.
+                    # gdb 18 gives the result to a script that wanted the output of a `continue`, only.
                     self._token += 1
                     self._write(f"{self._token}-gdb-show confirm")
                     probed = True
@@ -175,7 +175,7 @@ class Mi:
         return self.wait_stopped(_INTERRUPT_S, sink)
 
     def abandon(self, timeout_s: float) -> bool:
-        """Have gdb give up a command that was not waited for to its end; tell whether gdb is free."""
+        """Interrupt a command whose end was not waited for; tell whether gdb takes commands again."""
         deadline = time.monotonic() + timeout_s
         if self._pending is not None:
             self._signal(signal.SIGINT)
@@ -205,8 +205,8 @@ class Mi:
                     raise OverdueError(f"gdb took no command for {_WRITE_S:g} s")
                 data = data[os.write(self._input.fileno(), data) :]
         except (BrokenPipeError, ConnectionError) as error:
-            self.gdb.ended(_AFTERMATH_S)
-            raise InfrastructureError(self.gdb.last_words()) from error
+            self.gdb.ended(_AFTER_EXIT_S)
+            raise InfrastructureError(self.gdb.how_it_ended()) from error
 
     def _receive(self, deadline: float) -> list[Record]:
         """Return the next records, or none at the deadline.
@@ -225,23 +225,23 @@ class Mi:
                     return records
                 continue
             if events or not self.gdb.alive():
-                self.gdb.ended(_AFTERMATH_S)
-                self._blame_peer()
-                raise InfrastructureError(self.gdb.last_words())
+                self.gdb.ended(_AFTER_EXIT_S)
+                self._require_peer()
+                raise InfrastructureError(self.gdb.how_it_ended())
             if self.peer is not None and not self.peer.alive():
                 if self._peer_died_at is None:
                     self._peer_died_at = time.monotonic()
-                if time.monotonic() >= self._peer_died_at + _AFTERMATH_S:
-                    self._blame_peer()
+                if time.monotonic() >= self._peer_died_at + _AFTER_EXIT_S:
+                    self._require_peer()
             if self.on_wait is not None:
                 self.on_wait()
             if left <= 0:
                 return []
 
-    def _blame_peer(self) -> None:
-        """Report QEMU's death, if it is dead: gdb's troubles follow from it."""
+    def _require_peer(self) -> None:
+        """Raise InfrastructureError if QEMU has exited: gdb's errors follow from that."""
         if self.peer is not None and self.peer.ended(0):
-            raise InfrastructureError(self.peer.last_words())
+            raise InfrastructureError(self.peer.how_it_ended())
 
     def _parse(self) -> list[Record]:
         """Read what there is."""
@@ -273,7 +273,7 @@ class Mi:
                 self.running = self.connected = False
 
     def _take(self, record: Record, sink: Sink) -> None:
-        """Pass on what a person is to see."""
+        """Pass output for the user on to `sink`."""
         if record["type"] == "console":
             sink(record["payload"])
         elif record["type"] == "log" and "KeyboardInterrupt" not in record["payload"]:  # of our own signals

@@ -121,7 +121,7 @@ def parse(line: str) -> Record | None:
 
     Raises: ValueError for what is not MI.
     """
-    # pygdbmi cannot read a breakpoint's script={"silent"}, and nobody here needs to know of breakpoints.
+    # pygdbmi cannot read a breakpoint's script={"silent"}, and breakpoints are not needed here.
     if gdbmiparser.response_is_finished(line) or line.startswith("=breakpoint-"):
         return None
     return dict(gdbmiparser.parse_response(line))

@@ -17,7 +17,7 @@ CANNOT_START = 127
 
 def main() -> None:
     """Tie this process to its parent's life and run the program given."""
-    import ctypes  # here, because whoever starts us imports this module too
+    import ctypes  # here, since process.py imports this module too
 
     parent, program = int(sys.argv[1]), sys.argv[2:]
     if ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, int(signal.SIGKILL), 0, 0, 0) != 0:

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """The children of a run and its folder, and their certain end; text to and from them.
 
-Three nets, each for what the one before cannot catch: `close` ends children and removes the folder; the
+Three ways, each for where the one before fails: `close` ends children and removes the folder; the
 kernel kills QEMU and gdb when their parent dies (`pdeathsig`); the `reaper` finds what is left after SIGKILL,
 such as programs that gdb's `shell` started, and the folder.
 
@@ -80,8 +80,8 @@ class Child:
         """Wait at most `within_s` seconds for its end and tell whether it has ended."""
         return _ended(self.process, within_s)
 
-    def last_words(self) -> str:
-        """Say how it ended and what it said last on stderr, in one line."""
+    def how_it_ended(self) -> str:
+        """Return how it ended and the end of its stderr, in one line."""
         status = self.process.poll()
         if status is None:
             how = "still runs"
@@ -139,7 +139,7 @@ class RunFolder(Closing):
         except OSError as error:
             raise InfrastructureError(f"cannot make a temporary folder: {error}") from error
         self.path = Path(base, f"gdb-lmb-{self._token[:_NAME_DIGITS]}")
-        # Before the folder, so that there is no moment in which nobody would remove it.
+        # Before the folder, which the reaper removes if this process is killed from here on.
         self._reaper = subprocess.Popen(
             _bare_python("gdb_lmb.runner.reaper", self._token, str(self.path)),
             stdin=subprocess.PIPE,
@@ -203,7 +203,7 @@ class RunFolder(Closing):
             raise InfrastructureError(said[0] if said else "the clean-up process did not start")
         self._guarded = True
 
-    def promise(self, endpoint: Endpoint, running: bool) -> None:
+    def restore_on_death(self, endpoint: Endpoint, running: bool) -> None:
         """Have the reaper leave the machine behind `endpoint` running or stopped if we cannot.
 
         Raises: InfrastructureError if the reaper is gone.
@@ -211,14 +211,14 @@ class RunFolder(Closing):
         self.guarded()
         self._tell({**endpoint._asdict(), "running": running})
 
-    def forget_promise(self) -> None:
+    def cancel_restore(self) -> None:
         """Tell the reaper that the machine has been left as it should be."""
         self._tell(None)
 
     def close(self) -> None:
-        """End all children, remove the folder, and see the reaper off; a second call does nothing."""
+        """End all children and the reaper, and remove the folder; a second call does nothing."""
         for child in reversed(self.children):
-            child.ask_to_end()  # all at once: a gdb with half a gigabyte of symbols takes a moment to die
+            child.ask_to_end()  # in parallel: a gdb with half a gigabyte of symbols takes some 0.1 s to exit
         for child in reversed(self.children):
             child.end()
         shutil.rmtree(self.path, ignore_errors=True)

@@ -56,7 +56,7 @@ def memory_size(text: str) -> str:
 
 
 class Qemu:
-    """One running QEMU: `endpoint` is its gdbstub, from the first moment on."""
+    """One running QEMU: `endpoint` is its gdbstub, which listens already."""
 
     def __init__(self, folder: RunFolder, elf: ElfFile, options: QemuOptions, image: Path | None = None) -> None:
         """Start it in `folder`; with `options.paused` the guest waits at reset for a debugger.
@@ -70,7 +70,7 @@ class Qemu:
         stub = folder.path / "gdb.sock"
         self.endpoint = Endpoint(str(stub))
         self._console = folder.path / "console"
-        # Bound and listening before QEMU is: whoever connects need not wait for it, and cannot come early.
+        # Bound and listening before QEMU is: a client can connect at once.
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as listener:
             try:
                 listener.bind(str(stub))

@@ -1,13 +1,13 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Clean up after a run that could not: a small process that outlives its parent by moments.
+"""Clean up after a run that was killed: a small process that exits after its parent.
 
-It says an empty line on stdout once it is there, then reads stdin, whose other end only the parent holds. At
-end of file the parent is gone, however it died: every process that carries the run's token in its environment
-is killed, a visited QEMU is left as it was, and the folder is removed. A token cannot be mistaken for another
-process's as a number that was used again could.
+It writes an empty line to stdout once it is ready, then reads stdin, whose other end only the parent holds. At end of
+file the parent has exited, however that came: every process that carries the run's token in its environment is killed,
+the guest of a QEMU that was attached to is resumed or left stopped, and the folder is removed. A token, unlike a
+process's number, is not used again.
 
-Arguments: the token, and the folder, which the parent makes once this process has been started. Lines on stdin,
-JSON: an `Endpoint`'s fields and `running`, or null to forget it.
+Arguments: the token, and the folder, which the parent makes once this process has been started. Lines on stdin, JSON:
+an `Endpoint`'s fields and `running`, or null to forget it.
 """
 
 from __future__ import annotations
@@ -36,34 +36,34 @@ def main() -> None:
             import shutil
 
             shutil.rmtree(folder, ignore_errors=True)
-    os._exit(0)  # the parent waits for this; an interpreter takes its time to take itself apart
+    os._exit(0)  # the parent waits for this, and an interpreter's own shutdown takes some 10 ms
 
 
 def _serve(token: str) -> None:
-    """Wait for the parent's end, kill what is left of the run, and keep the last promise."""
+    """Wait for the parent's end, kill what is left of the run, and restore the guest as requested last."""
     try:  # noqa: SIM105  contextlib takes as long to import as all the rest here
         os.write(1, b"\n")
     except BrokenPipeError:
         pass
-    promise = b""
+    request = b""
     # Not `for line in sys.stdin`, whose last line may be cut short by the parent's death.
     for line in sys.stdin.buffer:
         if line.endswith(b"\n"):
-            promise = line
+            request = line
     kill_all(token)
-    if promise:
-        _leave(promise)
+    if request:
+        _leave(request)
 
 
-def _leave(promise: bytes) -> None:
-    """Leave a visited machine as the parent promised, if it did."""
-    # Only now: most runs visit none, and this process shares the processors with gdb's and QEMU's start.
+def _leave(request: bytes) -> None:
+    """Resume or stop the guest as the parent requested, if it did."""
+    # Only now: most runs attach to none, and this process shares the processors with gdb's and QEMU's start.
     import contextlib
     import json
 
     from gdb_lmb.runner import rsp
 
-    wanted = json.loads(promise)
+    wanted = json.loads(request)
     if wanted is None:
         return
     running = bool(wanted.pop("running"))

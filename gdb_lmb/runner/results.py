@@ -3,7 +3,7 @@
 
     state = read(CheckResult, guest.command("lmb-check --json"))
 
-Each class is one schema, of which it has what somebody here uses: a member is called as in the JSON. What is missing
+Each class is one schema, of which it has the members in use: a member is called as in the JSON. What is missing
 or of another type is an error, never a default, but for members that older releases did not write.
 """
 

@@ -117,7 +117,7 @@ class GuestSession(Session):
         raise self.not_reached(self._why_not(what, stop, panics, reached, limit_s))
 
     def not_reached(self, why: str) -> LmbError:
-        """Return the error for a guest that did not get to its place, which is another where the guest ended QEMU."""
+        """Return the error for a guest that did not reach its place: `InfrastructureError` where it ended QEMU."""
         try:
             self._require_not_ended()
         except InfrastructureError as error:
@@ -144,10 +144,10 @@ class GuestSession(Session):
         with contextlib.suppress(InfrastructureError):
             self.mi.console("monitor quit", _QUIT_S, ignore)
         if self.qemu.child.ended(_QUIT_S) and self.qemu.child.process.returncode:
-            raise InfrastructureError(self.qemu.child.last_words())
+            raise InfrastructureError(self.qemu.child.how_it_ended())
 
     def run_on(self, what: str, timeout_s: float | None = None) -> str | None:
-        """Let the guest run until it stops by itself; return why it does not run any more where that is not so.
+        """Let the guest run until it stops by itself; return None, or in words why it stopped otherwise.
 
         `what` is what it should get to, for messages. Raises: InfrastructureError.
         """
@@ -196,7 +196,7 @@ class GuestSession(Session):
         if not self._unpacked:
             self._unpack(timeout_s or self.timeout_s)
         elif not self._from_reset:
-            self._look_how_far()
+            self._find_phase()
         if before_hand_over is not None and self._late in _PAST_HAND_OVER:
             raise PassedError(
                 f"the guest was past {before_hand_over} already when it could first be watched: its allocator had "
@@ -213,8 +213,8 @@ class GuestSession(Session):
         if not told.at_first_instruction:
             self._late = str(told.phase)
 
-    def _look_how_far(self) -> None:
-        """Ask how far a guest has come that did not begin at reset, once."""
+    def _find_phase(self) -> None:
+        """Find the boot phase of a guest that was not started from reset, once."""
         self._from_reset = True
         self._late = "somewhere in its boot"
         with contextlib.suppress(CommandError):
@@ -223,7 +223,7 @@ class GuestSession(Session):
         self.command("lmb-verdict --reset")  # that was no check of the user's
 
     def _why_not(self, what: str, stop: Stop, panics: dict[str, str], stopped: bool, limit_s: float) -> str:
-        """Say in one line why the guest is where it is and not at `what`."""
+        """Return in one line why the guest stopped where it is and not at `what`."""
         why = self._what_happened(what, stop, panics, stopped, limit_s)
         # What happened before it was watched is not known.
         late = f"; when it was first watched it was {self._late} already, and may have passed {what} before"
@@ -286,10 +286,10 @@ class GuestSession(Session):
 
     def _check_alive(self) -> None:
         """Raise InfrastructureError if QEMU has died."""
-        # A closed connection is seen a moment before the process is gone.
+        # The connection is closed before the process has exited.
         within_s = 0.0 if self.mi.connected or self.mi.last_stop is None else 0.5
         if self.qemu.child.ended(within_s):
-            raise InfrastructureError(self.qemu.child.last_words())
+            raise InfrastructureError(self.qemu.child.how_it_ended())
 
 
 def _breakpoint_number(reply: Reply) -> str | None:

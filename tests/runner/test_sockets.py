@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from gdb_lmb.runner.endpoints import Listener, look_at
+from gdb_lmb.runner.endpoints import Listener, find_listener
 from gdb_lmb.runner.rsp import Endpoint
 
 FREE = Listener((os.getpid(),), taken=False)
@@ -35,15 +35,15 @@ def test_tcp(listens_at: str, asked: str, kind: str) -> None:
     family = socket.AF_INET6 if ":" in listens_at else socket.AF_INET
     with socket.create_server((listens_at, 0), family=family, dualstack_ipv6=listens_at == "::") as server:
         endpoint = Endpoint(None, asked, server.getsockname()[1], kind)
-        assert look_at(endpoint) == FREE
+        assert find_listener(endpoint) == FREE
         with endpoint.connect(10):
             # It waits in the queue, where the next one would have to wait too.
-            assert look_at(endpoint) == TAKEN
+            assert find_listener(endpoint) == TAKEN
             link, _ = server.accept()
             with link:
-                assert look_at(endpoint) == TAKEN
-        assert look_at(endpoint) == FREE
-    assert look_at(endpoint) == UNKNOWN
+                assert find_listener(endpoint) == TAKEN
+        assert find_listener(endpoint) == FREE
+    assert find_listener(endpoint) == UNKNOWN
 
 
 def test_one_port_of_several_addresses() -> None:
@@ -52,8 +52,8 @@ def test_one_port_of_several_addresses() -> None:
         with socket.create_server(("127.0.0.3", port)) as two, socket.create_connection(("127.0.0.3", port)):
             link, _ = two.accept()
             with link:
-                assert look_at(Endpoint(None, "127.0.0.2", port)) == FREE
-                assert look_at(Endpoint(None, "127.0.0.3", port)) == TAKEN
+                assert find_listener(Endpoint(None, "127.0.0.2", port)) == FREE
+                assert find_listener(Endpoint(None, "127.0.0.3", port)) == TAKEN
 
 
 def test_nothing_is_known_of_other_machines() -> None:
@@ -61,9 +61,9 @@ def test_nothing_is_known_of_other_machines() -> None:
     with socket.create_server(("0.0.0.0", 0)) as server:
         port = server.getsockname()[1]
         with socket.create_connection(("127.0.0.1", port)):
-            assert look_at(Endpoint(None, "192.0.2.1", port)) == UNKNOWN
-            assert look_at(Endpoint(None, "2001:db8::1", port)) == UNKNOWN
-            assert look_at(Endpoint(None, "no-such-host.invalid", port)) == UNKNOWN
+            assert find_listener(Endpoint(None, "192.0.2.1", port)) == UNKNOWN
+            assert find_listener(Endpoint(None, "2001:db8::1", port)) == UNKNOWN
+            assert find_listener(Endpoint(None, "no-such-host.invalid", port)) == UNKNOWN
 
 
 @pytest.mark.parametrize("relative", [False, True])
@@ -73,16 +73,16 @@ def test_unix(tmp_path: Path, relative: bool, monkeypatch: pytest.MonkeyPatch) -
     (tmp_path / "link").symlink_to(path)
     with socket.socket(socket.AF_UNIX) as server:
         server.bind("stub" if relative else str(path))
-        assert look_at(Endpoint(str(path))) == UNKNOWN
+        assert find_listener(Endpoint(str(path))) == UNKNOWN
         server.listen(1)
         for name in (path, tmp_path / "link"):
             endpoint = Endpoint(str(name))
-            assert look_at(endpoint) == FREE
+            assert find_listener(endpoint) == FREE
             with endpoint.connect(10):
-                assert look_at(endpoint) == TAKEN
+                assert find_listener(endpoint) == TAKEN
                 link, _ = server.accept()
                 with link:
-                    assert look_at(endpoint) == TAKEN
+                    assert find_listener(endpoint) == TAKEN
 
 
 def test_the_same_relative_name_elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -108,8 +108,8 @@ def test_the_same_relative_name_elsewhere(tmp_path: Path, monkeypatch: pytest.Mo
         with socket.socket(socket.AF_UNIX) as server:
             server.bind("stub")
             server.listen(1)
-            assert look_at(Endpoint(str(tmp_path / "here" / "stub"))) == FREE
-            assert look_at(Endpoint(str(tmp_path / "stub"))) == Listener((pid,), taken=True)
+            assert find_listener(Endpoint(str(tmp_path / "here" / "stub"))) == FREE
+            assert find_listener(Endpoint(str(tmp_path / "stub"))) == Listener((pid,), taken=True)
     finally:
         for end in (*done, *ready):
             os.close(end)
