@@ -66,7 +66,7 @@ class LmbCommand(gdb.Command):
             self.run(parse(gdb.string_to_argv(argument), self.arguments, self.name, self.exclusive))
         except LmbError as error:
             # The status of the previous command must not stay.
-            set_variable("lmb_status", int(status_of_error(error, in_gdb=True)))
+            gdb.set_convenience_variable("lmb_status", int(status_of_error(error, in_gdb=True)))
             raise gdb.GdbError(f"{self.name}: {error}") from None
         finally:
             put_back()
@@ -108,8 +108,3 @@ def announce(text: str) -> None:
     """Write a message outside of any command; a DAP client, which sees only its own commands' output, gets it too."""
     write(text)
     tell_client(text)
-
-
-def set_variable(name: str, value: Any) -> None:
-    """Set the convenience variable `$name`."""
-    gdb.set_convenience_variable(name, value)

@@ -10,7 +10,8 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from gdb_lmb.commands.base import set_variable
+import gdb
+
 from gdb_lmb.core.errors import NotReadyError
 from gdb_lmb.core.snapshot import FINDING, Finding
 from gdb_lmb.report.jsonio import VERDICT_SCHEMA
@@ -49,8 +50,8 @@ class Session:
                 "not_verified": list(not_verified),
             }
         )
-        set_variable("lmb_status", int(status_of_outcome(faults, not_verified)))
-        set_variable("lmb_findings", faults)
+        gdb.set_convenience_variable("lmb_status", int(status_of_outcome(faults, not_verified)))
+        gdb.set_convenience_variable("lmb_findings", faults)
 
     def verdict(self) -> dict[str, Any]:
         """Return the verdict as JSON values of schema `gdb-lmb/verdict/1`."""

@@ -56,10 +56,7 @@ def _piped() -> bool:
 
 def _is_terminal() -> bool:
     """Tell whether gdb's own output is a terminal's, and not redirected by `set logging`."""
-    try:
-        redirected = gdb.parameter("logging enabled") and gdb.parameter("logging redirect")
-    except RuntimeError:  # before gdb 12 the first has another name
-        redirected = False
+    redirected = gdb.parameter("logging enabled") and gdb.parameter("logging redirect")
     return not redirected and os.isatty(1)
 
 

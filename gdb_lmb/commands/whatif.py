@@ -90,15 +90,16 @@ def given(snapshot: Snapshot, options: Options) -> dict[str, int]:
         if len(options.numbers) > 1:
             values["base"] = number(options.numbers[0], "BASE", bits, names.physical)
         values["size"] = number(options.numbers[-1], "SIZE", bits, names.value)
-    if options.align is not None:
-        values["align"] = number(options.align, "--align", bits, names.value)
-    for name in ("min", "max"):
+    for name, most, resolve in (
+        ("align", bits, names.value),
+        ("min", bits, names.physical),
+        ("max", bits, names.physical),
+        ("nid", _NID_BITS, names.value),
+    ):
         if getattr(options, name) is not None:
-            values[name] = number(getattr(options, name), f"--{name}", bits, names.physical)
+            values[name] = number(getattr(options, name), f"--{name}", most, resolve)
     if options.flags is not None:
         values["flags"] = flags_of(options.flags, snapshot.flag_names, names.value)
-    if options.nid is not None:
-        values["nid"] = number(options.nid, "--nid", _NID_BITS, names.value)
     _require_sense(snapshot, values)
     return values
 

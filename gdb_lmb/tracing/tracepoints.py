@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import signal
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import ExitStack
 from functools import partial
 
 import gdb
@@ -22,7 +23,7 @@ from gdb_lmb.tracing.points import Point
 from gdb_lmb.tracing.recording import Recording
 from gdb_lmb.tracing.stops import Call, Place, Purpose
 
-SETTINGS: Mapping[str, str] = {"dcache line-size": "4096", "breakpoint always-inserted": "on"}
+SETTINGS: Mapping[str, int] = {"dcache line-size": 4096, "breakpoint always-inserted": True}
 """gdb settings while tracing: read the stack in one request, and leave breakpoints inserted between stops."""
 
 
@@ -91,7 +92,7 @@ class Tracer:
         self._entries: list[tuple[Point, _Breakpoint]] = []
         self._passing: list[_Breakpoint] = []
         self._returns: dict[int, _Breakpoint] = {}
-        self._before: dict[str, object] = {}
+        self._settings = ExitStack()
         self._current: tuple[Point, Call] | None = None
         self.last: gdb.Breakpoint | None = None
         self.interrupted = False
@@ -105,8 +106,7 @@ class Tracer:
         """Set the breakpoints and gdb's settings. Raises: `gdb.error`."""
         hide_internal()
         for name, value in SETTINGS.items():
-            self._before[name] = gdb.parameter(name)
-            gdb.execute(f"set {name} {value}", to_string=True)
+            self._settings.enter_context(gdb.with_parameter(name, value))
         for point in self._points:
             self._entries.append((point, _Breakpoint(self, point.address, partial(self._enter, point))))
         for place in self._places:
@@ -117,9 +117,7 @@ class Tracer:
         for breakpoint in self._breakpoints:
             if breakpoint.is_valid():
                 breakpoint.delete()
-        for name, value in self._before.items():
-            text = "on" if value is True else "off" if value is False else "auto" if value is None else str(value)
-            gdb.execute(f"set {name} {text}", to_string=True)
+        self._settings.close()
 
     def catch_up(self) -> None:
         """Handle the breakpoint at the current program counter if gdb has not called it.
