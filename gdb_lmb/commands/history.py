@@ -3,7 +3,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import functools
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from gdb_lmb.allocators.base import allocator
@@ -27,30 +28,20 @@ def history(snapshot: Snapshot, trace_file: str | None = None) -> History | None
         return _of_file(Path(trace_file).expanduser(), snapshot)
     kept = SESSION.trace
     if kept is not None and kept.header.layout == snapshot.layout:
-        return history_of(kept.header, kept.records, _Look(kept.symbols), "the trace of this session")
+        return history_of(kept.header, kept.records, _look(kept.symbols), "the trace of this session")
     log = allocator(snapshot.layout).log(snapshot)
     if log is None:
         return None
     note = f"it has wrapped: its first {log.lost} records are lost" if log.lost else ""
     return history_of(
-        TraceHeader.of(snapshot, source="log"), log.records(False), _Look({}), "the guest's operation log", note
+        TraceHeader.of(snapshot, source="log"), log.records(False), _look({}), "the guest's operation log", note
     )
 
 
-class _Look:
-    """Looks program counters up: among those that are known already, else in gdb's symbols, each once."""
-
-    def __init__(self, known: Mapping[int, Symbol]) -> None:
-        self._known = known
-        self._found: dict[int, Symbol | None] = {}
-
-    def __call__(self, pc: int) -> Symbol | None:
-        """Return what a program counter means, None where nobody knows."""
-        if pc in self._known:
-            return self._known[pc]
-        if pc not in self._found:
-            self._found[pc] = code_symbol(pc)
-        return self._found[pc]
+def _look(known: Mapping[int, Symbol]) -> Callable[[int], Symbol | None]:
+    """Return what looks up a program counter: in `known`, else once in gdb's symbols."""
+    find = functools.cache(code_symbol)
+    return lambda pc: known[pc] if pc in known else find(pc)
 
 
 def _of_file(path: Path, snapshot: Snapshot) -> History:

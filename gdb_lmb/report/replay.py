@@ -20,12 +20,12 @@ REPLAY_SCHEMA = "gdb-lmb/replay/1"
 DIVERGENCE_CODE = "trace-divergence"
 
 
-def divergence_finding(divergence: Divergence | None) -> Finding | None:
-    """Return a divergence as a finding, None where there is none."""
+def divergence_findings(divergence: Divergence | None) -> list[Finding]:
+    """Return a divergence as a finding, none where there is none."""
     if divergence is None:
-        return None
+        return []
     addresses = () if divergence.address is None else (divergence.address,)
-    return Finding(DIVERGENCE_CODE, FINDING, headline(divergence), addresses)
+    return [Finding(DIVERGENCE_CODE, FINDING, headline(divergence), addresses)]
 
 
 def replay_text(
@@ -44,8 +44,7 @@ def replay_text(
         lines.append(divergence_text(divergence, reader.symbols, header.bits, names, terminal))
     lines += finding_lines(findings, terminal)
     done = f"{plural(replay.replayed, 'operation')} replayed on the model"
-    diverged = divergence_finding(replay.divergence)
-    every = [*([diverged] if diverged else []), *findings]
+    every = [*divergence_findings(divergence), *findings]
     if any(finding.severity == FINDING for finding in every):
         role, verdict = BAD, summary(every)
     elif not_verified is not None:
@@ -64,7 +63,7 @@ def replay_json(
     reader: TraceReader, replay: Replay, findings: Sequence[Finding], not_verified: str | None
 ) -> dict[str, Any]:
     """Return the same as JSON values."""
-    divergence, diverged = replay.divergence, divergence_finding(replay.divergence)
+    divergence = replay.divergence
     record = divergence.record if divergence is not None else None
     return {
         "schema": REPLAY_SCHEMA,
@@ -73,7 +72,7 @@ def replay_json(
         "records": reader.records,
         "replayed": replay.replayed,
         "not_verified": not_verified,
-        "findings": [finding_json(finding) for finding in [*([diverged] if diverged else []), *findings]],
+        "findings": [finding_json(finding) for finding in [*divergence_findings(divergence), *findings]],
         "divergence": None if divergence is None else divergence_json(divergence),
         "symbols": symbols_json(() if record is None else record.callers, reader.symbols),
     }

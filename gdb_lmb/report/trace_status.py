@@ -14,7 +14,7 @@ from gdb_lmb.core.snapshot import FINDING, Finding
 from gdb_lmb.core.words import plural
 from gdb_lmb.report.divergence import divergence_json, divergence_text
 from gdb_lmb.report.jsonio import finding_json
-from gdb_lmb.report.replay import divergence_finding
+from gdb_lmb.report.replay import divergence_findings
 from gdb_lmb.report.terminal import BAD, CLEAN, HEADING, NOTE, PLAIN, Terminal
 from gdb_lmb.report.text import finding_lines, summary
 
@@ -51,8 +51,7 @@ class TraceResult:
     @property
     def findings(self) -> list[Finding]:
         """Return the divergence, where there is one, and what lies over another's reservation."""
-        diverged = divergence_finding(self.divergence)
-        return [*([] if diverged is None else [diverged]), *self.overlaps]
+        return [*divergence_findings(self.divergence), *self.overlaps]
 
     @property
     def is_check(self) -> bool:

@@ -24,7 +24,6 @@ class Point:
     `copied` tells that the compiler has changed how it is called; `returns` is None where it returns nothing.
     """
 
-    function: str
     role: Role
     address: int
     parameters: tuple[Parameter, ...]
@@ -96,7 +95,6 @@ def _point(symbol: gdb.Symbol, role: Role) -> Point:
     # gdb names what lies there as the linker does, with the compiler's suffixes.
     linked_as = linker_symbol(address)
     return Point(
-        function=symbol.name,
         role=role,
         address=address,
         parameters=tuple(_parameter(s.name, s.type) for s in block or () if s.is_argument),
