@@ -10,6 +10,7 @@ arch/arm64/kernel/pi/map_kernel.c, drivers/firmware/efi/libstub/arm64.c and Docu
 from __future__ import annotations
 
 import contextlib
+import struct
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from itertools import islice
@@ -18,7 +19,7 @@ from pathlib import Path
 from gdb_lmb.arches.base import Cpu
 from gdb_lmb.arches.convention import Convention, ReadRegister
 from gdb_lmb.arches.linux import PAGE_SIZE, LinuxArchitecture
-from gdb_lmb.core.address import MAX_PROBES, Linear, Phase, Placement
+from gdb_lmb.core.address import MAX_PROBES, Linear, Phase, Placement, holds
 from gdb_lmb.core.errors import NotReadyError, ReadError
 from gdb_lmb.core.image import KernelImage
 from gdb_lmb.core.machine import Machine
@@ -180,11 +181,9 @@ class Arm64(LinuxArchitecture):
         """Return the linked address of the branch that leaves the identity map, and the number of its register."""
         start = kernel.symbols["__primary_switch"]
         code = bytes_in_file(kernel.own_file, start, _SWITCH_BYTES) if start else None
-        for at in range(0, len(code.data) if code else 0, 4):
-            word = int.from_bytes(code.data[at : at + 4], "little") if code else 0
-            if word & _BRANCH_MASK == _BRANCH:
-                return start + at, word >> 5 & 31
-        return None
+        words = enumerate(struct.iter_unpack("<I", code.data if code else b""))
+        branches = ((start + 4 * number, word >> 5 & 31) for number, (word,) in words if word & _BRANCH_MASK == _BRANCH)
+        return next(branches, None)
 
     def _copy_at(self, kernel: KernelImage, memory: Memory, pc: int, likely: tuple[int, ...]) -> int | None:
         """Return where the copy of the image begins that the CPU is in, at one of the `likely` linked addresses or not.
@@ -201,11 +200,7 @@ class Arm64(LinuxArchitecture):
 
     def _is_image(self, kernel: KernelImage, memory: Memory, start: int) -> bool:
         """Tell whether an image of this build begins at physical `start`."""
-        identity = kernel.identity
-        try:
-            return memory.read(start + identity.va - kernel.image[0], len(identity.data)) == identity.data
-        except ReadError:
-            return False
+        return holds(memory, start + kernel.identity.va - kernel.image[0], kernel.identity.data)
 
     def _inside(self, kernel: KernelImage, placement: Placement, cpu: Cpu) -> bool:
         return placement.physical <= cpu.pc < placement.physical + kernel.image[1] - kernel.image[0]

@@ -72,6 +72,8 @@ class Architecture:
     a kernel's tree has it after a build; `image_magic` is a regular expression for how such a file begins, and
     `image_packed` tells that the kernel in it is compressed by what is not read here.
 
+    `dump_machines` are what else `e_machine` may be in QEMU's dump of a machine that runs this.
+
     `kernel_start` is the lowest virtual address of kernels, None where a user's program may have the same addresses.
     `cache_bytes` is `SMP_CACHE_BYTES`, what allocations without an alignment are aligned to.
     """
@@ -95,6 +97,7 @@ class Architecture:
     built_image: str | None = None
     image_magic: bytes | None = None
     image_packed: bool = False
+    dump_machines: tuple[int, ...] = ()
     kernel_start: int | None = None
     cache_bytes: int = 64
 
@@ -119,10 +122,6 @@ class Architecture:
     def paged_memory(self, physical: Memory, register: ReadRegister) -> PagedMemory | None:
         """Return a CPU's virtual memory by the page tables in `physical`; None where hardware walks none."""
         return None
-
-    def dumps_as(self, e_machine: int) -> bool:
-        """Tell whether QEMU's dump of a machine that runs this may be an ELF of `e_machine`."""
-        return e_machine == self.e_machine
 
     def boot_image(self, head: bytes, data: bytes | mmap.mmap) -> BootImage | None:
         """Return what a file with the contents `data`, which begin with `head`, tells; None if it is no boot image."""

@@ -116,10 +116,12 @@ class TranslatedMemory:
 
 def first_match(physical: Memory, linked: int, needle: bytes, deltas: Iterable[int]) -> int | None:
     """Return the first of `deltas` for which `needle` lies at physical `linked` plus it, or None."""
-    for delta in deltas:
-        try:
-            if linked + delta >= 0 and physical.read(linked + delta, len(needle)) == needle:
-                return delta
-        except ReadError:
-            continue
-    return None
+    return next((delta for delta in deltas if linked + delta >= 0 and holds(physical, linked + delta, needle)), None)
+
+
+def holds(memory: Memory, address: int, data: bytes) -> bool:
+    """Tell whether `data`, some bytes, lie at `address`."""
+    try:
+        return bool(data) and memory.read(address, len(data)) == data
+    except ReadError:
+        return False

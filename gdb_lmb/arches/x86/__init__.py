@@ -24,6 +24,7 @@ X86_64 = X86Linux(
     pe_machine=0x8664,
     image_kind="bzImage",
     built_image="arch/x86/boot/bzImage",
+    dump_machines=(3,),  # EM_386, QEMU's own word for a CPU that is not in long mode yet
     kernel_start=1 << 63,
     convention=Convention(
         word=8,
@@ -48,6 +49,7 @@ I386 = X86(
     pe_machine=0x14C,
     image_kind="bzImage",
     built_image="arch/x86/boot/bzImage",
+    dump_machines=(62,),
     kernel_start=0xC000_0000,  # CONFIG_PAGE_OFFSET, but for kernels with another split
     convention=Convention(
         word=4, arguments=("eax", "edx", "ecx"), result=("eax", "edx"), sp="esp", stack=4, aligned=False

@@ -16,7 +16,7 @@ from gdb_lmb.arches.base import Cpu
 from gdb_lmb.arches.convention import ReadRegister
 from gdb_lmb.arches.linux import LinuxArchitecture
 from gdb_lmb.arches.x86.machine import X86
-from gdb_lmb.core.address import MAX_PROBES, Linear, Phase, Placement, first_match
+from gdb_lmb.core.address import MAX_PROBES, Linear, Phase, Placement, first_match, holds
 from gdb_lmb.core.errors import LayoutError, NotReadyError, ReadError
 from gdb_lmb.core.image import KernelImage
 from gdb_lmb.core.machine import Machine
@@ -117,7 +117,7 @@ class X86Linux(X86, LinuxArchitecture):
         """Tell whether the CPU is at reset, unless QEMU has loaded the ELF itself, which it does unmoved."""
         linked = kernel.identity.va - KERNEL_MAP_VA
         at_reset = cpu.paging is False and cpu.pc == _RESET_PC
-        return at_reset and first_match(memory, linked, kernel.identity.data, [0]) is None
+        return at_reset and not holds(memory, linked, kernel.identity.data)
 
     def first_instruction(self, kernel: KernelImage, placement: Placement) -> int:
         """Return `startup_64`, identity-mapped."""
@@ -131,13 +131,8 @@ class X86Linux(X86, LinuxArchitecture):
         """
         head, linked = first_bytes(kernel.own_file, _HEAD_BYTES), kernel.identity.va - kernel.image[0]
         for output in _unpacked_to(memory, cpu):
-            try:
-                found = memory.read(output, _HEAD_BYTES) == head or (
-                    memory.read(output + linked, len(kernel.identity.data)) == kernel.identity.data
-                )
-            except ReadError:
-                continue
             target = output + kernel.entry - kernel.image[0]
+            found = holds(memory, output, head) or holds(memory, output + linked, kernel.identity.data)
             if found and target != cpu.pc:
                 return (target,)
         return ()
@@ -156,10 +151,7 @@ class X86Linux(X86, LinuxArchitecture):
         )
         if output is None:
             return None
-        head = None
-        with contextlib.suppress(ReadError):
-            head = memory.read(output, _HEAD_BYTES)
-        if head != first_bytes(kernel.own_file, _HEAD_BYTES):
+        if not holds(memory, output, first_bytes(kernel.own_file, _HEAD_BYTES)):
             output += identity.file_offset - (identity.va - kernel.image[0])
         return output + kernel.entry - kernel.image[0]
 

@@ -11,7 +11,6 @@ import struct
 
 from gdb_lmb.formats.core_file import CoreFile
 
-EM_386, EM_X86_64 = 3, 62
 LONG_MODE = 1 << 10
 """EFER.LMA."""
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from gdb_lmb.arches.base import Architecture, BootImage, Cpu
 from gdb_lmb.arches.convention import ReadRegister
-from gdb_lmb.arches.x86.dump import EM_386, EM_X86_64, LONG_MODE, noted_cpus
+from gdb_lmb.arches.x86.dump import LONG_MODE, noted_cpus
 from gdb_lmb.arches.x86.paging import CR0_PG, X86PagedMemory
 from gdb_lmb.core.errors import InputError
 from gdb_lmb.core.memory import Memory
@@ -56,10 +56,6 @@ class X86(Architecture):
             return None
         long_mode = bool((register("efer") or 0) & LONG_MODE)
         return X86PagedMemory(physical, cr0=cr0, cr3=cr3, cr4=cr4, long_mode=long_mode)
-
-    def dumps_as(self, e_machine: int) -> bool:
-        """Accept both: QEMU's own word for an x86-64 CPU that is not in long mode yet is EM_386."""
-        return e_machine in (EM_386, EM_X86_64)
 
     def boot_image(self, head: bytes, data: bytes | mmap.mmap) -> BootImage | None:
         """Read the setup header of a bzImage; an old one, or one that is cut off, tells less."""

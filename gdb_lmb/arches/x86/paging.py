@@ -24,21 +24,23 @@ _NARROW_ADDRESS = 0xFFFF_F000
 class _Mode:
     """One paging mode: bits of the address that each level indexes with, top level first, and an entry's bytes.
 
-    `large` are the levels (counted from the last, 0) whose entries may map a page themselves.
+    `large` are the levels (counted from the last, 0) whose entries may map a page themselves. `address` are the bits
+    of an entry that are an address, `root` those of CR3.
     """
 
     bits: tuple[int, ...]
     entry: int
     large: tuple[int, ...]
+    address: int
     root: int
 
 
 _MODES = {
-    "long-4": _Mode((9, 9, 9, 9), 8, (1, 2), _WIDE_ADDRESS),
-    "long-5": _Mode((9, 9, 9, 9, 9), 8, (1, 2), _WIDE_ADDRESS),
-    "pae": _Mode((2, 9, 9), 8, (1,), 0xFFFF_FFE0),
-    "narrow-pse": _Mode((10, 10), 4, (1,), _NARROW_ADDRESS),
-    "narrow": _Mode((10, 10), 4, (), _NARROW_ADDRESS),
+    "long-4": _Mode((9, 9, 9, 9), 8, (1, 2), _WIDE_ADDRESS, _WIDE_ADDRESS),
+    "long-5": _Mode((9, 9, 9, 9, 9), 8, (1, 2), _WIDE_ADDRESS, _WIDE_ADDRESS),
+    "pae": _Mode((2, 9, 9), 8, (1,), _WIDE_ADDRESS, 0xFFFF_FFE0),
+    "narrow-pse": _Mode((10, 10), 4, (1,), _NARROW_ADDRESS, _NARROW_ADDRESS),
+    "narrow": _Mode((10, 10), 4, (), _NARROW_ADDRESS, _NARROW_ADDRESS),
 }
 
 
@@ -59,21 +61,16 @@ class X86PagedMemory:
         self._tables: dict[int, bytes] = {}
 
     def read(self, address: int, size: int) -> bytes:
-        """Return `size` bytes at virtual `address`; pages side by side come in one request. Raises: `ReadError`."""
-        pieces: list[tuple[int, int]] = []
-        at, stop = address, address + size
-        while at < stop:
+        """Return `size` bytes at virtual `address`. Raises: `ReadError`."""
+        pieces, at = [], address
+        while at < address + size:
             try:
                 physical, left = self.to_physical(at)
             except ReadError as error:
                 raise ReadError(address, size, error.why) from None
-            length = min(left, stop - at)
-            if pieces and sum(pieces[-1]) == physical:
-                pieces[-1] = (pieces[-1][0], pieces[-1][1] + length)
-            else:
-                pieces.append((physical, length))
-            at += length
-        return b"".join(self._physical.read(base, length) for base, length in pieces)
+            pieces.append(self._physical.read(physical, min(left, address + size - at)))
+            at += left
+        return b"".join(pieces)
 
     def to_physical(self, va: int) -> tuple[int, int]:
         """Return the physical address of `va` and how many bytes are left in its page.
@@ -96,15 +93,12 @@ class X86PagedMemory:
                 raise ReadError(va, 1, "not mapped by the guest's page tables")
             if level == 0 or (level in mode.large and entry & _LARGE):
                 page = 1 << shift
-                base = self._address(entry) & ~(page - 1)
+                base = entry & mode.address & ~(page - 1)
                 if level and mode.entry == 4:  # PSE-36: bits 13 to 20 are bits 32 to 39 of the address
                     base = (entry & 0xFFC0_0000) | (entry >> 13 & 0xFF) << 32
                 return base + va % page, page - va % page
-            table = self._address(entry)
+            table = entry & mode.address
         raise ReadError(va, 1, "not mapped by the guest's page tables")
-
-    def _address(self, entry: int) -> int:
-        return entry & (_WIDE_ADDRESS if self._mode.entry == 8 else _NARROW_ADDRESS)
 
     def _entry(self, va: int, table: int, index: int) -> int:
         """Return one entry; tables are kept, as the next page's entry lies beside this one's."""
