@@ -143,6 +143,10 @@ def test_what_is_not_verified_is_named_in_the_code() -> None:
     assert [code for code in sorted(NOT_VERIFIED) if f'"{code}"' not in source] == []
 
 
+FILES = ("checks.py",)
+"""What has one of that name in each package."""
+
+
 # -- architecture ------------------------------------------------------------------------------------------------------
 
 
@@ -150,6 +154,16 @@ def test_the_rooms_are_those_of_the_code() -> None:
     text = (DOCS / "architecture.md").read_text()
     rows = re.findall(r"^\| `([a-z]+)` \|", text.partition("## The rooms")[2].partition("\n## ")[0], re.M)
     assert rows == [room for room in ROOMS if room != "__main__"]
+
+
+@pytest.mark.parametrize("topic", ["architecture", "porting"])
+def test_files_that_are_named_are_there(topic: str) -> None:
+    named = re.findall(r"`((?:[a-z_]+/)*[a-z0-9_*]+\.(?:py|c|h))`", (DOCS / f"{topic}.md").read_text())
+    assert named
+    for name in named:
+        assert any(list(folder.glob(name)) for folder in (PACKAGE, ROOT, ROOT / "vmlinux-fixtures")) or name in FILES, (
+            name
+        )
 
 
 # -- JSON --------------------------------------------------------------------------------------------------------------
