@@ -197,12 +197,9 @@ IMAGE_PARTS: tuple[tuple[Role, str, str | tuple[str, ...]], ...] = (
     (Role.INIT_TEXT, "_sinittext", "_einittext"),
     (Role.RODATA, "__start_rodata", "__end_rodata"),
     (Role.DATA, "_sdata", "_edata"),
-    (Role.INIT, "__init_begin", "__init_end"),
     (Role.BSS, "__bss_start", ("__bss_stop", "__bss_end")),
 )
 """Parts of an image that go by the same labels in Linux and in programs like it: role, first label, label past it."""
-
-INIT_ROLES = (Role.INIT, Role.INIT_TEXT)
 
 
 class Program(ABC):
@@ -231,7 +228,8 @@ class Program(ABC):
         for part in guest.map.parts:
             yield RoleRange(Role.IMAGE, part.physical, part.physical + part.size, "ELF")
         for role, first, pasts in IMAGE_PARTS:
-            yield from guest.labelled(role, first, pasts, until=Phase.HANDED_OVER if role in INIT_ROLES else None)
+            until = Phase.HANDED_OVER if role is Role.INIT_TEXT else None
+            yield from guest.labelled(role, first, pasts, until)
 
 
 PROGRAMS: list[Callable[[], Program]] = [

@@ -22,7 +22,7 @@ from gdb_lmb.machine.boot import run_to_entry
 from gdb_lmb.machine.code import symbols_of
 from gdb_lmb.machine.current import current
 from gdb_lmb.machine.move_symbols import move_symbols
-from gdb_lmb.programs.linux.kernel import find_kernel
+from gdb_lmb.programs.linux.kernel import find_kernel, init_memory
 from gdb_lmb.programs.linux.place import locate
 from gdb_lmb.programs.linux.program import take_memblock
 from gdb_lmb.report.trace_output import TraceOutput
@@ -254,5 +254,9 @@ def _addresses(where: str) -> list[int]:
 
 def _init_code() -> tuple[int, int]:
     """Return the half-open virtual range of the code that is freed after boot, empty where there is none."""
-    low, high = map(current().label, ("__init_begin", "__init_end"))
+    machine = current()
+    kernel = find_kernel(machine)
+    if kernel is not None:
+        return init_memory(machine, kernel)
+    low, high = map(machine.label, ("__init_begin", "__init_end"))
     return (0, 0) if low is None or high is None else (low, high)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from gdb_lmb.allocators.base import Allocator, likely
+from gdb_lmb.core.address import Phase
 from gdb_lmb.core.errors import LayoutError, LmbError, NotReadyError, ReadError
 from gdb_lmb.core.image import Identity
 from gdb_lmb.core.machine import Machine
@@ -62,6 +63,7 @@ class Bare(Program):
     def image(self, guest: Guest) -> Iterator[RoleRange]:
         """Yield the image and its parts, page tables and stack too."""
         yield from super().image(guest)
+        yield from guest.labelled(Role.INIT, "__init_begin", "__init_end", Phase.HANDED_OVER)
         yield from guest.labelled(Role.EARLY_PAGE_TABLES, "__early_page_tables_start", "__early_page_tables_end")
         yield from guest.labelled(Role.STACK, "boot_stack", "boot_stack_end")
         found = guest.machine.variable("boot_command_line")

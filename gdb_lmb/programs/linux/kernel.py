@@ -71,6 +71,15 @@ def symbols_moved_by(machine: Machine, kernel: Kernel) -> int:
     return 0 if memblock is None else memblock.address - kernel.program.memblock_va
 
 
+def init_memory(machine: Machine, kernel: Kernel) -> tuple[int, int]:
+    """Return the virtual range of init memory where the debugger has the kernel's symbols.
+
+    On x86-64 up to Linux 6.14 the label `__init_begin` is in a section that is linked at 0, and does not move along.
+    """
+    moved = symbols_moved_by(machine, kernel)
+    return kernel.init[0] + moved, kernel.init[1] + moved
+
+
 def _read_kernel(machine: Machine, path: Path) -> Kernel:
     arch = linux_architecture(machine.arch)
     identity = build_identity(path)

@@ -15,7 +15,7 @@ from gdb_lmb.core.address import Phase
 from gdb_lmb.core.errors import LayoutError, ReadError
 from gdb_lmb.core.fields import Struct
 from gdb_lmb.programs.base import Guest, Role, RoleRange
-from gdb_lmb.programs.linux.kernel import FREEING_INITMEM, Kernel
+from gdb_lmb.programs.linux.kernel import FREEING_INITMEM, Kernel, init_memory
 
 _TREES = ("__fdt_pointer", "initial_boot_params_pa", "dtb_early_pa")
 """Variables that hold the device tree's physical address: on arm64, on all since late 2024, on riscv."""
@@ -29,7 +29,9 @@ MAX_UNITS = 1 << 13
 
 
 def linux_image(guest: Guest, kernel: Kernel) -> Iterator[RoleRange]:
-    """Yield parts of the image that only Linux has."""
+    """Yield init memory and parts of the image that only Linux has."""
+    low, high = init_memory(guest.machine, kernel)
+    yield from guest.inside(Role.INIT, low, high - low, "__init_begin", until=Phase.HANDED_OVER)
     yield from _brk(guest)
     yield from _page_tables(guest, kernel)
     yield from _boot_stack(guest)
@@ -146,18 +148,13 @@ def _page_tables(guest: Guest, kernel: Kernel) -> Iterator[RoleRange]:
     page_size = kernel.program.page_size
     for name in kernel.arch.page_tables:
         at = guest.machine.label(name)
-        if at is not None and not _is_freed(guest, at):
+        low, high = init_memory(guest.machine, kernel)
+        if at is not None and not (low <= at < high and _init_is_freed(guest)):
             found = guest.machine.variable(name)
             size = max(page_size, 0 if found is None else found.size)
             yield from guest.inside(Role.PAGE_TABLES, at, size, name)
     for base in guest.tables if guest.map.parts else ():
         yield RoleRange(Role.PAGE_TABLES, base, base + page_size, "page table base register")
-
-
-def _is_freed(guest: Guest, symbol_va: int) -> bool:
-    """Tell whether a symbol lies in init memory, and that has been freed."""
-    low, high = guest.machine.label("__init_begin"), guest.machine.label("__init_end")
-    return low is not None and high is not None and low <= symbol_va < high and _init_is_freed(guest)
 
 
 def _boot_stack(guest: Guest) -> Iterator[RoleRange]:

@@ -1,0 +1,91 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""One interface to the machine: only `machine.current` asks gdb which kind of target it has, and no text is parsed
+where gdb's Python has the value.
+"""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+import pytest
+
+from tests.design.test_imports import FILES, PACKAGE
+
+KIND_OF_TARGET = {
+    "connection": ("machine/current.py", "machine/stub.py", "machine/dump.py"),
+    "corefile": ("machine/dump.py",),
+    "RemoteTargetConnection": ("machine/stub.py",),
+    "opened_dump": ("machine/current.py", "machine/dump.py"),
+    "LiveMachine": ("machine/current.py", "machine/live.py"),
+    "DumpMachine": ("machine/current.py", "machine/dump.py"),
+    "StubMemory": ("machine/live.py", "machine/stub.py"),
+}
+"""Names that tell a dump from a live guest, and the files that may use them."""
+
+TEXT = {
+    "info symbol": "machine/code.py",  # gdb's Python has no linker symbols
+    "info breakpoints": "machine/move_symbols.py",  # gdb.breakpoints() lacks some kinds, as dprintf
+    "info target": "machine/dump.py",  # gdb before 18 does not give the core's file otherwise
+    "monitor ": "machine/stub.py",  # QEMU's answer, which is text
+    "echo -": "machine/gdb_text.py",  # whether gdb gives MI's records
+}
+"""Commands of gdb whose output is read, and the one file that reads it."""
+
+SILENT = (
+    "symbol-file ", "enable ", "continue", "catch signal SIGINT", "condition ", "commands ", "delete ",
+    "maintenance flush dcache", "help lmb", "set ",
+)  # fmt: skip
+"""Commands that are executed for what they do; their output is not read."""
+
+
+def relative(path: Path) -> str:
+    return str(path.relative_to(PACKAGE))
+
+
+def names_in(tree: ast.Module) -> set[str]:
+    """Return every name, attribute and imported name."""
+    found = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}
+    found |= {node.attr for node in ast.walk(tree) if isinstance(node, ast.Attribute)}
+    return found | {alias.name for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) for alias in node.names}
+
+
+def commands_in(tree: ast.Module) -> list[str]:
+    """Return the constant beginnings of the commands that a file has gdb execute; "" for one that has none."""
+    found = []
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Call) and node.args:
+            called = ast.unparse(node.func)
+            if called in ("gdb.execute", "ask"):
+                first = node.args[0]
+                if isinstance(first, ast.JoinedStr):
+                    first = first.values[0]
+                found.append(str(first.value) if isinstance(first, ast.Constant) else "")
+    return found
+
+
+IN_GDB = [path for path in FILES if relative(path).split("/")[0] in ("machine", "tracing", "commands", "programs")]
+
+
+@pytest.mark.parametrize("path", IN_GDB, ids=relative)
+def test_only_the_machine_knows_the_kind_of_target(path: Path) -> None:
+    used = names_in(ast.parse(path.read_text())) & KIND_OF_TARGET.keys()
+    wrong = {name for name in used if relative(path) not in KIND_OF_TARGET[name]}
+    assert not wrong, f"{relative(path)} must ask machine.current(), not {sorted(wrong)}"
+
+
+@pytest.mark.parametrize("path", IN_GDB, ids=relative)
+def test_text_of_gdb_is_read_only_where_python_lacks_it(path: Path) -> None:
+    if relative(path) == "machine/gdb_text.py":
+        return  # it executes what it is given
+    for command in commands_in(ast.parse(path.read_text())):
+        allowed = [file for text, file in TEXT.items() if command.startswith(text)]
+        assert command.startswith(SILENT) or allowed == [relative(path)], f"{relative(path)} executes {command!r}"
+
+
+def test_the_readers_see_something() -> None:
+    # Guards the tests above against passing because nothing was read.
+    assert {"gdb", "connection"} <= names_in(ast.parse((PACKAGE / "machine" / "current.py").read_text()))
+    assert commands_in(ast.parse((PACKAGE / "machine" / "code.py").read_text())) == ["info symbol "]
+    used = {name for path in IN_GDB for name in names_in(ast.parse(path.read_text()))}
+    assert KIND_OF_TARGET.keys() <= used
