@@ -136,6 +136,7 @@ class Allocator(ABC):
     `roles` are the functions to stop at in a trace; `containers` those that a compiler may have inlined one of
     them into; `inlined_switches` are functions that are always inlined.
     `no_firmware` says why a snapshot has no firmware map. `keeps_log` tells that a guest may keep its own log.
+    `needs_facts` tells that `resume()` must know more than the state.
     `counters_repeat` tells that counters only repeat what the lists show, so that a state may be compared without.
     `checkpoints` are functions at which a trace also compares the state. `phases` tell how far the boot has come after
     an operation. `checks` are its invariants.
@@ -155,6 +156,7 @@ class Allocator(ABC):
     checks: tuple[Check, ...] = ()
     no_firmware: str = "this program keeps no map"
     keeps_log: bool = False
+    needs_facts: bool = False
     counters_repeat: bool = False
 
     # -- the state --------------------------------------------------------------------------------------
@@ -245,9 +247,9 @@ class Allocator(ABC):
         """
         return self.operations[operation.op].run(model, operation)
 
-    def allocates(self, operation: Operation) -> bool:
+    def allocates(self, op: str) -> bool:
         """Tell whether an operation asks for memory anywhere, and so returns an address."""
-        kind = self.operations.get(operation.op)
+        kind = self.operations.get(op)
         return kind is not None and kind.returns == BASE
 
     def touched(self, record: Record) -> Range | None:
@@ -255,7 +257,7 @@ class Allocator(ABC):
         operation, base = record.operation, record.operation.base
         if operation.op not in self.operations or not operation.size:
             return None
-        if self.allocates(operation):
+        if self.allocates(operation.op):
             if record.result is None or record.result <= 0:
                 return None
             base = record.result

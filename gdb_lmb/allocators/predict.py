@@ -4,21 +4,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
-from typing import Protocol
+from dataclasses import dataclass, field
+from typing import Any
 
-from gdb_lmb.allocators.lmb.storage import Block, LmbStorage
-from gdb_lmb.allocators.memblock.storage import MemblockStorage, RegionArray
+from gdb_lmb.core.holes import bounds, holes, largest
+from gdb_lmb.core.operation import Model
 from gdb_lmb.core.snapshot import Region, RegionList, Snapshot
 
 Argument = int | str | bool
-
-
-class Model(Protocol):
-    """A reference model: operations are its methods, `snapshot` tells the state that they leave."""
-
-    def snapshot(self) -> Snapshot:
-        """Return the whole state."""
 
 
 @dataclass(frozen=True)
@@ -38,22 +31,12 @@ class Change:
 
 
 @dataclass(frozen=True)
-class Doubling:
-    """An array of memblock's that had to grow: how many regions it held, and where the new one lies."""
-
-    list: str
-    before: int
-    array: RegionArray
-
-
-@dataclass(frozen=True)
 class Prediction:
     """What an operation would do: its result as the kernel returns it, and how `after` differs from `before`.
 
-    `gained` are the blocks of a list-based LMB, numbered from `first_gained` on; `popped` and `pushed` the entries
-    that leave the freelist and come back to it on balance, `free` its length before and after. `doubled` are
-    memblock's arrays. `reason` says why it fails, empty where it does not; `result` is None where there would be
-    none, or none that can be told.
+    `reason` says why it fails, empty where it does not; `result` is None where there would be none, or none that
+    can be told. `growth` tells in sentences what becomes of the allocator's own storage, `storage` the same as
+    members of schema `gdb-lmb/whatif/1`: "entries", "blocks" and "arrays", as far as the allocator has them.
     """
 
     op: str
@@ -62,36 +45,26 @@ class Prediction:
     before: Snapshot
     after: Snapshot
     changes: tuple[Change, ...]
-    gained: tuple[Block, ...] = ()
-    first_gained: int = 0
-    free: tuple[int, int] = (0, 0)
-    popped: int = 0
-    pushed: int = 0
-    doubled: tuple[Doubling, ...] = ()
     reason: str = ""
+    growth: tuple[str, ...] = ()
+    storage: Mapping[str, Any] = field(default_factory=dict)
 
 
 def predict(model: Model, op: str, **arguments: Argument) -> Prediction:
-    """Run `op` on the model, which is then in the state after it, and tell what that did."""
+    """Run the model's method `op`, which leaves it in the state after it, and tell what that did."""
     before = model.snapshot()
     result: int | None = getattr(model, op)(**arguments)
     after = model.snapshot()
-    prediction = Prediction(op, arguments, result, before, after, tuple(changes(before, after)))
-    old, new = before.storage, after.storage
-    if isinstance(old, LmbStorage) and isinstance(new, LmbStorage):
-        left, taken = ({*state.memory.entry, *state.reserved.entry} for state in (before, after))
-        return replace(
-            prediction,
-            gained=new.blocks[len(old.blocks) :],
-            first_gained=len(old.blocks),
-            popped=len(taken - left),
-            pushed=len(left - taken),
-            free=(len(old.free), len(new.free)),
-        )
-    if isinstance(old, MemblockStorage) and isinstance(new, MemblockStorage):
-        grown = zip(old.arrays, new.arrays, strict=True)
-        return replace(prediction, doubled=tuple(Doubling(a.name, a.max, b) for a, b in grown if a.max != b.max))
-    return prediction
+    return Prediction(op, arguments, result, before, after, tuple(changes(before, after)))
+
+
+def no_room(state: Snapshot, size: int, align: int, min: int, max: int) -> tuple[str, bool]:
+    """Return that there is no memory in [min, max), and whether `size` bytes aligned to `align` would fit there."""
+    low, high = bounds(state, min, max)
+    base, end = largest(holes(state, low, high) if high > low else (), align or 1)
+    most = f"the largest allocation possible there is {end - base:#x} bytes" if end else "nothing is free there"
+    fits = end - base >= size
+    return f"no memory in [{low:#x}, {high:#x})" + ("" if fits else f": {most}"), fits
 
 
 def changes(before: Snapshot, after: Snapshot) -> Iterator[Change]:

@@ -218,13 +218,13 @@ class Owners:
         record, old = overlap.record, overlap.old
         name = owner_name(record, function, self.layout)
         where = f"[{old.base:#x}, {old.end:#x})"
-        allocates = self._allocator.allocates(record.operation)
+        allocates = self._allocator.allocates(record.operation.op)
         if old.record is None:
             before = f"{where} was reserved before the trace began"
             code, severity = ("allocated-twice", FINDING) if allocates else ("reserved-twice", NOTE)
         else:
             former = owner_name(old.record, function, self.layout)
-            was_allocated = self._allocator.allocates(old.record.operation)
+            was_allocated = self._allocator.allocates(old.record.operation.op)
             if not allocates and (former == name or self._within_one_call(record, old.record, function)):
                 return None  # its own business, such as rounding a range up
             verb = "allocated to" if was_allocated else "reserved by"

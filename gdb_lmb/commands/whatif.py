@@ -3,19 +3,16 @@
 
 from __future__ import annotations
 
-from gdb_lmb.allocators.lmb.predict import predict_lmb
-from gdb_lmb.allocators.memblock.predict import predict_memblock
-from gdb_lmb.allocators.memblock.resume import resume
+from gdb_lmb.allocators.base import allocator
 from gdb_lmb.allocators.predict import Prediction
 from gdb_lmb.commands.arguments import ANY, JSON, Argument, Options
 from gdb_lmb.commands.base import LmbCommand, take_snapshot
 from gdb_lmb.commands.names import Names
-from gdb_lmb.core.errors import LayoutError, UsageError
+from gdb_lmb.core.errors import UsageError
 from gdb_lmb.core.numbers import flags_of, number
 from gdb_lmb.core.snapshot import Snapshot
-from gdb_lmb.machine.behavior import memblock_facts
 from gdb_lmb.machine.current import current
-from gdb_lmb.programs.linux.kernel import find_kernel
+from gdb_lmb.programs.base import model_facts
 from gdb_lmb.report.prediction import prediction_json, prediction_text
 
 _RANGES = ("reserve", "free", "add", "remove")
@@ -63,7 +60,9 @@ class LmbWhatif(LmbCommand):
         """Take a snapshot, and go on from it on the model."""
         require_fitting(options)
         snapshot = take_snapshot()
-        return prediction_of(snapshot, options.operation, given(snapshot, options)), snapshot
+        own, values = allocator(snapshot.layout), given(snapshot, options)
+        facts = model_facts(current()) if own.needs_facts else {}
+        return own.predict(snapshot, facts, options.operation, **values), snapshot
 
 
 def require_fitting(options: Options) -> None:
@@ -100,31 +99,4 @@ def given(snapshot: Snapshot, options: Options) -> dict[str, int]:
             values[name] = number(getattr(options, name), f"--{name}", most, resolve)
     if options.flags is not None:
         values["flags"] = flags_of(options.flags, snapshot.flag_names, names.value)
-    _require_sense(snapshot, values)
     return values
-
-
-def _require_sense(snapshot: Snapshot, values: dict[str, int]) -> None:
-    """Refuse numbers that no caller can mean. Raises: `UsageError`.
-
-    What the allocator itself refuses is left to its model, which says why.
-    """
-    if snapshot.layout != "memblock":
-        return
-    align, nid = values.get("align", 0), values.get("nid", 0)
-    if align & (align - 1):
-        raise UsageError(f"--align {align:#x} is no power of two, which memblock expects without looking")
-    if snapshot.no_node is not None and nid > snapshot.no_node > 0:
-        raise UsageError(f"--nid {nid}: this kernel numbers its nodes from 0 to {snapshot.no_node - 1}")
-
-
-def prediction_of(snapshot: Snapshot, operation: str, values: dict[str, int]) -> Prediction:
-    """Return what `operation` would do in the state of `snapshot`. Raises: `LmbError`."""
-    if snapshot.layout == "memblock":
-        kernel = find_kernel(current())
-        if kernel is None:
-            raise LayoutError("gdb's symbols have no memblock any more: load the kernel's vmlinux again")
-        return predict_memblock(resume(snapshot, memblock_facts(kernel)), operation, **values)
-    if "nid" in values:
-        raise UsageError("the list-based LMB knows no nodes: leave --nid out")
-    return predict_lmb(snapshot, operation, **values)

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import contextlib
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from importlib import import_module
+from typing import Any
 
 from gdb_lmb.arches.base import Cpu
 from gdb_lmb.arches.registry import find
@@ -215,6 +216,10 @@ class Program(ABC):
     def take(self, machine: Machine, *, with_log: bool = False, meter: Meter | None = None) -> Snapshot:
         """Read and decode the whole state of its allocator. Raises: `LmbError`."""
 
+    def facts(self, machine: Machine) -> Mapping[str, Any]:
+        """Return what a model of its allocator must know beside the state. Raises: `LmbError`."""
+        return {}
+
     @abstractmethod
     def where(self, machine: Machine) -> AddressMap:
         """Return how addresses are translated at this stop; what is not known yet is left out."""
@@ -258,6 +263,11 @@ def take_snapshot(machine: Machine, *, with_log: bool = False, meter: Meter | No
             with contextlib.suppress(NotReadyError, ReadError):
                 return program.take(machine, with_log=with_log, meter=meter)
         return found[0].take(machine, with_log=with_log, meter=meter)
+
+
+def model_facts(machine: Machine) -> dict[str, Any]:
+    """Return what the models of the allocators in the guest must know beside a state. Raises: `LmbError`."""
+    return {name: value for program in find_programs(machine) for name, value in program.facts(machine).items()}
 
 
 def selected_cpu(machine: Machine) -> Cpu | None:

@@ -5,26 +5,25 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from gdb_lmb.allocators.base import allocator
 from gdb_lmb.allocators.json_fields import Json
 from gdb_lmb.allocators.predict import Change, Prediction, Row
 from gdb_lmb.core.snapshot import Snapshot
-from gdb_lmb.core.words import flag_names, human_size, plural, safe
+from gdb_lmb.core.words import flag_names, safe
 from gdb_lmb.core.written import errno_name, written
 from gdb_lmb.report.jsonio import stop_json
 from gdb_lmb.report.terminal import HEADING, PLAIN, Terminal
 
 WHATIF_SCHEMA = "gdb-lmb/whatif/1"
 
-_PREFIXES = {"lmb-list": "lmb", "memblock": "memblock"}
-
 
 def function_of(prediction: Prediction) -> str:
     """Return the kernel's name of the function that was asked about."""
-    return f"{_PREFIXES[prediction.before.layout]}_{prediction.op}"
+    return allocator(prediction.before.layout).prefixes[0] + prediction.op
 
 
 def _allocates(prediction: Prediction) -> bool:
-    return prediction.op.startswith("alloc")
+    return allocator(prediction.before.layout).allocates(prediction.op)
 
 
 def _argument_json(value: int | str | bool) -> str | bool:
@@ -71,36 +70,14 @@ def outcome(prediction: Prediction) -> str:
 
 def prediction_text(prediction: Prediction, terminal: Terminal = PLAIN) -> str:
     """Return what `lmb-whatif` prints: the outcome, then what would change."""
-    before, after = prediction.before, prediction.after
     given = ", ".join(f"{name}={written(name, value)}" for name, value in prediction.arguments.items())
     lines = [terminal.paint(f"{function_of(prediction)}({given}) {outcome(prediction)}", HEADING)]
-    lines += [_change_line(change, after) for change in prediction.changes]
+    lines += [_change_line(change, prediction.after) for change in prediction.changes]
     if not prediction.changes:
         lines.append("  nothing changes" if prediction.reason else "  no region changes")
         if prediction.reason:
             return "\n".join(lines)
-    for number, block in enumerate(prediction.gained, prediction.first_gained):
-        base, end = block.own_range or (0, 0)
-        lines.append(f"  growth: block {number} at [{base:#x}, {end:#x}), {plural(block.nr, 'entry')}")
-    for doubling in prediction.doubled:
-        array = doubling.array
-        where = "from the page allocator" if array.base is None else f"at {array.base:#x}"
-        lines.append(
-            f"  growth: the array of {doubling.list} doubles from {doubling.before:,} to {array.max:,} regions, "
-            f"{human_size(array.size)} {where}"
-        )
-    if before.layout == "lmb-list":
-        growth = "" if prediction.gained else ", no growth"
-        lines.append(
-            f"  entries: {prediction.popped} popped, {prediction.pushed} pushed, free {prediction.free[0]:,} -> "
-            f"{prediction.free[1]:,}{growth}"
-        )
-    else:
-        room = (f"{old.name} {old.cnt:,} -> {new.cnt:,} of {new.max:,}"
-                for old, new in zip(before.lists, after.lists, strict=True) if new.max is not None)  # fmt: skip
-        growth = "" if prediction.doubled else "; no array doubles"
-        lines.append(f"  regions: {', '.join(room)}{growth}")
-    return "\n".join(lines)
+    return "\n".join([*lines, *(f"  {line}" for line in prediction.growth)])
 
 
 def _rows_json(rows: Sequence[Row]) -> list[Json]:
@@ -130,22 +107,8 @@ def prediction_json(prediction: Prediction, asked: Snapshot) -> Json:
             {"list": change.list, "before": _rows_json(change.before), "after": _rows_json(change.after)}
             for change in prediction.changes
         ],
-        "entries": {
-            "popped": prediction.popped,
-            "pushed": prediction.pushed,
-            "free": list(prediction.free),
-        },
-        "blocks": [
-            {"number": number, "base": hex(block.base or 0), "size": hex(block.size), "entries": block.nr}
-            for number, block in enumerate(prediction.gained, prediction.first_gained)
-        ],
-        "arrays": [
-            {
-                "list": doubling.list,
-                "max": [doubling.before, doubling.array.max],
-                "base": None if doubling.array.base is None else hex(doubling.array.base),
-                "size": hex(doubling.array.size),
-            }
-            for doubling in prediction.doubled
-        ],
+        "entries": {"popped": 0, "pushed": 0, "free": [0, 0]},
+        "blocks": [],
+        "arrays": [],
+        **prediction.storage,
     }

@@ -14,10 +14,10 @@ from gdb_lmb.core.errors import LayoutError, ReadError
 from gdb_lmb.core.memory import BoundedMemory, Memory
 from gdb_lmb.core.operation import Model
 from gdb_lmb.core.snapshot import Snapshot
-from gdb_lmb.machine.behavior import memblock_facts
 from gdb_lmb.machine.current import current
 from gdb_lmb.machine.missing import why_no_allocator
 from gdb_lmb.machine.reader import GdbMemory
+from gdb_lmb.programs.linux.facts import memblock_facts
 from gdb_lmb.programs.linux.kernel import Kernel
 from gdb_lmb.programs.linux.place import locate
 from gdb_lmb.tracing.points import find_points
@@ -109,4 +109,4 @@ def traced_lmb() -> Traced:
 
 def traced_memblock(kernel: Kernel) -> Traced:
     """Return the memblock of a kernel that is in memory, with gdb's symbols where it runs. Raises: `LmbError`."""
-    return Traced(allocator("memblock"), _MovedKernel(kernel), lambda: memblock_facts(kernel))
+    return Traced(allocator("memblock"), _MovedKernel(kernel), lambda: memblock_facts(current(), kernel))

@@ -116,10 +116,11 @@ def test_case(case: Case) -> None:
         (name, [(*row, 0)[:3] for row in before], [(*row, 0)[:3] for row in after])
         for name, before, after in case.changes
     ]
-    assert (found.popped, found.pushed) == (case.popped, case.pushed)
-    assert tuple(block.base for block in found.gained) == case.gained
-    assert found.free[1] - found.free[0] == (
-        case.pushed - case.popped + sum(block.nr for block in found.gained))  # fmt: skip
+    entries, blocks = found.storage["entries"], found.storage["blocks"]
+    assert (entries["popped"], entries["pushed"]) == (case.popped, case.pushed)
+    assert tuple(int(block["base"], 16) for block in blocks) == case.gained
+    before, after = entries["free"]
+    assert after - before == case.pushed - case.popped + sum(block["entries"] for block in blocks)
     assert snapshot == untouched
 
 
@@ -128,7 +129,7 @@ def test_a_growth_before_a_failure_stays() -> None:
     snapshot = state(RAM, ("allow_growth",), ("reserve", 0, 1012 * K, 1), static=3)
     found: Prediction = predict_lmb(snapshot, "alloc", size=12 * K, align=4 * K)
     assert found.result == ENOMEM
-    assert [block.base for block in found.gained] == [1020 * K]
+    assert [block["base"] for block in found.storage["blocks"]] == [hex(1020 * K)]
     assert found.changes == (Change("reserved", (), (Row(1020 * K, 4 * K),)),)
     assert found.reason == (
         "no memory in [0x1000, 0xffffffffffffffff): the largest allocation possible there is 0x2000 bytes"

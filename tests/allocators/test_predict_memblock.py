@@ -99,8 +99,8 @@ def test_doubling() -> None:
     found = predict_memblock(made, "reserve", base=8 * M, size=K)
     # Eight regions of 24 bytes take a page, above the range that is being reserved: the highest one.
     assert found.result == 0
-    assert [(d.list, d.before, d.array.max, d.array.base, d.array.size) for d in found.doubled] == [
-        ("reserved", 4, 8, 16 * M - 4 * K, 192)
+    assert found.storage["arrays"] == [
+        {"list": "reserved", "max": [4, 8], "base": hex(16 * M - 4 * K), "size": hex(192)}
     ]
     assert rows(found) == [
         ("reserved", [], [(8 * M, K, 0, NO_NODE)]),

@@ -8,19 +8,42 @@ from dataclasses import replace
 from gdb_lmb.allocators.lmb.model import LmbModel
 from gdb_lmb.allocators.lmb.state import EBUSY, EINVAL, ENOMEM
 from gdb_lmb.allocators.lmb.storage import storage_of
-from gdb_lmb.allocators.predict import Prediction, predict
-from gdb_lmb.core.holes import bounds, holes, largest
+from gdb_lmb.allocators.predict import Prediction, no_room, predict
+from gdb_lmb.core.errors import UsageError
 from gdb_lmb.core.snapshot import Snapshot
+from gdb_lmb.core.words import plural
 
 
 def predict_lmb(snapshot: Snapshot, op: str, **arguments: int) -> Prediction:
     """Return what `lmb_<op>()` would do in the state of `snapshot`, which stays as it is.
 
     `arguments` are those of the model's method `op`: add, remove, reserve, free or alloc.
-    Raises: `StateError` where the model cannot go on from the state.
+    Raises: `StateError` where the model cannot go on from the state, `UsageError` for a node.
     """
+    if "nid" in arguments:
+        raise UsageError("the list-based LMB knows no nodes: leave --nid out")
     prediction = predict(LmbModel.from_snapshot(snapshot), op, **arguments)
-    return replace(prediction, reason=_reason_of(prediction))
+    old, new = storage_of(prediction.before), storage_of(prediction.after)
+    left, taken = ({*state.memory.entry, *state.reserved.entry} for state in (prediction.before, prediction.after))
+    popped, pushed = len(taken - left), len(left - taken)
+    gained = [(number, block, block.own_range or (0, 0)) for number, block in enumerate(new.blocks)][len(old.blocks) :]
+    return replace(
+        prediction,
+        reason=_reason_of(prediction),
+        growth=(
+            *(f"growth: block {number} at [{base:#x}, {end:#x}), {plural(block.nr, 'entry')}"
+              for number, block, (base, end) in gained),
+            f"entries: {popped} popped, {pushed} pushed, free {len(old.free):,} -> {len(new.free):,}"
+            + ("" if gained else ", no growth"),
+        ),
+        storage={
+            "entries": {"popped": popped, "pushed": pushed, "free": [len(old.free), len(new.free)]},
+            "blocks": [
+                {"number": number, "base": hex(base), "size": hex(block.size), "entries": block.nr}
+                for number, block, (base, _) in gained
+            ],
+        },
+    )  # fmt: skip
 
 
 def _reason_of(prediction: Prediction) -> str:
@@ -61,12 +84,9 @@ def _no_memory(prediction: Prediction, given: dict[str, int]) -> str:
     """Say what is missing: memory, or an entry. Blocks that were gained before the failure are gained (rule 7)."""
     state = prediction.after
     if prediction.op == "alloc":
-        low, high = bounds(state, given.get("min", 0), given.get("max", 0))
-        align = given.get("align", 0) or 1
-        base, end = largest(holes(state, low, high) if high > low else (), align)
-        if end - base < given["size"]:
-            most = f"the largest allocation possible there is {end - base:#x} bytes" if end else "nothing is free there"
-            return f"no memory in [{low:#x}, {high:#x}): {most}"
+        why, fits = no_room(state, given["size"], given.get("align", 0), given.get("min", 0), given.get("max", 0))
+        if not fits:
+            return why
     storage = storage_of(state)
     if not storage.may_grow:
         return "it needs an entry, the last free one is kept, and growth is not allowed before lmb_allow_growth()"

@@ -33,6 +33,7 @@ class MemblockAllocator(Allocator):
     prefixes = ("memblock_", "__memblock_")
     operations = OPERATIONS
     checks = CHECKS
+    needs_facts = True
     # Linux always keeps one, but not from the first instruction on, nor to the end of the boot.
     no_firmware = "no map can be read at this stop"
     roles = ROLES

@@ -70,6 +70,14 @@ INLINED_SWITCHES = ("memblock_set_bottom_up",)
 """Inlined in every caller by their header: nothing is called, but the places where it happens are known."""
 
 
+CHANGING = frozenset((
+    "memblock_add_range", "memblock_insert_region", "memblock_remove_region", "memblock_merge_regions",
+    "memblock_isolate_range", "memblock_double_array", "memblock_remove_range", "memblock_setclr_flag",
+    "memblock_set_node", "memblock_trim_memory", "memblock_cap_memory_range", "memblock_enforce_memory_limit",
+    "memblock_mem_limit_remove_map", "memblock_discard",
+))  # fmt: skip
+"""The functions of mm/memblock.c that write to its lists, in any version."""
+
 PHASES = {
     "allow_resize": Phase.COMPLETE.value, "free_all": Phase.HANDED_OVER.value, "discard": Phase.DISCARDED.value
 }  # fmt: skip

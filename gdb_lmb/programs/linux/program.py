@@ -3,8 +3,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
+from typing import Any
 
 from gdb_lmb.allocators.memblock.decode import decode
 from gdb_lmb.allocators.memblock.storage import MemblockStorage, storage_of
@@ -14,6 +15,7 @@ from gdb_lmb.core.machine import Machine
 from gdb_lmb.core.memory import BoundedMemory, Meter
 from gdb_lmb.core.snapshot import Snapshot, Stop
 from gdb_lmb.programs.base import AddressMap, Guest, ImagePart, Program, RoleRange
+from gdb_lmb.programs.linux.facts import memblock_facts
 from gdb_lmb.programs.linux.firmware import read_firmware_map
 from gdb_lmb.programs.linux.kernel import Kernel, find_kernel, symbols_moved_by
 from gdb_lmb.programs.linux.place import locate, phase_of, place
@@ -33,6 +35,10 @@ class Linux(Program):
     def take(self, machine: Machine, *, with_log: bool = False, meter: Meter | None = None) -> Snapshot:
         """Read the whole memblock. Raises: `LmbError`."""
         return take_memblock(machine, require_kernel(machine), meter)
+
+    def facts(self, machine: Machine) -> Mapping[str, Any]:
+        """Return how this kernel's memblock behaves, and the switches that no list shows."""
+        return memblock_facts(machine, require_kernel(machine))
 
     def where(self, machine: Machine) -> AddressMap:
         """Return where the image and the linear maps are; nothing where the kernel is not there yet."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from gdb_lmb.allocators.memblock.trace import CHANGING
 from gdb_lmb.core.address import TranslatedMemory
 from gdb_lmb.core.errors import ReadError
 from gdb_lmb.core.machine import Function, Machine
@@ -17,14 +18,6 @@ from gdb_lmb.programs.linux.kernel import Kernel
 
 STACK_BYTES = 16 << 10
 """`THREAD_SIZE` at the least; stacks are aligned to it."""
-
-CHANGING = frozenset((
-    "memblock_add_range", "memblock_insert_region", "memblock_remove_region", "memblock_merge_regions",
-    "memblock_isolate_range", "memblock_double_array", "memblock_remove_range", "memblock_setclr_flag",
-    "memblock_set_node", "memblock_trim_memory", "memblock_cap_memory_range", "memblock_enforce_memory_limit",
-    "memblock_mem_limit_remove_map", "memblock_discard",
-))  # fmt: skip
-"""The functions of mm/memblock.c that write to its lists, in any version."""
 
 _FUNCTIONS: dict[bytes, frozenset[str]] = {}
 """The functions of mm/memblock.c, by the kernel's build."""
