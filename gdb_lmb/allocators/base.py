@@ -11,12 +11,22 @@ from __future__ import annotations
 import importlib
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple, Protocol
 
 from gdb_lmb.allocators.check import Check
 from gdb_lmb.allocators.difference import Difference, damage
-from gdb_lmb.allocators.json_fields import COMMON, FIRMWARE, HEAD, STATE, read, read_list, write, write_list
+from gdb_lmb.allocators.json_fields import (
+    COMMON,
+    FIRMWARE,
+    HEAD,
+    STATE,
+    Description,
+    read,
+    read_list,
+    write,
+    write_list,
+)  # fmt: skip
 from gdb_lmb.allocators.predict import Prediction
 from gdb_lmb.allocators.section import Section, firmware_section, region_section
 from gdb_lmb.core.errors import InputError, LmbError, StateError
@@ -25,7 +35,7 @@ from gdb_lmb.core.memory import Memory, Meter
 from gdb_lmb.core.operation import BASE, Kind, Model, Operation
 from gdb_lmb.core.ranges import Range
 from gdb_lmb.core.record import Record, TraceHeader
-from gdb_lmb.core.snapshot import Finding, Place, RegionList, Snapshot
+from gdb_lmb.core.snapshot import Finding, Place, RegionList, Snapshot, Storage
 
 Fixed = Mapping[str, int | str | bool]
 
@@ -217,25 +227,34 @@ class Allocator(ABC):
         """Yield in what switches and counters of the allocator's own differ, and what damage was met."""
         return damage(found)
 
+    def described(self, storage: Any) -> Description:
+        """Return what JSON holds, from "page_size" on; of `storage` only what `bare_storage()` has is looked at."""
+        return Description(STATE, (*COMMON, FIRMWARE))
+
+    def bare_storage(self, data: Mapping[str, Any]) -> Storage:
+        """Return a storage with what must be known of a JSON object before the rest of it can be read."""
+        return Storage()
+
     def to_json(self, snapshot: Snapshot) -> dict[str, Any]:
         """Return the members of schema `gdb-lmb/snapshot/1` between "page_size" and "findings"."""
-        return {
-            **write(STATE, snapshot),
-            **{regions.name: write_list(regions) for regions in snapshot.lists},
-            **write((*COMMON, FIRMWARE), snapshot),
-        }
+        first, last, columns, _ = self.described(snapshot.storage)
+        lists = {regions.name: write_list(regions, columns) for regions in snapshot.lists}
+        return {**write(first, snapshot), **lists, **write(last, snapshot)}
 
     def from_json(self, data: Mapping[str, Any]) -> Snapshot:
         """Return the snapshot of a JSON object that `to_json()` made a part of.
 
         Raises: `ValueError`, `KeyError`, `TypeError` and their like for what is no such object.
         """
-        return Snapshot(
-            **read((*HEAD, *STATE, *COMMON, FIRMWARE), data),
-            layout=self.name,
-            memory=read_list("memory", data["memory"]),
-            reserved=read_list("reserved", data["reserved"]),
-        )
+        bare = self.bare_storage(data)
+        first, last, columns, others = self.described(bare)
+        fields = (*HEAD, *first, *last)
+        common = read(fields, data)
+        nodes = common.get("no_node") is not None
+        names = ("memory", "reserved", *(name for name in others if name in data))
+        lists = [read_list(name, data[name], columns, nodes=nodes) for name in names]
+        storage = replace(bare, **read(fields, data, stored=True))
+        return Snapshot(lists[0], lists[1], others=tuple(lists[2:]), layout=self.name, storage=storage, **common)
 
     # -- operations and the model -----------------------------------------------------------------------
 

@@ -10,13 +10,16 @@ from __future__ import annotations
 from array import array
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from gdb_lmb.core.ranges import Range
 from gdb_lmb.core.snapshot import FLAG_NAMES, FirmwareMap, RegionList, Stop, column
 from gdb_lmb.core.words import safe
 
 Json = dict[str, Any]
+
+REQUIRED = object()
+"""The default of a member that must be there."""
 
 MAX_NODES = 1 << 16
 """More nodes than any kernel is built for."""
@@ -40,7 +43,7 @@ class Field:
     name: str
     codec: Codec
     stored: bool = False
-    default: Any = None
+    default: Any = REQUIRED
 
 
 def write(fields: Iterable[Field], snapshot: Any) -> Json:
@@ -54,7 +57,9 @@ def write(fields: Iterable[Field], snapshot: Any) -> Json:
 def read(fields: Iterable[Field], data: Mapping[str, Any], *, stored: bool = False) -> Json:
     """Return the values of those `fields` that are the snapshot's, or its storage's, by attribute."""
     return {
-        field.name: field.codec.read(data[field.name] if field.default is None else data.get(field.name, field.default))
+        field.name: field.codec.read(
+            data[field.name] if field.default is REQUIRED else data.get(field.name, field.default)
+        )
         for field in fields
         if field.stored == stored
     }
@@ -123,10 +128,10 @@ def _read_ranges(rows: Sequence[Any]) -> tuple[Range, ...]:
     return tuple((base, base + size) for base, size in zip(*read_columns(_RANGE, rows), strict=True))
 
 
-def _read_no_node(number: Any) -> int | None:
-    if number is not None and not 0 < int(number) <= MAX_NODES:
+def _read_no_node(number: Any) -> int:
+    if not 0 < int(number) <= MAX_NODES:
         raise ValueError(f"{number!r} nodes are more than any kernel has")
-    return None if number is None else int(number)
+    return int(number)
 
 
 RANGES = optional(Codec(_write_ranges, _read_ranges))
@@ -142,7 +147,7 @@ FLAGS = Codec(
     lambda names: {hex(flag): safe(name) for flag, name in names.items()},
     lambda data: FLAG_NAMES if data is None else {_read_hex(flag): str(name) for flag, name in data.items()},
 )
-NO_NODE = Codec(lambda number: number, _read_no_node)
+NO_NODE = optional(Codec(int, _read_no_node))
 
 HEAD = (Field("arch", TEXT), Field("byte_order", TEXT), Field("bits", NUMBER), Field("page_size", HEX))
 """What every snapshot begins with, after "schema" and "layout"."""
@@ -159,7 +164,16 @@ def torn(function: str) -> Field:
 STATE = (Field("phase", optional(TEXT)), torn("an allocator function"), Field("stop", STOP))
 
 
-def write_list(regions: RegionList, columns: Mapping[str, Codec] = REGION) -> Json:
+class Description(NamedTuple):
+    """JSON of one allocator: fields before and behind the lists, columns of a region, names of further lists."""
+
+    first: tuple[Field, ...]
+    last: tuple[Field, ...]
+    columns: Mapping[str, Codec] = REGION
+    others: tuple[str, ...] = ()
+
+
+def write_list(regions: RegionList, columns: Mapping[str, Codec]) -> Json:
     """Return a list of regions; `columns` are base, size, flags, and where each is stored, where JSON has that."""
     values = (regions.base, regions.size, regions.flags, regions.entry)[: len(columns)]
     rows = write_rows(columns, values)
@@ -171,7 +185,7 @@ def write_list(regions: RegionList, columns: Mapping[str, Codec] = REGION) -> Js
     return {**head, "total_size": hex(regions.total_size), "regions": rows}
 
 
-def read_list(name: str, data: Any, columns: Mapping[str, Codec] = REGION, *, nodes: bool = False) -> RegionList:
+def read_list(name: str, data: Any, columns: Mapping[str, Codec], *, nodes: bool) -> RegionList:
     """Return the list called `name`; `nodes` tells that each region must have a node."""
     rows = data["regions"]
     base, size, flags, *entry = read_columns(columns, rows)

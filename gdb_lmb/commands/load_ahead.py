@@ -24,8 +24,10 @@ def _load_ahead() -> None:
             from gdb_lmb import commands
         except ImportError:
             return
-        # Tables are drawn only when they are needed.
-        for name in (*(f"gdb_lmb.commands.{module}" for module in commands.MODULES), "tabulate"):
+        # Allocators are imported, and tables drawn, only when they are needed.
+        names = [f"gdb_lmb.commands.{module}" for module in commands.MODULES]
+        names += [f"gdb_lmb.allocators.{module}.allocator" for module in ("lmb", "memblock")]
+        for name in (*names, "tabulate"):
             with contextlib.suppress(ImportError):
                 importlib.import_module(name)
 

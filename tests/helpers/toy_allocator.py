@@ -7,13 +7,13 @@ gdb's `source toy_allocator.py` registers it too, so it imports nothing but the 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from gdb_lmb.allocators.base import Allocator, register
 from gdb_lmb.allocators.check import Check, Facts, overlap, reserved_outside_memory
 from gdb_lmb.allocators.difference import Difference, value_differences
-from gdb_lmb.allocators.json_fields import NUMBER, Field, read, write
+from gdb_lmb.allocators.json_fields import COMMON, FIRMWARE, NUMBER, STATE, Description, Field
 from gdb_lmb.allocators.section import NUMBER as COUNT
 from gdb_lmb.allocators.section import Column, Section
 from gdb_lmb.core.errors import StateError
@@ -119,13 +119,13 @@ class ToyAllocator(Allocator):
         """Compare the counter."""
         return value_differences(expected.storage, found.storage, ("used",))
 
-    def to_json(self, snapshot: Snapshot) -> dict[str, Any]:
-        """Add the counter."""
-        return {**super().to_json(snapshot), **write(_STORED, snapshot)}
+    def described(self, storage: Any) -> Description:
+        """Add the counter to what all have."""
+        return Description(STATE, (*COMMON, FIRMWARE, Field("used", NUMBER, stored=True)))
 
-    def from_json(self, data: Mapping[str, Any]) -> Snapshot:
-        """Read the counter too."""
-        return replace(super().from_json(data), storage=ToyStorage(**read(_STORED, data, stored=True)))
+    def bare_storage(self, data: Mapping[str, Any]) -> ToyStorage:
+        """Return a storage to fill in."""
+        return ToyStorage()
 
     def resume(self, snapshot: Snapshot, facts: Mapping[str, Any]) -> ToyModel:
         """Go on from a table."""
@@ -134,8 +134,6 @@ class ToyAllocator(Allocator):
         lists = ((MEMORY, snapshot.memory), (RESERVED, snapshot.reserved))
         return ToyModel([(base, end - base, kind) for kind, regions in lists for base, end in regions.ranges()])
 
-
-_STORED = (Field("used", NUMBER, stored=True),)
 
 TOY = ToyAllocator()
 

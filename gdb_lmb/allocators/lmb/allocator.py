@@ -4,11 +4,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
 from gdb_lmb.allocators.base import Allocator, Effect, GuestLog, TracedProgram
 from gdb_lmb.allocators.difference import Difference
-from gdb_lmb.allocators.lmb import shown
+from gdb_lmb.allocators.json_fields import Description
 from gdb_lmb.allocators.lmb.checks import CHECKS
 from gdb_lmb.allocators.lmb.decode import decode
 from gdb_lmb.allocators.lmb.differences import storage_differences, value_differences_of
@@ -17,15 +18,37 @@ from gdb_lmb.allocators.lmb.model import LmbModel
 from gdb_lmb.allocators.lmb.operations import INIT, OPERATIONS
 from gdb_lmb.allocators.lmb.predict import predict_lmb
 from gdb_lmb.allocators.lmb.program import LmbProgram, find_lmb, torn_in, with_page_size
-from gdb_lmb.allocators.lmb.storage import storage_of
+from gdb_lmb.allocators.lmb.storage import BLOCKS, LmbStorage, description, storage_of
 from gdb_lmb.allocators.lmb.trace import BEFORE_GROWTH, CHECKPOINTS, GROWING, HANDED_OVER, PHASES, ROLES, LmbAdapter
 from gdb_lmb.allocators.predict import Prediction
-from gdb_lmb.allocators.section import Section, region_section
+from gdb_lmb.allocators.section import (
+    ADDRESS,
+    NUMBER,
+    POINTER,
+    SIZE,
+    TEXT,
+    Column,
+    Section,
+    region_section,
+)  # fmt: skip
 from gdb_lmb.core.machine import Machine
 from gdb_lmb.core.memory import BoundedMemory, Meter
 from gdb_lmb.core.operation import Model, Operation
 from gdb_lmb.core.record import Record
 from gdb_lmb.core.snapshot import Place, RegionList, Snapshot
+from gdb_lmb.core.words import human_size, plural
+
+_ENTRY = (Column("entry", TEXT), Column("entry address", POINTER, spare=True))
+_FREE = (Column("#", NUMBER), Column("entry", TEXT), Column("entry address", POINTER))
+_BLOCKS = (
+    Column("#", NUMBER), Column("storage", TEXT, cut=True), Column("base", ADDRESS), Column("size", SIZE),
+    Column("entries", NUMBER), Column("first entry address", POINTER, spare=True),
+)  # fmt: skip
+
+
+def _entry_cells(storage: LmbStorage, index: int) -> tuple[str, int | None]:
+    where = storage.entry(index)
+    return f"{where.block}:{where.slot}", storage.entry_va(index)
 
 
 class LmbAllocator(Allocator):
@@ -67,31 +90,50 @@ class LmbAllocator(Allocator):
         if not entries:
             return region_section(snapshot, regions)
         storage = storage_of(snapshot)
-        return region_section(snapshot, regions, shown.ENTRY, lambda at: shown.entry_cells(storage, regions.entry[at]))
+        return region_section(snapshot, regions, _ENTRY, lambda at: _entry_cells(storage, regions.entry[at]))
 
     def storage_sections(self, snapshot: Snapshot, part: str) -> Iterator[Section]:
         """Yield the freelist and the blocks."""
         storage = storage_of(snapshot)
         if part in ("free", "all"):
-            yield shown.freelist(storage, listed=part == "free")
+            title = f"free: {plural(storage.nr_free, 'entry')} on the freelist, of {storage.nr_entries:,} in all"
+            entries = storage.free if part == "free" else ()
+            yield Section(title, _FREE, [(at, *_entry_cells(storage, index)) for at, index in enumerate(entries)])
         if part in ("blocks", "all"):
-            yield shown.blocks(storage)
+            size = human_size(storage.block_size)
+            growth = f"grows by {size}" if storage.may_grow else f"may not grow yet (block size {size})"
+            rows = [
+                (number, "static array" if block.static else "klimit page" if number == 0 else "grown", block.base,
+                 block.size or None, block.nr, block.entries_va)
+                for number, block in enumerate(storage.blocks)
+            ]  # fmt: skip
+            yield Section(f"blocks: {plural(storage.nr_blocks, 'block')} of entries, {growth}", _BLOCKS, rows)
 
     def counts(self, snapshot: Snapshot) -> Mapping[str, int]:
         """Count entries, regions and blocks."""
         storage = storage_of(snapshot)
         return {"entry": storage.nr_entries, **super().counts(snapshot), "block": len(storage.blocks)}
 
-    def to_json(self, snapshot: Snapshot) -> dict[str, Any]:
-        """Return the members of a snapshot's JSON object."""
-        return shown.to_json(snapshot)
+    def described(self, storage: LmbStorage) -> Description:
+        """Return what JSON holds of it; entries are known by their blocks."""
+        return description(storage)
+
+    def bare_storage(self, data: Mapping[str, Any]) -> LmbStorage:
+        """Return the blocks, which number the entries."""
+        return LmbStorage(blocks=BLOCKS.read(data["blocks"]))
 
     def from_json(self, data: Mapping[str, Any]) -> Snapshot:
-        """Return the snapshot of a JSON object."""
-        return shown.from_json(data)
+        """Return the snapshot with the sizes of its blocks, which JSON leaves out: a klimit page, then grown blocks."""
+        snapshot = super().from_json(data)
+        storage = storage_of(snapshot)
+        blocks = tuple(
+            replace(block, size=0 if block.static else storage.block_size if number else snapshot.page_size)
+            for number, block in enumerate(storage.blocks)
+        )
+        return replace(snapshot, storage=replace(storage, blocks=blocks, handover_nr=len(snapshot.handover or ())))
 
     def differences(self, expected: Snapshot, found: Snapshot) -> Iterator[Difference]:
-        """Yield in what the freelists and the blocks differ."""
+        """Yield the first difference of the freelists, and each of the blocks."""
         return storage_differences(storage_of(expected), storage_of(found))
 
     def late_differences(self, expected: Snapshot, found: Snapshot) -> Iterator[Difference]:

@@ -8,21 +8,26 @@ from typing import Any
 
 from gdb_lmb.allocators.base import Allocator, Effect, TracedProgram
 from gdb_lmb.allocators.difference import Difference, ValueRow
-from gdb_lmb.allocators.memblock import shown
+from gdb_lmb.allocators.json_fields import Description
 from gdb_lmb.allocators.memblock.checks import CHECKS
 from gdb_lmb.allocators.memblock.model import MemblockModel
 from gdb_lmb.allocators.memblock.operations import OPERATIONS
 from gdb_lmb.allocators.memblock.predict import predict_memblock
 from gdb_lmb.allocators.memblock.resume import facts_of, resume
-from gdb_lmb.allocators.memblock.storage import RegionArray, storage_of
+from gdb_lmb.allocators.memblock.storage import DESCRIPTION, MemblockStorage, RegionArray, storage_of
 from gdb_lmb.allocators.memblock.trace import CONTAINERS, EARLY, INLINED_SWITCHES, PHASES, ROLES, MemblockAdapter
 from gdb_lmb.allocators.predict import Prediction
-from gdb_lmb.allocators.section import Section
+from gdb_lmb.allocators.section import NUMBER, POINTER, SIZE, TEXT, Column, Section
 from gdb_lmb.core.address import Phase
 from gdb_lmb.core.errors import LmbError
 from gdb_lmb.core.operation import Model
 from gdb_lmb.core.record import Record
 from gdb_lmb.core.snapshot import Place, Snapshot
+
+_ARRAYS = (
+    Column("list", TEXT), Column("storage", TEXT, cut=True), Column("base", POINTER), Column("size", SIZE),
+    Column("room", NUMBER), Column("address", POINTER, spare=True),
+)  # fmt: skip
 
 
 class MemblockAllocator(Allocator):
@@ -55,19 +60,29 @@ class MemblockAllocator(Allocator):
         if part == "free":
             raise LmbError("memblock has no freelist: its regions lie in arrays (lmb-dump blocks)")
         if part in ("blocks", "all"):
-            yield shown.arrays(snapshot)
+            rows = [(a.name, _kind(a, snapshot), a.base, a.size, a.max, a.va) for a in storage_of(snapshot).arrays]
+            yield Section("arrays:", _ARRAYS, rows)
 
     def counts(self, snapshot: Snapshot) -> Mapping[str, int]:
         """Count regions and arrays."""
         return {**super().counts(snapshot), "array": len(storage_of(snapshot).arrays)}
 
-    def to_json(self, snapshot: Snapshot) -> dict[str, Any]:
-        """Return the members of a snapshot's JSON object."""
-        return shown.to_json(snapshot)
+    def described(self, storage: MemblockStorage) -> Description:
+        """Return what JSON holds of it."""
+        return DESCRIPTION
+
+    def bare_storage(self, data: Mapping[str, Any]) -> MemblockStorage:
+        """Return no arrays: all can be read at once."""
+        return MemblockStorage()
 
     def from_json(self, data: Mapping[str, Any]) -> Snapshot:
-        """Return the snapshot of a JSON object."""
-        return shown.from_json(data)
+        """Return the snapshot, whose arrays and reasons must be those of its lists."""
+        snapshot = super().from_json(data)
+        names = [regions.name for regions in snapshot.lists]
+        for name in (*snapshot.refused, *(array.name for array in storage_of(snapshot).arrays)):
+            if name not in names:
+                raise ValueError(f"there is no list {name!r}")
+        return snapshot
 
     def differences(self, expected: Snapshot, found: Snapshot) -> Iterator[Difference]:
         """Yield in what the arrays differ."""
@@ -106,6 +121,12 @@ class MemblockAllocator(Allocator):
     def phase_of(self, snapshot: Snapshot) -> str | None:
         """Return how far the boot has come; calls are made only once the kernel is mapped."""
         return Phase.MAPPED.value if snapshot.phase in EARLY else snapshot.phase
+
+
+def _kind(array: RegionArray, snapshot: Snapshot) -> str:
+    if array.static:
+        return "static array"
+    return "doubled, freed" if array.name in snapshot.refused else "doubled"
 
 
 def _elsewhere(want: RegionArray, got: RegionArray) -> bool:

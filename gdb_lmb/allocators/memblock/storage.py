@@ -5,6 +5,24 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from gdb_lmb.allocators.json_fields import (
+    COMMON,
+    FIRMWARE,
+    FLAGS,
+    HEX,
+    NO_NODE,
+    NUMBER,
+    STOP,
+    TEXT,
+    TRUTH,
+    Codec,
+    Description,
+    Field,
+    each,
+    optional,
+    record,
+    torn,
+)  # fmt: skip
 from gdb_lmb.core.errors import StateError
 from gdb_lmb.core.snapshot import Snapshot, Storage
 
@@ -37,3 +55,25 @@ def storage_of(snapshot: Snapshot) -> MemblockStorage:
     if not isinstance(snapshot.storage, MemblockStorage):
         raise StateError(f"this state is of layout {snapshot.layout}, not a memblock")
     return snapshot.storage
+
+
+# -- JSON -------------------------------------------------------------------------------------------
+
+_ARRAY = {
+    "list": ("name", TEXT), "max": ("max", NUMBER), "size": ("size", HEX), "static": ("static", TRUTH),
+    "base": ("base", optional(HEX)),
+}  # fmt: skip
+
+DESCRIPTION = Description(
+    (Field("phase", optional(TEXT)), torn("a memblock function"), Field("stop", STOP)),
+    (
+        Field("refused", Codec(dict, lambda data: {str(name): str(why) for name, why in data.items()}), default={}),
+        Field("arrays", each(record(RegionArray, _ARRAY, va=None)), stored=True),
+        *COMMON,
+        # These two came to the schema later than the rest.
+        Field("flag_names", FLAGS, default=None),
+        Field("no_node", NO_NODE, default=None),
+        FIRMWARE,
+    ),
+    others=("physmem",),
+)
