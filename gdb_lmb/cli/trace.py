@@ -6,6 +6,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from gdb_lmb.analysis.trace_options import TraceOptions
 from gdb_lmb.cli.boot import BOOT_OPTIONS, booted
 from gdb_lmb.cli.common import (
     GDB_OPTIONS,
@@ -49,10 +50,7 @@ def _run(arguments: argparse.Namespace) -> ExitStatus:
         raise UsageError("nothing to do: give -o FILE for the trace, --lockstep, or gdb commands after --")
     if arguments.kvm:
         raise UsageError("leave --kvm out: the breakpoints of a trace need TCG")
-    if arguments.every is not None and not arguments.lockstep:
-        raise UsageError("--every says how often to compare: it needs --lockstep")
-    if arguments.until is not None and not arguments.until.strip():
-        raise UsageError("--until is empty: name a symbol, FILE:LINE or *ADDRESS")
+    TraceOptions(arguments.lockstep, arguments.every, arguments.until)
     if arguments.output is not None:
         require_apart(arguments.output, Path(arguments.kernel), arguments.symbols, arguments.initrd, arguments.console)
         require_writable(arguments.output)

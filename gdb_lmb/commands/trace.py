@@ -9,6 +9,7 @@ from functools import partial
 from pathlib import Path
 
 from gdb_lmb.allocators.base import allocator
+from gdb_lmb.analysis.trace_options import TraceOptions
 from gdb_lmb.commands.arguments import FLAG, OPTIONAL, SOME, Argument, Options
 from gdb_lmb.commands.base import LmbCommand, announce, take_snapshot, write
 from gdb_lmb.commands.names import Names
@@ -25,7 +26,6 @@ from gdb_lmb.report.jsonio import dumps
 from gdb_lmb.report.trace_output import TraceOutput, save
 from gdb_lmb.report.trace_status import TraceResult, status_json, status_text
 from gdb_lmb.report.trace_text import Wanted, parse_caller, trace_json, trace_table
-from gdb_lmb.tracing.recording import TraceOptions
 from gdb_lmb.tracing.session import Ended, Interrupted, TraceSession
 
 
@@ -90,11 +90,7 @@ def _start(options: Options) -> None:
     if SESSION.trace is not None and SESSION.trace.running:
         raise UsageError("a trace is running: end it with `lmb-trace stop` first")
     names = Names()
-    every = 1 if options.every is None else whole_number(options.every, "--every", names.value, least=1)
-    if options.until is not None and not options.until.strip():
-        raise UsageError("--until is empty: name a symbol, FILE:LINE or *ADDRESS")
-    if options.every is not None and not options.lockstep:
-        raise UsageError("--every says how often to compare: it needs --lockstep")
+    every = None if options.every is None else whole_number(options.every, "--every", names.value, least=1)
     timeout_s = seconds(options.timeout, "--timeout", names.value)
     output = TraceOutput(None if options.output is None else Path(options.output).expanduser())
     wanted = TraceOptions(options.lockstep, every, options.until, tuple(options.only))

@@ -9,43 +9,19 @@ from __future__ import annotations
 import functools
 from collections import deque
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Concatenate, ParamSpec
 
-from gdb_lmb.allocators.base import allocator, names
 from gdb_lmb.analysis.lockstep import Divergence, Lockstep
-from gdb_lmb.core.errors import LmbError, OutputError, StateError, UsageError
+from gdb_lmb.analysis.trace_options import TraceOptions
+from gdb_lmb.core.errors import LmbError, OutputError, StateError
 from gdb_lmb.core.operation import Operation
 from gdb_lmb.core.record import Record, TraceHeader
 from gdb_lmb.core.snapshot import Snapshot
-from gdb_lmb.core.words import safe
 from gdb_lmb.report.trace_output import TraceOutput
 from gdb_lmb.tracing.stops import Call, Place, Purpose
 
 if TYPE_CHECKING:
     from gdb_lmb.tracing.traced import Traced
-
-
-@dataclass(frozen=True)
-class TraceOptions:
-    """What is traced: `until` where (None: the hand-over), `only` which operations (empty: all).
-
-    With `lockstep` the reference model runs beside the kernel and is compared after every `every`-th operation.
-    """
-
-    lockstep: bool = False
-    every: int = 1
-    until: str | None = None
-    only: tuple[str, ...] = ()
-
-    def __post_init__(self) -> None:
-        """Refuse what does not go together. Raises: `UsageError`."""
-        if self.lockstep and self.only:
-            raise UsageError("--lockstep needs every operation: leave --only out")
-        known = {op for name in names() for table in (allocator(name).init, allocator(name).operations) for op in table}
-        for op in self.only:
-            if op not in known:
-                raise UsageError(f"unknown operation {safe(op, 40)!r}: there are {', '.join(sorted(known))}")
 
 
 _P = ParamSpec("_P")
@@ -93,7 +69,8 @@ class Recording:
         self._inside_at = 0
         self._switches: Mapping[str, int] = {}
         self._switch_callers: tuple[int, ...] = ()
-        self._states: deque[tuple[int, Snapshot]] = deque(maxlen=options.every)
+        self._every = options.every or 1
+        self._states: deque[tuple[int, Snapshot]] = deque(maxlen=self._every)
 
     @property
     def divergence(self) -> Divergence | None:
@@ -115,7 +92,7 @@ class Recording:
                     raise
             self._switches = traced.adapter.switches()
         if self.options.lockstep and model is not None:
-            self.lockstep = Lockstep(model, every=self.options.every)
+            self.lockstep = Lockstep(model, every=self._every)
             traced.read()
         header = TraceHeader(
             layout=traced.layout,
@@ -221,7 +198,7 @@ class Recording:
         state = self.traced.read()
         if first:
             model = self.traced.allocator.created_model(record.operation, self.traced.page_size)
-            self.lockstep = Lockstep(model, every=self.options.every)
+            self.lockstep = Lockstep(model, every=self._every)
             self.lockstep.seq, self.lockstep.last = record.seq, record
             self.lockstep.look(state)
         elif self.lockstep is not None:

@@ -14,6 +14,7 @@ import gdb
 
 from gdb_lmb.allocators.lmb.program import torn_in
 from gdb_lmb.analysis.owners import function_of, overlaid
+from gdb_lmb.analysis.trace_options import TraceOptions
 from gdb_lmb.core.errors import LayoutError, LmbError, NotReadyError, OutputError, ReadError, StateError, UsageError
 from gdb_lmb.core.record import Record, Symbol
 from gdb_lmb.core.snapshot import FLAG_NAMES, Finding, Snapshot
@@ -29,7 +30,7 @@ from gdb_lmb.report.trace_output import TraceOutput
 from gdb_lmb.report.trace_status import TraceResult
 from gdb_lmb.tracing.calls import convention_of
 from gdb_lmb.tracing.points import function_addresses, inlined_switches
-from gdb_lmb.tracing.recording import Recording, TraceOptions
+from gdb_lmb.tracing.recording import Recording
 from gdb_lmb.tracing.stops import Place, Purpose
 from gdb_lmb.tracing.traced import Traced, traced_lmb, traced_memblock
 from gdb_lmb.tracing.tracepoints import Tracer

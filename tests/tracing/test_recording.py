@@ -12,12 +12,13 @@ import pytest
 
 from gdb_lmb.allocators.base import Role, allocator, apply
 from gdb_lmb.allocators.lmb.model import LmbConfig, LmbModel
-from gdb_lmb.core.errors import OutputError, ReadError, StateError, UsageError
+from gdb_lmb.analysis.trace_options import TraceOptions
+from gdb_lmb.core.errors import OutputError, ReadError, StateError
 from gdb_lmb.core.operation import Operation
 from gdb_lmb.core.snapshot import Snapshot
 from gdb_lmb.report.trace_file import TraceReader
 from gdb_lmb.report.trace_output import TraceOutput
-from gdb_lmb.tracing.recording import Recording, TraceOptions
+from gdb_lmb.tracing.recording import Recording
 from gdb_lmb.tracing.stops import Call, Place, Purpose
 from tests.helpers.operations import op
 
@@ -275,11 +276,3 @@ def test_a_state_that_no_model_goes_on_from() -> None:
         Recording(Torn(), LOCKSTEP, TraceOutput(None)).begin(Kernel().read())  # type: ignore[arg-type]
     # Without the model it is recorded all the same.
     assert Recording(Torn(), TraceOptions(), TraceOutput(None)).begin(Kernel().read()).initial is not None  # type: ignore[arg-type]
-
-
-def test_options_that_do_not_go_together() -> None:
-    with pytest.raises(UsageError, match="--lockstep needs every operation: leave --only out"):
-        TraceOptions(lockstep=True, only=("add",))
-    with pytest.raises(UsageError, match="unknown operation 'nonsense': there are add, add_range, alloc, "):
-        TraceOptions(only=("add", "nonsense"))
-    assert TraceOptions(only=("init", "add_range")).every == 1

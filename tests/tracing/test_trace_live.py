@@ -165,14 +165,14 @@ def test_stop_inside_an_operation_says_so_and_leaves_nothing(fixture_kernel: Pat
 @pytest.mark.random
 @pytest.mark.parametrize("seed", seeds(2))
 def test_ctrl_c_loses_nothing(fixture_kernel: Path, seed: int) -> None:
-    moments = random.Random(1 + seed)
+    chance = random.Random(1 + seed)
     with guest_of(fixture_kernel) as guest:
         guest.command("lmb-trace start --lockstep")
         interrupted = 0
         for _ in range(12):
             if not status_of(guest)["running"]:
                 break
-            guest.run_on("a moment", 0.02 + 0.1 * moments.random())
+            guest.run_on("any place", 0.02 + 0.1 * chance.random())
             interrupted += 1
         if status_of(guest)["running"]:
             guest.run_on("the hand-over")
