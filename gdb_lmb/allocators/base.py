@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import importlib
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple, Protocol
 
@@ -133,6 +133,24 @@ class TraceAdapter(Protocol):
 
     def switches(self) -> Mapping[str, int]:
         """Return the settings that inlined code may change, by the operation that sets them."""
+
+
+class CTest(Protocol):
+    """A trace on its way to a test in C for the kernel's own simulator of its allocator.
+
+    `agrees` is None where kernel and model agree, else a sentence that says where they do not.
+    """
+
+    agrees: str | None
+
+    def see(self, record: Record, model: Any) -> None:
+        """Take the next record; `model` is in the state after it."""
+
+    def finish(self, final: Snapshot, agrees: str | None, owner: Callable[[Record], str]) -> None:
+        """Take the state in the end; `owner` names who called. Raises: `InputError` where it is damaged."""
+
+    def lines(self, name: str, records: Iterable[Record]) -> Iterator[str]:
+        """Yield the C file in pieces; `records` are all once more. Raises: `InputError`."""
 
 
 class Allocator(ABC):
@@ -336,6 +354,10 @@ class Allocator(ABC):
     def adapter(self, where: TracedProgram) -> TraceAdapter:
         """Return what turns traced calls of a program into operations. Raises: `LmbError`."""
         raise InputError(f"{self.title} cannot be traced")
+
+    def simulator_test(self, header: TraceHeader) -> CTest:
+        """Return what writes a trace as a test for the kernel's own simulator. Raises: `InputError`."""
+        raise InputError(f"the kernel's simulator knows memblock only, not {self.name}")
 
     def phase_of(self, snapshot: Snapshot) -> str | None:
         """Return how far the boot has come where calls go on from a state, None where the state does not tell."""

@@ -10,11 +10,6 @@ import pytest
 
 from tests.design.test_imports import FILES, PACKAGE, room_of
 
-# Files that still ask; each goes away with the work on it.
-NOT_YET = {
-    "report/export_c/survey.py",
-}
-
 OF_ONE = ("Model", "Storage")
 """Ends of the names of an allocator's own classes."""
 
@@ -54,11 +49,7 @@ OUTSIDE = [path for path in FILES if room_of(path) != "allocators"]
 
 @pytest.mark.parametrize("path", OUTSIDE, ids=lambda path: str(path.relative_to(PACKAGE)))
 def test_no_room_asks_which_allocator_it_is(path: Path) -> None:
-    found = asks(ast.parse(path.read_text()))
-    if str(path.relative_to(PACKAGE)) in NOT_YET:
-        assert found, "this file is done: take it off the list"
-    else:
-        assert not found
+    assert not asks(ast.parse(path.read_text()))
 
 
 @pytest.mark.parametrize(

@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
+from gdb_lmb.allocators.memblock.calls import Nodes, call_of, hex_c, result_c, word
 from gdb_lmb.cli import main
 from gdb_lmb.core.errors import InputError
 from gdb_lmb.core.operation import Operation
-from gdb_lmb.report.export_c.calls import Nodes, call_of, hex_c, result_c, word
 from tests.analysis.test_trace_replay import (
     BEHAVIOR_6_12,
     LOG,

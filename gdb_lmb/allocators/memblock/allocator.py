@@ -14,6 +14,7 @@ from gdb_lmb.allocators.memblock.model import MemblockModel
 from gdb_lmb.allocators.memblock.operations import OPERATIONS
 from gdb_lmb.allocators.memblock.predict import predict_memblock
 from gdb_lmb.allocators.memblock.resume import facts_of, resume
+from gdb_lmb.allocators.memblock.simulator import SimulatorTest
 from gdb_lmb.allocators.memblock.storage import DESCRIPTION, MemblockStorage, RegionArray, storage_of
 from gdb_lmb.allocators.memblock.trace import CONTAINERS, EARLY, INLINED_SWITCHES, PHASES, ROLES, MemblockAdapter
 from gdb_lmb.allocators.predict import Prediction
@@ -21,7 +22,7 @@ from gdb_lmb.allocators.section import NUMBER, POINTER, SIZE, TEXT, Column, Sect
 from gdb_lmb.core.address import Phase
 from gdb_lmb.core.errors import LmbError
 from gdb_lmb.core.operation import Model
-from gdb_lmb.core.record import Record
+from gdb_lmb.core.record import Record, TraceHeader
 from gdb_lmb.core.snapshot import Place, Snapshot
 
 _ARRAYS = (
@@ -117,6 +118,10 @@ class MemblockAllocator(Allocator):
     def adapter(self, where: TracedProgram) -> MemblockAdapter:
         """Return what turns traced calls into operations."""
         return MemblockAdapter(where)
+
+    def simulator_test(self, header: TraceHeader) -> SimulatorTest:
+        """Return what writes a trace as a test for tools/testing/memblock."""
+        return SimulatorTest(header)
 
     def phase_of(self, snapshot: Snapshot) -> str | None:
         """Return how far the boot has come; calls are made only once the kernel is mapped."""
