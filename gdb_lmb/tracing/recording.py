@@ -66,7 +66,7 @@ class Recording:
         self.lockstep: Lockstep | None = None
         self._output = output
         self._phase: str | None = None
-        self._inside_at = 0
+        self._inside_at: int | None = None
         self._switches: Mapping[str, int] = {}
         self._switch_callers: tuple[int, ...] = ()
         self._every = options.every or 1

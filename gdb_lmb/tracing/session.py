@@ -15,6 +15,7 @@ import gdb
 from gdb_lmb.allocators.lmb.program import torn_in
 from gdb_lmb.analysis.owners import function_of, overlaid
 from gdb_lmb.analysis.trace_options import TraceOptions
+from gdb_lmb.core.address import Phase
 from gdb_lmb.core.errors import LayoutError, LmbError, NotReadyError, OutputError, ReadError, StateError, UsageError
 from gdb_lmb.core.record import Record, Symbol
 from gdb_lmb.core.snapshot import FLAG_NAMES, Finding, Snapshot
@@ -78,7 +79,7 @@ class TraceSession:
             raise NotReadyError("a dump does not run: there is nothing to trace")
         traced, state = _find_allocator(timeout_s)
         phase = None if state is None else traced.allocator.phase_of(state)
-        if options.until is None and phase in ("handed over", "discarded"):
+        if options.until is None and phase in (Phase.HANDED_OVER.value, Phase.DISCARDED.value):
             raise NotReadyError("the allocator has handed over already: say what to trace to with --until SYMBOL")
         # Without `init`, with which such a trace begins, the state that the rest is about is not known.
         wanted = {*options.only, *(["init"] if state is None else [])}
@@ -253,11 +254,11 @@ def _addresses(where: str) -> list[int]:
     return found
 
 
-def _init_code() -> tuple[int, int]:
+def _init_code() -> range:
     """Return the half-open virtual range of the code that is freed after boot, empty where there is none."""
     machine = current()
     kernel = find_kernel(machine)
     if kernel is not None:
-        return init_memory(machine, kernel)
+        return range(*init_memory(machine, kernel))
     low, high = map(machine.label, ("__init_begin", "__init_end"))
-    return (0, 0) if low is None or high is None else (low, high)
+    return range(0) if low is None or high is None else range(low, high)

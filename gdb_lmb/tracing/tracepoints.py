@@ -80,7 +80,7 @@ class Tracer:
 
     def __init__(
         self, points: Iterable[Point], places: Iterable[Place], convention: Convention, order: ByteOrder,
-        recording: Recording, init_code: tuple[int, int],
+        recording: Recording, init_code: range,
     ) -> None:  # fmt: skip
         """Trace calls of `points` and passing `places`; code in `init_code` goes away at `INIT_FREED`."""
         self._points = list(points)
@@ -88,7 +88,7 @@ class Tracer:
         self._convention = convention
         self._order = order
         self._recording = recording
-        self._init_code = range(*init_code)
+        self._init_code = init_code
         self._entries: list[tuple[Point, _Breakpoint]] = []
         self._passing: list[_Breakpoint] = []
         self._returns: dict[int, _Breakpoint] = {}
