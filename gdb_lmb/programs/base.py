@@ -14,7 +14,7 @@ from enum import Enum
 from importlib import import_module
 from typing import Any
 
-from gdb_lmb.arches.base import Cpu
+from gdb_lmb.arches.base import Cpu, PagedMemory
 from gdb_lmb.arches.registry import find
 from gdb_lmb.core.address import Phase, Placement
 from gdb_lmb.core.errors import LmbError, NotReadyError, ReadError
@@ -133,12 +133,23 @@ class AddressMap:
 class Guest:
     """A program's variables at this stop, read at their physical addresses; what cannot be read is None."""
 
-    def __init__(self, machine: Machine, memory: Memory, where: AddressMap, tables: tuple[int, ...] = ()) -> None:
-        """Read physical addresses through `memory`, translate with `where`; `tables` are the CPU's page tables."""
+    def __init__(
+        self,
+        machine: Machine,
+        memory: Memory,
+        where: AddressMap,
+        tables: tuple[int, ...] = (),
+        paged: PagedMemory | None = None,
+    ) -> None:
+        """Read physical addresses through `memory`, translate with `where`.
+
+        `tables` are where the CPU's page tables lie, `paged` walks them; None where they cannot be walked here.
+        """
         self.machine = machine
         self.memory = memory
         self.map = where
         self.tables = tables
+        self.paged = paged
 
     def raw(self, name: str) -> bytes | None:
         """Return a variable's bytes."""
@@ -282,14 +293,27 @@ def address_map(machine: Machine) -> AddressMap:
     return found[0].where(machine) if found else AddressMap(machine)
 
 
+class _Opened:
+    """Physical memory that is opened when all registers have been read."""
+
+    memory: Memory = BytesMemory({})
+
+    def read(self, address: int, size: int) -> bytes:
+        """Return `size` bytes at physical `address`. Raises: `ReadError`."""
+        return self.memory.read(address, size)
+
+
 @contextlib.contextmanager
 def guest_variables(machine: Machine, where: AddressMap | None = None) -> Iterator[Guest]:
     """Open the guest's variables at this stop. Raises: `LmbError` where physical memory cannot be read."""
     where = where or address_map(machine)
+    later, arch = _Opened(), find(uname=machine.arch)
     with machine.booting_cpu():
         cpu = selected_cpu(machine)
+        paged = None if arch is None or cpu is None or not cpu.paging else arch.paged_memory(later, machine.register)
     with machine.physical() as physical:
-        yield Guest(machine, BoundedMemory(physical), where, () if cpu is None else cpu.tables)
+        later.memory = BoundedMemory(physical)
+        yield Guest(machine, later.memory, where, () if cpu is None else cpu.tables, paged)
 
 
 def role_ranges(machine: Machine, firmware: FirmwareMap | None = None) -> list[RoleRange]:

@@ -191,3 +191,28 @@ def test_without_physical_memory_the_image_is_not_known(tmp_path: Path) -> None:
     machine = linux(tmp_path)
     machine.has_physical = False
     assert role_ranges(machine) == []
+
+
+def test_memory_map(tmp_path: Path) -> None:
+    # Three large pages of struct page: the first two lie side by side, the third has no memory behind it, then a piece.
+    vmemmap, size = 0xFFFF_EA00_0000_0000, 64
+    pages = (3 * (2 << 20) + 0x40_000) // size
+    machine = linux(tmp_path)
+    machine.structs["struct page", ""] = Struct("page", size, {"flags": Field(0, 8)})
+    data = bytearray(machine.memory[BASE])
+    struct.pack_into("<QQ", data, 0x5200, vmemmap, pages)
+    machine.memory[BASE] = bytes(data)
+    machine.variables |= {"vmemmap_base": Variable(TEXT + 0x5200, 8), "max_pfn": Variable(TEXT + 0x5208, 8)}
+    # Four levels at 0x600_0000 and on; indices of the address by hand: 0x1d4, 0, 0.
+    top, middle, last = bytearray(0x1000), bytearray(0x1000), bytearray(0x1000)
+    struct.pack_into("<Q", top, 0x1D4 * 8, 0x600_1000 | 3)
+    struct.pack_into("<Q", middle, 0, 0x600_2000 | 3)
+    for at, entry in enumerate((0x100_0000, 0x120_0000, 0, 0x700_0000)):
+        struct.pack_into("<Q", last, 8 * at, entry and entry | 0x83)
+    machine.memory[0x600_0000] = bytes(top + middle + last)
+    machine.registers |= {"cr3": 0x600_0000, "cr4": 1 << 5, "efer": 1 << 10}
+    assert ranges(machine, Role.MEMORY_MAP) == [
+        (0x100_0000, 0x140_0000, "vmemmap_base"), (0x700_0000, 0x704_0000, "vmemmap_base")
+    ]  # fmt: skip
+    machine.registers["cr0"] = 1
+    assert not ranges(machine, Role.MEMORY_MAP)

@@ -116,10 +116,15 @@ def test_ranges_by_role(name: str, tmp_path: Path) -> None:
         first = physical(guest, "(unsigned long)pcpu_base_addr")
         assert static + reserved + dynamic == pages * PAGE
         assert found.of("PER_CPU") == [(first + at * unit, first + at * unit + pages * PAGE) for at in range(2)]
+        # One struct page for each page up to the last: 512 MiB of RAM have no hole of 2 MiB of these.
+        if not arm64:
+            [(base, end)] = found.of("MEMORY_MAP")
+            assert base == physical(guest, "vmemmap_base")
+            assert end - base == number(guest, "max_pfn") * number(guest, "sizeof(struct page)")
         snapshot = json.loads(guest.command("lmb-dump reserved --json"))
         held = [(int(row["base"], 16), int(row["base"], 16) + int(row["size"], 16)) for row in
                 snapshot["reserved"]["regions"]]  # fmt: skip
-        for role in ("TEXT", "BSS", "BRK", "STACK", "PAGE_TABLES", "PER_CPU", "INITRD"):
+        for role in ("TEXT", "BSS", "BRK", "STACK", "PAGE_TABLES", "PER_CPU", "INITRD", "MEMORY_MAP"):
             for base, end in found.of(role):
                 assert any(low <= base and end <= high for low, high in held), f"{role} is not reserved"
         # lmb-who tells of the same.

@@ -24,6 +24,9 @@ _FDT_MAGIC = 0xD00DFEED
 _FDT_HEADER_BYTES = 8
 
 MAX_COMMAND_LINE_BYTES = 1 << 14
+MAPPED_BYTES = 2 << 20
+"""The array of `struct page` is mapped by pages of this size, and no smaller part of it is left out."""
+
 MAX_UNITS = 1 << 13
 """More per-CPU units than any kernel has."""
 
@@ -49,6 +52,7 @@ def linux_ranges(guest: Guest, kernel: Kernel) -> Iterator[RoleRange]:
     yield from _trees(guest)
     yield from _command_line(guest)
     yield from _per_cpu(guest, kernel.program.page_size)
+    yield from _memory_map(guest)
 
 
 def _init_is_freed(guest: Guest) -> bool:
@@ -183,3 +187,28 @@ def _per_cpu(guest: Guest, page_size: int) -> Iterator[RoleRange]:
     for at in range(0, len(offsets), word):
         va = base + int.from_bytes(offsets[at : at + word], order)
         yield from guest.mapped(Role.PER_CPU, va, size, "pcpu_unit_offsets", Phase.COMPLETE)
+
+
+def _memory_map(guest: Guest) -> Iterator[RoleRange]:
+    """Yield where the array of `struct page` lies that `vmemmap_base` maps: the holes of memory have none."""
+    va, pages = guest.word("vmemmap_base"), guest.word("max_pfn")
+    if not va or not pages or guest.paged is None:
+        return
+    try:
+        end = va + pages * guest.machine.struct("struct page").size
+    except LayoutError:
+        return
+    low = high = 0
+    while va < end:
+        try:
+            base, left = guest.paged.to_physical(va)
+        except ReadError:
+            base, left = high, MAPPED_BYTES - va % MAPPED_BYTES
+        else:
+            left = min(left, end - va)
+            if base != high and high:
+                yield RoleRange(Role.MEMORY_MAP, low, high, "vmemmap_base", Phase.COMPLETE)
+            low, high = low if base == high and high else base, base + left
+        va += left
+    if high:
+        yield RoleRange(Role.MEMORY_MAP, low, high, "vmemmap_base", Phase.COMPLETE)
