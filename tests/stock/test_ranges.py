@@ -118,9 +118,11 @@ def test_ranges_by_role(name: str, tmp_path: Path) -> None:
         assert found.of("PER_CPU") == [(first + at * unit, first + at * unit + pages * PAGE) for at in range(2)]
         # One struct page for each page up to the last: 512 MiB of RAM have no hole of 2 MiB of these.
         if not arm64:
-            [(base, end)] = found.of("MEMORY_MAP")
-            assert base == physical(guest, "vmemmap_base")
-            assert end - base == number(guest, "max_pfn") * number(guest, "sizeof(struct page)")
+            maps, size = found.of("MEMORY_MAP"), number(guest, "sizeof(struct page)")
+            assert sum(end - base for base, end in maps) == number(guest, "max_pfn") * size
+            assert maps[0][0] == physical(guest, "vmemmap_base")
+            last = physical(guest, f"vmemmap_base + (max_pfn - 1) * {size}")
+            assert maps[-1][1] == last + size
         snapshot = json.loads(guest.command("lmb-dump reserved --json"))
         held = [(int(row["base"], 16), int(row["base"], 16) + int(row["size"], 16)) for row in
                 snapshot["reserved"]["regions"]]  # fmt: skip
