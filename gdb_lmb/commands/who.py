@@ -29,12 +29,14 @@ class LmbWho(LmbCommand):
       --trace FILE  a saved trace (gdb-lmb/trace/1) tells who reserved what
       --json        as JSON, schema gdb-lmb/who/1
 
-    The region, what the firmware said, what is known to lie there (kernel
-    image, initrd, device tree, the allocator's own), who reserved it and when,
-    piece by piece where merging has joined regions, and what lies below and
-    above. Who and when come from FILE, from the trace that lmb-trace keeps, or
-    from the guest's own operation log. $lmb_region(ADDR) and $lmb_owner(ADDR)
-    say it in a word, also in a breakpoint's condition ($_streq).
+    The region, what the firmware said, what is known to lie there (parts of
+    the kernel image, initrd, device tree, command line, page tables, boot
+    stack, per-CPU areas, struct page, the allocator's own), who reserved it
+    and when, piece by piece where merging has joined regions, and what lies
+    below and above. Who and when come from FILE, from the trace that lmb-trace
+    keeps, or from the guest's own operation log. $lmb_region(ADDR) and
+    $lmb_owner(ADDR) say it in a word, also in a breakpoint's condition
+    ($_streq).
 
     Example: lmb-who 0x1000000+4K
     """

@@ -30,6 +30,10 @@ class Phase(Enum):
     DISCARDED = "discarded"
 
 
+PAST_HAND_OVER = (Phase.HANDED_OVER.value, Phase.DISCARDED.value)
+"""The phases, by their names, in which the page allocator has the memory."""
+
+
 def left_after_boot(
     *, keeps: bool, memblock_memory: int, in_freed_memory: bool, static: Mapping[str, bool]
 ) -> tuple[Phase, dict[str, str]]:

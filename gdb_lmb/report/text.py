@@ -8,6 +8,7 @@ from typing import Any
 
 from gdb_lmb.allocators.base import LogVerdict, allocator
 from gdb_lmb.allocators.section import ADDRESS, BYTES, FLAGS, NUMBER, POINTER, SIZE, TEXT, WIDE, Section
+from gdb_lmb.core.address import Phase
 from gdb_lmb.core.memory import Meter
 from gdb_lmb.core.ranges import Range
 from gdb_lmb.core.snapshot import FINDING, Finding, Snapshot
@@ -62,7 +63,7 @@ def _where(snapshot: Snapshot) -> str:
     if snapshot.stop is None:
         return f"{kind} of {snapshot.arch}"
     symbol = f"{safe(snapshot.stop.symbol)} ({snapshot.stop.pc:#x})" if snapshot.stop.symbol else hex(snapshot.stop.pc)
-    state = snapshot.phase or ("handed over" if snapshot.storage.closed else "in use")
+    state = snapshot.phase or (Phase.HANDED_OVER.value if snapshot.storage.closed else "in use")
     direction = "bottom-up" if snapshot.bottom_up else "top-down"
     limit = "none" if snapshot.current_limit == snapshot.phys_addr_max else hex(snapshot.current_limit)
     return f"{kind} of {snapshot.arch} at {symbol}: {state}, {direction}, limit {limit}"

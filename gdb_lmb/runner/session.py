@@ -16,6 +16,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from gdb_lmb.core.address import Phase
 from gdb_lmb.core.errors import InfrastructureError, LmbError, NotReachedError, PassedError, UsageError
 from gdb_lmb.core.words import printable
 from gdb_lmb.report.terminal import PLAIN, Terminal
@@ -38,7 +39,10 @@ _DEFAULT_SYMBOLS = (DEFAULT_SYMBOL, "memblock_free_all")
 """Where the allocator is complete, in a kernel with LMB and in a stock one."""
 
 _BROUGHT = {"-loadvm", "-incoming", "--loadvm", "--incoming"}
-_PAST_HAND_OVER = {"handed over": "handed over", "discarded": "handed over, and was discarded"}
+_PAST_HAND_OVER = {
+    Phase.HANDED_OVER.value: "handed over",
+    Phase.DISCARDED.value: "handed over, and was discarded",
+}
 # How long QEMU may take to end.
 _QUIT_S = 5.0
 # How long a guest that called panic() may go on printing.
@@ -219,7 +223,7 @@ class GuestSession(Session):
         self._late = "somewhere in its boot"
         with contextlib.suppress(CommandError):
             state = self.result(State, "lmb-dump --json")
-            self._late = state.phase or ("handed over" if state.closed else self._late)
+            self._late = state.phase or (Phase.HANDED_OVER.value if state.closed else self._late)
         self.command("lmb-verdict --reset")  # that was no check of the user's
 
     def _why_not(self, what: str, stop: Stop, panics: dict[str, str], stopped: bool, limit_s: float) -> str:

@@ -15,7 +15,7 @@ import gdb
 from gdb_lmb.allocators.lmb.program import torn_in
 from gdb_lmb.analysis.owners import function_of, overlaid
 from gdb_lmb.analysis.trace_options import TraceOptions
-from gdb_lmb.core.address import Phase
+from gdb_lmb.core.address import PAST_HAND_OVER
 from gdb_lmb.core.errors import LayoutError, LmbError, NotReadyError, OutputError, ReadError, StateError, UsageError
 from gdb_lmb.core.record import Record, Symbol
 from gdb_lmb.core.snapshot import FLAG_NAMES, Finding, Snapshot
@@ -79,7 +79,7 @@ class TraceSession:
             raise NotReadyError("a dump does not run: there is nothing to trace")
         traced, state = _find_allocator(timeout_s)
         phase = None if state is None else traced.allocator.phase_of(state)
-        if options.until is None and phase in (Phase.HANDED_OVER.value, Phase.DISCARDED.value):
+        if options.until is None and phase in PAST_HAND_OVER:
             raise NotReadyError("the allocator has handed over already: say what to trace to with --until SYMBOL")
         # Without `init`, with which such a trace begins, the state that the rest is about is not known.
         wanted = {*options.only, *(["init"] if state is None else [])}

@@ -10,6 +10,7 @@ from gdb_lmb.allocators.base import Call, Role, TracedProgram
 from gdb_lmb.allocators.lmb.decode import decode
 from gdb_lmb.allocators.lmb.operations import INIT, OPERATIONS
 from gdb_lmb.allocators.lmb.storage import storage_of
+from gdb_lmb.core.address import Phase
 from gdb_lmb.core.memory import Memory
 from gdb_lmb.core.operation import Operation
 from gdb_lmb.core.snapshot import Snapshot
@@ -22,7 +23,7 @@ ROLES: Mapping[str, Role] = {
 CHECKPOINTS = ("lmb_ready", "lmb_scenario_done")
 """Where the fixture kernel's own faults have struck, if any: nothing but a look can tell there."""
 
-BEFORE_GROWTH, GROWING, HANDED_OVER = "before growth", "growing", "handed over"
+BEFORE_GROWTH, GROWING, HANDED_OVER = "before growth", "growing", Phase.HANDED_OVER.value
 PHASES = {"init": BEFORE_GROWTH, "allow_growth": GROWING, "free_all": HANDED_OVER}
 
 _NAMES = {"limit": "base", "enable": "flags"}

@@ -13,6 +13,7 @@ from itertools import pairwise
 from gdb_lmb.allocators import check as common
 from gdb_lmb.allocators.check import Check, Facts
 from gdb_lmb.allocators.memblock.storage import storage_of
+from gdb_lmb.core.address import PAST_HAND_OVER
 from gdb_lmb.core.ranges import subtract
 from gdb_lmb.core.snapshot import FINDING, NOTE, Defect, RegionList
 
@@ -35,7 +36,7 @@ def count_over_max(facts: Facts) -> Iterator[Defect]:
 def array_unreserved(facts: Facts) -> Iterator[Defect]:
     """Yield doubled arrays that do not lie in reserved memory (those from slab are the page allocator's)."""
     snapshot = facts.snapshot
-    if snapshot.phase in ("handed over", "discarded"):
+    if snapshot.phase in PAST_HAND_OVER:
         return
     for array in storage_of(snapshot).arrays:
         if array.static:
