@@ -15,7 +15,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple, Protocol
 
 from gdb_lmb.allocators.check import Check
-from gdb_lmb.allocators.difference import Difference, damage
+from gdb_lmb.allocators.difference import SWITCHES, Difference, damage, value_differences
 from gdb_lmb.allocators.json_fields import (
     COMMON,
     FIRMWARE,
@@ -238,12 +238,9 @@ class Allocator(ABC):
         return {"region": sum(len(regions) for regions in snapshot.lists if not regions.dummy)}
 
     def differences(self, expected: Snapshot, found: Snapshot) -> Iterator[Difference]:
-        """Yield in what the storage of two states differs, regions and common values left out."""
-        yield from ()
-
-    def late_differences(self, expected: Snapshot, found: Snapshot) -> Iterator[Difference]:
-        """Yield in what switches and counters of the allocator's own differ, and what damage was met."""
-        return damage(found)
+        """Yield in what two states differ beside their lists of regions: storage, switches, counters, damage."""
+        yield from value_differences(expected, found, SWITCHES)
+        yield from damage(found)
 
     def described(self, storage: Any) -> Description:
         """Return what JSON holds, from "page_size" on; of `storage` only what `bare_storage()` has is looked at."""

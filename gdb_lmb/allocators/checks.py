@@ -20,8 +20,6 @@ from gdb_lmb.core.snapshot import FINDING, NOTE, Finding, Snapshot
 MAX_LISTED = {FINDING: 100, NOTE: 8}
 """How many of one code are listed; the rest is counted in one more of the same code."""
 
-LOG_DIVERGENCE = "log-divergence"
-
 
 def check(snapshot: Snapshot) -> list[Finding]:
     """Return every finding and note about `snapshot`, in the order of its allocator's table."""

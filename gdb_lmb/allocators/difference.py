@@ -11,6 +11,9 @@ from gdb_lmb.core.written import truth
 
 EXPECTED, FOUND = "-", "+"
 
+SWITCHES = ("current_limit", "bottom_up")
+"""Values of every snapshot that are compared."""
+
 
 @dataclass(frozen=True)
 class RegionRow:

@@ -12,7 +12,6 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from gdb_lmb.core.ranges import Range
 from gdb_lmb.core.snapshot import FLAG_NAMES, FirmwareMap, RegionList, Stop, column
 from gdb_lmb.core.words import safe
 
@@ -112,20 +111,6 @@ KNOWN_HEX = Codec(lambda value: hex(value or 0), lambda text: _read_hex(text) or
 
 REGION = {"base": HEX, "size": HEX, "flags": NUMBER}
 _FIRMWARE = {"base": HEX, "size": HEX, "type": NUMBER}
-_RANGE = {"base": HEX, "size": HEX}
-
-
-def _write_firmware(firmware: FirmwareMap | None) -> list[Json]:
-    known = firmware or FirmwareMap()
-    return write_rows(_FIRMWARE, (known.base, known.size, known.type))
-
-
-def _write_ranges(ranges: Sequence[Range]) -> list[Json]:
-    return write_rows(_RANGE, ([base for base, _ in ranges], [end - base for base, end in ranges]))
-
-
-def _read_ranges(rows: Sequence[Any]) -> tuple[Range, ...]:
-    return tuple((base, base + size) for base, size in zip(*read_columns(_RANGE, rows), strict=True))
 
 
 def _read_no_node(number: Any) -> int:
@@ -134,9 +119,19 @@ def _read_no_node(number: Any) -> int:
     return int(number)
 
 
-RANGES = optional(Codec(_write_ranges, _read_ranges))
+RANGES = optional(
+    each(
+        Codec(
+            lambda own: {"base": hex(own[0]), "size": hex(own[1] - own[0])},
+            lambda row: (_read_hex(row["base"]), _read_hex(row["base"]) + _read_hex(row["size"])),
+        )
+    )
+)
 # A writer without a firmware map (a model) writes an empty one.
-_FIRMWARE_MAP = Codec(_write_firmware, lambda rows: FirmwareMap(*read_columns(_FIRMWARE, rows)) if rows else None)
+_FIRMWARE_MAP = Codec(
+    lambda own: write_rows(_FIRMWARE, (own.base, own.size, own.type)) if own else [],
+    lambda rows: FirmwareMap(*read_columns(_FIRMWARE, rows)) if rows else None,
+)
 STOP = optional(
     Codec(
         lambda stop: {"pc": hex(stop.pc), "symbol": None if stop.symbol is None else safe(stop.symbol)},

@@ -52,15 +52,12 @@ def diff(expected: Snapshot, found: Snapshot) -> StateDiff:
 
 
 def differences(expected: Snapshot, found: Snapshot) -> Iterator[Difference]:
-    """Yield each difference between two states of one layout: lists, storage, values, damage met."""
+    """Yield each difference between two states of one layout: of the lists, then what their allocator compares."""
     got = {regions.name: regions for regions in found.lists}
     for want in expected.lists:
         if want.name in got and want.name not in found.refused:
             yield from _list_differences(expected, found, want, got[want.name])
-    own = allocator(expected.layout)
-    yield from own.differences(expected, found)
-    yield from value_differences(expected, found, ("current_limit", "bottom_up"))
-    yield from own.late_differences(expected, found)
+    yield from allocator(expected.layout).differences(expected, found)
 
 
 def _list_differences(expected: Snapshot, found: Snapshot, want: RegionList, got: RegionList) -> Iterator[Difference]:

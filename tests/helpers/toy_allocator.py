@@ -116,8 +116,9 @@ class ToyAllocator(Allocator):
             yield Section("table:", (Column("slots", COUNT), Column("used", COUNT)), [(SLOTS, snapshot.storage.used)])
 
     def differences(self, expected: Snapshot, found: Snapshot) -> Iterator[Difference]:
-        """Compare the counter."""
-        return value_differences(expected.storage, found.storage, ("used",))
+        """Compare the counter too."""
+        yield from super().differences(expected, found)
+        yield from value_differences(expected.storage, found.storage, ("used",))
 
     def described(self, storage: Any) -> Description:
         """Add the counter to what all have."""

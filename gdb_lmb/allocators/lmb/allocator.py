@@ -12,7 +12,7 @@ from gdb_lmb.allocators.difference import Difference
 from gdb_lmb.allocators.json_fields import Description
 from gdb_lmb.allocators.lmb.checks import CHECKS
 from gdb_lmb.allocators.lmb.decode import decode
-from gdb_lmb.allocators.lmb.differences import storage_differences, value_differences_of
+from gdb_lmb.allocators.lmb.differences import differences
 from gdb_lmb.allocators.lmb.log import guest_log
 from gdb_lmb.allocators.lmb.model import LmbModel
 from gdb_lmb.allocators.lmb.operations import INIT, OPERATIONS
@@ -133,12 +133,8 @@ class LmbAllocator(Allocator):
         return replace(snapshot, storage=replace(storage, blocks=blocks, handover_nr=len(snapshot.handover or ())))
 
     def differences(self, expected: Snapshot, found: Snapshot) -> Iterator[Difference]:
-        """Yield the first difference of the freelists, and each of the blocks."""
-        return storage_differences(storage_of(expected), storage_of(found))
-
-    def late_differences(self, expected: Snapshot, found: Snapshot) -> Iterator[Difference]:
-        """Yield in what switches, counters, the hand-over and the soundness of the links differ."""
-        return value_differences_of(expected, found)
+        """Yield in what two states differ beside their lists."""
+        return differences(expected, found)
 
     def effects(self, record: Record, bits: int, page_size: int) -> Iterator[Effect]:
         """Yield what an operation did; `lmb_init()` reserves a klimit page."""

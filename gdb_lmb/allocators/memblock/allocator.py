@@ -86,7 +86,7 @@ class MemblockAllocator(Allocator):
         return snapshot
 
     def differences(self, expected: Snapshot, found: Snapshot) -> Iterator[Difference]:
-        """Yield in what the arrays differ."""
+        """Yield in what the arrays differ, and common values."""
         wanted = {array.name: array for array in storage_of(expected).arrays}
         for got in storage_of(found).arrays:
             want = wanted.get(got.name)
@@ -94,6 +94,7 @@ class MemblockAllocator(Allocator):
                 row = ValueRow(f"array of {got.name}", _place(want), _place(got))
                 message = f"the array of {got.name} is {row.found}, but {row.expected} is expected"
                 yield Difference(message, got.name, got.base, value=row)
+        yield from super().differences(expected, found)
 
     def effects(self, record: Record, bits: int, page_size: int) -> Iterator[Effect]:
         """Yield what an operation did; `memblock_cap_memory_range()` removes what lies outside its range."""
