@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from bench_docs import write_block
+from fixture_kernels import DEFAULT_ARCH
 
 from gdb_lmb.allocators.base import allocator, apply
 from gdb_lmb.allocators.lmb.model import LmbConfig, LmbModel
@@ -73,7 +74,7 @@ def write(path: Path, layout: str, count: int) -> int:
     """Write a sound trace of `count` operations; return how many regions there are in the end."""
     model = MemblockModel(MemblockConfig(LINUX_6_12)) if layout == "memblock" else LmbModel(LmbConfig())
     header = TraceHeader(
-        layout, "x86_64", "little", 64, 4096, initial=model.snapshot(),
+        layout, DEFAULT_ARCH, "little", 64, 4096, initial=model.snapshot(),
         behavior=facts_of(model) if isinstance(model, MemblockModel) else {},
     )  # fmt: skip
     callers = tuple(0xFFFFFFFF81000000 + 0x40 * at for at in range(8))

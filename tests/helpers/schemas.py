@@ -14,6 +14,7 @@ from jsonschema import Draft202012Validator
 from jsonschema.exceptions import ValidationError, best_match
 from jsonschema.validators import extend
 from referencing import Registry, Resource
+from referencing.jsonschema import DRAFT202012
 
 import gdb_lmb
 
@@ -51,7 +52,11 @@ def schema_files() -> dict[str, Path]:
 
 @cache
 def _registry() -> Registry[Any]:
-    resources = ((path.name, Resource.from_contents(json.loads(path.read_text()))) for path in schema_files().values())
+    contents = {path.name: json.loads(path.read_text()) for path in schema_files().values()}
+    # Where a schema names its dialect, jsonschema would go on with its own class instead of the one below.
+    for schema in contents.values():
+        del schema["$schema"]
+    resources = ((name, Resource(schema, DRAFT202012)) for name, schema in contents.items())
     return Registry().with_resources(resources)
 
 

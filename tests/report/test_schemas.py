@@ -41,6 +41,8 @@ OPTIONAL = {
     ("gdb-lmb/replay/1", "snapshot"): {"entry_size", "header_size"},
     ("gdb-lmb/trace/1", ""): {"lost", "only", "generation", "initial"},
 }
+# Where another allocator may have members of its own; those of the package close it.
+OPEN = {("gdb-lmb/snapshot/1", ""), ("gdb-lmb/trace/1", "$defs.record")}
 # Objects with names of no fixed set.
 MAPS = {"symbols", "generation", "initial.refused", "arguments", "flag_names", "refused"}
 
@@ -61,9 +63,8 @@ def test_file_is_a_schema_of_its_name(name: str) -> None:
     assert (schema["title"], schema["$id"]) == (name, file_of(name).name)
     Draft202012Validator.check_schema(schema)
     for path, part in objects(schema):
-        # Closed itself, or a condition or a part of one that is closed as a whole.
-        if part.get("type") == "object" and "properties" in part:
-            assert {"additionalProperties", "unevaluatedProperties"} & set(part), f"{name} {path} takes anything"
+        if part.get("type") == "object" and "properties" in part and (name, path) not in OPEN:
+            assert "additionalProperties" in part, f"{name} {path} takes anything"
 
 
 def objects(value: Any, path: str = "") -> Iterator[tuple[str, dict[str, Any]]]:
