@@ -97,7 +97,7 @@ class Arm64(LinuxArchitecture):
         start, end = kernel.image
         for base in cpu.tables:
             for name in _TABLES:
-                if kernel.symbols[name]:
+                if name in kernel.symbols:
                     yield base - (kernel.symbols[name] - start)
         yield from places(end - start, cpu.pc if cpu.pc < _HIGH else None, machine.ram())
 
@@ -144,7 +144,7 @@ class Arm64(LinuxArchitecture):
 
     def linked_way_points(self, kernel: KernelImage) -> tuple[int, ...]:
         """Return the first instruction at the kernel's own addresses."""
-        switched = kernel.symbols["__primary_switched"]
+        switched = kernel.symbols.get("__primary_switched")
         return (switched,) if switched else ()
 
     def quick_way_points(self, kernel: KernelImage, memory: Memory, cpu: Cpu) -> tuple[int, ...]:
@@ -155,7 +155,7 @@ class Arm64(LinuxArchitecture):
         """
         if cpu.pc >= _HIGH:
             return ()
-        switch, enter = self._switch(kernel), kernel.symbols[_ENTER]
+        switch, enter = self._switch(kernel), kernel.symbols.get(_ENTER)
         if switch is None:
             return ()
         branch, number = switch
@@ -179,13 +179,13 @@ class Arm64(LinuxArchitecture):
 
     def _switch(self, kernel: KernelImage) -> tuple[int, int] | None:
         """Return the linked address of the branch that leaves the identity map, and the number of its register."""
-        start = kernel.symbols["__primary_switch"]
+        start = kernel.symbols.get("__primary_switch", 0)
         code = bytes_in_file(kernel.own_file, start, _SWITCH_BYTES) if start else None
         words = enumerate(struct.iter_unpack("<I", code.data if code else b""))
         branches = ((start + 4 * number, word >> 5 & 31) for number, (word,) in words if word & _BRANCH_MASK == _BRANCH)
         return next(branches, None)
 
-    def _copy_at(self, kernel: KernelImage, memory: Memory, pc: int, likely: tuple[int, ...]) -> int | None:
+    def _copy_at(self, kernel: KernelImage, memory: Memory, pc: int, likely: tuple[int | None, ...]) -> int | None:
         """Return where the copy of the image begins that the CPU is in, at one of the `likely` linked addresses or not.
 
         None where it is in none.

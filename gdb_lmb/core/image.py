@@ -15,13 +15,13 @@ from gdb_lmb.core.ranges import Range
 class Identity:
     """Bytes that tell one build from another: `data` lies at `va` in a guest that runs this program.
 
-    `notes_va` is where the notes around a build id begin, as linked; 0 for a banner. `file_offset` is where
+    `notes_va` is where the notes around a build id begin, as linked; None for a banner. `file_offset` is where
     the bytes lie in a stripped copy of the file that has the same segments at `p_offset`.
     """
 
     va: int
     data: bytes
-    notes_va: int = 0
+    notes_va: int | None = None
     file_offset: int = 0
 
 
@@ -30,7 +30,7 @@ class KernelImage:
     """A kernel's image; all addresses are virtual, as linked.
 
     `own_file` is its ELF, `image` the half-open range from its first to past its last byte, `code` the ranges of its
-    code, `entry` its first instruction. `symbols` has what the architecture asked for, 0 where the kernel has none.
+    code, `entry` its first instruction. `symbols` has what the architecture asked for, as far as the kernel has it.
     `constant_pointer` is the address of a pointer that only relocation changes; `early_pointer` the address of one
     that nothing else changes until all memory is known, and its value as linked.
     """

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import contextlib
-from abc import ABC, abstractmethod
 from collections.abc import Iterator
 
 import gdb
@@ -14,8 +13,7 @@ from gdb_lmb.arches.registry import of_gdb
 from gdb_lmb.core.errors import NotReadyError
 from gdb_lmb.core.fields import ByteOrder
 from gdb_lmb.core.machine import Function
-from gdb_lmb.core.memory import Memory, Meter
-from gdb_lmb.core.ranges import Range
+from gdb_lmb.core.memory import Memory
 from gdb_lmb.core.snapshot import Stop
 from gdb_lmb.machine.code import as_function, at_entry, stop_at
 from gdb_lmb.machine.symbols import GdbSymbols
@@ -24,35 +22,8 @@ MAX_FRAMES = 64
 """Frames looked at: a guest's stack can be endless when damaged."""
 
 
-class GdbMachine(GdbSymbols, ABC):
-    """`core.machine.Machine` by gdb: the selected inferior."""
-
-    can_run: bool
-
-    @property
-    @abstractmethod
-    def lacking(self) -> str | None:
-        """Return in words why memory that the guest has may be missing here."""
-
-    @abstractmethod
-    def physical(self, meter: Meter | None = None) -> contextlib.AbstractContextManager[Memory]:
-        """Return what reads physical addresses inside its `with` block. Raises: `LayoutError`."""
-
-    @abstractmethod
-    def virtual(self) -> Memory:
-        """Return what reads virtual addresses as the selected CPU translates them. Raises: `LmbError`."""
-
-    @abstractmethod
-    def translate(self, va: int) -> int | None:
-        """Return the physical address of `va` by the page tables in force, None where it is not mapped."""
-
-    @abstractmethod
-    def ram(self) -> list[Range]:
-        """Return the half-open physical ranges of RAM."""
-
-    @abstractmethod
-    def ram_end(self) -> int:
-        """Return the physical address at which RAM ends at the latest."""
+class GdbMachine(GdbSymbols):
+    """What a live guest and a dump have in common: the selected inferior."""
 
     @property
     def architecture(self) -> Architecture | None:

@@ -10,7 +10,7 @@ from gdb_lmb.arches.base import Cpu
 from gdb_lmb.core.address import Placement
 from gdb_lmb.core.errors import GuestError, NotReadyError, UsageError
 from gdb_lmb.core.memory import BoundedMemory
-from gdb_lmb.machine.base import GdbMachine
+from gdb_lmb.machine.current import AnyMachine
 from gdb_lmb.machine.run_control import Slice, run_watched
 from gdb_lmb.programs.linux.kernel import Kernel
 from gdb_lmb.programs.linux.place import place
@@ -25,7 +25,7 @@ MAX_SLICE_S = 0.1
 """How long at most, where a look takes longer than that: much RAM has many places to look at."""
 
 
-def run_to_entry(machine: GdbMachine, kernel: Kernel, timeout_s: float) -> Placement:
+def run_to_entry(machine: AnyMachine, kernel: Kernel, timeout_s: float) -> Placement:
     """Let the guest run until the kernel is in its place; return where that is.
 
     A kernel that is there already is left where it stands. The CPU that boots is selected, unless the one that is
@@ -46,7 +46,7 @@ def run_to_entry(machine: GdbMachine, kernel: Kernel, timeout_s: float) -> Place
 class _Search:
     """The search for a kernel's place, from look to look; `placement` is what was found."""
 
-    def __init__(self, machine: GdbMachine, kernel: Kernel, timeout_s: float) -> None:
+    def __init__(self, machine: AnyMachine, kernel: Kernel, timeout_s: float) -> None:
         self.placement: Placement | None = None
         self._machine = machine
         self._kernel = kernel

@@ -5,14 +5,14 @@ from __future__ import annotations
 
 import gdb
 
-from gdb_lmb.machine.base import GdbMachine
-from gdb_lmb.machine.dump import opened_dump
+from gdb_lmb.machine.dump import DumpMachine, opened_dump
 from gdb_lmb.machine.live import LiveMachine
 
+AnyMachine = LiveMachine | DumpMachine
 _LIVE = LiveMachine()
 
 
-def current() -> GdbMachine:
+def current() -> AnyMachine:
     """Return the machine of the selected inferior. Raises: `LmbError` for a dump that cannot be read."""
     inferior = gdb.selected_inferior()
     is_dump = inferior.connection is not None and inferior.connection.type == "core"

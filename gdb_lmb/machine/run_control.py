@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Letting the guest run and looking at it now and then, as one run to the user and to clients of gdb's (MI, DAP).
+"""Run the guest and look at it at intervals, as one run for the user and for clients of gdb (MI, DAP).
 
-An interrupt is caught by a catchpoint whose condition looks at the guest, a breakpoint by its stop(): neither is a stop
-to anybody else unless it is the last. What interrupts is not gdb's Ctrl-C. That is lost where it comes a little too
-early, ends the command where it comes a little too late, and gives the connection up where it comes twice. The byte
-that a Ctrl-C makes gdb send is none of these: a stub takes it while the guest runs, and passes over it else.
+An interrupt is caught by a catchpoint whose condition looks at the guest, a breakpoint by its `stop()`: neither is
+reported as a stop unless it is the last. The guest is interrupted by the byte 0x03, which Ctrl-C makes gdb send: it goes
+to the gdbstub directly, which ignores it while the guest is stopped. A SIGINT to gdb would be lost before gdb waits,
+would end the command after it has waited, and would disconnect if it came twice.
 """
 
 from __future__ import annotations
@@ -31,19 +31,19 @@ _AGAIN_S = 0.05
 
 @dataclass(frozen=True)
 class Slice:
-    """How far the guest runs: to one of `addresses`, as its CPU has them, and for `seconds` at most."""
+    """How far the guest runs: to one of `addresses`, virtual as its CPU has them, and for `seconds` at most."""
 
     addresses: tuple[int, ...]
     seconds: float
 
 
 Look = Callable[[bool], "Slice | None"]
-"""Looks at the stopped guest, told whether it is at one of its slice's addresses; returns the next slice, None for the
-end. It leaves threads and frames selected as they were, and runs nothing."""
+"""Look at the stopped guest and return the next slice, None for the end; the argument tells whether the guest is at an
+address of its slice. The selected thread and frame stay as they were."""
 
 
 def run_watched(first: Slice, look: Look) -> None:
-    """Let the guest run, and look at it at the end of each slice, until that says to leave it stopped.
+    """Run the guest and call `look` at the end of each slice, until it returns None.
 
     Raises: `GuestError` where it cannot be run, stops elsewhere or is interrupted by the user; what `look` raises.
     """
@@ -72,7 +72,7 @@ class _Run:
         """Run from the first slice to the end."""
         try:
             self._begin(first)
-            # Where it would get MI's records of the run, whoever waits for them must see them, or waits for ever.
+            # Where the captured output would be MI's records of the run, a client must see them, or it waits for ever.
             gdb.execute("continue", to_string=not captures_records())
         except gdb.error as error:
             raise GuestError(f"the guest cannot be run: {error}") from None
@@ -90,13 +90,13 @@ class _Run:
             raise GuestError(f"the guest stopped at {pc:#x} on its way to the kernel: it was interrupted, or see why")
 
     def interrupted(self) -> bool:
-        """Take an interrupt; True stops the guest."""
+        """Handle an interrupt; return True to stop the guest."""
         if not self._timer.fired:  # it is the user's
             return True
         return self._step(False)
 
     def reached(self) -> bool:
-        """Take a breakpoint of the slice's; True stops the guest."""
+        """Handle a breakpoint of the slice; return True to stop the guest."""
         return self._step(True)
 
     def _step(self, reached: bool) -> bool:
@@ -110,7 +110,7 @@ class _Run:
                 self._begin(following)
         except (LmbError, gdb.error) as error:
             following, self._error = None, error
-        # The user's Ctrl-C meanwhile: taken here, as gdb may lose one that comes while it lets the guest run again.
+        # The user's Ctrl-C meanwhile: handled here, as gdb may lose one that comes while it resumes the guest.
         if signal.SIGINT in signal.sigpending():
             signal.sigwait({signal.SIGINT})
             following = None
@@ -118,7 +118,7 @@ class _Run:
         return following is None
 
     def _begin(self, following: Slice) -> None:
-        """Have the guest stop at a slice's addresses and at its end."""
+        """Set breakpoints at a slice's addresses and the timer to its end."""
         try:
             for address in following.addresses:
                 if address not in self._stops:
@@ -162,7 +162,7 @@ def _interrupted() -> _Interrupted:
 
 @contextlib.contextmanager
 def _catchpoint(condition: str) -> Iterator[None]:
-    """Catch interrupts under a condition: where that is false, they are no stop, and nothing is printed."""
+    """Catch SIGINT under a condition: while it is false, the guest goes on and nothing is printed."""
     before = gdb.convenience_variable("bpnum")
     with making_internal() as numbers:
         gdb.execute("catch signal SIGINT", to_string=True)
@@ -179,7 +179,7 @@ def _catchpoint(condition: str) -> Iterator[None]:
 
 
 class _InterruptTimer:
-    """Has the stub stop the guest when a time is over, and from then on until that is taken."""
+    """Sends the interrupt byte to the gdbstub after a time, and repeats it until `disarm()`."""
 
     def __init__(self) -> None:
         """Start the thread that waits; nothing is sent before `arm()`."""
@@ -192,13 +192,13 @@ class _InterruptTimer:
         self._thread.start()
 
     def arm(self, seconds: float) -> None:
-        """Interrupt in so many seconds."""
+        """Interrupt the guest after `seconds`."""
         with self._changed:
             self.fired, self._due = False, time.monotonic() + seconds
             self._changed.notify()
 
     def disarm(self) -> None:
-        """Do not interrupt any more: the guest has stopped."""
+        """Cancel the timer: the guest has stopped."""
         with self._changed:
             self.fired, self._due = False, None
 
@@ -222,7 +222,7 @@ class _InterruptTimer:
                 self._due = time.monotonic() + _AGAIN_S if self._send() else None
 
     def _send(self) -> bool:
-        """Interrupt the guest; tell whether to do so again if nobody takes it."""
+        """Interrupt the guest; return whether it has to be repeated until the guest stops."""
         if self._link is None:
             os.kill(os.getpid(), signal.SIGINT)
             return False
@@ -234,7 +234,7 @@ class _InterruptTimer:
 
 
 def _link_to_stub() -> socket.socket | None:
-    """Return gdb's connection to the stub, a descriptor of our own; None where it is no socket, or cannot be told."""
+    """Return a copy of gdb's socket to the stub; None if it is no socket, or cannot be told from others."""
     found: dict[int, socket.socket] = {}
     for name in os.listdir("/proc/self/fd"):  # noqa: PTH208  numbers, not files
         link = _connected(int(name))
@@ -269,7 +269,7 @@ def _connected(descriptor: int) -> socket.socket | None:
 
 
 def _name(link: socket.socket) -> str:
-    """Return whom it is connected to, as gdb's words for a connection end: a path or ":PORT"; empty for nobody."""
+    """Return the peer as gdb's description of a connection ends: a path or ":PORT"; "" if it is not connected."""
     try:
         peer = link.getpeername()
     except OSError:

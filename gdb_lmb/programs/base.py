@@ -90,14 +90,16 @@ class ImagePart:
     symbol_va: int
 
 
+@dataclass(frozen=True)
 class AddressMap:
-    """Where a program's image lies, and how else its addresses are translated, at this stop."""
+    """Where a program's image lies, and how else its addresses are translated, at this stop.
 
-    def __init__(self, machine: Machine, parts: Sequence[ImagePart] = (), placement: Placement | None = None) -> None:
-        """Take the image's parts, and the placement of a kernel that was found by its build id."""
-        self.parts = parts
-        self._machine = machine
-        self._placement = placement
+    `placement` is that of a kernel that was found by its build id.
+    """
+
+    machine: Machine
+    parts: Sequence[ImagePart] = ()
+    placement: Placement | None = None
 
     def of_symbol(self, va: int) -> int:
         """Return the physical address of what the debugger has at `va`. Raises: `ReadError` where it is not known."""
@@ -106,9 +108,9 @@ class AddressMap:
 
     def of_virtual(self, va: int) -> int:
         """Return the physical address of what the program has at `va` now. Raises: `ReadError`."""
-        if self._placement is not None:
-            return self._placement.to_physical(va)
-        found = self._machine.translate(va)
+        if self.placement is not None:
+            return self.placement.to_physical(va)
+        found = self.machine.translate(va)
         if found is None:
             found = self._in_image(va)
         if found is None:
@@ -119,7 +121,7 @@ class AddressMap:
         """Return "name+16" of the image's symbol at a physical address, None where there is none."""
         for part in self.parts:
             if part.physical <= physical < part.physical + part.size:
-                found = self._machine.symbol_at(physical - part.physical + part.symbol_va)
+                found = self.machine.symbol_at(physical - part.physical + part.symbol_va)
                 return None if found is None else f"{found.name}+{found.offset}" if found.offset else found.name
         return None
 
@@ -130,26 +132,19 @@ class AddressMap:
         return None
 
 
+@dataclass(frozen=True)
 class Guest:
-    """A program's variables at this stop, read at their physical addresses; what cannot be read is None."""
+    """A program's variables at this stop, read at their physical addresses; what cannot be read is None.
 
-    def __init__(
-        self,
-        machine: Machine,
-        memory: Memory,
-        where: AddressMap,
-        tables: tuple[int, ...] = (),
-        paged: PagedMemory | None = None,
-    ) -> None:
-        """Read physical addresses through `memory`, translate with `where`.
+    `memory` reads physical addresses, `map` translates. `tables` are where the CPU's page tables lie, `paged` walks
+    them; None where they cannot be walked here.
+    """
 
-        `tables` are where the CPU's page tables lie, `paged` walks them; None where they cannot be walked here.
-        """
-        self.machine = machine
-        self.memory = memory
-        self.map = where
-        self.tables = tables
-        self.paged = paged
+    machine: Machine
+    memory: Memory
+    map: AddressMap
+    tables: tuple[int, ...] = ()
+    paged: PagedMemory | None = None
 
     def raw(self, name: str) -> bytes | None:
         """Return a variable's bytes."""

@@ -83,8 +83,8 @@ class X86Linux(X86, LinuxArchitecture):
         virtual = got - int.from_bytes(want.data, "little")
         if virtual % ALIGN or not 0 <= virtual < _KASLR_BYTES:
             raise NotReadyError("the kernel is in memory, but not relocated yet: continue a little")
-        start = kernel.symbols["page_offset_base"]
-        direct = self.word_at(memory, image.to_physical(start)) if start else 0
+        start = kernel.symbols.get("page_offset_base")
+        direct = None if start is None else self.word_at(memory, image.to_physical(start))
         linear = (Linear(direct, DIRECT_BYTES),) if direct else ()
         return replace(image, virtual=virtual, linear=linear)
 

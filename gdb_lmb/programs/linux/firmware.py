@@ -36,7 +36,7 @@ def _e820(machine: Machine, kernel: Kernel, memory: TranslatedMemory) -> Firmwar
         if linked is not None:
             at = int.from_bytes(linked.data, order) + memory.placement.virtual
         else:
-            at = kernel.word(memory, E820_TABLE)
+            at = kernel.word(memory, E820_TABLE) or 0
         most = table.fields["entries"].size // entry.size
         start = table.fields["entries"].offset
         try:
@@ -61,7 +61,7 @@ def _device_tree(kernel: Kernel, memory: TranslatedMemory) -> FirmwareMap | None
     stable trees) and `__fdt_pointer`, which is freed with init memory, are physical.
     """
     for name in ("initial_boot_params_pa", "__fdt_pointer"):
-        if not kernel.in_freed_memory(memory, kernel.symbols[name]):
+        if name in kernel.symbols and not kernel.in_freed_memory(memory, kernel.symbols[name]):
             at = kernel.word(memory, name, kernel.program.bits // 8)
             if at:
                 return memory_map(memory.physical, at)

@@ -35,14 +35,16 @@ class Kernel(KernelImage):
     init: tuple[int, int]
     keeps: bool
 
-    def word(self, memory: TranslatedMemory, name: str, size: int | None = None) -> int:
-        """Return the value of variable `name` of `size` bytes, `unsigned long` if None; 0 where the kernel has none."""
-        va, size = self.symbols[name], size or self.arch.word_bytes
-        return int.from_bytes(memory.read(va + memory.placement.virtual, size), self.byte_order) if va else 0
+    def word(self, memory: TranslatedMemory, name: str, size: int | None = None) -> int | None:
+        """Return variable `name` of `size` bytes (None: an `unsigned long`), None where the kernel has none."""
+        if name not in self.symbols:
+            return None
+        raw = memory.read(self.symbols[name] + memory.placement.virtual, size or self.arch.word_bytes)
+        return int.from_bytes(raw, self.byte_order)
 
     def in_freed_memory(self, memory: TranslatedMemory, va: int) -> bool:
         """Tell whether a linked address lies in init memory, and that has been freed."""
-        return self.init[0] <= va < self.init[1] and self.word(memory, "system_state", 4) >= FREEING_INITMEM
+        return self.init[0] <= va < self.init[1] and (self.word(memory, "system_state", 4) or 0) >= FREEING_INITMEM
 
 
 _KERNELS: dict[tuple[str, int, int], Kernel] = {}
@@ -113,6 +115,9 @@ def _read_kernel(machine: Machine, path: Path) -> Kernel:
     )
     firmware = _FIRMWARE[:1] if machine.variable(_FIRMWARE[0]) is not None else _FIRMWARE[1:]
     fields = program.memblock.fields
+    symbols = [(name, linked(name)) for name in (*_VARIABLES, *firmware, *arch.variables)]
+    symbols += [(name, label(name)) for name in arch.labels]
+    symbols += [(name, label(name, code=True)) for name in arch.code_labels]
     return Kernel(
         arch=arch,
         program=program,
@@ -125,9 +130,7 @@ def _read_kernel(machine: Machine, path: Path) -> Kernel:
         entry=label(arch.entry, code=True),
         constant_pointer=program.memblock_va + fields["memory.name"].offset,
         early_pointer=(program.memblock_va + fields["memory.regions"].offset, program.init_arrays["memory"]),
-        symbols={name: linked(name) for name in (*_VARIABLES, *firmware, *arch.variables)}
-        | {name: label(name) for name in arch.labels}
-        | {name: label(name, code=True) for name in arch.code_labels},
+        symbols={name: at for name, at in symbols if at},
         keeps=machine.label("memblock_discard", code=True) is None,
     )
 
@@ -150,7 +153,7 @@ def _max_nodes(machine: Machine) -> int | None:
 
 def _moved_by(machine: Machine, identity: Identity) -> int:
     """Return the same of a kernel that nothing is known of yet but where its notes were linked."""
-    if not identity.notes_va:
+    if identity.notes_va is None:
         return 0
     # By its name gdb would look for it in all debug information, a tenth of a second for nothing.
     # Several symbols may have this address, but all that are in this section are at its ends.

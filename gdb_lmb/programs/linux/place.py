@@ -63,10 +63,10 @@ def place(machine: Machine, kernel: Kernel, physical: BoundedMemory, cpu: Cpu) -
 def _clusters(kernel: Kernel) -> list[tuple[int, int]]:
     """Return the linked ranges worth reading at once: several variables near to each other, what is always read."""
     program, word = kernel.program, kernel.arch.word_bytes
-    wanted = [(at, at + word) for at in kernel.symbols.values() if at]
+    wanted = [(at, at + word) for at in kernel.symbols.values()]
     wanted += [(at, at + USUAL_REGIONS * program.region.size) for at in program.init_arrays.values() if at]
-    pages = kernel.symbols["_totalram_pages"]
-    always = {(program.memblock_va, program.memblock_va + program.memblock.size), (pages, pages + word)}
+    always = {(program.memblock_va, program.memblock_va + program.memblock.size)}
+    always |= {(at, at + word) for name, at in kernel.symbols.items() if name == "_totalram_pages"}
     groups: list[list[tuple[int, int]]] = []
     for low, high in sorted({*wanted, *always}):
         if groups and low - groups[-1][-1][1] <= NEAR_BYTES and high - groups[-1][0][0] <= CLUSTER_BYTES:
@@ -109,7 +109,7 @@ def phase_of(kernel: Kernel, memory: TranslatedMemory, cpu: Cpu) -> tuple[Phase,
         return (Phase.COMPLETE if complete else Phase.MAPPED), {}
     return left_after_boot(
         keeps=kernel.keeps,
-        memblock_memory=0 if kernel.keeps else kernel.word(memory, "memblock_memory"),
+        memblock_memory=0 if kernel.keeps else kernel.word(memory, "memblock_memory") or 0,
         in_freed_memory=kernel.in_freed_memory(memory, program.memblock_va),
         static={name: member(f"{name}.regions") == va + virtual for name, va in program.init_arrays.items()},
     )
