@@ -2,9 +2,9 @@
 """Run the guest and look at it at intervals, as one run for the user and for clients of gdb (MI, DAP).
 
 An interrupt is caught by a catchpoint whose condition looks at the guest, a breakpoint by its `stop()`: neither is
-reported as a stop unless it is the last. The guest is interrupted by the byte 0x03, which Ctrl-C makes gdb send: it goes
-to the gdbstub directly, which ignores it while the guest is stopped. A SIGINT to gdb would be lost before gdb waits,
-would end the command after it has waited, and would disconnect if it came twice.
+reported as a stop unless it is the last. The guest is interrupted by the byte 0x03, which Ctrl-C makes gdb send. It is
+sent to the gdbstub directly, which ignores it while the guest is stopped. A SIGINT to gdb would be lost before gdb
+waits, would end the command after it has waited, and would disconnect if it came twice.
 """
 
 from __future__ import annotations
