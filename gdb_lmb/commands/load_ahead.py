@@ -27,6 +27,7 @@ def _load_ahead() -> None:
         # Allocators are imported, and tables drawn, only when they are needed.
         names = [f"gdb_lmb.commands.{module}" for module in commands.MODULES]
         names += [f"gdb_lmb.allocators.{module}.allocator" for module in ("lmb", "memblock")]
+        names += [f"gdb_lmb.programs.{module}.program" for module in ("linux", "bare")]
         for name in (*names, "tabulate"):
             with contextlib.suppress(ImportError):
                 importlib.import_module(name)
