@@ -5,10 +5,9 @@ from __future__ import annotations
 
 from gdb_lmb.allocators.checks import check
 from gdb_lmb.commands.arguments import FLAG, JSON, OPTIONAL, Argument, Options
-from gdb_lmb.commands.base import LmbCommand, take_snapshot, write
+from gdb_lmb.commands.base import LmbCommand, take_snapshot, terminal, write
 from gdb_lmb.commands.history import history
 from gdb_lmb.commands.session import SESSION
-from gdb_lmb.commands.terminal import terminal
 from gdb_lmb.core.errors import UsageError
 from gdb_lmb.core.snapshot import FINDING
 from gdb_lmb.core.words import plural

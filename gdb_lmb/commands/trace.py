@@ -11,10 +11,9 @@ from pathlib import Path
 from gdb_lmb.allocators.base import allocator
 from gdb_lmb.analysis.trace_options import TraceOptions
 from gdb_lmb.commands.arguments import FLAG, OPTIONAL, SOME, Argument, Options
-from gdb_lmb.commands.base import LmbCommand, announce, take_snapshot, write
+from gdb_lmb.commands.base import LmbCommand, announce, take_snapshot, terminal, write
 from gdb_lmb.commands.names import Names
 from gdb_lmb.commands.session import SESSION
-from gdb_lmb.commands.terminal import terminal
 from gdb_lmb.core.errors import LayoutError, LmbError, NotReadyError, UsageError
 from gdb_lmb.core.numbers import seconds, whole_number
 from gdb_lmb.core.record import Record, TraceHeader
@@ -24,8 +23,15 @@ from gdb_lmb.machine.code import symbols_of
 from gdb_lmb.machine.current import current
 from gdb_lmb.report.jsonio import dumps
 from gdb_lmb.report.trace_output import TraceOutput, save
-from gdb_lmb.report.trace_status import TraceResult, status_json, status_text
-from gdb_lmb.report.trace_text import Wanted, parse_caller, trace_json, trace_table
+from gdb_lmb.report.trace_text import (
+    TraceResult,
+    Wanted,
+    parse_caller,
+    status_json,
+    status_text,
+    trace_json,
+    trace_table,
+)
 from gdb_lmb.tracing.session import Ended, Interrupted, TraceSession
 
 

@@ -9,8 +9,11 @@ from __future__ import annotations
 import functools
 from collections import deque
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from enum import Enum, auto
 from typing import TYPE_CHECKING, Concatenate, ParamSpec
 
+from gdb_lmb.allocators.base import Role
 from gdb_lmb.analysis.lockstep import Divergence, Lockstep
 from gdb_lmb.analysis.trace_options import TraceOptions
 from gdb_lmb.core.errors import LmbError, OutputError, StateError
@@ -18,10 +21,47 @@ from gdb_lmb.core.operation import Operation
 from gdb_lmb.core.record import Record, TraceHeader
 from gdb_lmb.core.snapshot import Snapshot
 from gdb_lmb.report.trace_output import TraceOutput
-from gdb_lmb.tracing.stops import Call, Place, Purpose
 
 if TYPE_CHECKING:
     from gdb_lmb.tracing.traced import Traced
+
+
+@dataclass(frozen=True)
+class Call:
+    """A traced call: what the function at `address` does, and its arguments by the names of the C parameters.
+
+    `callers` are program counters, innermost first; `sp` is the stack pointer after the return.
+    """
+
+    role: Role
+    address: int
+    arguments: Mapping[str, int]
+    callers: tuple[int, ...]
+    sp: int
+
+
+class Purpose(Enum):
+    """What a trace does at a place.
+
+    END: it ends there (`--until`). PANIC: the guest is lost; compare, and end. COMPARE: compare the state with the
+    model's. SETTING: inlined code changes a setting of the allocator; remember its callers. INIT_FREED: the kernel
+    frees its init code; the breakpoints in it go away.
+    """
+
+    END = auto()
+    PANIC = auto()
+    COMPARE = auto()
+    SETTING = auto()
+    INIT_FREED = auto()
+
+
+@dataclass(frozen=True)
+class Place:
+    """A place that is only passed, with the name of its function or what the user called it."""
+
+    name: str
+    address: int
+    purpose: Purpose
 
 
 _P = ParamSpec("_P")

@@ -28,11 +28,10 @@ from gdb_lmb.programs.linux.kernel import find_kernel, init_memory
 from gdb_lmb.programs.linux.place import locate
 from gdb_lmb.programs.linux.program import take_memblock
 from gdb_lmb.report.trace_output import TraceOutput
-from gdb_lmb.report.trace_status import TraceResult
+from gdb_lmb.report.trace_text import TraceResult
 from gdb_lmb.tracing.calls import convention_of
 from gdb_lmb.tracing.points import function_addresses, inlined_switches
-from gdb_lmb.tracing.recording import Recording
-from gdb_lmb.tracing.stops import Place, Purpose
+from gdb_lmb.tracing.recording import Place, Purpose, Recording
 from gdb_lmb.tracing.traced import Traced, traced_lmb, traced_memblock
 from gdb_lmb.tracing.tracepoints import Tracer
 

@@ -20,8 +20,7 @@ from gdb_lmb.core.fields import ByteOrder
 from gdb_lmb.machine.clients import hide_internal
 from gdb_lmb.tracing.calls import described, newest_call, program_counters
 from gdb_lmb.tracing.points import Point
-from gdb_lmb.tracing.recording import Recording
-from gdb_lmb.tracing.stops import Call, Place, Purpose
+from gdb_lmb.tracing.recording import Call, Place, Purpose, Recording
 
 SETTINGS: Mapping[str, int] = {"dcache line-size": 4096, "breakpoint always-inserted": True}
 """gdb settings while tracing: read the stack in one request, and leave breakpoints inserted between stops."""

@@ -18,8 +18,7 @@ from gdb_lmb.core.operation import Operation
 from gdb_lmb.core.snapshot import Snapshot
 from gdb_lmb.report.trace_file import TraceReader
 from gdb_lmb.report.trace_output import TraceOutput
-from gdb_lmb.tracing.recording import Recording
-from gdb_lmb.tracing.stops import Call, Place, Purpose
+from gdb_lmb.tracing.recording import Call, Place, Purpose, Recording
 from tests.helpers.operations import op
 
 ADD = op("add", 0x1000, 0xFF000)
