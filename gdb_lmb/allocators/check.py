@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What every check is made of: a row of a table, the facts that several checks share; and checks of regions.
+"""The parts of every check (a row of a table, facts that several checks share), and the checks of regions.
 
 A check yields a `Defect` for each breach of its rule: a sentence and the addresses concerned.
 """
@@ -58,7 +58,7 @@ class Columns:
         self.ends: Sequence[int]
         try:
             self.ends = column(map(add, regions.base, regions.size))
-        except OverflowError:  # a region past 2^64, of which region-wraps tells
+        except OverflowError:  # a region ends above 2^64: region-wraps reports it
             self.ends = list(map(add, regions.base, regions.size))
         apart = all(map(lt, self.ends, islice(regions.base, 1, None)))
         self.collides = not apart or not all(regions.size) or max(self.ends, default=0) > limit
@@ -82,7 +82,7 @@ class Columns:
 
 
 def unsorted(facts: Facts) -> Iterator[Defect]:
-    """Yield regions that start below the one before them."""
+    """Yield regions whose base is below that of the region before them."""
     snapshot = facts.snapshot
     for regions in (snapshot.memory, snapshot.reserved):
         base = regions.base
@@ -114,7 +114,7 @@ def empty_region(facts: Facts) -> Iterator[Defect]:
 
 
 def region_wraps(facts: Facts) -> Iterator[Defect]:
-    """Yield regions that end past PHYS_ADDR_MAX."""
+    """Yield regions whose end is above `PHYS_ADDR_MAX`."""
     for columns in facts.columns:
         if max(columns.ends, default=0) <= columns.limit:
             continue
@@ -127,7 +127,7 @@ def region_wraps(facts: Facts) -> Iterator[Defect]:
 
 
 def outside_firmware(facts: Facts) -> Iterator[Defect]:
-    """Yield memory that the firmware does not call RAM."""
+    """Yield ranges of the memory list that are not RAM in the firmware's map; nothing without a map."""
     firmware = facts.snapshot.firmware
     if firmware is None:
         return
@@ -139,12 +139,12 @@ def outside_firmware(facts: Facts) -> Iterator[Defect]:
 
 
 def reserved_outside_memory(facts: Facts) -> Iterator[Defect]:
-    """Note reservations of what is not memory."""
+    """Yield reserved ranges that are not on the memory list."""
     memory, reserved = facts.columns
     for base, end in subtract(reserved.covered(), memory.covered()):
         yield Defect(f"reserved [{base:#x}, {end:#x}) is outside memory", (base, end))
 
 
 def defects(facts: Facts) -> Iterator[Defect]:
-    """Yield what the decoder met that no column can hold."""
+    """Yield the damage that the decoder found."""
     yield from facts.snapshot.defects

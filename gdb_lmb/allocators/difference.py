@@ -51,7 +51,7 @@ class Difference:
     """
 
     message: str
-    where: str = ""
+    where: str | None = None
     address: int | None = None
     regions: tuple[RegionRow, ...] = ()
     value: ValueRow | None = None
@@ -59,7 +59,7 @@ class Difference:
 
 
 def value_differences(
-    want: object, got: object, names: tuple[str, ...], of: str = "", *, redundant: bool = False
+    want: object, got: object, names: tuple[str, ...], of: str | None = None, *, redundant: bool = False
 ) -> Iterator[Difference]:
     """Yield in which of the attributes `names` two values differ; `of` names the list that they belong to."""
     for name in names:
@@ -72,7 +72,7 @@ def value_differences(
 
 
 def damage(found: Snapshot) -> Iterator[Difference]:
-    """Yield what the decoder of a state met that no column holds."""
+    """Yield the damage that the decoder of a state found."""
     for defect in found.defects:
         at = defect.addresses[0] if defect.addresses else None
         yield Difference(defect.what, address=at, value=ValueRow("walk", "no damage", defect.what), redundant=True)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Tables without a form: what an allocator has to show, for `report` to draw."""
+"""Tables as values: titles, columns and typed cells that an allocator returns and `report` draws."""
 
 from __future__ import annotations
 

@@ -31,8 +31,8 @@ class StateDiff:
 def compare(expected: Snapshot, found: Snapshot, *, whole: bool = False) -> Difference | None:
     """Return the first difference between two states, None where there is none.
 
-    Lists that are not true any more in the state found say nothing. Unless the `whole` state is compared, what only
-    repeats the lists' contents is passed over, in an allocator whose counters do no more.
+    Lists that `found` refuses are left out. Unless the `whole` state is compared, so are counters that only repeat
+    the lists' contents (`Allocator.counters_repeat`).
     """
     if expected.layout != found.layout:
         return Difference(f"the allocator is {found.layout}, but {expected.layout} is expected")
@@ -68,7 +68,7 @@ def _list_differences(expected: Snapshot, found: Snapshot, want: RegionList, got
         and want.flags == got.flags
         and want.nid == got.nid
         and (not linked or want.entry == got.entry)
-    ):  # nearly every operation leaves whole columns equal, which C compares
+    ):  # mostly equal: whole columns are compared in C
         yield from _region_difference(expected, found, want, got, linked)
     yield from value_differences(want, got, ("cnt", "max", "total_size"), got.name, redundant=True)
 

@@ -50,7 +50,7 @@ class Entry:
 
 @dataclass(frozen=True)
 class Walk:
-    """What following a list's links showed.
+    """The result of following a list's links (`struct list_head`).
 
     `head_va` is the head's address, `head_next` and `head_prev` its links. `complete` tells that every
     member between the head's two links is known: reached from one side or the other. `mutual` tells that
@@ -86,7 +86,10 @@ class RegionList:
 
     @property
     def dummy(self) -> bool:
-        """Tell whether this is memblock's way of saying empty: one region of size 0 (until June 2024)."""
+        """Tell whether this is memblock's empty list of before 6.11: one region of size 0.
+
+        Source: `commit 721f4a6526da ("mm/memblock: remove empty dummy entry")`.
+        """
         return self.max is not None and len(self) == 1 and not self.size[0]
 
     def __len__(self) -> int:
@@ -110,7 +113,9 @@ class RegionList:
 
 @dataclass(frozen=True)
 class FirmwareMap:
-    """What the firmware said about memory, in columns: base, size in bytes, type as in e820."""
+    """The firmware's memory map in columns: physical base, size in bytes, type as in x86's e820 table.
+
+    Source: `enum e820_type` of arch/x86/include/asm/e820/types.h."""
 
     base: Sequence[int] = ()
     size: Sequence[int] = ()
@@ -124,7 +129,7 @@ class FirmwareMap:
 
 @dataclass(frozen=True)
 class Place:
-    """Something that is known to lie at the physical range [base, end): `what` says it in a few words."""
+    """The physical range [base, end), and in a few words what lies there."""
 
     base: int
     end: int
@@ -133,7 +138,7 @@ class Place:
 
 @dataclass(frozen=True)
 class Defect:
-    """Something the decoder met that no column can hold, for `checks` to put into words.
+    """Damage that no column can hold, as the decoder found it, or a breach of a rule, as a check found it.
 
     `what` is one sentence; `addresses` are virtual or physical as the sentence says.
     """
@@ -144,7 +149,7 @@ class Defect:
 
 @dataclass(frozen=True)
 class Stop:
-    """Where the guest stands: `pc` and its symbol (None where unknown)."""
+    """Where the selected CPU is stopped: the program counter and its symbol (None if unknown)."""
 
     pc: int
     symbol: str | None = None
@@ -152,7 +157,7 @@ class Stop:
 
 @dataclass(frozen=True)
 class Storage:
-    """What one allocator alone has to say of its state; each allocator derives its own from this.
+    """The part of a state that only one allocator has; each allocator derives its own from this.
 
     `closed` tells that the allocator has handed its free memory over and takes no calls any more.
     """
@@ -210,7 +215,7 @@ class Snapshot:
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that is wrong (`finding`) or worth knowing (`note`) about the guest.
+    """A fault of the guest (`finding`), or something worth knowing about it (`note`).
 
     `code` is stable, `message` one sentence, `addresses` what it is about.
     """

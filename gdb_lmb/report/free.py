@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What is free, for people and as `gdb-lmb/free/1`: what `lmb-free` prints."""
+"""Free memory as tables and as JSON `gdb-lmb/free/1`: the output of `lmb-free`."""
 
 from __future__ import annotations
 

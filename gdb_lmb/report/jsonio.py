@@ -69,9 +69,9 @@ def check_json(snapshot: Snapshot, findings: Sequence[Finding], log: LogVerdict 
 
 
 def not_verified(snapshot: Snapshot, log: LogVerdict | None) -> list[str]:
-    """Return the codes of what keeps a check from meaning anything: "torn", "freed", "log-wrapped".
+    """Return the codes of the reasons why a check proves nothing: "torn", "freed", "log-wrapped".
 
-    A kernel built without a log was never promised a replay, so that is no reason.
+    That a kernel keeps no log is no such reason.
     """
     reasons = (["torn"] if snapshot.torn else []) + (["freed"] if snapshot.refused else [])
     if log is not None and log.reason not in (None, "torn", "no-log"):

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""A part of memory seen larger, for people and as `gdb-lmb/map/1`: what `lmb-map` prints."""
+"""A range of memory as rows of cells and as a table, and as JSON `gdb-lmb/map/1`: the output of `lmb-map`."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _MAX_COUNTED = 1 << 20
 
 @dataclass(frozen=True)
 class Shown:
-    """What a map is drawn from: the snapshot, the range, the kernel image's ranges, places, and the history or None."""
+    """The input of a map: the snapshot, the range, the kernel image's ranges, known places, and the history or None."""
 
     snapshot: Snapshot
     range: Range
@@ -109,7 +109,7 @@ def _cells(shown: Shown, row: _Row, layers: Layers) -> Iterator[list[str]]:
     for piece in pieces:
         base, end = max(piece.base, row.base), min(piece.end, row.end)
         words = [_places_text(shown, base, end), owner_text(piece, history)]
-        if piece.storage:  # the places have it already
+        if piece.storage:  # the places name it already
             words = words[1:]
         yield _line(shown, base, end, RESERVED, "; ".join(word for word in words if word != "-"))
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The geometry of a picture of memory: what is drawn of an address space, and how much of what a cell holds.
+"""The geometry of a picture of memory: which parts of an address space are drawn, and what each cell holds.
 
 Nothing here draws. A damaged list is taken as the set of bytes that its regions cover: unsorted, overlapping and
 empty regions do no harm, and what wraps is cut at the end of the address space.
@@ -43,7 +43,7 @@ class Coverage:
 
 @dataclass(frozen=True)
 class Cell:
-    """How many of the bytes [base, end) are what.
+    """The bytes of [base, end) by kind.
 
     `kept` is memory that no allocation gets (NOMAP), `image` the kernel's, `image_reserved` what of that is
     reserved: init memory may be free again, and early in the boot nothing is reserved yet.
@@ -64,7 +64,7 @@ class Cell:
 
 
 class Layers:
-    """What there is in an address space, layer by layer."""
+    """The ranges of an address space by kind: reserved, free, never given, the kernel's image."""
 
     def __init__(self, snapshot: Snapshot, image: Iterable[Range] = ()) -> None:
         """Take the lists of `snapshot`, and the ranges that the kernel's image lies in."""

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Tables for people, by way of the package tabulate, which need not be there before one is printed."""
+"""Tables for people, drawn by the package tabulate, which is imported at the first table."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def table(
     On a `terminal` with a width the columns named in `cut` are cut, and at last those in `spare` left out, to fit.
     """
     try:
-        from tabulate import tabulate  # not at the top: gdb starts faster, and JSON works without it
+        from tabulate import tabulate  # imported late: gdb starts faster, and JSON works without it
     except ImportError:
         raise LmbError(
             "the Python package tabulate is not found: start gdb with `gdb-lmb gdb`, use the lines that "

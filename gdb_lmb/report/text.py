@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Tables and sentences for people: what `lmb-dump` and `lmb-check` print in a terminal."""
+"""Tables and sentences for people: the output of `lmb-dump` and `lmb-check`."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def _where(snapshot: Snapshot) -> str:
 
 
 def torn_line(snapshot: Snapshot, terminal: Terminal = PLAIN) -> str:
-    """Return the warning that belongs over everything a torn snapshot shows."""
+    """Return the warning to print above everything that is shown of a torn snapshot."""
     text = f"torn: the stop is inside {safe(snapshot.torn or '')}: the lists may be between two states"
     return terminal.paint(text, NOTE)
 
@@ -144,7 +144,7 @@ def check_text(
 
 
 def stats_line(meter: Meter, seconds: float) -> str:
-    """Return what a command cost: requests to the stub, bytes, and where the time went."""
+    """Return what a command cost: requests to the stub, bytes, and milliseconds in all and for reading."""
     return (
         f"stats: {plural(meter.requests, 'request')}, {meter.bytes_read:,} bytes, "
         f"{seconds * 1e3:.1f} ms in all, {meter.seconds * 1e3:.1f} ms of it reading"

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """The storage of the list-based LMB: the chain of blocks, each read whole, as far as it can be believed.
 
-Mirrors lmb_blocks.c. What a header says is held against what must be so; where witnesses contradict each
-other the most believable value is taken, and a `Defect` says so.
+Mirrors lmb_blocks.c. What a header says is compared with what must hold; where two sources contradict
+each other, the more believable value is used and a `Defect` reports it.
 """
 
 from __future__ import annotations
@@ -47,22 +47,22 @@ class Storage:
         self.sane = False
 
     def defect(self, what: str, *addresses: int) -> None:
-        """Note something wrong with the storage."""
+        """Report damage of the storage; `addresses` are virtual unless the text says otherwise."""
         if len(self.defects) < MAX_DEFECTS:
             self.defects.append(Defect(what, addresses))
 
     def settle_block_size(self, head: Head, stored: int, logged: int | None) -> None:
-        """Choose the size that grown blocks have: `lmb.block_size`, unless other witnesses agree against it.
+        """Choose the size in bytes of grown blocks: `lmb.block_size`, unless other sources agree on another one.
 
-        A wrong size would tear every block, so this is worth a look at what `lmb_init()` logged and, where
-        that is not the same, at what some headers' `nr` imply.
+        With a wrong size every block would be misread, so `lmb_init()`'s log record is compared and, where that
+        differs, the sizes that some headers' `nr` imply.
         """
         self.block_size, self.sane = stored, self._is_size(stored)
         if not self.sane or stored != logged:
             samples = self._sampled_sizes(head, stored)
             witnesses = samples if logged is None else [*samples, logged]
             votes = Counter(filter(self._is_size, witnesses))
-            # Of a size that could be right, one witness alone is no proof: it may be the one that is damaged.
+            # One source alone does not refute a size that could be right: it may itself be damaged.
             size, most = votes.most_common(1)[0] if votes else (stored, 0)
             alone = not samples and logged is not None
             if most > votes[stored] + (1 if self.sane and not alone else 0):
@@ -75,7 +75,7 @@ class Storage:
     def _is_size(self, size: int) -> bool:
         """Tell whether `lmb_init()` takes `size` for a block."""
         smallest = self.program.header_size + 2 * self.program.region.size
-        # What phys_addr_t cannot count fits nowhere.
+        # A block must fit into the address space.
         return smallest <= size < 1 << self.program.bits - 1 and not size & (size - 1)
 
     def _sampled_sizes(self, head: Head, stored: int) -> list[int]:
@@ -175,7 +175,7 @@ class Storage:
         return found, True
 
     def _read_block(self, header_va: int, head_va: int, mutual: tuple[str, int], *, first: bool) -> bytes | None:
-        """Read a block from its header on, or None where that is none.
+        """Return the bytes of a block from its header on, None if there is no block header.
 
         Its place in the chain (`mutual`: the link back, and where that must lead) or its contents must show it.
         A grown block is read whole in this one request; of block 0 only the header is known to lie here.
@@ -205,7 +205,7 @@ class Storage:
         return raw
 
     def _is_block_0(self, raw: bytes, head_va: int) -> bool:
-        """Tell whether this is the header of block 0, on one of two grounds: one may be damaged."""
+        """Tell whether this is the header of block 0: one of two signs is enough, since the other may be damaged."""
         if self._header(raw, "link.prev") == head_va:
             return True
         known = self.program.static_entries
@@ -220,7 +220,7 @@ class Storage:
         header_va = node_va - program.block.fields["link.next"].offset
         base, nr, entries_va = (self._header(raw, name) for name in ("base", "nr", "entries"))
         inside_va, size = header_va + program.header_size, 0
-        # A grown block in the first place has lost its predecessor; a static one can have no other neighbour.
+        # A grown block may come first if the link to block 0 is lost; a static block can only be block 0.
         static = number == 0 and (entries_va != inside_va if program.static_entries or not base else False)
         if static:
             should_va, most = program.static_entries or (entries_va, MAX_STATIC_ENTRIES)

@@ -21,7 +21,7 @@ class _Member:
 
 
 def _members(facts: Facts) -> tuple[_Member, ...]:
-    """Return all three lists alike."""
+    """Return the three lists of entries: memory, reserved, free."""
     snapshot, storage = facts.snapshot, storage_of(facts.snapshot)
     lists = (_Member(regions.name, regions.entry, regions.walk) for regions in (snapshot.memory, snapshot.reserved))
     return (*lists, _Member("free", storage.free, storage.free_walk))
@@ -74,7 +74,7 @@ def _each_bad_link(facts: Facts) -> Iterator[tuple[str, Defect]]:
             for at, got in enumerate(found):
                 number = (at + step) % len(ring)
                 want = ring[(number + 1 - 2 * step) % len(ring)]
-                # An entry on two lists has but one pair of links: entry-shared already says all there is.
+                # An entry on two lists has one pair of links only: entry-shared reports it.
                 if got == want or (number and member.order[number - 1] in facts.once(_shared)):
                     continue
                 where, before = f"{member.name} list: {word} of {_who(number)}", number_of.get(got, 0)

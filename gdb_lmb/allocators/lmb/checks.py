@@ -31,7 +31,7 @@ def _block_bases(facts: Facts) -> list[int | None]:
 
 
 def unmerged(facts: Facts) -> Iterator[Defect]:
-    """Yield neighbours that must be one region: they touch and have equal flags."""
+    """Yield neighbours that touch and have equal flags, which must be one region (rule 2 of the design)."""
     for columns in facts.columns:
         for low, high in pairwise(columns.sound_sorted if columns.collides else ()):
             if low[1] == high[0] and low[2] == high[2]:
@@ -43,7 +43,7 @@ def unmerged(facts: Facts) -> Iterator[Defect]:
 
 
 def storage_corrupt(facts: Facts) -> Iterator[Defect]:
-    """Yield what the decoder met, and blocks that cannot lie where they say."""
+    """Yield the damage that the decoder found, and blocks whose physical address cannot be right."""
     yield from regions.defects(facts)
     blocks, bases, spans = storage_of(facts.snapshot).blocks, facts.once(_block_bases), []
     for number, (block, base) in enumerate(zip(blocks, bases, strict=True)):
@@ -64,7 +64,7 @@ def storage_corrupt(facts: Facts) -> Iterator[Defect]:
 
 
 def block_unreserved(facts: Facts) -> Iterator[Defect]:
-    """Yield blocks that do not lie in reserved memory."""
+    """Yield blocks that do not lie in reserved memory (rule 6 of the design)."""
     blocks = storage_of(facts.snapshot).blocks
     spans = [
         (base or 0, (base or 0) + block.size) for base, block in zip(facts.once(_block_bases), blocks, strict=True)
@@ -86,14 +86,17 @@ def block_unreserved(facts: Facts) -> Iterator[Defect]:
 
 
 def freelist_exhausted(facts: Facts) -> Iterator[Defect]:
-    """Yield an empty freelist: an allocator that grows needs one entry to reserve the next block."""
+    """Yield an empty freelist: the last entry is kept to reserve the next block (rule 6 of the design)."""
     storage = storage_of(facts.snapshot)
     if not len(storage.free) and (storage.free_walk is None or storage.free_walk.complete):
         yield Defect("the freelist is empty: the last entry must be kept to gain the next block")
 
 
 def handover_mismatch(facts: Facts) -> Iterator[Defect]:
-    """Yield where the ranges handed over are not the free whole pages (lmb_free_all())."""
+    """Yield where the ranges handed over are not the free whole pages.
+
+    Source: `lmb_free_all()` (rule 9 of the design).
+    """
     snapshot, given = facts.snapshot, facts.snapshot.handover
     storage = storage_of(snapshot)
     if not storage.closed and storage.handover_nr and snapshot.torn is None:

@@ -2,8 +2,8 @@
 """The decoder of the list-based LMB: `struct lmb` and its blocks in, a `Snapshot` out.
 
 Mirrors `lmb.h`. Blocks are read whole, one request each, and decoded at once into columns; lists are
-then followed inside those columns, so no entry costs a request. Whatever is odd about the storage
-itself becomes a `Defect`, and the decoder goes on with the most believable value.
+then followed inside those columns, so no entry costs a request. Damage of the storage
+becomes a `Defect`, and the decoder goes on with the most believable value.
 """
 
 from __future__ import annotations
@@ -127,7 +127,7 @@ def _read_table(
 ) -> tuple[int, int, bytes] | None:
     """Return the counter, the capacity and the first records' bytes (at most `most` records) of a table.
 
-    None where the program has none, or where it cannot be read, of which a defect tells.
+    None if the program has none, or if it cannot be read, which a defect reports.
     """
     if table is None:
         return None

@@ -32,14 +32,14 @@ class NodeTable:
         self._entry_size = entry_size
         self._link = link
 
-    def index(self, node_va: int) -> int:
-        """Return the entry whose link lies at `node_va`, or -1 where that is no node of any block."""
+    def index(self, node_va: int) -> int | None:
+        """Return the index of the entry whose link lies at `node_va`, None if that is in no block."""
         va = node_va - self._link
         row = bisect_right(self._starts, va) - 1
         if row < 0 or va >= self._ends[row]:
-            return -1
+            return None
         slot, rest = divmod(va - self._starts[row], self._entry_size)
-        return -1 if rest else self._first[row] + slot
+        return None if rest else self._first[row] + slot
 
     def follow(
         self, head_va: int, start_va: int, ahead: Sequence[int], behind: Sequence[int]
@@ -80,7 +80,7 @@ class Head:
 
 @dataclass(frozen=True)
 class WalkedList:
-    """The members in list order, and how the walk went."""
+    """The members as entry indexes in list order, and the result of the walk."""
 
     order: array[int]
     walk: Walk
@@ -121,7 +121,7 @@ def _join(
     links: Links,
     owned: bytearray,
 ) -> WalkedList:
-    """Put both sides together, with what can be found between them."""
+    """Return the members of the forward and the backward walk, and those found between them."""
     backward = deque(tail)
 
     def next_va() -> int:
@@ -137,8 +137,8 @@ def _join(
 
     def agreed() -> bool:
         """Add the one member that both ends agree on, whose own links lead elsewhere: it is on this list too."""
-        i = nodes.index(next_va()) if next_va() == prev_va() else -1
-        if i < 0 or i in forward or i in backward:
+        i = nodes.index(next_va()) if next_va() == prev_va() else None
+        if i is None or i in forward or i in backward:
             return False
         forward.append(i)
         owned[i] = 1
@@ -148,7 +148,7 @@ def _join(
     for follow, add in ((next_va, forward.append), (prev_va, backward.appendleft)):
         while not complete:
             i = nodes.index(follow())
-            if i < 0 or owned[i]:
+            if i is None or owned[i]:
                 break
             owned[i] = 1
             add(i)

@@ -34,7 +34,10 @@ def count_over_max(facts: Facts) -> Iterator[Defect]:
 
 
 def array_unreserved(facts: Facts) -> Iterator[Defect]:
-    """Yield doubled arrays that do not lie in reserved memory (those from slab are the page allocator's)."""
+    """Yield doubled arrays that do not lie in reserved memory; those from slab belong to the page allocator.
+
+    Source: `memblock_double_array()`.
+    """
     snapshot = facts.snapshot
     if snapshot.phase in PAST_HAND_OVER:
         return
@@ -55,7 +58,7 @@ def array_unreserved(facts: Facts) -> Iterator[Defect]:
 
 
 def size_stale(facts: Facts) -> Iterator[Defect]:
-    """Note a total_size that is not the regions' sum."""
+    """Yield a total_size that is not the sum of its regions, as `memblock_trim_memory()` leaves it."""
     for regions in facts.snapshot.lists:
         total = sum(regions.size) & facts.snapshot.phys_addr_max
         if regions.total_size != total and regions.cnt == len(regions):
@@ -66,7 +69,10 @@ def size_stale(facts: Facts) -> Iterator[Defect]:
 
 
 def unmerged(facts: Facts) -> Iterator[Defect]:
-    """Note neighbours that could be one region: same flags, same node."""
+    """Yield neighbours with equal flags and node that could be one region.
+
+    Source: `memblock_merge_regions()`, since `commit 2fe03412e2e1`.
+    """
     for regions in facts.snapshot.lists:
         if not _real(regions):
             continue
@@ -82,7 +88,7 @@ def unmerged(facts: Facts) -> Iterator[Defect]:
 
 
 def headroom(facts: Facts) -> Iterator[Defect]:
-    """Note an array that is nearly full."""
+    """Yield an array that the next addition may double."""
     for regions in facts.snapshot.lists:
         if regions.max is not None and regions.cnt <= regions.max < regions.cnt + LITTLE_ROOM:
             left = regions.max - regions.cnt
@@ -90,7 +96,7 @@ def headroom(facts: Facts) -> Iterator[Defect]:
 
 
 def reserved_outside_memory(facts: Facts) -> Iterator[Defect]:
-    """Note reservations of what is not memory: the firmware's, or page 0; nothing while there is no memory yet."""
+    """Yield reserved ranges that are not memory (the firmware's, page 0); nothing before memory is added."""
     if _real(facts.snapshot.memory) and _real(facts.snapshot.reserved):
         yield from common.reserved_outside_memory(facts)
 

@@ -133,13 +133,13 @@ def _list(
         defects.append(Defect(f"{name}.cnt is {cnt} and {name}.max is {most}: more than can be believed", (va,)))
     else:
         try:
-            # What lies past max is not the array's, whatever cnt says.
+            # The array ends after max regions, even if cnt is larger.
             raw = memory.read(va, min(cnt, most) * program.region.size)
         except ReadError as error:
             defects.append(Defect(f"the array of {name} cannot be read", (error.address,)))
     columns = program.region.columns(raw, names, program.byte_order)
     while cnt > most and columns[1] and not columns[1][-1]:
-        # cnt is damaged: the array's unused end is zero, and would only be found fault with once more.
+        # cnt is damaged: the unused end of the array is zero, and need not be reported region by region.
         for values_of in columns:
             values_of.pop()
     first = program.physmem_array_va if name == "physmem" else program.init_arrays.get(name)
