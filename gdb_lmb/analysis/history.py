@@ -38,7 +38,4 @@ class History:
 
 def history_of(header: TraceHeader, records: Iterable[Record], look: Look, source: str, note: str = "") -> History:
     """Return the history that the records of a trace make."""
-    owners = Owners(header.layout, header.bits, header.page_size, header.initial)
-    for record in records:
-        owners.follow(record)
-    return History(owners, look, source, note)
+    return History(Owners.of(header, records), look, source, note)

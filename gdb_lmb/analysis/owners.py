@@ -98,6 +98,14 @@ class Owners:
             for base, end in initial.reserved.ranges():
                 self._put(Piece(base, end, initial=True))
 
+    @classmethod
+    def of(cls, header: TraceHeader, records: Iterable[Record] = ()) -> Owners:
+        """Return the pieces after the records of a trace."""
+        owners = cls(header.layout, header.bits, header.page_size, header.initial)
+        for record in records:
+            owners.follow(record)
+        return owners
+
     # -- following ------------------------------------------------------------------------------------
 
     def follow(self, record: Record) -> None:
@@ -250,7 +258,4 @@ def _cut(piece: Piece, base: int, end: int) -> Piece:
 
 def overlaid(header: TraceHeader, records: Iterable[Record], function: Function) -> list[Finding]:
     """Return what is wrong or worth knowing about a whole trace's reservations laid over another owner's."""
-    owners = Owners(header.layout, header.bits, header.page_size, header.initial)
-    for record in records:
-        owners.follow(record)
-    return owners.findings(function)
+    return Owners.of(header, records).findings(function)

@@ -18,7 +18,7 @@ class Replay:
         """Set the model up as the trace's header says. Raises: `InputError`."""
         self._header, self._allocator = header, allocator(header.layout)
         self.replayed = 0
-        self.owners = Owners(header.layout, header.bits, header.page_size, header.initial)
+        self.owners = Owners.of(header)
         self.lockstep: Lockstep | None = None
         self._partial = bool(header.lost or header.only)
         if not self._partial:

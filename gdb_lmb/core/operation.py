@@ -142,10 +142,10 @@ def operation_from(row: dict[str, Any], bits: int, table: Table, *, exactly: boo
     values = {name: _READERS[name](name, value, bits) for name, value in row.items()}
     if kind.switch and values.get("flags", 0) > 1:
         raise InputError(f'{op} takes "flags" 0 or 1')
-    if kind.list_names and values.get("list") not in kind.list_names:
-        if "list" in values:
-            raise InputError(f'"list" is {short(values["list"])}; expected one of {", ".join(kind.list_names)}')
-        raise InputError(f'{op} takes "list", one of {", ".join(kind.list_names)}')
+    if kind.list_names:
+        if "list" not in values:
+            raise InputError(f'{op} takes "list", one of {", ".join(kind.list_names)}')
+        checked("list", values["list"], kind.list_names.__contains__, f"one of {', '.join(kind.list_names)}")
     return kind.call(op, **values)
 
 
@@ -153,6 +153,18 @@ def operation_json(operation: Operation) -> dict[str, Any]:
     """Return `op` and the arguments it takes as JSON values: addresses and sizes as "0x…" strings."""
     arguments = operation.arguments.items()
     return {"op": operation.op} | {name: hex(value) if name in _ADDRESSES else value for name, value in arguments}
+
+
+def checked(name: str, value: Any, fits: Callable[[Any], bool], expected: str) -> Any:
+    """Return `value`, the member `name` of JSON from outside, if it `fits`. Raises: `InputError` in words."""
+    if not fits(value):
+        raise InputError(f'"{name}" is {short(value)}; expected {expected}')
+    return value
+
+
+def is_text(value: Any) -> bool:
+    """Tell whether a JSON value is a string."""
+    return isinstance(value, str)
 
 
 def read_number(name: str, value: object, bits: int) -> int:
@@ -171,36 +183,22 @@ def read_number(name: str, value: object, bits: int) -> int:
     return number
 
 
-def _flags(name: str, value: object, bits: int) -> int:
-    return read_number(name, value, 32)
+def _is_node(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and -(1 << 31) <= value < 1 << 31
 
 
-def _nid(name: str, value: object, bits: int) -> int:
-    if not isinstance(value, int) or isinstance(value, bool) or not -(1 << 31) <= value < 1 << 31:
-        raise InputError(f'"{name}" is {short(value)}; expected the number of a node, or -1')
-    return value
-
-
-def _truth(name: str, value: object, bits: int) -> bool:
-    if not isinstance(value, bool):
-        raise InputError(f'"{name}" is {short(value)}; expected true or false')
-    return value
-
-
-def _text(name: str, value: object, bits: int) -> str:
-    if not isinstance(value, str):
-        raise InputError(f'"{name}" is {short(value)}; expected a string')
-    return value
+def is_truth(value: Any) -> bool:
+    """Tell whether a JSON value is true or false."""
+    return isinstance(value, bool)
 
 
 _ADDRESSES = ("base", "size", "align", "min", "max")
 _READERS: Mapping[str, Callable[[str, object, int], Any]] = {
     **dict.fromkeys(_ADDRESSES, read_number),
-    "flags": _flags,
-    "nid": _nid,
-    "exact": _truth,
-    "set": _truth,
-    "list": _text,
+    "flags": lambda name, value, bits: read_number(name, value, 32),
+    "nid": lambda name, value, bits: checked(name, value, _is_node, "the number of a node, or -1"),
+    **dict.fromkeys(("exact", "set"), lambda name, value, bits: checked(name, value, is_truth, "true or false")),
+    "list": lambda name, value, bits: value,
 }
 
 

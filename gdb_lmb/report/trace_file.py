@@ -16,7 +16,7 @@ from typing import IO, Any
 
 from gdb_lmb.allocators.base import allocator, names
 from gdb_lmb.core.errors import InputError
-from gdb_lmb.core.operation import operation_from, operation_json, read_number, short
+from gdb_lmb.core.operation import checked, is_text, operation_from, operation_json, read_number, short
 from gdb_lmb.core.record import Record, Symbol, TraceHeader
 from gdb_lmb.core.snapshot import Snapshot
 from gdb_lmb.core.words import plural, safe
@@ -194,12 +194,8 @@ class TraceReader:
         if seq != expected or isinstance(seq, bool):
             raise InputError(f'"seq" is {short(seq)}, but operation {expected} comes next')
         result = _result(row.pop("result", None), self.header.bits)
-        callers = row.pop("callers", [])
-        if not isinstance(callers, list) or len(callers) > MAX_CALLERS:
-            raise InputError(f'"callers" is {short(callers)}; expected at most {MAX_CALLERS} addresses')
-        phase = row.pop("phase", None)
-        if phase is not None and not isinstance(phase, str):
-            raise InputError(f'"phase" is {short(phase)}; expected a string or null')
+        callers = checked("callers", row.pop("callers", []), _are_callers, f"at most {MAX_CALLERS} addresses")
+        phase = checked("phase", row.pop("phase", None), _is_text_or_null, "a string or null")
         # Where there is no state to begin with, the allocator's own first call makes it.
         creates = seq == 1 and self.header.initial is None
         table = self._allocator.init if creates else self._allocator.operations
@@ -240,42 +236,42 @@ class TraceReader:
 def _header(row: dict[str, Any]) -> TraceHeader:
     if row.get("schema") != TRACE_SCHEMA:
         raise InputError(f"this is {short(row.get('schema'))}, not a trace of schema {TRACE_SCHEMA}")
-    layout, source, behavior = row.get("layout"), row.get("source"), row.get("generation")
-    if not isinstance(layout, str) or layout not in names():
-        raise InputError(f'"layout" is {short(layout)}; expected one of {", ".join(names())}')
-    if source not in _SOURCES:
-        raise InputError(f'"source" is {short(source)}; expected one of {", ".join(_SOURCES)}')
-    bits = row.get("bits")
-    if bits not in (32, 64):
-        raise InputError(f'"bits" is {short(bits)}; expected 32 or 64')
-    if behavior is not None and not isinstance(behavior, dict):
-        raise InputError(f'"generation" is {short(behavior)}; expected a JSON object')
+    layout = checked("layout", row.get("layout"), names().__contains__, f"one of {', '.join(names())}")
+    source = checked("source", row.get("source"), _SOURCES.__contains__, f"one of {', '.join(_SOURCES)}")
+    bits = checked("bits", row.get("bits"), (32, 64).__contains__, "32 or 64")
+    behavior = row.get("generation")
+    checked("generation", behavior, lambda value: isinstance(value, dict | None), "a JSON object")
     page_size = read_number("page_size", row.get("page_size"), 32)
     if not page_size or page_size & (page_size - 1):
         raise InputError(f'"page_size" is {page_size:#x}, which is no power of two')
     initial = row.get("initial")
     own = allocator(layout)
+
+    def known(only: Any) -> bool:
+        return isinstance(only, list) and all(is_text(op) and (op in own.init or op in own.operations) for op in only)
+
     if initial is None and not own.init:
         raise InputError(f'"initial" is missing: a {own.title} has a state from the first instruction on')
     return TraceHeader(
         layout=layout,
-        arch=_text(row, "arch"),
-        byte_order=_text(row, "byte_order"),
+        arch=checked("arch", row.get("arch"), is_text, "a string"),
+        byte_order=checked("byte_order", row.get("byte_order"), is_text, "a string"),
         bits=bits,
         page_size=page_size,
         source=source,
         initial=None if initial is None else _state(initial, layout, bits, page_size),
         behavior=behavior or {},
         lost=read_number("lost", row.get("lost", 0), 64),
-        only=_only(row.get("only", []), layout),
+        only=tuple(checked("only", row.get("only", []), known, "names of operations")),
     )
 
 
-def _only(names: Any, layout: str) -> tuple[str, ...]:
-    known = {*allocator(layout).init, *allocator(layout).operations}
-    if not isinstance(names, list) or any(not isinstance(name, str) or name not in known for name in names):
-        raise InputError(f'"only" is {short(names)}; expected names of operations')
-    return tuple(names)
+def _are_callers(value: Any) -> bool:
+    return isinstance(value, list) and len(value) <= MAX_CALLERS
+
+
+def _is_text_or_null(value: Any) -> bool:
+    return isinstance(value, str | None)
 
 
 def _state(data: Any, layout: str, bits: int, page_size: int) -> Snapshot:
@@ -286,13 +282,6 @@ def _state(data: Any, layout: str, bits: int, page_size: int) -> Snapshot:
             f"trace of layout {layout}, {bits} bits and pages of {page_size} bytes"
         )
     return state
-
-
-def _text(row: Mapping[str, Any], name: str) -> str:
-    value = row.get(name)
-    if not isinstance(value, str):
-        raise InputError(f'"{name}" is {short(value)}; expected a string')
-    return value
 
 
 def _result(value: Any, bits: int) -> int | None:
@@ -306,12 +295,10 @@ def _result(value: Any, bits: int) -> int | None:
 def _symbol(row: Any) -> Symbol:
     if not isinstance(row, dict):
         raise InputError(f"{short(row)} is no symbol")
-    file, line = row.get("file"), row.get("line")
-    if file is not None and not isinstance(file, str):
-        raise InputError(f'"file" is {short(file)}; expected a string or null')
+    line = row.get("line")
     return Symbol(
-        _text(row, "function"),
+        checked("function", row.get("function"), is_text, "a string"),
         read_number("offset", row.get("offset", 0), _PC_BITS),
-        file,
+        checked("file", row.get("file"), _is_text_or_null, "a string or null"),
         None if line is None else read_number("line", line, 32),
     )

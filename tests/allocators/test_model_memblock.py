@@ -7,6 +7,7 @@ test of its own for each difference.
 
 from __future__ import annotations
 
+from copy import deepcopy
 from dataclasses import replace
 
 import pytest
@@ -361,7 +362,7 @@ def test_going_on_from_a_snapshot(behavior: MemblockBehavior) -> None:
         for each in (model, twin):
             each.add_range("reserved", 9 * MIB + 0x2000 * n, 0x1000, NO_NODE)
     assert twin.snapshot() == model.snapshot()
-    copy = model.copy()
+    copy = deepcopy(model)
     copy.remove_range("reserved", 0, MAX)
     assert len(model.snapshot().reserved) > 10
 

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import copy
 import random
 from collections import Counter
 from collections.abc import Callable
@@ -245,7 +246,7 @@ class Lockstep:
     def follow(self, calls: list[Call], answers: list[str]) -> int:
         """Compare operation by operation; return how many there were until the end, or a panic."""
         for number, call in enumerate(calls):
-            before = self.model.copy()
+            before = copy.deepcopy(self.model)
             try:
                 result = call.run(self.model)
             except GuestPanicError as end:

@@ -11,7 +11,6 @@ Results follow the C interface: 0 or a negative errno; `alloc_range_nid` returns
 from __future__ import annotations
 
 from collections.abc import Collection
-from typing import TypeVar
 
 from gdb_lmb.allocators.memblock import search
 from gdb_lmb.allocators.memblock.behavior import (
@@ -29,8 +28,6 @@ from gdb_lmb.allocators.resume import require_whole
 from gdb_lmb.core.errors import GuestPanicError
 from gdb_lmb.core.snapshot import Snapshot
 
-_Model = TypeVar("_Model", bound="MemblockModel")
-
 
 class MemblockModel(Core):
     """A memblock, from its static initialisation or a walked state onwards.
@@ -43,8 +40,8 @@ class MemblockModel(Core):
 
     @classmethod
     def from_snapshot(
-        cls: type[_Model], snapshot: Snapshot, config: MemblockConfig, *, in_slab: Collection[str] = ()
-    ) -> _Model:
+        cls, snapshot: Snapshot, config: MemblockConfig, *, in_slab: Collection[str] = ()
+    ) -> MemblockModel:
         """Go on from a walked state; `in_slab` names the lists whose arrays came from the slab.
 
         Raises: `StateError` where the stop is inside of memblock, and for lists that no memblock has: unsorted,
@@ -64,14 +61,6 @@ class MemblockModel(Core):
         model.current_limit, model.bottom_up = snapshot.current_limit, snapshot.bottom_up
         model._arch, model._byte_order = snapshot.arch, snapshot.byte_order
         return model
-
-    def copy(self: _Model) -> _Model:
-        """Return a model in the same state that shares nothing with this one."""
-        twin = type(self)(self.config)
-        twin.__dict__.update(self.__dict__)
-        twin.memory, twin.reserved = self.memory.copy(), self.reserved.copy()
-        twin.physmem = self.physmem and self.physmem.copy()
-        return twin
 
     # -- changes of a list ----------------------------------------------------------------------------
 

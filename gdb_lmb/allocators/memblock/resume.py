@@ -12,7 +12,7 @@ from gdb_lmb.allocators.memblock.model import MemblockModel
 from gdb_lmb.allocators.memblock.operations import LISTS
 from gdb_lmb.allocators.resume import unfit
 from gdb_lmb.core.errors import InputError, StateError
-from gdb_lmb.core.operation import short
+from gdb_lmb.core.operation import checked, short
 from gdb_lmb.core.snapshot import Snapshot
 
 MAX_REGIONS = 1 << 20
@@ -37,6 +37,18 @@ def facts_of(model: MemblockModel) -> dict[str, Any]:
     }
 
 
+def _is_line(value: Any) -> bool:
+    return isinstance(value, int) and 0 < value <= 1 << 20 and not value & (value - 1)
+
+
+def _is_pfn(value: Any) -> bool:
+    return value is None or (isinstance(value, int) and value >= 0)
+
+
+def _are_lists(value: Any) -> bool:
+    return isinstance(value, list) and all(name in LISTS for name in value)
+
+
 def resume(initial: Snapshot, values: Mapping[str, Any]) -> MemblockModel:
     """Return a model that goes on from `initial`; `values` are those of `facts_of()`.
 
@@ -53,13 +65,9 @@ def resume(initial: Snapshot, values: Mapping[str, Any]) -> MemblockModel:
     missing = [name for name in _BEHAVIOR if name not in values]
     if missing:
         raise InputError(f'"generation" does not say {missing[0]}')
-    cache_bytes, max_low_pfn, in_slab = values.get("cache_bytes", 64), values.get("max_low_pfn"), values.get("in_slab")
-    if not isinstance(cache_bytes, int) or not 0 < cache_bytes <= 1 << 20 or cache_bytes & (cache_bytes - 1):
-        raise InputError(f'"cache_bytes" is {short(cache_bytes)}; expected a power of two')
-    if max_low_pfn is not None and (not isinstance(max_low_pfn, int) or max_low_pfn < 0):
-        raise InputError(f'"max_low_pfn" is {short(max_low_pfn)}; expected a number of pages or null')
-    if not isinstance(in_slab or [], list) or any(name not in LISTS for name in in_slab or []):
-        raise InputError(f'"in_slab" is {short(in_slab)}; expected names of lists')
+    cache_bytes = checked("cache_bytes", values.get("cache_bytes", 64), _is_line, "a power of two")
+    max_low_pfn = checked("max_low_pfn", values.get("max_low_pfn"), _is_pfn, "a number of pages or null")
+    in_slab = checked("in_slab", values.get("in_slab") or [], _are_lists, "names of lists")
     for name in initial.refused:
         raise StateError(f"{name} was not true any more")
     for regions in initial.lists:
@@ -74,7 +82,7 @@ def resume(initial: Snapshot, values: Mapping[str, Any]) -> MemblockModel:
         keep=values.get("keep", False),
         max_low_pfn=max_low_pfn,
     )
-    model = MemblockModel.from_snapshot(initial, config, in_slab=in_slab or [])
+    model = MemblockModel.from_snapshot(initial, config, in_slab=in_slab)
     for name in _SWITCHES:
         setattr(model, name, values.get(name, False))
     return model

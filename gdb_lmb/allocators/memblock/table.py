@@ -45,13 +45,6 @@ class Table:
     dummy_nid: int = 0
     scattered: bool = False
 
-    def copy(self) -> Table:
-        """Return a table that shares nothing with this one."""
-        return Table(
-            self.name, self.max, self.array_base, self.array_va, self.static, self.in_slab,
-            self.base[:], self.end[:], self.flags[:], self.nid[:], self.total_size, self.dummy_nid, self.scattered,
-        )  # fmt: skip
-
     def view(self, *, dummy: bool, nodes: bool, limit: int) -> RegionList:
         """Return the table as a list of a snapshot.
 
