@@ -25,11 +25,13 @@ def test_an_unknown_allocator_is_refused() -> None:
         allocator("slab")
 
 
-def test_no_allocator_is_imported_before_its_first_use() -> None:
+def test_an_allocator_is_imported_at_its_first_use_and_its_model_when_it_is_needed() -> None:
     code = (
         "import sys; from gdb_lmb.allocators.base import allocator\n"
-        "def there(): return 'gdb_lmb.allocators.memblock.model' in sys.modules\n"
-        "print(there()); allocator('memblock'); print(there())"
+        "def there(*names): return [f'gdb_lmb.allocators.{name}' in sys.modules for name in names]\n"
+        "for name, package in (('memblock', 'memblock'), ('lmb-list', 'lmb')):\n"
+        "    print(there(f'{package}.allocator')); one = allocator(name)\n"
+        "    print(there(f'{package}.allocator', f'{package}.model'))\n"
     )
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True).stdout
-    assert out.splitlines() == ["False", "True"]
+    assert out.splitlines() == ["[False]", "[True, False]"] * 2

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The list-based LMB as an `Allocator`."""
+"""The list-based LMB as an `Allocator`. Its model is imported when it is first needed: most commands need none."""
 
 from __future__ import annotations
 
@@ -13,10 +13,7 @@ from gdb_lmb.allocators.json_fields import Description
 from gdb_lmb.allocators.lmb.checks import CHECKS
 from gdb_lmb.allocators.lmb.decode import decode
 from gdb_lmb.allocators.lmb.differences import differences
-from gdb_lmb.allocators.lmb.log import guest_log
-from gdb_lmb.allocators.lmb.model import LmbModel
 from gdb_lmb.allocators.lmb.operations import INIT, OPERATIONS
-from gdb_lmb.allocators.lmb.predict import predict_lmb
 from gdb_lmb.allocators.lmb.program import LmbProgram, find_lmb, torn_in, with_page_size
 from gdb_lmb.allocators.lmb.storage import BLOCKS, LmbStorage, description, storage_of
 from gdb_lmb.allocators.lmb.trace import BEFORE_GROWTH, CHECKPOINTS, GROWING, HANDED_OVER, PHASES, ROLES, LmbAdapter
@@ -145,14 +142,20 @@ class LmbAllocator(Allocator):
 
     def resume(self, snapshot: Snapshot, facts: Mapping[str, Any]) -> Model:
         """Return a model that goes on from a walked state; there are no facts beside it."""
+        from gdb_lmb.allocators.lmb.model import LmbModel
+
         return LmbModel.from_snapshot(snapshot)
 
     def created_model(self, operation: Operation, page_size: int) -> Model:
         """Return the model as `lmb_init()` leaves it."""
+        from gdb_lmb.allocators.lmb.model import LmbModel
+
         return LmbModel.created(operation, page_size)
 
     def predict(self, snapshot: Snapshot, facts: Mapping[str, Any], op: str, **arguments: int) -> Prediction:
         """Return what `lmb_<op>()` would do."""
+        from gdb_lmb.allocators.lmb.predict import predict_lmb
+
         return predict_lmb(snapshot, op, **arguments)
 
     def adapter(self, where: TracedProgram) -> LmbAdapter:
@@ -166,6 +169,8 @@ class LmbAllocator(Allocator):
 
     def log(self, snapshot: Snapshot) -> GuestLog | None:
         """Return the guest's log (CONFIG_LMB_LOG)."""
+        from gdb_lmb.allocators.lmb.log import guest_log
+
         return guest_log(snapshot)
 
 

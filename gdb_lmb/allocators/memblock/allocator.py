@@ -1,20 +1,16 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Linux's memblock as an `Allocator`."""
+"""Linux's memblock as an `Allocator`. Its model is imported when it is first needed: most commands need none."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from gdb_lmb.allocators.base import Allocator, Effect, TracedProgram
+from gdb_lmb.allocators.base import Allocator, CTest, Effect, TracedProgram
 from gdb_lmb.allocators.difference import Difference, ValueRow
 from gdb_lmb.allocators.json_fields import Description
 from gdb_lmb.allocators.memblock.checks import CHECKS
-from gdb_lmb.allocators.memblock.model import MemblockModel
 from gdb_lmb.allocators.memblock.operations import OPERATIONS
-from gdb_lmb.allocators.memblock.predict import predict_memblock
-from gdb_lmb.allocators.memblock.resume import facts_of, resume
-from gdb_lmb.allocators.memblock.simulator import SimulatorTest
 from gdb_lmb.allocators.memblock.storage import DESCRIPTION, MemblockStorage, RegionArray, storage_of
 from gdb_lmb.allocators.memblock.trace import CONTAINERS, EARLY, INLINED_SWITCHES, PHASES, ROLES, MemblockAdapter
 from gdb_lmb.allocators.predict import Prediction
@@ -106,22 +102,31 @@ class MemblockAllocator(Allocator):
 
     def resume(self, snapshot: Snapshot, facts: Mapping[str, Any]) -> Model:
         """Return a model that goes on from a walked state; `facts` are those of `facts_of()`."""
+        from gdb_lmb.allocators.memblock.resume import resume
+
         return resume(snapshot, facts)
 
-    def facts_of(self, model: MemblockModel) -> dict[str, Any]:
+    def facts_of(self, model: Any) -> dict[str, Any]:
         """Return how this kernel's memblock behaves, and the switches that no list shows."""
+        from gdb_lmb.allocators.memblock.resume import facts_of
+
         return facts_of(model)
 
     def predict(self, snapshot: Snapshot, facts: Mapping[str, Any], op: str, **arguments: int) -> Prediction:
         """Return what the call that `op` stands for would do."""
+        from gdb_lmb.allocators.memblock.predict import predict_memblock
+        from gdb_lmb.allocators.memblock.resume import resume
+
         return predict_memblock(resume(snapshot, facts), op, **arguments)
 
     def adapter(self, where: TracedProgram) -> MemblockAdapter:
         """Return what turns traced calls into operations."""
         return MemblockAdapter(where)
 
-    def simulator_test(self, header: TraceHeader) -> SimulatorTest:
+    def simulator_test(self, header: TraceHeader) -> CTest:
         """Return what writes a trace as a test for tools/testing/memblock."""
+        from gdb_lmb.allocators.memblock.simulator import SimulatorTest
+
         return SimulatorTest(header)
 
     def phase_of(self, snapshot: Snapshot) -> str | None:
