@@ -13,6 +13,7 @@ from gdb_lmb.core.errors import NotReachedError, PassedError
 from gdb_lmb.kernels.stock import find_kernel
 from gdb_lmb.runner.qemu import QemuOptions
 from gdb_lmb.runner.session import GuestSession
+from tests.helpers.json_log import JsonLog
 from tests.helpers.stock import AMD64, CONSOLE
 
 ARM64 = "debian:6.12-cloud-arm64"
@@ -39,7 +40,7 @@ def test_the_fixture(fixture_kernel: Path) -> None:
 
 @pytest.mark.stock
 @pytest.mark.parametrize("name", [AMD64[0], ARM64])
-def test_a_stock_kernel(name: str) -> None:
+def test_a_stock_kernel(name: str, json_log: JsonLog) -> None:
     kernel = find_kernel(name, notice=print)
     append = "console=ttyAMA0" if name == ARM64 else CONSOLE
     options = QemuOptions(append=append, memory="512M", smp=2, paused=False)
@@ -53,3 +54,4 @@ def test_a_stock_kernel(name: str) -> None:
         assert "beyond memblock's life" in guest.command("lmb-attach --wait")
         told = json.loads(guest.command("lmb-attach --json"))
         assert told["at_first_instruction"] is False and told["phase"] in ("handed over", "discarded")
+    assert json_log.refused() == [] and json_log.written["gdb-lmb/attach/1"]

@@ -10,6 +10,7 @@ import copy
 import json
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,15 @@ import pytest
 from jsonschema import Draft202012Validator
 
 import gdb_lmb
+from gdb_lmb.allocators.base import allocator, names
+from gdb_lmb.allocators.memblock.behavior import LINUX_6_12, MemblockConfig
+from gdb_lmb.allocators.memblock.model import MemblockModel
 from gdb_lmb.cli import main
+from gdb_lmb.core.operation import Operation
+from gdb_lmb.core.record import Record
+from gdb_lmb.core.snapshot import Stop
+from gdb_lmb.report.jsonio import snapshot_json
+from gdb_lmb.report.trace_file import record_json
 from gdb_lmb.runner.qemu import QemuOptions
 from gdb_lmb.runner.session import GuestSession
 from tests.helpers.json_log import JsonLog
@@ -35,7 +44,9 @@ ATTACHED = {
 
 # Where members may be left out, by the schema and the object's path ("" is the document).
 OPTIONAL = {
-    ("gdb-lmb/snapshot/1", ""): {"owners", "entry_size", "header_size"},
+    ("gdb-lmb/snapshot/1", ""): {"owners", "entry_size", "header_size", "flag_names", "no_node", "physmem"},
+    ("gdb-lmb/snapshot/1", "memory.regions[0]"): {"nid"},
+    ("gdb-lmb/snapshot/1", "reserved.regions[0]"): {"nid"},
     ("gdb-lmb/trace/1", "initial"): {"entry_size", "header_size"},
     ("gdb-lmb/trace/1", "end.final"): {"entry_size", "header_size"},
     ("gdb-lmb/replay/1", "snapshot"): {"entry_size", "header_size"},
@@ -104,6 +115,25 @@ def documents(fixture_kernel: Path, tmp_path_factory: pytest.TempPathFactory) ->
         found.setdefault("gdb-lmb/trace/1", []).extend(map(json.loads, trace.read_text().splitlines()))
     found["gdb-lmb/attach/1"] = [ATTACHED]
     return found
+
+
+def memblocks() -> list[Any]:
+    """Return states of a memblock: with nodes and without, and one whose lists are not true any more."""
+    model = MemblockModel(MemblockConfig(LINUX_6_12))
+    for name, base in (("memory", 0x1000), ("memory", 0x9000), ("reserved", 0x2000)):
+        model.add_range(name, base, 0x1000, 0, 2)
+    state = model.snapshot()
+    gone = {"memory": "freed with the rest of .init.data"}
+    plain = replace(state, reserved=replace(state.reserved, nid=()), refused=gone, stop=Stop(0x1000, "start_kernel"))
+    return [snapshot_json(state), snapshot_json(plain)]
+
+
+def calls() -> list[Operation]:
+    """Return one call of each operation of each allocator, with all its arguments."""
+    values = {"list": "reserved", "nid": 0, "exact": True, "set": True, "flags": 1}
+    tables = [table for name in names() for table in (allocator(name).init, allocator(name).operations)]
+    return [Operation(op, **{name: values.get(name, 0x2000) for name in kind.arguments}, takes=kind.arguments)
+            for table in tables for op, kind in table.items()]  # fmt: skip
 
 
 def replayed(folder: Path, documents: dict[str, list[Any]], capsys: pytest.CaptureFixture[str]) -> list[Any]:
@@ -175,11 +205,16 @@ def test_mutated_documents_are_refused(
 ) -> None:
     """A value of another type, a member that is missing, one that nobody knows, a number below 0: anywhere."""
     every = {**documents, "gdb-lmb/replay/1": replayed(tmp_path, documents, capsys)}
+    # What one guest does not have: another allocator, and each operation.
+    records = [record_json(Record(7, operation, 0, (0x1000,), "growing")) for operation in calls()]
+    every |= {"gdb-lmb/snapshot/1": [*every["gdb-lmb/snapshot/1"], *memblocks()],
+              "gdb-lmb/trace/1": [*every["gdb-lmb/trace/1"], *records]}  # fmt: skip
     assert every.keys() == set(schema_files())
     for name, some in every.items():
         tried: set[tuple[Any, ...]] = set()
         count = 0
         for document in some:
+            assert error_of(document, name) is None
             kind = tuple(sorted(document))
             for path in places(document):
                 if (kind, path) in tried:
