@@ -7,7 +7,6 @@ holds what must be in place before the rest is even imported: signals, and an ex
 
 from __future__ import annotations
 
-import gc
 import os
 import sys
 from collections.abc import Callable, Sequence
@@ -26,8 +25,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     signals = Signals()
     if argv is None:
         sys.excepthook = _crash_hook(signals)
-        # What is imported makes no garbage; by default it would be looked for forty times meanwhile.
-        gc.set_threshold(50_000)
         if not open_all():
             sys.stderr.write("gdb-lmb: cannot write to stdout: it is closed\n")
             return _INFRASTRUCTURE
@@ -44,8 +41,6 @@ def main(argv: Sequence[str] | None = None) -> int:
         # A process of our own has nothing left to do but to end, and a late Ctrl-C must not change how.
         if argv is not None:
             signals.restore()
-        else:
-            gc.freeze()  # nor need it be looked for garbage once more, which takes 5 ms
 
 
 def _crash_hook(signals: Signals) -> Callable[[type[BaseException], BaseException, TracebackType | None], None]:

@@ -9,7 +9,7 @@ import sys
 
 from gdb_lmb.core.errors import LmbError, UsageError
 from gdb_lmb.kernels import stock
-from gdb_lmb.kernels.cache import drift
+from gdb_lmb.kernels.cache import KernelFiles, drift
 from gdb_lmb.kernels.names import KERNELS, SOURCES, row_of
 from gdb_lmb.report.progress import PROGRESS
 
@@ -17,16 +17,15 @@ from gdb_lmb.report.progress import PROGRESS
 def list_names() -> str:
     """Return a line for each name: what the cache holds of it."""
     lines = []
-    for name in KERNELS:
-        files = stock.cached(name)
-        if files is None:
-            lines.append(f"{name:28} not in the cache")
-        else:
-            size = (files.image.stat().st_size + files.vmlinux.stat().st_size) >> 20
-            lines.append(f"{name:28} {files.version}, {size} MiB{drift(files)}")
-    for name in SOURCES:
-        source = stock.cached_source(name)
-        lines.append(f"{name:28} {source.version}{drift(source)}" if source else f"{name:28} not in the cache")
+    for name in (*KERNELS, *SOURCES):
+        files = stock.cached(name) if name in KERNELS else stock.cached_source(name)
+        told = "not in the cache"
+        if files is not None:
+            told = files.version
+            if isinstance(files, KernelFiles):
+                told += f", {(files.image.stat().st_size + files.vmlinux.stat().st_size) >> 20} MiB"
+            told += drift(files)
+        lines.append(f"{name:28} {told}")
     return "\n".join(lines)
 
 

@@ -93,6 +93,13 @@ def _is_elf(path: Path) -> bool:
 
 MODULE_FOLDERS = [Path("/lib/modules"), Path("/usr/lib/modules")]
 BOOT_FOLDERS = [Path("/boot")]
+_IN_DEBUG_FOLDERS = (
+    "boot/vmlinux-{}",
+    "lib/modules/{}/vmlinux",
+    "usr/lib/modules/{}/vmlinux",
+    # openSUSE's name for what belongs to /usr/lib/modules/RELEASE/vmlinux.
+    "usr/lib/modules/{}/vmlinux.debug",
+)
 _RELEASE = re.compile(r"[A-Za-z0-9][^\s/\0]*")
 _BOOT = re.compile(r"arch/[^/]+/boot$")
 _PACKAGES = (
@@ -145,16 +152,11 @@ def _candidates(image: Path, release: str | None) -> Iterator[Path]:
         if release is not None:
             yield path.parent / f"vmlinux-{release}"
         yield path.parent / "vmlinux"
-    if release is None:
-        return
-    for folder in DEBUG_FOLDERS:
-        yield folder / "boot" / f"vmlinux-{release}"
-        yield folder / "lib/modules" / release / "vmlinux"
-        yield folder / "usr/lib/modules" / release / "vmlinux"
-        # openSUSE's name for what belongs to /usr/lib/modules/RELEASE/vmlinux.
-        yield folder / "usr/lib/modules" / release / "vmlinux.debug"
-    for folder in MODULE_FOLDERS:
-        yield folder / release / "build/vmlinux"
-        yield folder / release / "vmlinux"
-    for folder in BOOT_FOLDERS:
-        yield folder / f"vmlinux-{release}"
+    if release is not None:
+        for folders, names in (
+            (DEBUG_FOLDERS, _IN_DEBUG_FOLDERS),
+            (MODULE_FOLDERS, ("{}/build/vmlinux", "{}/vmlinux")),
+            (BOOT_FOLDERS, ("vmlinux-{}",)),
+        ):
+            for folder in folders:
+                yield from (folder / name.format(release) for name in names)
