@@ -23,6 +23,7 @@ from gdb_lmb.cli.common import (
 )
 from gdb_lmb.core.errors import UsageError
 from gdb_lmb.kernels.names import is_name, row_of
+from gdb_lmb.kernels.stock import find_kernel
 from gdb_lmb.report.output import cannot_write, require_apart
 from gdb_lmb.report.statuses import STATUSES, ExitStatus
 from gdb_lmb.runner.machines import find_programs
@@ -114,8 +115,6 @@ def _kernel_of(arguments: argparse.Namespace) -> tuple[Path, Path | None]:
     row = row_of(arguments.kernel)
     # Before a long download, not after it.
     find_programs(named(row.arch), arguments.qemu, arguments.gdb)
-    from gdb_lmb.kernels.stock import find_kernel
-
     files = find_kernel(arguments.kernel, notice=say)
     return files.image, files.vmlinux
 

@@ -19,6 +19,7 @@ from gdb_lmb.cli.common import (
     stdout_terminal,
 )
 from gdb_lmb.kernels.names import is_name, row_of
+from gdb_lmb.kernels.stock import find_kernel
 from gdb_lmb.report.statuses import STATUSES, ExitStatus
 from gdb_lmb.runner.attach import AttachedSession
 from gdb_lmb.runner.core import CoreSession
@@ -56,8 +57,6 @@ def program_of(text: str, gdb: str | None) -> Path:
         return Path(text)
     # Before a long download, not after it.
     find_gdb(named(row_of(text).arch), gdb)
-    from gdb_lmb.kernels.stock import find_kernel
-
     return find_kernel(text, notice=say).vmlinux
 
 

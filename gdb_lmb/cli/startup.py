@@ -15,6 +15,9 @@ import threading
 from types import FrameType
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+ERRORS = "gdb-lmb"
+"""The name under which `codecs` knows how characters are written that an encoding lacks."""
+_PLAIN = {"…": "...", "–": "-", "—": "--", "‘": "'", "’": "'", "“": '"', "”": '"', "→": "->", "×": "x", "µ": "u"}
 
 
 class Signalled(KeyboardInterrupt):
@@ -71,12 +74,6 @@ class Signals:
         """Ignore further signals."""
         for number in self._before:
             signal.signal(number, signal.SIG_IGN)
-
-
-ERRORS = "gdb-lmb"
-"""The name under which `codecs` knows how characters are written that an encoding lacks."""
-
-_PLAIN = {"…": "...", "–": "-", "—": "--", "‘": "'", "’": "'", "“": '"', "”": '"', "→": "->", "×": "x", "µ": "u"}
 
 
 def plain(error: UnicodeError) -> tuple[str, int]:

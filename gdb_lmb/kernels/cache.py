@@ -16,6 +16,8 @@ from gdb_lmb.core.errors import InfrastructureError
 
 TESTED = Path(__file__).with_name("stock-kernels.json")
 Notice = Callable[[str], None]
+_KEPT: dict[Path, int] = {}
+"""The folders in use by this process, each with the descriptor that holds its shared lock."""
 
 
 class KernelFiles(NamedTuple):
@@ -79,10 +81,6 @@ def locked(folder: Path, waiting: Callable[[], None]) -> Iterator[int]:
             yield lock.fileno()
     except OSError as error:
         raise InfrastructureError(f"cannot write the cache {folder}: {error.strerror or error}") from None
-
-
-_KEPT: dict[Path, int] = {}
-"""The folders in use by this process, each with the descriptor that holds its shared lock."""
 
 
 def keep(folder: Path, there: Callable[[], bool]) -> bool:

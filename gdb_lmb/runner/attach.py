@@ -39,6 +39,11 @@ _THREAD_ID = re.compile(r"\bthread_id=(\d+)")
 
 _Counts = dict[tuple[int, int], str]
 """By process and thread, as this machine numbers them: what the scheduler has counted for the thread."""
+Leave = Literal["running", "paused"]
+_PROBE_S = 10.0
+_ABANDON_S = 2.0
+_LEAVING_S = 0.5
+_LOOK_AGAIN_S = 0.05
 
 
 class Before(NamedTuple):
@@ -123,14 +128,6 @@ def _own_number(pid: int, thread: int) -> int:
     except (OSError, StopIteration):
         return thread
     return int(line.split()[-1])
-
-
-Leave = Literal["running", "paused"]
-
-_PROBE_S = 10.0
-_ABANDON_S = 2.0
-_LEAVING_S = 0.5
-_LOOK_AGAIN_S = 0.05
 
 
 class AttachedSession(Session):

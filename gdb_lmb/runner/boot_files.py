@@ -13,9 +13,25 @@ from gdb_lmb.core.errors import UsageError
 from gdb_lmb.core.words import printable
 from gdb_lmb.formats.elf import MAGIC, Elf
 from gdb_lmb.runner.elf import DEBUG_FOLDERS, ElfFile, headers_of, read_elf, require_debug
-from gdb_lmb.runner.kernel_image import KernelImage
+from gdb_lmb.runner.kernel_image import KernelImage, identify
 from gdb_lmb.runner.machines import machine_of
-from gdb_lmb.runner.matching import difference
+from gdb_lmb.runner.matching import difference, require_same_elf, require_same_kernel
+
+MODULE_FOLDERS = [Path("/lib/modules"), Path("/usr/lib/modules")]
+BOOT_FOLDERS = [Path("/boot")]
+_IN_DEBUG_FOLDERS = (
+    "boot/vmlinux-{}",
+    "lib/modules/{}/vmlinux",
+    "usr/lib/modules/{}/vmlinux",
+    # openSUSE's name for what belongs to /usr/lib/modules/RELEASE/vmlinux.
+    "usr/lib/modules/{}/vmlinux.debug",
+)
+_RELEASE = re.compile(r"[A-Za-z0-9][^\s/\0]*")
+_BOOT = re.compile(r"arch/[^/]+/boot$")
+_PACKAGES = (
+    "Debian's linux-image-{release}-dbg, Ubuntu's linux-image-unsigned-{release}-dbgsym, Fedora's kernel-debuginfo "
+    "(dnf debuginfo-install kernel-{release}) and openSUSE's kernel-*-debuginfo bring it"
+)
 
 
 class BootFiles(NamedTuple):
@@ -39,11 +55,6 @@ def boot_files(kernel: Path, symbols: Path | None, notice: Callable[[str], None]
         elf = read_elf(kernel)
         require_bootable(headers_of(kernel), elf)
         return BootFiles(None, elf, False)
-    # What images need is imported for them only.
-    from gdb_lmb.runner.boot_files import find_symbols
-    from gdb_lmb.runner.kernel_image import identify
-    from gdb_lmb.runner.matching import require_same_elf, require_same_kernel
-
     image = identify(kernel)
     if symbols is None:
         if image is None:
@@ -89,23 +100,6 @@ def _is_elf(path: Path) -> bool:
             return file.read(4) == MAGIC
     except OSError:
         return True
-
-
-MODULE_FOLDERS = [Path("/lib/modules"), Path("/usr/lib/modules")]
-BOOT_FOLDERS = [Path("/boot")]
-_IN_DEBUG_FOLDERS = (
-    "boot/vmlinux-{}",
-    "lib/modules/{}/vmlinux",
-    "usr/lib/modules/{}/vmlinux",
-    # openSUSE's name for what belongs to /usr/lib/modules/RELEASE/vmlinux.
-    "usr/lib/modules/{}/vmlinux.debug",
-)
-_RELEASE = re.compile(r"[A-Za-z0-9][^\s/\0]*")
-_BOOT = re.compile(r"arch/[^/]+/boot$")
-_PACKAGES = (
-    "Debian's linux-image-{release}-dbg, Ubuntu's linux-image-unsigned-{release}-dbgsym, Fedora's kernel-debuginfo "
-    "(dnf debuginfo-install kernel-{release}) and openSUSE's kernel-*-debuginfo bring it"
-)
 
 
 def find_symbols(image: KernelImage) -> Path:

@@ -8,6 +8,7 @@ find_separate_debug_file_by_buildid() and find_separate_debug_file_by_debuglink(
 from __future__ import annotations
 
 import struct
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal, NamedTuple
@@ -106,8 +107,6 @@ def _is_debug_file(path: Path, build_id: bytes | None) -> bool:
 
 def _crc(path: Path) -> int | None:
     """Return the checksum of a whole file."""
-    import zlib
-
     crc = 0
     try:
         with path.open("rb") as file:

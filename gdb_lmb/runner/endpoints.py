@@ -32,6 +32,15 @@ _HARMLESS = "|".join(
 )  # fmt: skip
 _OPTIONS = re.compile(rf"((?:,(?:{_HARMLESS}))+)$")
 """Options of QEMU's that change nothing for whoever connects. Source: `qemu_chr_parse_compat()` of chardev/char.c."""
+_Address = ipaddress.IPv4Address | ipaddress.IPv6Address
+_NET = Path("/proc/net")
+_TCP_LISTEN, _TCP_ESTABLISHED = "0A", "01"
+_UNIX_ACCEPTS = 0x10000
+"""`__SO_ACCEPTCON`: the socket listens."""
+_UNIX_CONNECTED = ("02", "03")
+"""`SS_CONNECTING`, which those are that wait to be accepted, and `SS_CONNECTED`."""
+_WORD = 8
+_LOOPBACK = {4: ipaddress.ip_address("127.0.0.1"), 6: ipaddress.ip_address("::1")}
 
 
 def parse_endpoint(text: str) -> Endpoint:
@@ -96,18 +105,6 @@ def _without_options(text: str) -> str:
     """Return what comes before QEMU's options, in which it doubles a comma."""
     found = _OPTIONS.search(text)
     return text if found is None else text[: found.start()].replace(",,", ",")
-
-
-_Address = ipaddress.IPv4Address | ipaddress.IPv6Address
-
-_NET = Path("/proc/net")
-_TCP_LISTEN, _TCP_ESTABLISHED = "0A", "01"
-_UNIX_ACCEPTS = 0x10000
-"""`__SO_ACCEPTCON`: the socket listens."""
-_UNIX_CONNECTED = ("02", "03")
-"""`SS_CONNECTING`, which those are that wait to be accepted, and `SS_CONNECTED`."""
-_WORD = 8
-_LOOPBACK = {4: ipaddress.ip_address("127.0.0.1"), 6: ipaddress.ip_address("::1")}
 
 
 class Listener(NamedTuple):

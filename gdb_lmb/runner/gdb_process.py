@@ -49,6 +49,12 @@ _SETTINGS = (
     # after that gdb takes late answers for those to its next questions. Our own deadlines are the runner's.
     "remotetimeout 20",
 )
+LARGE_BYTES = 64 << 20
+"""Smaller programs are read in no time."""
+_UNSAFE = re.compile(r"[^A-Za-z0-9.+-]+")
+_VERSION_CHARACTERS = 60
+UNUSED_S = 90 * 86400
+"""How long an unused index is kept, in seconds."""
 
 
 def extension() -> Path:
@@ -157,16 +163,6 @@ def load_extension(mi: Mi, timeout_s: float) -> None:
 def _last_line(reply: Reply) -> str:
     """Return what gdb complained of last."""
     return (reply.log.strip().splitlines() or ["for no reason it gave"])[-1]
-
-
-LARGE_BYTES = 64 << 20
-"""Smaller programs are read in no time."""
-
-_UNSAFE = re.compile(r"[^A-Za-z0-9.+-]+")
-_VERSION_CHARACTERS = 60
-
-UNUSED_S = 90 * 86400
-"""How long an unused index is kept, in seconds."""
 
 
 def is_large(program: Path) -> bool:

@@ -21,6 +21,8 @@ from gdb_lmb.runner.machines import machine_of
 from gdb_lmb.runner.rsp import Endpoint, ask
 
 _BUILD = re.compile(r"(?:Linux version )?(\S+ \([^)]*\)) .*?(#\d.*)")
+_DESCRIPTION = b"qXfer:features:read:target.xml:0,ffb"
+_ARCHITECTURE = re.compile(rb"<architecture>\s*([^<\s]+)\s*</architecture>")
 
 
 def require_same_kernel(image: KernelImage, elf: ElfFile) -> None:
@@ -100,10 +102,6 @@ def build_in_words(text: str) -> str:
     """Return release, builder and number of a build, from a banner without its compiler."""
     found = _BUILD.match(text)
     return printable(text if found is None else f"{found[1]} {found[2]}", 300)
-
-
-_DESCRIPTION = b"qXfer:features:read:target.xml:0,ffb"
-_ARCHITECTURE = re.compile(rb"<architecture>\s*([^<\s]+)\s*</architecture>")
 
 
 def require_machine_of_stub(stub: Endpoint, said: object, elf: ElfFile, timeout_s: float) -> None:

@@ -22,16 +22,14 @@ import sys
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TypeVar
 
 import gdb_lmb
 from gdb_lmb.core.errors import InfrastructureError
+from gdb_lmb.core.words import printable
 from gdb_lmb.runner import reaper
 from gdb_lmb.runner.pdeathsig import CANNOT_START
-
-if TYPE_CHECKING:
-    from gdb_lmb.runner.rsp import Endpoint
-from gdb_lmb.core.words import printable
+from gdb_lmb.runner.rsp import Endpoint
 
 SOCKET_PATH_BYTES = 107
 # gdb takes a name with a colon for host and port, QEMU a comma for the next option.
@@ -40,6 +38,8 @@ _REAPER_START_S = 20.0
 _REAPER_END_S = 15.0
 _NAME_DIGITS = 12
 _KILL_S = 5.0
+TAIL_LINES = 20
+TAIL_BYTES = 4096
 
 
 class Closing:
@@ -287,10 +287,6 @@ def _signal_name(number: int) -> str:
         return signal.Signals(number).name
     except ValueError:
         return f"signal {number}"
-
-
-TAIL_LINES = 20
-TAIL_BYTES = 4096
 
 
 def tail(data: bytes, lines: int = TAIL_LINES, limit: int = TAIL_BYTES) -> list[str]:
