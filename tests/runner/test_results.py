@@ -4,14 +4,17 @@
 from __future__ import annotations
 
 import json
+from dataclasses import MISSING, fields
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from gdb_lmb.core.errors import InfrastructureError
 from gdb_lmb.runner.qemu import QemuOptions
-from gdb_lmb.runner.results import CheckResult, State, TraceStatus, read
+from gdb_lmb.runner.results import Attached, CheckResult, State, TraceStatus, Verdict, read
 from gdb_lmb.runner.session import GuestSession
+from tests.helpers.schemas import file_of
 
 STATUS = {
     "schema": "gdb-lmb/trace-status/1", "running": False, "ended": None, "complete": True, "write_error": None,
@@ -61,3 +64,12 @@ def test_json_of_the_commands_themselves(fixture_kernel: Path) -> None:
         )
         assert result.exit_status == guest.verdict().exit_status == 1 and result.layout == "lmb-list"
         assert guest.result(State, "lmb-dump --json") == State("lmb-list", None, False)
+
+
+@pytest.mark.parametrize("kind", [CheckResult, State, Attached, TraceStatus, Verdict])
+def test_members_are_those_of_the_schema(kind: Any) -> None:
+    """What the client needs is always written, and what it may lack is a member of the schema too."""
+    text = file_of(kind.SCHEMA).read_text()
+    for member in fields(kind):
+        name = member.metadata.get("name", member.name)
+        assert name in json.loads(text)["required"] or (member.default is not MISSING and f'"{name}":' in text), name
