@@ -14,6 +14,7 @@ import functools
 import os
 import signal
 import socket
+import stat
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -237,10 +238,15 @@ def _link_to_stub() -> socket.socket | None:
     """Return a copy of gdb's socket to the stub; None if it is no socket, or cannot be told from others."""
     found: dict[int, socket.socket] = {}
     for name in os.listdir("/proc/self/fd"):  # noqa: PTH208  numbers, not files
-        link = _connected(int(name))
-        if link is not None:
+        with contextlib.suppress(OSError):  # it was the one by which they are listed
+            status = os.fstat(int(name))
             # A copy of ours may have got a number that was listed.
-            found.setdefault(os.fstat(link.fileno()).st_ino, link)
+            if stat.S_ISSOCK(status.st_mode) and status.st_ino not in found:
+                link = socket.socket(fileno=os.dup(int(name)))
+                if _name(link):
+                    found[status.st_ino] = link
+                else:
+                    link.close()
     links = list(found.values())
     if len(links) > 1:  # a server of debug files may be one; gdb has no word for its own before version 12
         details = str(getattr(getattr(gdb.selected_inferior(), "connection", None), "details", None))
@@ -249,23 +255,6 @@ def _link_to_stub() -> socket.socket | None:
         if links != [link]:
             link.close()
     return links[0] if len(links) == 1 else None
-
-
-def _connected(descriptor: int) -> socket.socket | None:
-    """Return a copy of a descriptor that is a socket connected to a named one."""
-    try:
-        copy = os.dup(descriptor)
-    except OSError:  # it was the one by which they are listed
-        return None
-    try:
-        link = socket.socket(fileno=copy)
-    except OSError:
-        os.close(copy)
-        return None
-    if _name(link):
-        return link
-    link.close()
-    return None
 
 
 def _name(link: socket.socket) -> str:

@@ -72,14 +72,6 @@ class RoleRange:
     until: Phase | None = None
     detail: str = ""
 
-    def holds_in(self, phase: Phase) -> bool:
-        """Tell whether the range is certain to be what it says in a phase of the boot."""
-        order = list(Phase)
-        at = order.index(phase)
-        return (self.since is None or order.index(self.since) <= at) and (
-            self.until is None or at <= order.index(self.until)
-        )
-
 
 @dataclass(frozen=True)
 class ImagePart:
@@ -190,13 +182,12 @@ class Guest:
                 base = symbol_va - part.symbol_va + part.physical
                 yield RoleRange(role, base, base + size, source, since, until)
 
-    def mapped(
-        self, role: Role, va: int, size: int, source: str, since: Phase | None = None, until: Phase | None = None
-    ) -> Iterator[RoleRange]:
-        """Yield what lies at run-time address `va`, if that is mapped linearly."""
-        with contextlib.suppress(ReadError):
-            base = self.map.of_virtual(va)
-            yield RoleRange(role, base, base + size, source, since, until)
+    def physical(self, va: int | None) -> int | None:
+        """Return the physical address of run-time address `va`; None for none, or where it is not mapped linearly."""
+        try:
+            return self.map.of_virtual(va) if va else None
+        except ReadError:
+            return None
 
 
 IMAGE_PARTS: tuple[tuple[Role, str, str | tuple[str, ...]], ...] = (

@@ -13,7 +13,6 @@ from collections.abc import Iterator
 
 from gdb_lmb.core.address import Phase
 from gdb_lmb.core.errors import LayoutError, ReadError
-from gdb_lmb.core.fields import Struct
 from gdb_lmb.programs.base import Guest, Role, RoleRange
 from gdb_lmb.programs.linux.kernel import FREEING_INITMEM, Kernel, init_memory
 
@@ -49,6 +48,7 @@ def linux_image(guest: Guest, kernel: Kernel) -> Iterator[RoleRange]:
 def linux_ranges(guest: Guest, kernel: Kernel) -> Iterator[RoleRange]:
     """Yield what the boot loader left, and what the kernel has allocated for itself."""
     yield from _initrds(guest)
+    yield from _loaded(guest)
     yield from _trees(guest)
     yield from _command_line(guest)
     yield from _per_cpu(guest, kernel.program.page_size)
@@ -59,78 +59,68 @@ def _init_is_freed(guest: Guest) -> bool:
     return (guest.word("system_state") or 0) >= FREEING_INITMEM
 
 
+def _at(
+    role: Role, base: int | None, size: int | None, source: str, since: Phase | None = None, until: Phase | None = None
+) -> Iterator[RoleRange]:
+    """Yield the range that variables tell of, if they have been filled in."""
+    if base and size and size > 0:
+        yield RoleRange(role, base, base + size, source, since, until)
+
+
 def _initrds(guest: Guest) -> Iterator[RoleRange]:
-    start, past = guest.word("initrd_start"), guest.word("initrd_end")
-    if start and past and start < past:
-        yield from guest.mapped(Role.INITRD, start, past - start, "initrd_start", Phase.COMPLETE)
-    if _init_is_freed(guest):
-        return
-    base, size = guest.word("phys_initrd_start"), guest.word("phys_initrd_size")
-    if base and size:
-        yield RoleRange(Role.INITRD, base, base + size, "phys_initrd_start", Phase.MAPPED, Phase.COMPLETE)
-    found = _boot_parameters(guest, "hdr.ramdisk_image", "ext_ramdisk_image", "hdr.ramdisk_size", "ext_ramdisk_size")
-    if found is not None:
-        image, image_high, length, length_high = found
-        base, size = image | image_high << 32, length | length_high << 32
-        if base and size:
-            source = "boot_params.hdr.ramdisk_image"
-            yield RoleRange(Role.LOADED_INITRD, base, base + size, source, until=Phase.MAPPED)
+    start, past = guest.word("initrd_start") or 0, guest.word("initrd_end") or 0
+    yield from _at(Role.INITRD, guest.physical(start), past - start, "initrd_start", Phase.COMPLETE)
+    if not _init_is_freed(guest):
+        base, size = guest.word("phys_initrd_start"), guest.word("phys_initrd_size")
+        yield from _at(Role.INITRD, base, size, "phys_initrd_start", Phase.MAPPED, Phase.COMPLETE)
 
 
-def _boot_parameters(guest: Guest, *names: str) -> list[int] | None:
-    """Return members of x86's `boot_params`, 0 for one that this kernel does not have."""
-    params: tuple[Struct, bytes] | None = guest.struct("boot_params")
+def _loaded(guest: Guest) -> Iterator[RoleRange]:
+    """Yield what x86's `boot_params` tells of what the boot loader has put into memory."""
+    params = None if _init_is_freed(guest) else guest.struct("boot_params")
     if params is None:
-        return None
+        return
     struct, raw = params
-    return [struct.value(raw, name, guest.machine.byte_order) if name in struct.fields else 0 for name in names]
+
+    def value(low: str, high: str) -> int:
+        parts = [(name, shift) for name, shift in ((low, 0), (high, 32)) if name in struct.fields]
+        return sum(struct.value(raw, name, guest.machine.byte_order) << shift for name, shift in parts)
+
+    base, size = value("hdr.ramdisk_image", "ext_ramdisk_image"), value("hdr.ramdisk_size", "ext_ramdisk_size")
+    yield from _at(Role.LOADED_INITRD, base, size, "boot_params.hdr.ramdisk_image", until=Phase.MAPPED)
+    line = value("hdr.cmd_line_ptr", "ext_cmd_line_ptr")
+    size = _string_bytes(guest, line)
+    yield from _at(Role.COMMAND_LINE, line, size, "boot_params.hdr.cmd_line_ptr", until=Phase.MAPPED)
 
 
 def _trees(guest: Guest) -> Iterator[RoleRange]:
     """Yield the flattened device tree: its header says big-endian how long it is."""
-    found = [(name, guest.word(name)) for name in _TREES]
-    va = guest.word("initial_boot_params")
-    if va:
+    found = {name: guest.word(name) for name in _TREES}
+    found["initial_boot_params"] = guest.physical(guest.word("initial_boot_params"))
+    for name, base in found.items():
         with contextlib.suppress(ReadError):
-            found.append(("initial_boot_params", guest.map.of_virtual(va)))
-    for name, base in found:
-        if base:
-            with contextlib.suppress(ReadError):
-                head = guest.memory.read(base, _FDT_HEADER_BYTES)
-                if int.from_bytes(head[:4], "big") == _FDT_MAGIC:
-                    end = base + int.from_bytes(head[4:], "big")
-                    yield RoleRange(Role.DEVICE_TREE, base, end, name, Phase.MAPPED)
+            head = guest.memory.read(base, _FDT_HEADER_BYTES) if base else b""
+            if int.from_bytes(head[:4], "big") == _FDT_MAGIC:
+                yield from _at(Role.DEVICE_TREE, base, int.from_bytes(head[4:], "big"), name, Phase.MAPPED)
 
 
 def _command_line(guest: Guest) -> Iterator[RoleRange]:
-    """Yield the copy that is kept; the loader's own is read before memblock knows of it."""
-    va = guest.word("saved_command_line")
-    if va:
-        with contextlib.suppress(ReadError):
-            base = guest.map.of_virtual(va)
-            length = guest.word("saved_command_line_len") or _string_bytes(guest, base)
-            if length:
-                yield RoleRange(Role.COMMAND_LINE, base, base + length + 1, "saved_command_line", Phase.COMPLETE)
-    found = None if _init_is_freed(guest) else _boot_parameters(guest, "hdr.cmd_line_ptr", "ext_cmd_line_ptr")
-    if found is not None and found[0]:
-        base = found[0] | found[1] << 32
-        with contextlib.suppress(ReadError):
-            length = _string_bytes(guest, base)
-            if length:
-                source = "boot_params.hdr.cmd_line_ptr"
-                yield RoleRange(Role.COMMAND_LINE, base, base + length + 1, source, until=Phase.MAPPED)
+    """Yield the copy that is kept, with its end."""
+    base, length = guest.physical(guest.word("saved_command_line")), guest.word("saved_command_line_len")
+    size = length + 1 if length else _string_bytes(guest, base)
+    yield from _at(Role.COMMAND_LINE, base, size, "saved_command_line", Phase.COMPLETE)
 
 
-def _string_bytes(guest: Guest, base: int) -> int | None:
-    """Return the length of the string at physical `base`, without its end; None if it is none. Raises: `ReadError`."""
-    step = 256 - base % 256
+def _string_bytes(guest: Guest, base: int | None) -> int:
+    """Return the size of the string at physical `base`, with its end; 0 if there is none."""
     text = b""
-    while len(text) < MAX_COMMAND_LINE_BYTES:
-        text += guest.memory.read(base + len(text), step)
-        if b"\0" in text:
-            return text.index(b"\0")
-        step = 256
-    return None
+    with contextlib.suppress(ReadError):
+        while base and len(text) < MAX_COMMAND_LINE_BYTES:
+            # No further than to where memory may end.
+            text += guest.memory.read(base + len(text), 256 - (base + len(text)) % 256)
+            if b"\0" in text:
+                return text.index(b"\0") + 1
+    return 0
 
 
 def _brk(guest: Guest) -> Iterator[RoleRange]:
@@ -185,8 +175,8 @@ def _per_cpu(guest: Guest, page_size: int) -> Iterator[RoleRange]:
         return
     size = first + pages * page_size - base
     for at in range(0, len(offsets), word):
-        va = base + int.from_bytes(offsets[at : at + word], order)
-        yield from guest.mapped(Role.PER_CPU, va, size, "pcpu_unit_offsets", Phase.COMPLETE)
+        unit = guest.physical(base + int.from_bytes(offsets[at : at + word], order))
+        yield from _at(Role.PER_CPU, unit, size, "pcpu_unit_offsets", Phase.COMPLETE)
 
 
 def _memory_map(guest: Guest) -> Iterator[RoleRange]:
