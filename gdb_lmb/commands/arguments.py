@@ -124,7 +124,7 @@ def _by_position(words: list[str], table: Sequence[Argument]) -> dict[str, Any]:
             values[argument.key], words = words, []
         elif words:
             if argument.choices and words[0] not in argument.choices:
-                raise UsageError(f"{safe(words[0], 40)!r} is none of {', '.join(argument.choices)}")
+                raise UsageError(f"{safe(words[0], 40)!r} is not one of {', '.join(argument.choices)}")
             values[argument.key], words = words[0], words[1:]
         elif argument.count == ONE:
             which = f": one of {', '.join(argument.choices)}" if argument.choices else ""

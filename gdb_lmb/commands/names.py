@@ -93,7 +93,7 @@ def _evaluate(text: str) -> gdb.Value:
         if value.type.code == gdb.TYPE_CODE_VOID:
             raise UsageError(f"{safe(text, 40)} is not set in gdb")
         if value.type.strip_typedefs().code not in (*_NUMBERS, gdb.TYPE_CODE_PTR):
-            raise UsageError(f"{safe(text, 40)} is of type {safe(str(value.type), 60)}, which is no number")
+            raise UsageError(f"{safe(text, 40)} is of type {safe(str(value.type), 60)}, which is not a number")
     except gdb.error as error:
         raise UsageError(f"{safe(text.removeprefix('&'), 40)}: {safe(' '.join(str(error).split()), 200)}") from None
     return value

@@ -113,7 +113,7 @@ def _listen(path: Path | None, event: Interrupted | Ended) -> None:
         _conclude(event.result, announce)
     else:
         told = plural(event.records, "operation") + ("" if path is None else f", kept in {safe(str(path))}")
-        announce(f"lmb-trace: interrupted after {told}; it goes on with continue")
+        announce(f"lmb-trace: interrupted after {told}; continue resumes the trace")
 
 
 def _conclude(result: TraceResult, tell: Callable[[str], None]) -> None:
@@ -155,7 +155,7 @@ def _show(options: Options) -> None:
 
 def _save(options: Options) -> None:
     if options.file is None:
-        raise UsageError("save where? lmb-trace save FILE")
+        raise UsageError("file is missing: lmb-trace save FILE")
     path = Path(options.file).expanduser()
     if options.from_log:
         header, records, final = _log()

@@ -57,7 +57,7 @@ def is_negative(text: str) -> bool:
 
 
 def _not_a_number(text: str, what: str, resolve: Resolve | None) -> UsageError:
-    why = "is negative, but must be 0 or more" if is_negative(text) else "is no number"
+    why = "is negative, but must be 0 or more" if is_negative(text) else "is not a number"
     others = "" if resolve is None else ", $variable, sizeof(type) or symbol"
     return UsageError(f"{what} {safe(text, 40)!r} {why} (4096, 0x1000, 640K){others}")
 
@@ -75,7 +75,7 @@ def number(text: str, what: str, bits: int, resolve: Resolve) -> int:
     """Return an unsigned number of at most `bits` bits; `what` names it in messages. Raises: `UsageError`."""
     value = _value(text, what, resolve)
     if not 0 <= value < 1 << bits:
-        raise UsageError(f"{what} {safe(text, 40)} is {value:#x}, which is no number of {bits} bits")
+        raise UsageError(f"{what} {safe(text, 40)} is {value:#x}, which does not fit in {bits} bits")
     return value
 
 
@@ -95,7 +95,7 @@ def alignment(text: str, what: str, bits: int, resolve: Resolve) -> int:
     """Return a power of two, in bytes. Raises: `UsageError`."""
     value = number(text, what, bits, resolve)
     if value.bit_count() != 1:
-        raise UsageError(f"{what} {value:#x} is no power of two")
+        raise UsageError(f"{what} {value:#x} is not a power of two")
     return value
 
 
@@ -105,7 +105,7 @@ def seconds(text: str | None, what: str, resolve: Resolve | None = None) -> floa
         return DEFAULT_TIMEOUT_S
     value: float | None = resolve(text) if resolve is not None and is_name(text) else literal(text)
     if value is None and (len(text) > _MAX_CHARACTERS or not _DECIMAL.fullmatch(text)):
-        why = "is negative" if is_negative(text) else "is no time"
+        why = "is negative" if is_negative(text) else "is not a time"
         raise UsageError(f"{what} {safe(text, 40)!r} {why}: give seconds, such as 60 or 0.5")
     value = float(text) if value is None else value
     if math.isnan(value) or not 0 < value <= LONGEST_S:
@@ -148,5 +148,5 @@ def flags_of(text: str, names: Mapping[int, str], resolve: Resolve) -> int:
     if all(word in known for word in words):
         return sum({known[word] for word in words})
     if literal(text) is None and not text.startswith(("$", "sizeof")):
-        raise UsageError(f"--flags {safe(text, 40)!r} is no number and none of {', '.join(known)} (joined by |)")
+        raise UsageError(f"--flags {safe(text, 40)!r} is neither a number nor one of {', '.join(known)} (joined by |)")
     return number(text, "--flags", _FLAGS_BITS, resolve)

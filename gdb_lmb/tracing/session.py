@@ -223,7 +223,9 @@ def _find_allocator(timeout_s: float) -> tuple[Traced, Snapshot | None]:
 
 def _refuse_torn(function: str | None) -> None:
     if function is not None:
-        raise StateError(f"the stop is inside {function}(), an operation that would be recorded in half: `finish` it")
+        raise StateError(
+            f"the stop is inside {function}(), whose operation would be recorded in part: `finish` it first"
+        )
 
 
 def _places(traced: Traced, options: TraceOptions) -> Iterator[Place]:

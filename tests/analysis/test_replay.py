@@ -111,7 +111,7 @@ BAD_OPTIONS = [
     (["--block-size", "100"], "no power of two"),
     (["--block-size", "64"], "holds no header"),
     (["--static", "1"], "less than 2"),
-    (["--static", "x"], "no number"),
+    (["--static", "x"], "not a number"),
     (["--klimit", "0x1001"], "--klimit 0x1001 is no page"),
     (["--static", "2", "--klimit", "4096"], "not allowed with"),
     (["--entry-size", "0"], "--entry-size must be more than 0"),

@@ -78,7 +78,7 @@ def test_words_by_position() -> None:
     found = parse(["slow", "1", "16M", "-", "17M"], table, "lmb-y")
     assert (found.how, found.numbers) == ("slow", ["1", "16M-17M"])
     assert parse(["fast"], table, "lmb-y").numbers == []
-    with pytest.raises(UsageError, match=r"^'fats' is none of fast, slow \(see: help lmb-y\)$"):
+    with pytest.raises(UsageError, match=r"^'fats' is not one of fast, slow \(see: help lmb-y\)$"):
         parse(["fats"], table, "lmb-y")
     with pytest.raises(UsageError, match=r"^how is missing: one of fast, slow \(see: help lmb-y\)$"):
         parse([], table, "lmb-y")

@@ -35,7 +35,7 @@ EXPRESSIONS = ["f()", "$x=1", "x++", "a.b", "p->q", "*p", "a[1]", "sizeof(f())",
 
 @pytest.mark.parametrize("text", EXPRESSIONS)
 def test_no_expression_ever_gets_to_gdb(text: str) -> None:
-    with pytest.raises(UsageError, match="is no number") as refused:
+    with pytest.raises(UsageError, match="is not a number") as refused:
         number(text, "SIZE", 64, nobody)
     assert len(str(refused.value)) < 250 and "\n" not in str(refused.value)
 
@@ -48,7 +48,7 @@ def test_names_are_looked_up() -> None:
 
 
 def test_too_wide() -> None:
-    with pytest.raises(UsageError, match="SIZE 4G is 0x100000000, which is no number of 32 bits"):
+    with pytest.raises(UsageError, match="SIZE 4G is 0x100000000, which does not fit in 32 bits"):
         number("4G", "SIZE", 32, nobody)
     assert number("4G", "SIZE", 33, nobody) == 1 << 32
 
@@ -72,9 +72,10 @@ def test_ranges() -> None:
 
 @pytest.mark.parametrize(("text", "message"), [
     ("5-5", "is empty"), ("5-3", "is empty"), ("5+0", "is empty"), ("0xffffffff+2", "past the end of 32-bit"),
-    ("1-2-3", "is no number"), ("1+2+3", "is no number"), ("-", "is no number"), ("+4K", "is no number"), ("", "is no"),
+    ("1-2-3", "is not a number"), ("1+2+3", "is not a number"), ("-", "is not a number"),
+    ("+4K", "is not a number"), ("", "is not a number"),
     ("-1", "address '-1' is negative"), ("-4K-8K", "is negative"), ("8--4", "address '-4' is negative"),
-    ("8+-4", "'8\\+' is no number"),
+    ("8+-4", "'8\\+' is not a number"),
 ])  # fmt: skip
 def test_bad_ranges(text: str, message: str) -> None:
     with pytest.raises(UsageError, match=message):
@@ -87,7 +88,7 @@ def test_flags() -> None:
     assert flags_of("nomap|HotPlug|NOMAP", names, nobody) == 5
     assert flags_of("0x80", names, nobody) == 0x80
     assert flags_of("$x", names, known) == 0x2000
-    with pytest.raises(UsageError, match=r"--flags 'MIRROR' is no number and none of HOTPLUG, NOMAP"):
+    with pytest.raises(UsageError, match=r"--flags 'MIRROR' is neither a number nor one of HOTPLUG, NOMAP"):
         flags_of("MIRROR", names, nobody)
     with pytest.raises(UsageError, match="32 bits"):
         flags_of("0x100000000", names, nobody)
@@ -101,7 +102,7 @@ def test_counts_and_alignments() -> None:
         with pytest.raises(UsageError, match=message):
             whole_number(text, "--every", nobody, least=1)
     for text in ("0", "3", "0xc00"):
-        with pytest.raises(UsageError, match="is no power of two"):
+        with pytest.raises(UsageError, match="is not a power of two"):
             alignment(text, "--align", 64, nobody)
 
 
@@ -129,7 +130,7 @@ def test_a_time_may_be_a_variable_in_gdb() -> None:
 def test_whole_numbers_of_the_shell() -> None:
     assert whole_number("0x10", "--smp", least=1) == 16
     assert whole_number("4K", "--static") == 4096
-    for text, message in (("0", "from 1 up"), ("-1", "is negative"), ("$x", "is no number"), ("1.5", "is no number"),
-                          ("100", "too large: the most is 64")):  # fmt: skip
+    for text, message in (("0", "from 1 up"), ("-1", "is negative"), ("$x", "is not a number"),
+                          ("1.5", "is not a number"), ("100", "too large: the most is 64")):  # fmt: skip
         with pytest.raises(UsageError, match=f"^--smp .*{message}"):
             whole_number(text, "--smp", least=1, most=64)

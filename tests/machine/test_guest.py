@@ -167,7 +167,7 @@ def test_what_a_stranger_finds(fixture_kernel: Path) -> None:
         assert guest.command("complete lmb-check --json --n") == "lmb-check --json --no-log\n"
         with pytest.raises(CommandError, match="unknown option '--nonsense'"):
             guest.command("lmb-check --nonsense")
-        with pytest.raises(CommandError, match="'everything' is none of memory, reserved"):
+        with pytest.raises(CommandError, match="'everything' is not one of memory, reserved"):
             guest.command("lmb-dump everything")
         guest.run_until("lmb_ready")
         table = guest.command("lmb-dump memory --entries")
