@@ -93,11 +93,10 @@ class Placement:
         linked = va - self.virtual
         if self.image[0] <= linked < self.image[1]:
             return linked - self.base_va + self.physical
-        for part in self.linear:
-            found = part.to_physical(va)
-            if found is not None:
-                return found
-        raise ReadError(va, 1, "neither in the kernel image nor in the direct map")
+        found = next((at for part in self.linear if (at := part.to_physical(va)) is not None), None)
+        if found is None:
+            raise ReadError(va, 1, "neither in the kernel image nor in the direct map")
+        return found
 
 
 class TranslatedMemory:

@@ -86,8 +86,5 @@ def _is_multiboot(path: Path) -> bool:
     """Tell whether QEMU finds a multiboot header in the file. Source: `load_multiboot()` of QEMU."""
     with path.open("rb") as file:
         head = file.read(_MULTIBOOT_BYTES)
-    for at in range(0, len(head) - 48, 4):
-        magic, flags, checksum = struct.unpack_from("<III", head, at)
-        if magic == _MULTIBOOT_MAGIC and not (magic + flags + checksum) & 0xFFFFFFFF:
-            return True
-    return False
+    headers = (struct.unpack_from("<III", head, at) for at in range(0, len(head) - 48, 4))
+    return any(header[0] == _MULTIBOOT_MAGIC and not sum(header) & 0xFFFFFFFF for header in headers)
