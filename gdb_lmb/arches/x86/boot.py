@@ -48,7 +48,7 @@ class X86Linux(X86, LinuxArchitecture):
 
     entry = "startup_64"
     missing = "it is still compressed at this stop"
-    variables = ("phys_base", "page_offset_base")
+    variables = ("page_offset_base",)
     page_tables = (
         "init_top_pgt", "early_top_pgt", "early_dynamic_pgts", "level4_kernel_pgt", "level3_kernel_pgt",
         "level2_kernel_pgt", "level2_fixmap_pgt", "level1_fixmap_pgt",
