@@ -149,6 +149,7 @@ def test_what_runs_on_is_ended(tmp_path: Path) -> None:
 
 
 SAME = [
+    ("kernel vmlinux-6.1.0-56-x, build id " + "3b" * 20, "kernel vmlinux-6.1.0-9-x, build id " + "f0" * 20),
     ("memory: 2 regions, 255.5 MiB (267,907,072 bytes)", "memory: 2 regions, 1 GiB (1,024 bytes)"),
     ("memory: 2 regions", "memory: 1 region"),
     ("  #0 0xffffffff8100a2b0 f+0x20 (main.c:92)", "  #0 0xffffffff8200a2b0 f+0x24 (main.c:101)"),
