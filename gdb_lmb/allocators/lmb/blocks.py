@@ -139,11 +139,6 @@ class Storage:
         self._raw.clear()
         return self._columns
 
-    def check_count(self, nr_blocks: int) -> None:
-        """Compare `nr_blocks` with the blocks found."""
-        if nr_blocks != len(self.blocks):
-            self.defect(f"nr_blocks is {nr_blocks}, but the chain has {len(self.blocks)} blocks")
-
     def _header(self, raw: bytes, name: str) -> int:
         return self.program.block.value(raw, name, self.program.byte_order)
 
@@ -193,7 +188,10 @@ class Storage:
         believable = self._header(raw, "entries") == header_va + program.header_size
         believable = believable or self._header(raw, mutual[0]) == mutual[1]
         if not believable and not first:
-            believable = not self.sane or self._header(raw, "nr") == self._grown_entries()
+            believable = (
+                not self.sane
+                or self._header(raw, "nr") == (self.block_size - program.header_size) // program.region.size
+            )
         return raw if believable else None
 
     def _try_read(self, address: int, size: int) -> bytes | None:
@@ -210,9 +208,6 @@ class Storage:
             return True
         known = self.program.static_entries
         return known is not None and self._header(raw, "entries") == known[0]
-
-    def _grown_entries(self) -> int:
-        return (self.block_size - self.program.header_size) // self.program.region.size
 
     def _take(self, number: int, node_va: int, raw: bytes, first_entries: int | None) -> None:
         """Turn a header into a `Block` and lay its entries behind the others."""

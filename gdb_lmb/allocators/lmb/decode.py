@@ -48,7 +48,8 @@ def decode(
     init = _init_record(log)
     storage.settle_block_size(chain, lmb["block_size"], init and init[0])
     storage.walk_chain(chain, init and init[1])
-    storage.check_count(lmb["nr_blocks"])
+    if lmb["nr_blocks"] != len(storage.blocks):
+        storage.defect(f"nr_blocks is {lmb['nr_blocks']}, but the chain has {len(storage.blocks)} blocks")
     for name in ("bottom_up", "may_grow", "closed"):
         if lmb[name] > 1:
             storage.defect(f"{name} is {lmb[name]:#x}, which is no truth value", program.lmb_va)
