@@ -5,7 +5,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 from gdb_lmb.allocators.base import Allocator, likely
 from gdb_lmb.core.address import Phase
@@ -36,15 +35,14 @@ class Bare(Program):
 
     def recognises(self, machine: Machine) -> bool:
         """Tell whether there is such an allocator."""
-        return _find(machine) is not None
+        return _allocator(machine) is not None
 
     def take(self, machine: Machine, *, with_log: bool = False, meter: Meter | None = None) -> Snapshot:
         """Read the allocator's whole state. Raises: `LmbError`."""
-        found = _find(machine)
-        if found is None:
+        one, path = _allocator(machine), _file(machine)
+        program = None if one is None else one.probe(machine)
+        if one is None or program is None:
             raise LayoutError("the program has no allocator that is known")
-        one, program = found
-        path = _file(machine)
         identity = None if path is None else _identity(machine, path)
         require_same_build(BoundedMemory(machine.virtual(), meter), path, identity)
         try:
@@ -91,19 +89,15 @@ class Bare(Program):
 PROGRAM = Bare()
 
 
-def _find(machine: Machine) -> tuple[Allocator, Any] | None:
-    """Return the first allocator that is in the program's symbols, and its variables there. Raises: `LayoutError`."""
-    for one in likely(machine):
-        program = one.probe(machine)
-        if program is not None:
-            return one, program
-    return None
+def _allocator(machine: Machine) -> Allocator | None:
+    """Return the first allocator whose variable is in the program's symbols."""
+    return next((one for one in likely(machine) if one.variable and machine.variable(one.variable)), None)
 
 
 def _file(machine: Machine) -> Path | None:
     """Return the program's file, by the variable that its allocator is in."""
-    found = _find(machine)
-    variable = None if found is None else machine.variable(found[0].variable)
+    one = _allocator(machine)
+    variable = None if one is None else machine.variable(one.variable)
     return None if variable is None else variable.program
 
 
