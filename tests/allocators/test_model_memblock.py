@@ -21,6 +21,7 @@ from gdb_lmb.allocators.memblock.behavior import (
     behavior_of,
 )
 from gdb_lmb.allocators.memblock.model import MemblockModel
+from gdb_lmb.allocators.memblock.resume import from_snapshot
 from gdb_lmb.core.errors import GuestPanicError, StateError
 from tests.helpers.states import memblock
 
@@ -355,7 +356,7 @@ def test_going_on_from_a_snapshot(behavior: MemblockBehavior) -> None:
     model.allow_resize()
     model.add_range("reserved", 8 * MIB, 0x1000, NO_NODE)
     snapshot = model.snapshot()
-    twin = MemblockModel.from_snapshot(snapshot, MemblockConfig.of(snapshot, behavior))
+    twin = from_snapshot(snapshot, MemblockConfig.of(snapshot, behavior))
     twin.can_resize = True
     assert twin.snapshot() == replace(snapshot, arch=twin.snapshot().arch)
     for n in range(10):
@@ -372,11 +373,11 @@ def test_a_damaged_snapshot_is_refused() -> None:
     snapshot = model.snapshot()
     with pytest.raises(StateError, match="inside memblock_add_range"):
         torn = replace(snapshot, torn="memblock_add_range")
-        MemblockModel.from_snapshot(torn, MemblockConfig.of(snapshot, LINUX_6_12))
+        from_snapshot(torn, MemblockConfig.of(snapshot, LINUX_6_12))
     for wrong in (
         replace(snapshot.reserved, base=[*snapshot.reserved.base][::-1]),
         replace(snapshot.reserved, cnt=3),
         replace(snapshot.reserved, max=2),
     ):
         with pytest.raises(StateError, match="reserved"):
-            MemblockModel.from_snapshot(replace(snapshot, reserved=wrong), MemblockConfig.of(snapshot, LINUX_6_12))
+            from_snapshot(replace(snapshot, reserved=wrong), MemblockConfig.of(snapshot, LINUX_6_12))

@@ -10,6 +10,7 @@ import pytest
 from gdb_lmb.allocators.memblock.behavior import LINUX_6_1, LINUX_6_12, LINUX_7_3, MemblockBehavior, MemblockConfig
 from gdb_lmb.allocators.memblock.model import MemblockModel
 from gdb_lmb.allocators.memblock.predict import predict_memblock
+from gdb_lmb.allocators.memblock.resume import from_snapshot
 from gdb_lmb.allocators.predict import Prediction
 from gdb_lmb.core.errors import InputError, StateError
 from gdb_lmb.report.prediction import prediction_json, prediction_text
@@ -166,8 +167,8 @@ def test_refusals() -> None:
         predict_memblock(model(), "alloc", size=1, flags=4)
     state = model().snapshot()
     config = MemblockConfig.of(state, LINUX_6_1)
-    MemblockModel.from_snapshot(state, config)
+    from_snapshot(state, config)
     with pytest.raises(StateError, match="the stop is inside memblock_add_range"):
-        MemblockModel.from_snapshot(replace(state, torn="memblock_add_range"), config)
+        from_snapshot(replace(state, torn="memblock_add_range"), config)
     with pytest.raises(StateError, match="of layout lmb-list"):
-        MemblockModel.from_snapshot(replace(state, layout="lmb-list"), config)
+        from_snapshot(replace(state, layout="lmb-list"), config)

@@ -3,14 +3,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import asdict, fields, replace
 from typing import Any
 
 from gdb_lmb.allocators.memblock.behavior import MemblockBehavior, MemblockConfig
 from gdb_lmb.allocators.memblock.model import MemblockModel
 from gdb_lmb.allocators.memblock.operations import LISTS
-from gdb_lmb.allocators.resume import unfit
+from gdb_lmb.allocators.memblock.storage import storage_of
+from gdb_lmb.allocators.memblock.table import Table
+from gdb_lmb.allocators.resume import require_whole, unfit
 from gdb_lmb.core.errors import InputError, StateError
 from gdb_lmb.core.operation import checked, short
 from gdb_lmb.core.snapshot import Snapshot
@@ -35,6 +37,28 @@ def facts_of(model: MemblockModel) -> dict[str, Any]:
         **{name: getattr(model, name) for name in _SWITCHES if name != "discarded"},
         "in_slab": [table.name for table in (model.memory, model.reserved) if table.in_slab],
     }
+
+
+def from_snapshot(snapshot: Snapshot, config: MemblockConfig, *, in_slab: Collection[str] = ()) -> MemblockModel:
+    """Return a model that goes on from a walked state; `in_slab` names the lists whose arrays came from the slab.
+
+    Raises: `StateError` where the stop is inside of memblock, and for lists that no memblock has: unsorted,
+    overlapping, longer than their array.
+    """
+    require_whole(snapshot, "memblock", "a memblock's")
+    model = MemblockModel(config)
+    tables = {"memory": model.memory, "reserved": model.reserved}
+    for other in snapshot.others:
+        model.physmem = tables[other.name] = Table(other.name, other.max or 0)
+    for regions in snapshot.lists:
+        tables[regions.name].load(regions)
+    for stored in storage_of(snapshot).arrays:
+        table = tables[stored.name]
+        table.array_base, table.array_va, table.static = stored.base, stored.va, stored.static
+        table.in_slab = stored.name in in_slab
+    model.current_limit, model.bottom_up = snapshot.current_limit, snapshot.bottom_up
+    model.arch, model.byte_order = snapshot.arch, snapshot.byte_order
+    return model
 
 
 def _is_line(value: Any) -> bool:
@@ -82,7 +106,7 @@ def resume(initial: Snapshot, values: Mapping[str, Any]) -> MemblockModel:
         keep=values.get("keep", False),
         max_low_pfn=max_low_pfn,
     )
-    model = MemblockModel.from_snapshot(initial, config, in_slab=in_slab)
+    model = from_snapshot(initial, config, in_slab=in_slab)
     for name in _SWITCHES:
         setattr(model, name, values.get(name, False))
     return model

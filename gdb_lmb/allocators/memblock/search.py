@@ -11,11 +11,33 @@ from __future__ import annotations
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterator
 
+from gdb_lmb.allocators.memblock.behavior import MEMBLOCK_DRIVER_MANAGED, MEMBLOCK_HOTPLUG, MEMBLOCK_NOMAP
 from gdb_lmb.allocators.memblock.table import Table
 from gdb_lmb.core.ranges import Range
 
 Usable = Callable[[int], bool]
 """Tells of the memory region at this place whether the search may look at it."""
+
+
+def usable_regions(memory: Table, wanted: int, nid: int | None, *, hotplug: bool) -> Usable:
+    """Return the opposite of `should_skip_region()`: `wanted` flags, of one node unless `nid` is None.
+
+    `hotplug` tells whether memory that may be removed again is taken.
+    """
+    looked_at = MEMBLOCK_NOMAP | MEMBLOCK_DRIVER_MANAGED | (0 if hotplug else MEMBLOCK_HOTPLUG) | wanted
+    flags, nids = memory.flags, memory.nid
+    if nid is None:
+        return lambda m: flags[m] & looked_at == wanted
+    return lambda m: nids[m] == nid and flags[m] & looked_at == wanted
+
+
+def find(
+    memory: Table, reserved: Table, usable: Usable, start: int, end: int, size: int, align: int, limit: int, *, up: bool
+) -> int:
+    """Return the base of `size` free bytes in [start, end), 0 where there are none; `up`: the lowest one."""
+    if not size:
+        return nothing(memory, reserved, usable, start, end, align, limit, up=up)
+    return (bottom_up if up else top_down)(memory, reserved, usable, start, end, size, align, limit)
 
 
 def top_down(
