@@ -17,7 +17,7 @@ from gdb_lmb.core.numbers import seconds, whole_number
 from gdb_lmb.core.words import printable
 from gdb_lmb.report.progress import PROGRESS
 from gdb_lmb.report.statuses import ExitStatus
-from gdb_lmb.report.terminal import BAD, NOTE, PLAIN, Terminal
+from gdb_lmb.report.terminal import BAD, NOTE, PLAIN, Terminal, is_utf8, may_color
 from gdb_lmb.runner.base import DEFAULT_TIMEOUT_S, CommandError, Session
 
 DEFAULT_COMMANDS = ("lmb-dump", "lmb-check")
@@ -144,11 +144,10 @@ GDB_OPTIONS = (
 def stdout_terminal(color: str) -> Terminal:
     """Return what stdout is: a file and a pipe have no width; `color` is "auto", "always" or "never"."""
     shown = sys.stdout.isatty()
-    able = shown and not os.environ.get("NO_COLOR") and os.environ.get("TERM", "dumb") != "dumb"
     return Terminal(
         width=shutil.get_terminal_size().columns if shown else None,
-        color=color == "always" or (color == "auto" and able),
-        unicode=(sys.stdout.encoding or "").upper().replace("-", "") == "UTF8",
+        color=color == "always" or (color == "auto" and shown and may_color()),
+        unicode=is_utf8(sys.stdout.encoding),
     )
 
 

@@ -24,7 +24,7 @@ from gdb_lmb.machine.stub import put_back
 from gdb_lmb.programs import base as programs
 from gdb_lmb.report.jsonio import dumps
 from gdb_lmb.report.statuses import status_of_error
-from gdb_lmb.report.terminal import Terminal
+from gdb_lmb.report.terminal import TERMINAL_VARIABLE, Terminal, is_utf8, may_color
 
 
 class LmbCommand(gdb.Command):
@@ -116,21 +116,19 @@ def announce(text: str) -> None:
 
 # -- the terminal -------------------------------------------------------------------------------------------
 
-VARIABLE = "GDB_LMB_TERMINAL"
-"""Words, in any order: `tty` for a terminal, `color`, `unicode`. Empty: a file or a pipe in ASCII."""
-
-
 _STDERR = 2
 
 
 def terminal() -> Terminal:
     """Return the terminal of the command that runs now."""
-    words = None if VARIABLE not in os.environ else os.environ[VARIABLE].split()
-    unicode = _unicode(words)
+    words = None if TERMINAL_VARIABLE not in os.environ else os.environ[TERMINAL_VARIABLE].split()
+    # gdb refuses to print what its character set lacks.
+    unicode = is_utf8(gdb.host_charset()) and (words is None or "unicode" in words)
     if _captured() or (words is None and _piped()):
         return Terminal(unicode=unicode)
-    shown = _is_terminal() if words is None else "tty" in words
-    color = shown and _may_color() if words is None else "color" in words
+    redirected = gdb.parameter("logging enabled") and gdb.parameter("logging redirect")
+    shown = not redirected and os.isatty(1) if words is None else "tty" in words
+    color = shown and may_color() if words is None else "color" in words
     width = gdb.parameter("width") if shown else None
     return Terminal(width or None, color and bool(gdb.parameter("style enabled")), unicode)
 
@@ -153,20 +151,3 @@ def _piped() -> bool:
                 mode = fcntl.fcntl(int(name), fcntl.F_GETFL) & os.O_ACCMODE
                 inodes.setdefault(mode, set()).add(target)
     return bool(inodes[os.O_WRONLY] - inodes[os.O_RDONLY])
-
-
-def _is_terminal() -> bool:
-    """Tell whether gdb's own output is a terminal's, and not redirected by `set logging`."""
-    redirected = gdb.parameter("logging enabled") and gdb.parameter("logging redirect")
-    return not redirected and os.isatty(1)
-
-
-def _may_color() -> bool:
-    """Tell whether the user's environment lets programs use colours (https://no-color.org)."""
-    return not os.environ.get("NO_COLOR") and os.environ.get("TERM", "dumb") != "dumb"
-
-
-def _unicode(words: list[str] | None) -> bool:
-    """Tell whether the output may have more than ASCII: gdb refuses to print what its character set lacks."""
-    able = gdb.host_charset().upper().replace("-", "") == "UTF8"
-    return able and (words is None or "unicode" in words)

@@ -6,7 +6,15 @@ The caller of a report passes a `Terminal`, since it knows where the text goes. 
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
+
+TERMINAL_VARIABLE = "GDB_LMB_TERMINAL"
+"""The environment variable in which gdb-lmb tells gdb what shows its output: words, in any order: `tty` for a terminal,
+`color`, `unicode`. Empty: a file or a pipe in ASCII."""
+
+COUNT_VARIABLE = "GDB_LMB_COUNT"
+"""The environment variable with the path of the file that gets the number of records of a trace."""
 
 DEFAULT_WIDTH = 80
 """Columns of what must have a width, where that is unlimited or not known."""
@@ -29,6 +37,16 @@ _SGR = {
     KEPT: "33",
 }
 """ECMA-48 "select graphic rendition" parameters: the eight colours that every terminal has."""
+
+
+def may_color() -> bool:
+    """Tell whether the user's environment lets programs use colours (https://no-color.org)."""
+    return not os.environ.get("NO_COLOR") and os.environ.get("TERM", "dumb") != "dumb"
+
+
+def is_utf8(encoding: str | None) -> bool:
+    """Tell whether an encoding, by its name, has more than ASCII: all of Unicode."""
+    return (encoding or "").upper().replace("-", "") == "UTF8"
 
 
 @dataclass(frozen=True)

@@ -12,10 +12,8 @@ from typing import IO
 from gdb_lmb.core.record import Record, Symbol, TraceHeader
 from gdb_lmb.core.snapshot import Snapshot
 from gdb_lmb.report.output import told_of, whole_file
+from gdb_lmb.report.terminal import COUNT_VARIABLE
 from gdb_lmb.report.trace_file import TraceWriter
-
-COUNT_VARIABLE = "GDB_LMB_COUNT"
-"""The environment variable with the path of the file that gets the number of records."""
 
 
 class TraceOutput:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 import gdb_lmb
 from gdb_lmb.core.errors import InfrastructureError, UsageError
-from gdb_lmb.report.terminal import PLAIN, Terminal
+from gdb_lmb.report.terminal import COUNT_VARIABLE, PLAIN, TERMINAL_VARIABLE, Terminal
 from gdb_lmb.runner.elf import DEBUG_FOLDERS
 from gdb_lmb.runner.process import RunFolder
 
@@ -31,8 +31,7 @@ import time
 from gdb_lmb.kernels.cache import cache_folder
 
 PATH_VARIABLE = "GDB_LMB_PATH"
-TERMINAL_VARIABLE = "GDB_LMB_TERMINAL"
-COUNT_VARIABLE, COUNT_FILE = "GDB_LMB_COUNT", "count"
+COUNT_FILE = "count"
 """What tells gdb which file gets the number of operations that a trace has recorded, and its name."""
 FOLDER_VARIABLE = "GDB_LMB_TEMPORARY"
 """Where the lmb commands make files that go with the run."""
