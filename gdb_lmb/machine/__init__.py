@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""gdb's side of the machine: types to field tables, registers and frames, the gdb-backed reader.
+"""The machine that gdb offers: `current()` of `current` is the selected inferior, a live guest or a dump.
 
-One of the two rooms that import gdb.
+Besides it: moving symbols, running the guest to its kernel, what clients of gdb see. One of the rooms that import gdb.
 """

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Letting a kernel run until it is in its place: unpacked, and where KASLR puts it, physically and virtually."""
+"""Run a guest until its kernel is in its place: unpacked, and where KASLR puts it, physically and virtually."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ from gdb_lmb.programs.linux.kernel import Kernel
 from gdb_lmb.programs.linux.place import place
 
 RESET_S = 0.5
-"""How long a guest at reset runs before all RAM is searched, in seconds: its firmware comes first."""
+"""Seconds that a guest at reset runs before all RAM is searched: its firmware runs first."""
 
 SEARCH_RATIO = 10
-"""How many times as long as a search takes the guest runs before the next one: much RAM has many places."""
+"""The guest runs this many times as long as a search of all RAM took before the next search."""
 
 MAX_SLICE_S = 0.1
-"""How long at most, where a look takes longer than that: much RAM has many places to look at."""
+"""Seconds that the guest runs at most between two looks."""
 
 
 def run_to_entry(machine: AnyMachine, kernel: Kernel, timeout_s: float) -> Placement:
-    """Let the guest run until the kernel is in its place; return where that is.
+    """Run the guest until the kernel is in its place; return where that is.
 
-    A kernel that is there already is left where it stands. The CPU that boots is selected, unless the one that is
+    A kernel that is there already is not run. The CPU that boots is selected, unless the one that is
     selected runs the kernel too. Raises: `GuestError` after `timeout_s` seconds or where the guest stops for another
     reason, `UsageError` for a dump, `LmbError`.
     """

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Clients that drive gdb by DAP (gdb 14 and later): what is internal stays so, and what is for the user reaches them.
+"""DAP clients of gdb (gdb 14 and later): hide internal breakpoints from them, show them what is printed for the user.
 
-gdb tells a DAP client of every breakpoint that Python makes, turns on or off and deletes, also of internal ones; and
-what is printed while the guest runs goes to its log only. Both are mended where gdb's own modules are as is known.
+gdb reports to a DAP client every breakpoint that Python creates, changes and deletes, internal ones too; and output
+while the guest runs goes to its log only. Both are corrected if gdb's own modules have the functions that we know.
 Source: gdb/python/lib/gdb/dap/breakpoint.py and server.py.
 """
 
@@ -20,7 +20,7 @@ _EVENTS = ("created", "modified", "deleted")
 
 
 class _Ours:
-    """Breakpoints with numbers as the user's have, but internal all the same; whether one is just being made."""
+    """Numbers of our breakpoints that are numbered like the user's; whether one is being created."""
 
     numbers: set[int] = set()
     making = False
@@ -28,7 +28,7 @@ class _Ours:
 
 @contextlib.contextmanager
 def making_internal() -> Iterator[set[int]]:
-    """Hide the breakpoints that are made meanwhile from a DAP client; their numbers are to be put into the set."""
+    """Hide breakpoints created in the `with` block from a DAP client; add their numbers to the set."""
     hide_internal()
     _Ours.making = True
     try:
@@ -39,7 +39,7 @@ def making_internal() -> Iterator[set[int]]:
 
 @functools.cache
 def hide_internal() -> None:
-    """Have a DAP client told of the user's breakpoints only, from now on."""
+    """Report only the user's breakpoints to a DAP client from now on."""
     module = sys.modules.get("gdb.dap.breakpoint")
     for event in _EVENTS if module is not None else ():
         handler = getattr(module, f"_bp_{event}", None)
@@ -59,7 +59,7 @@ def _of_user(handler: Callable[[gdb.Breakpoint], None]) -> Callable[[gdb.Breakpo
 
 
 def tell_client(text: str) -> None:
-    """Show a DAP client what no command of its own has printed; nothing without one."""
+    """Show `text` to a DAP client, if there is one: it sees only what its own commands print."""
     if "gdb.dap.server" not in sys.modules:
         return
     send = getattr(importlib.import_module("gdb.dap.server"), "send_event", None)

@@ -87,8 +87,8 @@ class StubMemory(GdbMemory):
 def put_back() -> None:
     """Switch physical reads off if a `with` block left them on; a Ctrl-C meanwhile is put off until it is done.
 
-    Called by the block itself, and once more by whoever started it: a Ctrl-C can hit the block's own end.
-    A guest that is gone needs no putting back.
+    Called at the end of the block, and again by each command: a Ctrl-C can interrupt the end of the block.
+    Nothing is left to do where the guest is gone.
     """
     interrupt: KeyboardInterrupt | None = None
     for _ in range(MAX_TRIES):

@@ -124,7 +124,7 @@ def _banner(machine: Machine, path: Path) -> Identity | None:
 def require_same_build(memory: Memory, path: Path | None, identity: Identity | None) -> None:
     """Check that the guest runs the program in the file at `path`, by its identity at its virtual address.
 
-    Says nothing where the place cannot be read (paging is not on yet): whoever reads next will.
+    Passes where the place cannot be read (paging is not on yet): the next read fails.
     Raises: `LayoutError` for another build, `NotReadyError` where no kernel is in memory yet.
     """
     if identity is None:

@@ -51,7 +51,7 @@ def place(machine: Machine, kernel: Kernel, physical: BoundedMemory, cpu: Cpu) -
             f"or the guest runs another build{lacking}"
         )
     image = Placement(delta, 0, kernel.image, base_va=base_va)
-    # Whoever decodes wants these bytes again, and what lies beside them.
+    # The decoder reads these bytes again, and what lies beside them.
     for low, high in _clusters(kernel):
         with contextlib.suppress(ReadError):
             physical.preload(image.to_physical(low), high - low)
