@@ -13,8 +13,6 @@ from gdb_lmb.allocators.difference import SWITCHES, Difference, ValueRow, damage
 from gdb_lmb.allocators.json_fields import Description
 from gdb_lmb.allocators.lmb.checks import CHECKS
 from gdb_lmb.allocators.lmb.decode import decode
-from gdb_lmb.allocators.lmb.log import guest_log
-from gdb_lmb.allocators.lmb.model import LmbModel
 from gdb_lmb.allocators.lmb.operations import INIT, OPERATIONS
 from gdb_lmb.allocators.lmb.program import LmbProgram, find_lmb, torn_in, with_page_size
 from gdb_lmb.allocators.lmb.storage import BLOCKS, Block, LmbStorage, description, storage_of
@@ -157,11 +155,13 @@ class LmbAllocator(Allocator):
 
     def resume(self, snapshot: Snapshot, facts: Mapping[str, Any]) -> Model:
         """Return a model that goes on from a walked state; there are no facts beside it."""
+        from gdb_lmb.allocators.lmb.model import LmbModel
 
         return LmbModel.from_snapshot(snapshot)
 
     def created_model(self, operation: Operation, page_size: int) -> Model:
         """Return the model as `lmb_init()` leaves it."""
+        from gdb_lmb.allocators.lmb.model import LmbModel
 
         return LmbModel.created(operation, page_size)
 
@@ -182,6 +182,7 @@ class LmbAllocator(Allocator):
 
     def log(self, snapshot: Snapshot) -> GuestLog | None:
         """Return the guest's log (CONFIG_LMB_LOG)."""
+        from gdb_lmb.allocators.lmb.log import guest_log
 
         return guest_log(snapshot)
 
