@@ -12,13 +12,13 @@ def unfit(why: str) -> StateError:
     return StateError(f"no model goes on from here: {why} (lmb-check lists all)")
 
 
-def require_whole(snapshot: Snapshot, layout: str, whose: str) -> None:
+def require_whole(snapshot: Snapshot, layout: str, owner: str) -> None:
     """Check that a state is one of `layout`, not torn, and that it was read without a defect.
 
-    `whose` says in words whose state it should be. Raises: `StateError`.
+    `owner` names the expected allocator ("a memblock's"). Raises: `StateError`.
     """
     if snapshot.layout != layout:
-        raise StateError(f"this state is of layout {snapshot.layout}, not {whose}")
+        raise StateError(f"this state is of layout {snapshot.layout}, not {owner}")
     if snapshot.torn:
         raise StateError(
             f"the stop is inside {snapshot.torn}, so the lists may be between two states: `finish` it first"

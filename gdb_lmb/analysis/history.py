@@ -10,7 +10,7 @@ from gdb_lmb.analysis.owners import Owners, owner_pc
 from gdb_lmb.core.record import Record, Symbol, TraceHeader
 
 Look = Callable[[int], "Symbol | None"]
-"""Turns a program counter into what it means, None where nobody knows."""
+"""Turns a program counter into what it means, None where it is not known."""
 
 
 @dataclass(frozen=True)

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Kernel and model side by side: after which operation do they differ for the first time?
 
-`Lockstep` is told of each operation and shown the walked state before and after it. It compares the result
+`Lockstep` takes each operation and the walked state before and after it. It compares the result
 of each, the state after every `every`-th, and whether anything changed between two operations. With `every`
-above 1 a divergence lies somewhere after the last state that agreed; `Lockstep` keeps the model of that moment
+above 1 a divergence lies somewhere after the last state that agreed; `Lockstep` keeps a copy of the model at that point
 and the records since, so that `narrow` finds the first that differs, given states from a second run.
 """
 
@@ -49,7 +49,7 @@ class Divergence:
     @property
     def exact(self) -> bool:
         """Tell whether the operation named is known to be the first that differs."""
-        # A wrong result may follow from a state that went wrong before, while nobody looked.
+        # A wrong result may follow from a state that went wrong before, while states were not compared.
         return self.kind == OUTSIDE or self.record is None or self.good == self.record.seq - 1
 
 
@@ -61,7 +61,7 @@ class Lockstep:
     """
 
     def __init__(self, model: Model, *, every: int = 1, trusted: int = 0) -> None:
-        """Take the model over: nobody else may change it. Raises: `ValueError` for `every` below 1."""
+        """Take the model over: no other code may change it. Raises: `ValueError` for `every` below 1."""
         if every < 1:
             raise ValueError(f"every {every} operations: it must be 1 or more")
         self.model = model
@@ -87,7 +87,7 @@ class Lockstep:
         return seq > self.trusted and seq % self.every == 0
 
     def before(self, operation: Operation, snapshot: Snapshot) -> Divergence | None:
-        """Hold the state in which `operation` begins against that which the last one left.
+        """Compare the state in which `operation` begins with the state that the last one left.
 
         A difference was made outside of any operation; but where states have not been compared since `good`,
         one of the operations since then may have made it.
@@ -95,7 +95,7 @@ class Lockstep:
         return self.between(snapshot, f"before {operation} begins, ")
 
     def between(self, snapshot: Snapshot, when: str = "") -> Divergence | None:
-        """Hold the state now, with no operation under way, against that which the last one left.
+        """Compare the state between two operations with the state that the last one left.
 
         `when` is put before the message where the difference was made outside of any operation.
         """
@@ -135,7 +135,7 @@ class Lockstep:
         """Find the first operation after the last good state whose own state differs.
 
         `state_after` gives the kernel's state after the operation of a number, from what was kept or from a
-        second run, or None where nobody knows it. Returns the divergence, narrowed as far as the states go.
+        second run, or None where it is not known. Returns the divergence, narrowed as far as the states go.
         """
         found = self.divergence
         if found is None or found.exact or self._checkpoint is None:

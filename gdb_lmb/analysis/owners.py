@@ -82,10 +82,10 @@ def _inside(name: str, layout: str) -> bool:
 
 
 class Owners:
-    """The reserved list's pieces as a trace goes by."""
+    """The owners of the reserved list, updated by one operation of a trace after the other."""
 
     def __init__(self, layout: str, bits: int, page_size: int, initial: Snapshot | None = None) -> None:
-        """Begin with what `initial` has reserved, whose owners nobody knows."""
+        """Begin with what `initial` has reserved, of unknown owners."""
         self.layout = layout
         self.overlaps: list[Overlap] = []
         self.omitted = 0
@@ -197,7 +197,7 @@ class Owners:
     def findings(self, function: Function) -> list[Finding]:
         """Return what is wrong or worth knowing about reservations laid over another owner's.
 
-        Memory that was *allocated* belongs to whom it was given: if somebody else then reserves it by its
+        Memory that was *allocated* belongs to whom it was given: if another caller then reserves it by its
         address, both believe it theirs, and one will be overwritten. That is a finding, as is an allocation of
         what is already reserved. A reservation by address over another such is a note: sound kernels do it,
         since firmware's ranges overlap those of the kernel's own (x86 reserves the first megabyte several times).

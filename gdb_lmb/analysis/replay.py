@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""A saved trace on the model: every result compared as it goes by, the final state at the end."""
+"""A saved trace on the model: each result is compared, and the final state."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ class Replay:
     def finish(self, final: Snapshot | None, cut_off: str | None = None) -> str | None:
         """Compare the final state and return why the trace is not verified, None where it is.
 
-        `final` is the state after the last operation, None where nobody saw it; `cut_off` tells in a sentence
+        `final` is the state after the last operation, None where it was not recorded; `cut_off` tells in a sentence
         how the trace breaks off. A divergence is no reason of this kind: `divergence` has it.
         """
         if self._header.lost:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Whose is this address? What the lists, the firmware, what is known to lie there, and a history say.
+"""The owner of an address: what the lists, the firmware, what is known to lie there, and a history say.
 
 The address space falls into stretches: each lies in one region of memory or in none, and in one reserved
 region or in none. A damaged list is taken in the order of its bases.

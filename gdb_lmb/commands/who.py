@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""`lmb-who`: whose an address is, and `$lmb_region()` and `$lmb_owner()`, which say it in a word."""
+"""`lmb-who`: the owner of an address; and `$lmb_region()` and `$lmb_owner()`, the same in short."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from gdb_lmb.report.who import Known, owner_text, who_json, who_text
 
 
 class LmbWho(LmbCommand):
-    """Tell whose a physical address, a symbol or a range is.
+    """Identify the owner of a physical address, a symbol or a range.
 
     Usage: lmb-who ADDRESS|SYMBOL|A-B|A+SIZE [--trace FILE] [--json]
 

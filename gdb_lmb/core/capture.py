@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The bytes that a decoder asked for: asked for again, they tell in a moment whether anything has changed."""
+"""The bytes that a decoder has read, to be read again: equal bytes are an unchanged state."""
 
 from __future__ import annotations
 

@@ -44,7 +44,7 @@ class Symbol:
 class TraceHeader:
     """What a trace is of, and the state it begins with.
 
-    `source` is "breakpoints" or "log"; `lost` counts the operations before the first record that nobody has
+    `source` is "breakpoints" or "log"; `lost` counts the operations before the first record that are not recorded
     (a log that wrapped). `initial` is None where the first operation is the allocator's own `init`.
     `only` names the operations that were recorded, where not all were: such a trace cannot be replayed.
     `behavior` says how this kernel's memblock differs from others, as plain values.

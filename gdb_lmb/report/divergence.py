@@ -20,15 +20,18 @@ MAX_SHOWN = 40
 """How many rows of regions a terminal gets; JSON has all that were kept."""
 
 
-def place(pc: int, symbols: Mapping[int, Symbol]) -> str:
+def site(pc: int, symbol: Symbol | None) -> str:
     """Return what a program counter means: "setup_arch+0x10 (arch/x86/kernel/setup.c:812)", or its digits."""
-    symbol = symbols.get(pc)
     if symbol is None:
         return f"{pc:#x}"
     text = safe(symbol.function) + (f"+{symbol.offset:#x}" if symbol.offset else "")
-    if symbol.file is None:
-        return text
-    return f"{text} ({safe(symbol.file)}" + ("" if symbol.line is None else f":{symbol.line}") + ")"
+    line = "" if symbol.line is None else f":{symbol.line}"
+    return text if symbol.file is None else f"{text} ({safe(symbol.file)}{line})"
+
+
+def place(pc: int, symbols: Mapping[int, Symbol]) -> str:
+    """Return the same by a table of symbols."""
+    return site(pc, symbols.get(pc))
 
 
 def caller_lines(callers: Sequence[int], symbols: Mapping[int, Symbol]) -> list[str]:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Whose an address is, for people and as `gdb-lmb/who/1`; and the owners of all that is reserved."""
+"""The owner of an address, as text and as `gdb-lmb/who/1`; and the owners of all that is reserved."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from gdb_lmb.analysis.who import FREE, KEPT, NOTHING, Answer, Part, Stretch, own
 from gdb_lmb.core.record import Record, Symbol
 from gdb_lmb.core.snapshot import FIRMWARE_TYPES, RegionList, Snapshot
 from gdb_lmb.core.words import address, flag_names, human_size, safe
+from gdb_lmb.report.divergence import site
 from gdb_lmb.report.jsonio import stop_json
 from gdb_lmb.report.table import table
 from gdb_lmb.report.terminal import HEADING, PLAIN, Terminal
@@ -32,14 +33,6 @@ class Known:
     snapshot: Snapshot
     history: History | None
     symbol: Callable[[int], str | None]
-
-
-def site(pc: int, symbol: Symbol | None) -> str:
-    """Write a caller: "reserve_initrd+0x2f (main.c:77)", else its bare address."""
-    if symbol is None:
-        return hex(pc)
-    line = "" if symbol.file is None else f" ({symbol.file}:{symbol.line})"
-    return safe(f"{symbol.function}+{symbol.offset:#x}{line}")
 
 
 def owner_text(piece: Piece, history: History) -> str:

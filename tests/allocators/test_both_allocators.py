@@ -60,7 +60,7 @@ def test_the_one_in_use_is_shown(kernel: Path) -> None:
         guest.run_until("lmb_init")
         assert int(guest.command("output (long)lmb.memory.regions.next")) == 0
         check_memblock(shown(guest))
-        assert "regions in 2 arrays" in guest.command("lmb-check")
+        assert "regions, 2 arrays" in guest.command("lmb-check")
 
         # Both are in use: the list-based one is shown, and memblock does not get in its way.
         guest.run_until("lmb_ready")

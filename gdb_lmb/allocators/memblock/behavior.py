@@ -90,7 +90,7 @@ def behavior_of(
     `bootmem_parameters` is the number of parameters of `reserve_bootmem_region()`: 2 or 3; None where that
     function is gone, which is after it had taken the node.
     `panic_text` and `max_numnodes_text` tell whether the image holds "memblock: cannot resize %s array" and
-    "Usage of MAX_NUMNODES is deprecated"; None where nobody looked: then `initial_cnt` decides, whose change
+    "Usage of MAX_NUMNODES is deprecated"; None if not looked for: then `initial_cnt` decides, whose change
     came later than both (6.7, 6.10, then 6.11), which is right for every kernel that has no backports.
     """
     names = {name.removeprefix("MEMBLOCK_") for name in flag_names}

@@ -308,7 +308,7 @@ class MemblockModel:
     def _refuse_overlap(self, table: Table, base: int, size: int) -> None:
         """Stop where the new array would lie on one that is in use.
 
-        That happens when somebody frees a list's array, and by the kernel's own doing: the new array of
+        That happens when a caller frees a list's array, and by the kernel's own code: the new array of
         `memory` is reserved only after its old one was freed, and freeing may double `reserved`, which then
         takes the same place.
         """

@@ -18,7 +18,8 @@ _CALLS = {
     "add": ("add_range", "memory"),
     "remove": ("remove_range", "memory"),
 }
-"""What `memblock_reserve()`, `memblock_phys_free()`, `memblock_add()` and `memblock_remove()` come down to."""
+"""The static functions that `memblock_reserve()`, `memblock_phys_free()`, `memblock_add()` and `memblock_remove()`
+call, and for which list."""
 
 
 def predict_memblock(model: MemblockModel, op: str, **arguments: int) -> Prediction:
