@@ -17,8 +17,8 @@ from gdb_lmb.core.errors import StateError
 from gdb_lmb.core.operation import Operation
 from gdb_lmb.core.snapshot import Defect, RegionList, Snapshot, Walk, column
 from gdb_lmb.report.jsonio import dumps, snapshot_from_json, snapshot_json
-from tests.allocators.test_differential import WEIGHTS, random_operation
 from tests.helpers.host import CLmb, model_state
+from tests.helpers.lmb_random import WEIGHTS, random_operation
 from tests.helpers.soak import ROUNDS, SEED
 from tests.helpers.states import lmb, stored
 

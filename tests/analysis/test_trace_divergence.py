@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.commands.test_faults import EXPECTED, LOG
+from tests.helpers.faults import EXPECTED, LOG
 from tests.helpers.live import BOOT_OPERATIONS, guest_of, no_breakpoint_is_left, status_of, traced
 
 pytestmark = pytest.mark.kernel

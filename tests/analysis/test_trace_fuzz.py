@@ -25,8 +25,8 @@ from gdb_lmb.core.record import Record, TraceHeader
 from gdb_lmb.report.export_c import source, survey
 from gdb_lmb.report.replay import replay_json, replay_text
 from gdb_lmb.report.trace_file import TraceReader, TraceWriter
-from tests.analysis.test_trace_replay import LOG, SOUND, text_of
 from tests.helpers.soak import ROUNDS, SEED, seeds
+from tests.helpers.traces import LOG, SOUND, text_of
 
 HOSTILE: list[Any] = [None, True, -1, 0, 1, 3, 1 << 31, 1 << 64, 1e300, "", "0x", "0x0", "0x1", "0xffffffffffffffff",
                       "0x10000000000000000", "9" * 5000, "\x1b[2J\n", [], [[]], {}, {"schema": "x"}, ["0x1"] * 100,

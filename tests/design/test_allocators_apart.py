@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.design.test_imports import FILES, PACKAGE, room_of
+from tests.helpers.rooms import FILES, PACKAGE, room_of
 
 OF_ONE = ("Model", "Storage")
 """Ends of the names of an allocator's own classes."""

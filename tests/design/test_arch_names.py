@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from gdb_lmb.arches.registry import architectures
-from tests.design.test_imports import FILES, PACKAGE, room_of
+from tests.helpers.rooms import FILES, PACKAGE, room_of
 
 ALLOWED = ("arches", "kernels")
 REGISTERS = (

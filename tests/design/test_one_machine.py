@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.design.test_imports import FILES, PACKAGE
+from tests.helpers.rooms import FILES, PACKAGE
 
 KIND_OF_TARGET = {
     "connection": ("machine/current.py", "machine/stub.py", "machine/dump.py"),

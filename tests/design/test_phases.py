@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.design.test_imports import FILES, PACKAGE
+from tests.helpers.rooms import FILES, PACKAGE
 
 NAMES = {"compressed", "unmapped", "identity-mapped", "mapped", "allocator complete", "handed over", "discarded"}
 """As the README and the JSON schemas have them."""

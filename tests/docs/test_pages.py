@@ -14,7 +14,7 @@ from transcripts import DOCS, PAGES, read_page
 
 from gdb_lmb.cli.help import topics
 from gdb_lmb.commands import MODULES
-from tests.design.test_imports import ROOMS
+from tests.helpers.rooms import ROOMS
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 README = (ROOT / "README.md").read_text()

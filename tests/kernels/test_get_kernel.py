@@ -19,6 +19,7 @@ from gdb_lmb.kernels import cache, fetch, get_kernel, package, stock
 from gdb_lmb.kernels.apt import Apt, archive_address
 from gdb_lmb.kernels.names import KERNELS, SOURCES, Name, is_name
 from gdb_lmb.kernels.stock import KernelFiles, find_kernel
+from tests.helpers.packages import made_package
 
 ONE_LINE = """\
 # deb http://commented.invalid/debian bookworm main
@@ -66,24 +67,8 @@ def test_sources_in_every_spelling() -> None:
     assert archive_address(signed.replace("Types", "TYPES").replace("URIs", "uris")) == "http://archive.invalid/debian"
 
 
-def _package(folder: Path, size: int) -> Path:
-    """Build a package like those of debug symbols, of bytes that do not compress."""
-    tree = folder / "tree"
-    files = {"usr/lib/debug/boot/vmlinux-6": os.urandom(size), "boot/vmlinuz-6": b"image", "boot/other": b"not wanted"}
-    for name, content in files.items():
-        (tree / name).parent.mkdir(parents=True, exist_ok=True)
-        (tree / name).write_bytes(content)
-    (tree / "DEBIAN").mkdir()
-    control = "Package: linux-image-6\nVersion: 6-1\nArchitecture: all\nInstalled-Size: 8192\n"
-    control += "Maintainer: n <n@n.invalid>\nDescription: n\n"
-    (tree / "DEBIAN" / "control").write_text(control)
-    deb = folder / "linux-image-6_6-1_all.deb"
-    subprocess.run(["dpkg-deb", "--build", tree, deb], check=True, stdout=subprocess.DEVNULL)
-    return deb
-
-
 def test_only_whole_packages_are_unpacked(tmp_path: Path) -> None:
-    deb = _package(tmp_path, 1 << 20)
+    deb = made_package(tmp_path, 1 << 20)
     package.extract_kernel(deb, tmp_path / "whole")
     found = sorted(path.relative_to(tmp_path / "whole") for path in (tmp_path / "whole").rglob("*") if path.is_file())
     assert found == [Path("boot/vmlinuz-6"), Path("usr/lib/debug/boot/vmlinux-6")]

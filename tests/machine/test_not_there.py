@@ -12,9 +12,9 @@ from gdb_lmb.kernels.stock import find_kernel
 from gdb_lmb.runner.core import CoreSession
 from gdb_lmb.runner.qemu import QemuOptions
 from gdb_lmb.runner.session import CommandError, GuestSession
+from tests.helpers.dump import dump_of
 from tests.helpers.stock import AMD64, boot
 from tests.helpers.tool import build_guest
-from tests.machine.test_post_mortem import dump_of
 
 COMMANDS = ("lmb-check", "lmb-dump --json", "lmb-whatif alloc 4K")
 

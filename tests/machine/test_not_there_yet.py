@@ -14,8 +14,8 @@ from gdb_lmb.runner.elf import read_elf
 from gdb_lmb.runner.process import RunFolder
 from gdb_lmb.runner.qemu import Qemu, QemuOptions
 from gdb_lmb.runner.session import GuestSession
+from tests.helpers.attached import free_port
 from tests.helpers.tool import Qmp, build_guest
-from tests.runner.test_attach import free_port
 
 FIRST = "*(long)&pvh_start_physical"
 """The first instruction of the fixture, before paging."""

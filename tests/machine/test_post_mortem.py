@@ -7,8 +7,6 @@ import json
 import os
 import re
 import struct
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -20,10 +18,11 @@ from gdb_lmb.formats.core_file import DumpMemory, read_core
 from gdb_lmb.kernels.stock import KernelFiles, find_kernel
 from gdb_lmb.runner.core import CoreSession
 from gdb_lmb.runner.qemu import QemuOptions
-from gdb_lmb.runner.session import CommandError, GuestSession
+from gdb_lmb.runner.session import GuestSession
 from tests.helpers.core_image import Piece, core_image
+from tests.helpers.dump import dump_of, refused
 from tests.helpers.stock import AMD64, boot
-from tests.stock.test_arm64 import guest_of as guest_of_arm64
+from tests.helpers.stock_arm64 import guest_of as guest_of_arm64
 
 PAGING = [pytest.param("", id="physical"), pytest.param("-p", id="paging")]
 
@@ -32,18 +31,6 @@ PAGING = [pytest.param("", id="physical"), pytest.param("-p", id="paging")]
 def stock(request: pytest.FixtureRequest) -> KernelFiles:
     """One stock kernel, brought into the cache if it is not there."""
     return find_kernel(request.param, notice=print)
-
-
-@contextmanager
-def dump_of(guest: GuestSession, words: str = "") -> Iterator[Path]:
-    """Have QEMU dump the guest; the file is as large as its RAM, so it is removed at once."""
-    path = guest.folder / "guest.core"
-    assert guest.command(f"monitor dump-guest-memory {words} {path}").strip() == ""
-    path.chmod(0o600)
-    try:
-        yield path
-    finally:
-        path.unlink()
 
 
 def limit_file(path: Path, end: int) -> None:
@@ -71,15 +58,6 @@ def punch(path: Path, base: int, size: int) -> None:
         for number, row in enumerate(rows):
             file.seek(at + number * 56)
             file.write(struct.pack("<IIQQQQQQ", *row))
-
-
-def refused(dump: CoreSession, command: str) -> str:
-    """Return the one line with which a command fails; gdb must be usable after it."""
-    with pytest.raises(CommandError) as caught:
-        dump.command(command)
-    assert "\n" not in caught.value.message
-    assert dump.command("output 6 * 7") == "42"
-    return caught.value.message
 
 
 @pytest.mark.kernel

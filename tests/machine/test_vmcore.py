@@ -22,8 +22,8 @@ from gdb_lmb.runner.core import CoreSession
 from gdb_lmb.runner.qemu import QemuOptions
 from gdb_lmb.runner.session import GuestSession
 from tests.helpers.core_image import note
+from tests.helpers.dump import dump_of, refused
 from tests.helpers.stock import AMD64, KERNEL_MAP_VA, boot, moved_by
-from tests.machine.test_post_mortem import dump_of, refused
 
 Capture = pytest.CaptureFixture[str]
 

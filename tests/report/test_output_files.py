@@ -18,8 +18,8 @@ from gdb_lmb.core.errors import InfrastructureError, OutputError, UsageError
 from gdb_lmb.kernels.package import write_file
 from gdb_lmb.report.output import require_apart, require_writable, whole_file
 from gdb_lmb.runner.session import CommandError
-from tests.analysis.test_trace_replay import SOUND, text_of
 from tests.helpers.live import guest_of, no_breakpoint_is_left, read, status_of
+from tests.helpers.traces import SOUND, text_of
 
 FULL = Path("/dev/full")
 

@@ -19,8 +19,8 @@ from gdb_lmb.kernels import fetch, package
 from gdb_lmb.kernels.apt import Apt, Package, Sizes
 from gdb_lmb.kernels.names import Name
 from tests.helpers.on_terminal import on_terminal
+from tests.helpers.packages import made_package
 from tests.helpers.tool import Tool
-from tests.kernels.test_get_kernel import _package
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 MAIN = [sys.executable, "-c", "import sys; from gdb_lmb.cli import main; sys.exit(main())"]
@@ -136,7 +136,7 @@ package.extract_kernel(Path(sys.argv[1]), Path(sys.argv[2]))
 
 
 def test_unpacking_shows_how_far_it_is(tmp_path: Path) -> None:
-    deb = _package(tmp_path, 8 << 20)
+    deb = made_package(tmp_path, 8 << 20)
     words = [sys.executable, "-c", UNPACK, deb, tmp_path / "out"]
     found = on_terminal(words, 100, {"PYTHONPATH": str(ROOT)}, errors_too=True)
     assert found.status == 0

@@ -18,8 +18,8 @@ from gdb_lmb.report.terminal import Terminal
 from gdb_lmb.runner.gdb_process import extension, python_path
 from gdb_lmb.runner.qemu import QemuOptions
 from gdb_lmb.runner.session import GuestSession
+from tests.helpers.dump import dump_of
 from tests.helpers.on_terminal import SGR, Shown, on_terminal
-from tests.machine.test_post_mortem import dump_of
 
 pytestmark = pytest.mark.kernel
 

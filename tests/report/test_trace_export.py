@@ -13,7 +13,8 @@ from gdb_lmb.allocators.memblock.calls import Nodes, call_of, hex_c, result_c, w
 from gdb_lmb.cli import main
 from gdb_lmb.core.errors import InputError
 from gdb_lmb.core.operation import Operation
-from tests.analysis.test_trace_replay import (
+from tests.helpers.operations import op
+from tests.helpers.traces import (
     BEHAVIOR_6_12,
     LOG,
     SOUND,
@@ -24,7 +25,6 @@ from tests.analysis.test_trace_replay import (
     rows,
     text_of,
 )
-from tests.helpers.operations import op
 
 NODES = Nodes(1024)
 

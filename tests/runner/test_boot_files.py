@@ -18,6 +18,7 @@ from gdb_lmb.core.errors import UsageError
 from gdb_lmb.runner.boot_files import boot_files
 from gdb_lmb.runner.elf import debug_file_of, headers_of, read_elf, require_debug
 from gdb_lmb.runner.kernel_image import identify
+from tests.helpers.split_debug import split
 from tests.helpers.tool import build_guest
 
 Capture = pytest.CaptureFixture[str]
@@ -259,13 +260,6 @@ def test_none_is_found(places: Path, capfd: Capture) -> None:
 
 
 # --- debug information apart, or missing ------------------------------------------------------------------
-
-
-def split(vmlinux: Path, out: Path, debug: Path) -> None:
-    """Take the debug information of `vmlinux` away into `debug`, as distributions do."""
-    debug.parent.mkdir(parents=True, exist_ok=True)
-    subprocess.run(["objcopy", "--only-keep-debug", vmlinux, debug], check=True, timeout=60)
-    subprocess.run(["objcopy", "-S", f"--add-gnu-debuglink={debug}", vmlinux, out], check=True, timeout=60)
 
 
 def test_debug_files_are_found_as_gdb_finds_them(kernel: Path, places: Path, tmp_path: Path) -> None:

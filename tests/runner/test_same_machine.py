@@ -14,9 +14,9 @@ from gdb_lmb.kernels.stock import find_kernel
 from gdb_lmb.runner.core import CoreSession
 from gdb_lmb.runner.elf import ElfFile
 from gdb_lmb.runner.matching import require_machine_of_stub
+from tests.helpers.attached import booted
 from tests.helpers.core_image import Piece, core_image
 from tests.helpers.tool import build_guest
-from tests.runner.test_attach import booted
 
 Capture = pytest.CaptureFixture[str]
 

@@ -15,7 +15,7 @@ from gdb_lmb.runner.elf import headers_of
 from gdb_lmb.runner.gdb_process import extension
 from gdb_lmb.runner.qemu import QemuOptions
 from gdb_lmb.runner.session import CommandError, GuestSession
-from tests.runner.test_boot_files import split
+from tests.helpers.split_debug import split
 
 Capture = pytest.CaptureFixture[str]
 COMMANDS = ("lmb-dump", "lmb-check", "lmb-who lmb", "info line lmb_ready")

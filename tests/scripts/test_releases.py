@@ -18,9 +18,9 @@ from gdb_lmb.kernels.stock import KernelFiles, find_kernel
 from gdb_lmb.runner.elf import read_elf
 from gdb_lmb.runner.process import RunFolder
 from gdb_lmb.runner.qemu import Qemu, QemuOptions
+from tests.helpers.dump import dump_of
 from tests.helpers.stock import AMD64, CONSOLE, boot, last_dump, printed_regions
 from tests.helpers.tool import Qmp
-from tests.machine.test_post_mortem import dump_of
 
 pytestmark = [pytest.mark.stock, pytest.mark.release]
 

@@ -20,7 +20,7 @@ from gdb_lmb.core.errors import UsageError
 from gdb_lmb.core.memory import BytesMemory
 from gdb_lmb.core.snapshot import FIRMWARE_RAM
 from gdb_lmb.formats.devicetree import memory_map
-from gdb_lmb.kernels.stock import KernelFiles, find_kernel
+from gdb_lmb.kernels.stock import KernelFiles
 from gdb_lmb.runner.attach import AttachedSession
 from gdb_lmb.runner.core import CoreSession
 from gdb_lmb.runner.elf import read_elf
@@ -29,11 +29,10 @@ from gdb_lmb.runner.qemu import Qemu, QemuOptions
 from gdb_lmb.runner.session import CommandError, GuestSession
 from tests.helpers.initramfs import SPIN_VA, write_initrd
 from tests.helpers.stock import Rows, console_of, faults, last_dump, plain_read, shown
+from tests.helpers.stock_arm64 import CONSOLE, RAM, guest_of
 
 pytestmark = pytest.mark.stock
 
-CONSOLE = "console=ttyAMA0 earlycon memblock=debug loglevel=8"
-RAM = 1 << 30
 IMAGE = RAM + (2 << 20)
 LINKED = 0xFFFF800080000000
 TWO_NODES = ("-object", "memory-backend-ram,id=m0,size=256M", "-object", "memory-backend-ram,id=m1,size=256M",
@@ -52,19 +51,6 @@ SETTINGS = [
     pytest.param("", "512M", 2, (*EL2, *TWO_NODES), id="kaslr-numa-el2"),
 ]
 BYTES = {"512M": 512 << 20, "5G": 5 << 30}
-
-
-@pytest.fixture(scope="session")
-def kernel() -> KernelFiles:
-    """The stock kernel, brought into the cache if it is not there."""
-    return find_kernel("debian:6.12-cloud-arm64", notice=print)
-
-
-def guest_of(
-    kernel: KernelFiles, append: str = "", memory: str = "512M", smp: int = 1, words: tuple[str, ...] = ()
-) -> GuestSession:
-    options = QemuOptions(append=f"{CONSOLE} {append}", memory=memory, smp=smp, arguments=words)
-    return GuestSession(kernel.image, options, symbols=kernel.vmlinux, timeout_s=120)
 
 
 def phase(guest: GuestSession) -> str:

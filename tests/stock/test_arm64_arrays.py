@@ -15,7 +15,7 @@ from gdb_lmb.cli import main
 from gdb_lmb.kernels.stock import find_kernel
 from gdb_lmb.runner.core import CoreSession
 from tests.helpers.stock import console_of, dump, faults, plain_read, regions_of, shown
-from tests.stock.test_arm64 import RAM, guest_of
+from tests.helpers.stock_arm64 import RAM, guest_of
 
 pytestmark = pytest.mark.stock
 

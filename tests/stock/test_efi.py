@@ -26,8 +26,8 @@ from tests.helpers.stock import (
     shown,
     shown_firmware,
 )
-from tests.stock.test_arm64 import guest_of
-from tests.stock.test_stock import check_entry
+from tests.helpers.stock_arm64 import guest_of
+from tests.helpers.stock_entry import check_entry
 
 pytestmark = pytest.mark.stock
 

@@ -13,8 +13,8 @@ from gdb_lmb.kernels.stock import find_kernel
 from gdb_lmb.runner.qemu import QemuOptions
 from gdb_lmb.runner.session import GuestSession
 from tests.helpers.initramfs import write_initrd
+from tests.helpers.linked import linked_symbols
 from tests.helpers.stock import AMD64, CONSOLE, console_of
-from tests.stock.test_symbols import linked_symbols
 
 pytestmark = pytest.mark.stock
 

@@ -16,6 +16,7 @@ import pytest
 
 from gdb_lmb.kernels.stock import find_kernel
 from gdb_lmb.runner.gdb_process import extension, index_folder
+from tests.helpers.linked import linked_symbols
 from tests.helpers.stock import AMD64
 
 pytestmark = pytest.mark.stock
@@ -52,12 +53,6 @@ kernel = find_kernel(current())
 print(json.dumps([symbols_moved_by(current(), kernel), kernel.program.memblock_va, kernel.entry, kernel.image,
                   kernel.init, kernel.code, kernel.keeps, kernel.symbols["system_state"]]))
 """
-
-
-def linked_symbols(vmlinux: Path) -> dict[str, int]:
-    """Return what nm says of global symbols."""
-    told = subprocess.run(["nm", "-g", vmlinux], capture_output=True, text=True, check=True).stdout
-    return {name: int(at, 16) for at, _, name in (line.split() for line in told.splitlines() if line[0] != " ")}
 
 
 @pytest.mark.parametrize("offset", [0, 0x1E00000, 0x2B000000])
