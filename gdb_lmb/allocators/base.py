@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import importlib
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple, Protocol
 
@@ -289,25 +289,28 @@ class Allocator(ABC):
     def touched(self, record: Record) -> Range | None:
         """Return the physical range that an operation is about, None where it is about none or failed to get one."""
         operation, base = record.operation, record.operation.base
-        if operation.op not in self.operations or not operation.size:
+        kind = self.operations.get(operation.op)
+        if kind is None or not operation.size:
             return None
-        if self.allocates(operation.op):
+        if kind.returns == BASE:
             if record.result is None or record.result <= 0:
                 return None
             base = record.result
         return base, base + operation.size
 
-    def effects(self, record: Record, bits: int, page_size: int) -> Iterator[Effect]:
-        """Yield what a recorded operation did to lists of regions; nothing for one that failed.
+    def effects(self, record: Record, bits: int, page_size: int) -> Sequence[Effect]:
+        """Return what a recorded operation did to lists of regions; nothing for one that failed.
 
         `bits` is the width of `phys_addr_t`, `page_size` is in bytes. What a call does beyond the range that it is
         about must be told by the allocator itself.
         """
-        kind, touched = self.operations.get(record.operation.op), self.touched(record)
-        failed = record.result is not None and record.result < 0
-        if kind is not None and kind.changes is not None and touched is not None and not failed:
-            list, adds = kind.changes
-            yield Effect(list or record.operation.list, adds, touched[0], min(touched[1], (1 << bits) - 1))
+        kind = self.operations.get(record.operation.op)
+        if kind is None or kind.changes is None or (record.result is not None and record.result < 0):
+            return ()
+        touched, (list, adds) = self.touched(record), kind.changes
+        if touched is None:
+            return ()
+        return (Effect(list or record.operation.list, adds, touched[0], min(touched[1], (1 << bits) - 1)),)
 
     @abstractmethod
     def resume(self, snapshot: Snapshot, facts: Mapping[str, Any]) -> Model:

@@ -13,7 +13,7 @@ import copy
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from gdb_lmb.allocators.base import apply
+from gdb_lmb.allocators.base import allocator
 from gdb_lmb.analysis.compare import StateDiff, compare, diff
 from gdb_lmb.core.errors import GuestPanicError
 from gdb_lmb.core.operation import Model, Operation
@@ -64,7 +64,7 @@ class Lockstep:
         """Take the model over: no other code may change it. Raises: `ValueError` for `every` below 1."""
         if every < 1:
             raise ValueError(f"every {every} operations: it must be 1 or more")
-        self.model = model
+        self.model, self._allocator = model, allocator(model.layout)
         self.every = every
         self.trusted = trusted
         self.seq = 0
@@ -112,7 +112,7 @@ class Lockstep:
         if self._checkpoint is not None:
             self._since.append(record)
         try:
-            returned = apply(self.model, record.operation)
+            returned = self._allocator.apply(self.model, record.operation)
         except GuestPanicError as error:
             return self._diverged(
                 Divergence(PANIC, record, self.good, f"it returned, but the kernel should have stopped: {error}")

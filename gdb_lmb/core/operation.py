@@ -142,11 +142,11 @@ def operation_from(row: dict[str, Any], bits: int, table: Table, *, exactly: boo
     values = {name: _READERS[name](name, value, bits) for name, value in row.items()}
     if kind.switch and values.get("flags", 0) > 1:
         raise InputError(f'{op} takes "flags" 0 or 1')
-    if kind.list_names:
+    if kind.list_names and values.get("list") not in kind.list_names:
         if "list" not in values:
             raise InputError(f'{op} takes "list", one of {", ".join(kind.list_names)}')
         checked("list", values["list"], kind.list_names.__contains__, f"one of {', '.join(kind.list_names)}")
-    return kind.call(op, **values)
+    return Operation(op, takes=kind.arguments, **values) if exactly else kind.call(op, **values)
 
 
 def operation_json(operation: Operation) -> dict[str, Any]:

@@ -30,6 +30,7 @@ MAX_LINE_BYTES = 32 << 20
 
 MAX_CALLERS = 64
 MAX_SYMBOLS = 1 << 20
+_CALLERS = f"at most {MAX_CALLERS} addresses"
 _SOURCES = ("breakpoints", "log")
 _PC_BITS = 64
 
@@ -194,7 +195,7 @@ class TraceReader:
         if seq != expected or isinstance(seq, bool):
             raise InputError(f'"seq" is {short(seq)}, but operation {expected} comes next')
         result = _result(row.pop("result", None), self.header.bits)
-        callers = checked("callers", row.pop("callers", []), _are_callers, f"at most {MAX_CALLERS} addresses")
+        callers = checked("callers", row.pop("callers", []), _are_callers, _CALLERS)
         phase = checked("phase", row.pop("phase", None), _is_text_or_null, "a string or null")
         # Where there is no state to begin with, the allocator's own first call makes it.
         creates = seq == 1 and self.header.initial is None

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from gdb_lmb.allocators.base import Allocator, CTest, Effect, TracedProgram
@@ -92,13 +92,13 @@ class MemblockAllocator(Allocator):
                 yield Difference(message, got.name, got.base, value=row)
         yield from super().differences(expected, found)
 
-    def effects(self, record: Record, bits: int, page_size: int) -> Iterator[Effect]:
-        """Yield what an operation did; `memblock_cap_memory_range()` removes what lies outside its range."""
+    def effects(self, record: Record, bits: int, page_size: int) -> Sequence[Effect]:
+        """Return what an operation did; `memblock_cap_memory_range()` removes what lies outside its range."""
         operation, limit = record.operation, (1 << bits) - 1
         if operation.op == "cap_memory_range" and operation.size:
-            yield Effect("reserved", False, 0, operation.base)
-            yield Effect("reserved", False, min(operation.base + operation.size, limit), limit)
-        yield from super().effects(record, bits, page_size)
+            end = min(operation.base + operation.size, limit)
+            return Effect("reserved", False, 0, operation.base), Effect("reserved", False, end, limit)
+        return super().effects(record, bits, page_size)
 
     def resume(self, snapshot: Snapshot, facts: Mapping[str, Any]) -> Model:
         """Return a model that goes on from a walked state; `facts` are those of `facts_of()`."""
