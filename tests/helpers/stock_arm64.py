@@ -3,22 +3,12 @@
 
 from __future__ import annotations
 
-import pytest
-
-from gdb_lmb.kernels.stock import KernelFiles, find_kernel
+from gdb_lmb.kernels.stock import KernelFiles
 from gdb_lmb.runner.qemu import QemuOptions
 from gdb_lmb.runner.session import GuestSession
 
 CONSOLE = "console=ttyAMA0 earlycon memblock=debug loglevel=8"
-
-
 RAM = 1 << 30
-
-
-@pytest.fixture(scope="session")
-def kernel() -> KernelFiles:
-    """The stock kernel, brought into the cache if it is not there."""
-    return find_kernel("debian:6.12-cloud-arm64", notice=print)
 
 
 def guest_of(

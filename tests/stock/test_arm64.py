@@ -20,7 +20,7 @@ from gdb_lmb.core.errors import UsageError
 from gdb_lmb.core.memory import BytesMemory
 from gdb_lmb.core.snapshot import FIRMWARE_RAM
 from gdb_lmb.formats.devicetree import memory_map
-from gdb_lmb.kernels.stock import KernelFiles
+from gdb_lmb.kernels.stock import KernelFiles, find_kernel
 from gdb_lmb.runner.attach import AttachedSession
 from gdb_lmb.runner.core import CoreSession
 from gdb_lmb.runner.elf import read_elf
@@ -51,6 +51,12 @@ SETTINGS = [
     pytest.param("", "512M", 2, (*EL2, *TWO_NODES), id="kaslr-numa-el2"),
 ]
 BYTES = {"512M": 512 << 20, "5G": 5 << 30}
+
+
+@pytest.fixture(scope="session")
+def kernel() -> KernelFiles:
+    """The stock kernel, brought into the cache if it is not there."""
+    return find_kernel("debian:6.12-cloud-arm64", notice=print)
 
 
 def phase(guest: GuestSession) -> str:
