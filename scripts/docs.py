@@ -20,6 +20,9 @@ def main() -> int:
     parser.add_argument("--stock", action="store_true", help="also the transcripts on distribution kernels")
     options = parser.parse_args()
     wanted = [path.resolve() for path in options.pages] or list(PAGES)
+    for path in wanted:
+        if path not in PAGES:
+            parser.error(f"{path} is no page: README.md or one of gdb_lmb/docs")
     exact, differ = built_as_shown(), False
     if doc_commands.PAGE in wanted:
         text = doc_commands.page()
