@@ -11,6 +11,9 @@ import pytest
 
 from gdb_lmb.arches.registry import architectures
 
+# With what the kernels lane installs: the plain one has the gdb of its own machine only.
+pytestmark = pytest.mark.stock
+
 ROOT = Path(__file__).resolve().parent.parent.parent
 
 # What gdb calls it (`set architecture`), its byte order, and `uname -m` there; gdb's own word for what is not known.
