@@ -5,7 +5,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from gdb_lmb.allocators.base import allocator, names
 from gdb_lmb.core.errors import UsageError
 from gdb_lmb.core.words import safe
 
@@ -36,6 +35,9 @@ class TraceOptions:
 
 
 def _require_operations(wanted: tuple[str, ...]) -> None:
+    # Every `gdb-lmb` command imports this file, and only `trace --only` needs the allocators: 20 ms.
+    from gdb_lmb.allocators.base import allocator, names
+
     known = {op for name in names() for table in (allocator(name).init, allocator(name).operations) for op in table}
     for op in wanted:
         if op not in known:

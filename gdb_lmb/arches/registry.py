@@ -5,12 +5,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from importlib import import_module
+from typing import TYPE_CHECKING
 
 from gdb_lmb.arches.base import Architecture
-from gdb_lmb.arches.linux import LinuxArchitecture
 from gdb_lmb.core.errors import LayoutError, UsageError
 from gdb_lmb.core.fields import ByteOrder
 from gdb_lmb.core.words import safe
+
+if TYPE_CHECKING:
+    from gdb_lmb.arches.linux import LinuxArchitecture
 
 _MODULES: Mapping[str, str] = {
     "x86-64": "x86",
@@ -69,6 +72,9 @@ def of_gdb(name: str, bits: int, byte_order: ByteOrder) -> Architecture | None:
 
 def linux_architecture(uname: str) -> LinuxArchitecture:
     """Return an architecture on which Linux is found and followed. Raises: `LayoutError`."""
+    # Only gdb looks for a Linux; outside it 6 ms of every command would go into this import.
+    from gdb_lmb.arches.linux import LinuxArchitecture
+
     found = find(uname=uname)
     if not isinstance(found, LinuxArchitecture):
         known = ", ".join(row.uname for row in architectures() if isinstance(row, LinuxArchitecture))
