@@ -190,7 +190,7 @@ def test_the_search_of_all_ram_leads_to_the_kernel_too(kernel: KernelFiles) -> N
 
 
 def test_phases_only_move_forward(kernel: KernelFiles) -> None:
-    """Interrupted every few milliseconds from reset to the panic at the end, symbols left where they were linked."""
+    """Interrupted every 60 ms from reset to the panic at the end, symbols left where they were linked."""
     seen = []
     with boot(kernel) as guest:
         for _ in range(400):
@@ -203,6 +203,6 @@ def test_phases_only_move_forward(kernel: KernelFiles) -> None:
             if seen[-1] == "discarded":
                 break
             with pytest.raises(CommandError, match="did not stop"):
-                guest.command("continue", timeout_s=0.02)
+                guest.command("continue", timeout_s=0.06)
     assert seen[0] == "compressed" and seen[-1] == "discarded" and len(seen) > 10
     assert [PHASES.index(phase) for phase in seen] == sorted(PHASES.index(phase) for phase in seen)
