@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What every room speaks of: errors, snapshots, findings, operations, memory, fields, units."""
+"""Values and protocols that all rooms use: errors, snapshots, findings, operations, memory, fields, units."""

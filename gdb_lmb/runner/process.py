@@ -62,7 +62,7 @@ C = TypeVar("C", bound=Closing)
 
 
 class Child:
-    """A program in a session and process group of its own, which dies with its parent; its stderr is in a file."""
+    """A program in a session and process group of its own, killed when its parent dies; its stderr is in a file."""
 
     def __init__(self, name: str, process: subprocess.Popen[bytes], log: Path) -> None:
         """Hold `process`; `log` is the file that takes its stderr."""

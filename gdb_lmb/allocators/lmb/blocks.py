@@ -108,7 +108,7 @@ class Storage:
         return [size for size in sizes.values() if size]
 
     def walk_chain(self, head: Head, first_entries: int | None) -> None:
-        """Read every block of the chain, from the far end too where a link is bad."""
+        """Read every block of the chain; where a link is bad, walk it backward too."""
         seen: set[int] = set()
         found, returned = self._follow(head.va, head.next_va, "link.next", seen, first=True)
         last_va = found[-1][0] if found else head.va

@@ -4,7 +4,7 @@
 A list is first followed from both ends as long as every link is mutual (`e->next->prev == e`). One bad
 link stops each side at the same place, and both sides together still know every member. What remains
 in a gap with two bad ends is followed leniently, but never into entries that another list owns. Every
-step claims an entry that nobody had, or ends the walk: the work is bounded by the number of entries.
+step claims an entry not claimed before, or ends the walk: the work is bounded by the number of entries.
 """
 
 from __future__ import annotations

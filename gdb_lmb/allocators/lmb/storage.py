@@ -41,7 +41,7 @@ class Block:
 
     `base` is its physical address, None for a static block 0 and where its header does not say; `size` is the
     memory in bytes that it takes up for itself, 0 when static. `header_va` and `entries_va` are virtual, None where
-    nobody walked memory.
+    memory was not walked.
     """
 
     base: int | None
