@@ -167,7 +167,7 @@ def test_a_trace_that_is_broken_off_says_what_is_kept(fixture_kernel: Path, tmp_
 @pytest.mark.kernel
 def test_a_running_trace_shows_its_records(fixture_kernel: Path) -> None:
     words = [*MAIN, "trace", fixture_kernel, "--until", "lmb_scenario_done", "--append",
-             "lmb.scenario=random lmb.ops=400", "--", "lmb-trace status"]  # fmt: skip
+             "lmb.scenario=random lmb.ops=1600", "--", "lmb-trace status"]  # fmt: skip
     found = on_terminal(words, 120, {"PYTHONPATH": str(ROOT)}, errors_too=True)
     seen = [int(number.replace(",", "")) for number in re.findall(r" s, ([\d,]+) operations? recorded", found.text)]
     assert seen and seen == sorted(seen)
