@@ -10,15 +10,17 @@ import shlex
 import shutil
 import sys
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple, NoReturn, TextIO
+from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn, TextIO
 
 from gdb_lmb.core.errors import UsageError
-from gdb_lmb.core.numbers import seconds, whole_number
+from gdb_lmb.core.numbers import DEFAULT_TIMEOUT_S, seconds, whole_number
 from gdb_lmb.core.words import printable
 from gdb_lmb.report.progress import PROGRESS
 from gdb_lmb.report.statuses import ExitStatus
 from gdb_lmb.report.terminal import BAD, NOTE, PLAIN, Terminal, is_utf8, may_color
-from gdb_lmb.runner.base import DEFAULT_TIMEOUT_S, CommandError, Session
+
+if TYPE_CHECKING:
+    from gdb_lmb.runner.base import Session
 
 DEFAULT_COMMANDS = ("lmb-dump", "lmb-check")
 _MESSAGE_CHARACTERS = 2000
@@ -192,6 +194,8 @@ def run_commands(session: Session, commands: Sequence[str], *, by_default: bool 
 
     Where they were chosen by us, a failing one is no command of the user's: its message stands for itself.
     """
+    from gdb_lmb.runner.base import CommandError  # by now loaded with the session; other commands need no runner
+
     for command in commands:
         progress(printable(command, 80))
         try:

@@ -13,7 +13,6 @@ from gdb_lmb import __version__
 from gdb_lmb.cli.common import SplitParser, discard, say
 from gdb_lmb.core.errors import LmbError, NotReachedError
 from gdb_lmb.report.statuses import STATUSES, ExitStatus, status_of_error
-from gdb_lmb.runner.process import tail
 
 _MODULES = {
     "run": "boot",
@@ -31,7 +30,7 @@ _MODULES = {
 
 
 def build_parser(word: str = "") -> argparse.ArgumentParser:
-    """Return the parser of the command `word` alone, whose module is all that it imports, else that of all."""
+    """Return the parser of all commands, or only what a line that begins with `word` needs: it imports no more."""
     parser = SplitParser(
         prog="gdb-lmb",
         epilog=STATUSES,
@@ -42,7 +41,8 @@ def build_parser(word: str = "") -> argparse.ArgumentParser:
     commands = parser.commands = parser.add_subparsers(
         title="commands", dest="command_name", metavar="COMMAND", required=True
     )
-    for module in [_MODULES[word]] if word in _MODULES else dict.fromkeys(_MODULES.values()):
+    modules = [] if word == "--version" else [_MODULES[word]] if word in _MODULES else dict.fromkeys(_MODULES.values())
+    for module in modules:
         for command in importlib.import_module(f"gdb_lmb.cli.{module}").COMMANDS:
             command.add_to(commands)
     return parser
@@ -78,7 +78,8 @@ def _run(words: Sequence[str]) -> int:
 
 
 def _show_console(console: bytes) -> None:
-    """Show how the guest's console ends."""
+    from gdb_lmb.runner.process import tail
+
     lines = tail(console)
     say("the guest's console is empty" if not lines else "the guest's console ends with:")
     for line in lines:

@@ -26,6 +26,15 @@ FINDING = "finding"
 NOTE = "note"
 
 
+def flag_names(flags: int, known: Mapping[int, str] = FLAG_NAMES) -> str:
+    """Write a region's flags by their names in `known`: "-", "NOMAP", "HOTPLUG|0x40"."""
+    names = [name for bit, name in known.items() if flags & bit]
+    rest = flags & ~sum(known)
+    if rest:
+        names.append(f"{rest:#x}")
+    return "|".join(names) or "-"
+
+
 @dataclass(frozen=True)
 class Region:
     """One region of a list: `phys_addr_t base, size` in bytes, `unsigned int flags`."""

@@ -1,11 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Small pieces of text: sizes, flags and addresses in words, and strings from outside with their controls escaped."""
+"""Small pieces of text: sizes and addresses in words, and strings from outside with their controls escaped."""
 
 from __future__ import annotations
-
-from collections.abc import Mapping
-
-from gdb_lmb.core.snapshot import FLAG_NAMES
 
 _UNITS = ("bytes", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB")
 
@@ -26,15 +22,6 @@ def plural(count: int, noun: str) -> str:
     if count != 1:
         noun = noun[:-1] + "ies" if noun.endswith("y") and noun[-2] not in "aeiou" else noun + "s"
     return f"{count:,} {noun}"
-
-
-def flag_names(flags: int, known: Mapping[int, str] = FLAG_NAMES) -> str:
-    """Write a region's flags by their names in `known`: "-", "NOMAP", "HOTPLUG|0x40"."""
-    names = [name for bit, name in known.items() if flags & bit]
-    rest = flags & ~sum(known)
-    if rest:
-        names.append(f"{rest:#x}")
-    return "|".join(names) or "-"
 
 
 def address(value: int, bits: int) -> str:

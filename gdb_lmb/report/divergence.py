@@ -10,8 +10,8 @@ from gdb_lmb.allocators.difference import RegionRow
 from gdb_lmb.analysis.compare import StateDiff
 from gdb_lmb.analysis.lockstep import Divergence
 from gdb_lmb.core.record import Record, Symbol
-from gdb_lmb.core.snapshot import FLAG_NAMES
-from gdb_lmb.core.words import address, flag_names, human_size, safe
+from gdb_lmb.core.snapshot import FLAG_NAMES, flag_names
+from gdb_lmb.core.words import address, human_size, safe
 from gdb_lmb.report.table import table
 from gdb_lmb.report.terminal import BAD, CLEAN, HEADING, PLAIN, Terminal
 from gdb_lmb.report.trace_file import record_json

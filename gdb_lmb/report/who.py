@@ -12,8 +12,8 @@ from gdb_lmb.analysis.history import History
 from gdb_lmb.analysis.owners import Piece
 from gdb_lmb.analysis.who import FREE, KEPT, NOTHING, Answer, Part, Stretch, owners_of
 from gdb_lmb.core.record import Record, Symbol
-from gdb_lmb.core.snapshot import FIRMWARE_TYPES, RegionList, Snapshot
-from gdb_lmb.core.words import address, flag_names, human_size, safe
+from gdb_lmb.core.snapshot import FIRMWARE_TYPES, RegionList, Snapshot, flag_names
+from gdb_lmb.core.words import address, human_size, safe
 from gdb_lmb.report.divergence import site
 from gdb_lmb.report.jsonio import stop_json
 from gdb_lmb.report.table import table

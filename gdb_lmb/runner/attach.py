@@ -24,9 +24,10 @@ from pathlib import Path
 from typing import Literal, NamedTuple
 
 from gdb_lmb.core.errors import InfrastructureError
+from gdb_lmb.core.numbers import DEFAULT_TIMEOUT_S
 from gdb_lmb.report.terminal import PLAIN, Terminal
 from gdb_lmb.runner import rsp
-from gdb_lmb.runner.base import DEFAULT_TIMEOUT_S, STEP_S, Session
+from gdb_lmb.runner.base import STEP_S, Session
 from gdb_lmb.runner.elf import ElfFile, read_elf
 from gdb_lmb.runner.endpoints import find_listener
 from gdb_lmb.runner.machines import find_gdb, machine_of

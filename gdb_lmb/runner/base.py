@@ -17,14 +17,13 @@ from gdb_lmb.report.statuses import ExitStatus
 from gdb_lmb.report.terminal import PLAIN, Terminal
 from gdb_lmb.runner.gdb_process import COUNT_FILE, load_extension, open_program, start_gdb
 from gdb_lmb.runner.process import Closing, RunFolder
-from gdb_lmb.runner.results import D, Verdict, read
 
-if TYPE_CHECKING:  # the conversation with gdb is imported while gdb starts
+if TYPE_CHECKING:  # the conversation with gdb, and what is read of it, are imported while gdb starts
     from gdb_lmb.runner.mi import Mi, Sink
     from gdb_lmb.runner.mi_records import Reply
+    from gdb_lmb.runner.results import D, Verdict
 
 
-DEFAULT_TIMEOUT_S = 60.0
 # gdb's own small steps: settings, symbols, breakpoints.
 STEP_S = 30.0
 # What is over sooner shows nothing of how far it is.
@@ -110,6 +109,8 @@ class Session(Closing):
 
     def result(self, kind: type[D], text: str, timeout_s: float | None = None) -> D:
         """Execute an lmb command that writes JSON, and return that; see `command` and `results.read`."""
+        from gdb_lmb.runner.results import read
+
         return read(kind, self.command(text, None, timeout_s))
 
     @contextlib.contextmanager
@@ -148,6 +149,8 @@ class Session(Closing):
         self._check_alive()
         if reply.kind != "done" or reply.failed:
             raise InfrastructureError(f"no verdict from gdb: {reply.error or printable(reply.log)}")
+        from gdb_lmb.runner.results import Verdict, read
+
         return read(Verdict, reply.console)
 
     def _judge(self, text: str, reply: Reply, was_connected: bool) -> None:

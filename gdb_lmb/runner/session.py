@@ -18,19 +18,20 @@ from typing import TYPE_CHECKING
 
 from gdb_lmb.core.address import Phase
 from gdb_lmb.core.errors import InfrastructureError, LmbError, NotReachedError, PassedError, UsageError
+from gdb_lmb.core.numbers import DEFAULT_TIMEOUT_S
 from gdb_lmb.core.words import printable
 from gdb_lmb.report.terminal import PLAIN, Terminal
-from gdb_lmb.runner.base import DEFAULT_TIMEOUT_S, STEP_S, CommandError, Session, ignore
+from gdb_lmb.runner.base import STEP_S, CommandError, Session, ignore
 from gdb_lmb.runner.boot_files import boot_files
 from gdb_lmb.runner.elf import has_symbol
 from gdb_lmb.runner.machines import find_programs, machine_of
 from gdb_lmb.runner.process import quote
 from gdb_lmb.runner.qemu import Qemu, QemuOptions
-from gdb_lmb.runner.results import Attached, State, Verdict
 
 if TYPE_CHECKING:
     from gdb_lmb.runner.mi import Sink
     from gdb_lmb.runner.mi_records import Reply, Stop
+    from gdb_lmb.runner.results import Verdict
 
 __all__ = ["DEFAULT_SYMBOL", "CommandError", "GuestSession", "NotReachedError"]
 
@@ -209,6 +210,8 @@ class GuestSession(Session):
 
     def _unpack(self, limit_s: float) -> None:
         """Have `lmb-attach --wait` lead the guest to its first instruction."""
+        from gdb_lmb.runner.results import Attached
+
         try:
             told = self.result(Attached, f"lmb-attach --wait --json --timeout {limit_s:g}", limit_s + STEP_S)
         except CommandError as error:
@@ -219,6 +222,8 @@ class GuestSession(Session):
 
     def _find_phase(self) -> None:
         """Find the boot phase of a guest that was not started from reset, once."""
+        from gdb_lmb.runner.results import State
+
         self._from_reset = True
         self._late = "somewhere in its boot"
         with contextlib.suppress(CommandError):
