@@ -111,6 +111,7 @@ class TracedProgram(Protocol):
     `offset` is the difference between run-time and linked addresses, `memory` reads the program's virtual addresses.
     """
 
+    machine: Machine
     program: Any
     offset: int
     memory: Memory
@@ -120,7 +121,13 @@ class TracedProgram(Protocol):
 
 
 class TraceAdapter(Protocol):
-    """What tracing asks of an allocator at each stop."""
+    """What tracing asks of an allocator at each stop.
+
+    `bits` is the width of `phys_addr_t`, `page_size` is in bytes.
+    """
+
+    bits: int
+    page_size: int
 
     def decode(self, memory: Memory) -> Snapshot:
         """Read the state out of `memory`, which reads as `TracedProgram.memory` does. Raises: `LmbError`."""
@@ -354,6 +361,11 @@ class Allocator(ABC):
     def adapter(self, where: TracedProgram) -> TraceAdapter:
         """Return what turns traced calls of a program into operations. Raises: `LmbError`."""
         raise InputError(f"{self.title} cannot be traced")
+
+    def torn_in(self, machine: Machine) -> str | None:
+        """Return the allocator's function that the selected CPU is in the middle of, None where it is in none."""
+        own = (one.name for one in machine.functions_on_stack() if one.name.startswith(self.prefixes))
+        return next(own, None)
 
     def simulator_test(self, header: TraceHeader) -> CTest:
         """Return what writes a trace as a test for the kernel's own simulator. Raises: `InputError`."""

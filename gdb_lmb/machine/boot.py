@@ -11,8 +11,9 @@ from gdb_lmb.core.address import Placement
 from gdb_lmb.core.errors import GuestError, NotReadyError, UsageError
 from gdb_lmb.core.memory import BoundedMemory
 from gdb_lmb.machine.current import AnyMachine
+from gdb_lmb.machine.move_symbols import move_symbols
 from gdb_lmb.machine.run_control import Slice, run_watched
-from gdb_lmb.programs.linux.kernel import Kernel
+from gdb_lmb.programs.linux.kernel import Kernel, symbols_moved_by
 from gdb_lmb.programs.linux.place import place
 
 RESET_S = 0.5
@@ -41,6 +42,13 @@ def run_to_entry(machine: AnyMachine, kernel: Kernel, timeout_s: float) -> Place
     machine.select_booting_cpu()
     assert search.placement is not None
     return search.placement
+
+
+def settle(machine: AnyMachine, kernel: Kernel, timeout_s: float) -> None:
+    """Run the guest until the kernel is in its place, and move gdb's symbols there. Raises: `LmbError`."""
+    placement = run_to_entry(machine, kernel, timeout_s)
+    if placement.virtual != symbols_moved_by(machine, kernel):
+        move_symbols(kernel, placement)
 
 
 class _Search:

@@ -17,12 +17,13 @@ from typing import Any
 from gdb_lmb.arches.base import Cpu, PagedMemory
 from gdb_lmb.arches.registry import find
 from gdb_lmb.core.address import Phase, Placement
-from gdb_lmb.core.errors import LmbError, NotReadyError, ReadError
+from gdb_lmb.core.errors import LayoutError, LmbError, NotReadyError, ReadError
 from gdb_lmb.core.fields import Struct
 from gdb_lmb.core.machine import Machine
 from gdb_lmb.core.memory import BoundedMemory, BytesMemory, Memory, Meter
 from gdb_lmb.core.ranges import Range
 from gdb_lmb.core.snapshot import FIRMWARE_RAM, FIRMWARE_TYPES, FirmwareMap, Place, Snapshot
+from gdb_lmb.programs.traced import Traced
 
 MAX_VARIABLE_BYTES = 1 << 20
 """No variable that is read whole is larger."""
@@ -201,9 +202,14 @@ IMAGE_PARTS: tuple[tuple[Role, str, str | tuple[str, ...]], ...] = (
 
 
 class Program(ABC):
-    """A kind of program; an instance holds no state. `name` is that of its package."""
+    """A kind of program; an instance holds no state. `name` is that of its package.
+
+    `panics` are its functions after which the guest is lost, `frees_init` those that free its init code.
+    """
 
     name: str
+    panics: tuple[str, ...] = ("panic", "panic_halt")
+    frees_init: tuple[str, ...] = ("free_initmem", "free_init_memory")
 
     @abstractmethod
     def recognises(self, machine: Machine) -> bool:
@@ -224,6 +230,19 @@ class Program(ABC):
     @abstractmethod
     def ranges(self, guest: Guest) -> Iterator[RoleRange]:
         """Yield what it knows of ranges beside its image; a range may be told of twice."""
+
+    def kernel(self, machine: Machine) -> Any | None:
+        """Return the image that KASLR may move, as `machine.boot` takes it; None where it lies where its ELF says."""
+        return None
+
+    def traced(self, machine: Machine) -> Traced:
+        """Return its allocator as a trace reads it, with the symbols where the program runs. Raises: `LmbError`."""
+        raise LayoutError(f"the program ({self.name}) cannot be traced")
+
+    def init_code(self, machine: Machine) -> range:
+        """Return the half-open virtual range of the code that is freed after boot, empty where there is none."""
+        low, high = map(machine.label, ("__init_begin", "__init_end"))
+        return range(0) if low is None or high is None else range(low, high)
 
     def image(self, guest: Guest) -> Iterator[RoleRange]:
         """Yield the image and its parts."""

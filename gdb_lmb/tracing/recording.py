@@ -11,19 +11,18 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import Enum, auto
-from typing import TYPE_CHECKING, Concatenate, ParamSpec
+from typing import Concatenate, ParamSpec
 
 from gdb_lmb.allocators.base import Role
 from gdb_lmb.analysis.lockstep import Divergence, Lockstep
 from gdb_lmb.analysis.trace_options import TraceOptions
+from gdb_lmb.core.address import PAST_HAND_OVER
 from gdb_lmb.core.errors import LmbError, OutputError, StateError
 from gdb_lmb.core.operation import Operation
 from gdb_lmb.core.record import Record, TraceHeader
 from gdb_lmb.core.snapshot import Snapshot
+from gdb_lmb.programs.traced import Traced
 from gdb_lmb.report.trace_output import TraceOutput
-
-if TYPE_CHECKING:
-    from gdb_lmb.tracing.traced import Traced
 
 
 @dataclass(frozen=True)
@@ -123,6 +122,8 @@ class Recording:
         Raises: `StateError` where lockstep was asked for and no model can go on from it; `OutputError`.
         """
         model, traced = None, self.traced
+        # Whether there is a state to compare with, or at least to begin from.
+        self._started = state is not None
         if state is not None:
             self._phase = traced.allocator.phase_of(state)
             try:
@@ -135,7 +136,7 @@ class Recording:
             self.lockstep = Lockstep(model, every=self._every)
             traced.read()
         header = TraceHeader(
-            layout=traced.layout,
+            layout=traced.allocator.name,
             arch=traced.arch,
             byte_order=traced.byte_order,
             bits=traced.bits,
@@ -163,7 +164,7 @@ class Recording:
             return False
         operation, result = self.traced.adapter.settled(call, operation, result)
         first = not self._started
-        if first and (operation.op != "init" or result != 0):
+        if first and (operation.op not in self.traced.allocator.init or result != 0):
             return False  # it failed: the allocator is not initialised yet
         record = self._record(operation, result, call.callers)
         self._phase = self.traced.allocator.phase_after(operation.op, self._phase)
@@ -171,7 +172,7 @@ class Recording:
             self._switches = {**self._switches, operation.op: operation.base}
         if self.options.lockstep and self._step(record, first):
             return self._end("they differ")
-        if operation.op == "free_all" and self.options.until is None:
+        if self._phase in PAST_HAND_OVER and self.options.until is None:
             return self._end("the allocator has handed over", complete=True)
         return False
 
@@ -191,11 +192,6 @@ class Recording:
         return compared or self.ended is not None
 
     # -- records and comparing ---------------------------------------------------------------------------------
-
-    @property
-    def _started(self) -> bool:
-        """Tell whether there is a state to compare with, or at least to begin from."""
-        return bool(self.records) or self._phase is not None
 
     def _end(self, why: str, *, complete: bool = False) -> bool:
         self.ended, self.complete = why, complete
@@ -230,6 +226,7 @@ class Recording:
     def _record(self, operation: Operation, result: int | None, callers: tuple[int, ...]) -> Record:
         record = Record(len(self.records) + 1, operation, result, callers, self._phase)
         self.records.append(record)
+        self._started = True
         self._output.record(record)
         return record
 

@@ -7,41 +7,32 @@ calls `end()`.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import gdb
 
-from gdb_lmb.allocators.lmb.program import torn_in
+from gdb_lmb.allocators.base import Allocator
 from gdb_lmb.analysis.owners import function_of, overlaid
 from gdb_lmb.analysis.trace_options import TraceOptions
 from gdb_lmb.core.address import PAST_HAND_OVER
-from gdb_lmb.core.errors import LayoutError, LmbError, NotReadyError, OutputError, ReadError, StateError, UsageError
+from gdb_lmb.core.errors import LayoutError, LmbError, NotReadyError, OutputError, ReadError, UsageError
 from gdb_lmb.core.record import Record, Symbol
 from gdb_lmb.core.snapshot import FLAG_NAMES, Finding, Snapshot
 from gdb_lmb.core.words import safe
-from gdb_lmb.machine.boot import run_to_entry
+from gdb_lmb.machine.boot import settle
 from gdb_lmb.machine.code import symbols_of
 from gdb_lmb.machine.current import current
-from gdb_lmb.machine.move_symbols import move_symbols
-from gdb_lmb.programs.linux.kernel import find_kernel, init_memory
-from gdb_lmb.programs.linux.place import locate
-from gdb_lmb.programs.linux.program import take_memblock
+from gdb_lmb.machine.missing import why_no_allocator
+from gdb_lmb.programs.base import Program, find_programs
+from gdb_lmb.programs.traced import Traced
 from gdb_lmb.report.trace_output import TraceOutput
 from gdb_lmb.report.trace_text import TraceResult
 from gdb_lmb.tracing.calls import convention_of
-from gdb_lmb.tracing.points import function_addresses, inlined_switches
+from gdb_lmb.tracing.points import find_points, function_addresses, inlined_switches
 from gdb_lmb.tracing.recording import Place, Purpose, Recording
-from gdb_lmb.tracing.traced import Traced, traced_lmb, traced_memblock
 from gdb_lmb.tracing.tracepoints import Tracer
-
-_FUNCTIONS = {
-    "panic": Purpose.PANIC,
-    "panic_halt": Purpose.PANIC,
-    "free_initmem": Purpose.INIT_FREED,
-    "free_init_memory": Purpose.INIT_FREED,
-}
-"""Functions that every trace watches beside the allocator's own."""
 
 
 @dataclass(frozen=True)
@@ -76,18 +67,22 @@ class TraceSession:
         machine.require_stopped()
         if not machine.can_run:
             raise NotReadyError("a dump does not run: there is nothing to trace")
-        traced, state = _find_allocator(timeout_s)
+        programs = find_programs(machine)
+        if not programs:
+            raise LayoutError(why_no_allocator())
+        traced, state = _find_allocator(programs, timeout_s)
         phase = None if state is None else traced.allocator.phase_of(state)
         if options.until is None and phase in PAST_HAND_OVER:
             raise NotReadyError("the allocator has handed over already: say what to trace to with --until SYMBOL")
-        # Without `init`, with which such a trace begins, the state that the rest is about is not known.
-        wanted = {*options.only, *(["init"] if state is None else [])}
-        points = [point for point in traced.points if not options.only or point.op in wanted]
+        points, self.notes = find_points(traced.allocator)
+        known = ", ".join(dict.fromkeys(point.op for point in points))
+        if options.only:
+            # Without `init`, with which such a trace begins, the state that the rest is about is not known.
+            wanted = {*options.only, *(traced.allocator.init if state is None else ())}
+            points = [point for point in points if point.op in wanted]
         if options.only and not any(point.op in options.only for point in points):
-            known = ", ".join(dict.fromkeys(point.op for point in traced.points))
             raise UsageError(f"nothing to trace: this kernel's operations are {known}")
-        places = list(_places(traced, options))
-        self.notes = list(traced.unseen)
+        places = list(_places(programs[0], traced.allocator, options))
         self.symbols: dict[int, Symbol] = {}
         self.final: Snapshot | None = None
         self.running = False
@@ -98,7 +93,9 @@ class TraceSession:
         self._listener = listener
         self._recording = Recording(traced, options, output)
         convention = convention_of(traced.arch)
-        self._tracer = Tracer(points, places, convention, traced.byte_order, self._recording, _init_code())
+        self._tracer = Tracer(
+            points, places, convention, traced.byte_order, self._recording, programs[0].init_code(machine)
+        )
         try:
             with machine.booting_cpu():
                 self.header = self._recording.begin(state)
@@ -188,55 +185,42 @@ class TraceSession:
         self.symbols |= symbols_of(self.records, self.symbols)
 
 
-def _find_allocator(timeout_s: float) -> tuple[Traced, Snapshot | None]:
+def _find_allocator(programs: list[Program], timeout_s: float) -> tuple[Traced, Snapshot | None]:
     """Return what to trace and its state now; None where the allocator's own `init` is still to come.
 
-    A program may hold both allocators: then LMB is traced where it is initialised.
+    A program may hold two allocators: then the less particular one is traced where it is initialised.
     """
     machine = current()
-    kernel = find_kernel(machine)
-    if kernel is None or machine.variable("lmb") is not None:
-        try:
-            traced = traced_lmb()
-            with machine.booting_cpu():
-                _refuse_torn(torn_in(machine))
-                return traced, traced.read()
-        except (NotReadyError, ReadError):
-            # Nothing is there yet, or nothing is mapped yet: LMB code runs where its kernel is mapped.
-            if kernel is None:
-                return traced, None
-        except LayoutError:
-            if kernel is None:
-                raise
-    run_to_entry(machine, kernel, timeout_s)
-    placement, moved = locate(machine, kernel)
-    if placement.virtual != moved:
-        move_symbols(kernel, placement)
-        kernel = find_kernel(machine)
-        if kernel is None:
-            raise LayoutError("gdb has lost the kernel's symbols")
+    for program in reversed(programs[1:]):
+        with contextlib.suppress(LayoutError, NotReadyError, ReadError), machine.booting_cpu():
+            traced = program.traced(machine)
+            return traced, traced.begin()
+    kernel = programs[0].kernel(machine)
+    if kernel is not None:
+        settle(machine, kernel, timeout_s)
     with machine.booting_cpu():
-        state = take_memblock(machine, kernel)
-        _refuse_torn(state.torn)
-        return traced_memblock(kernel), state
+        traced = programs[0].traced(machine)
+        try:
+            return traced, traced.begin()
+        except (NotReadyError, ReadError):
+            # Nothing is there yet, or nothing is mapped yet: such an allocator's code runs where its kernel is mapped.
+            if not traced.allocator.init:
+                raise
+            return traced, None
 
 
-def _refuse_torn(function: str | None) -> None:
-    if function is not None:
-        raise StateError(
-            f"the stop is inside {function}(), whose operation would be recorded in part: `finish` it first"
-        )
-
-
-def _places(traced: Traced, options: TraceOptions) -> Iterator[Place]:
+def _places(program: Program, own: Allocator, options: TraceOptions) -> Iterator[Place]:
     if options.until is not None:
         for address in _addresses(options.until):
             yield Place(options.until, address, Purpose.END)
-    purposes = _FUNCTIONS | (dict.fromkeys(traced.allocator.checkpoints, Purpose.COMPARE) if options.lockstep else {})
-    for name, purpose in purposes.items():
-        for address in function_addresses(name):
-            yield Place(name, address, purpose)
-    for name, address in inlined_switches(traced.allocator):
+    watched = {Purpose.PANIC: program.panics, Purpose.INIT_FREED: program.frees_init}
+    if options.lockstep:
+        watched[Purpose.COMPARE] = own.checkpoints
+    for purpose, names in watched.items():
+        for name in names:
+            for address in function_addresses(name):
+                yield Place(name, address, purpose)
+    for name, address in inlined_switches(own):
         yield Place(name, address, Purpose.SETTING)
 
 
@@ -253,13 +237,3 @@ def _addresses(where: str) -> list[int]:
     if not found:
         raise UsageError(f"cannot trace until {safe(where, 80)}: there is no code")
     return found
-
-
-def _init_code() -> range:
-    """Return the half-open virtual range of the code that is freed after boot, empty where there is none."""
-    machine = current()
-    kernel = find_kernel(machine)
-    if kernel is not None:
-        return range(*init_memory(machine, kernel))
-    low, high = map(machine.label, ("__init_begin", "__init_end"))
-    return range(0) if low is None or high is None else range(low, high)

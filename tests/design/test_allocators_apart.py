@@ -85,6 +85,44 @@ def imported(path: Path, seen: set[Path]) -> set[Path]:
     return seen
 
 
+TRACING = [path for path in FILES if room_of(path) == "tracing"]
+MEMBERS = {f"gdb_lmb.{path.parent.relative_to(PACKAGE)}".replace("/", ".") for path in PACKAGE.glob("*/*/__init__.py")
+           if room_of(path) in ("allocators", "programs")}  # fmt: skip
+NAMES = {member.rpartition(".")[2] for member in MEMBERS} | {"lmb-list"}
+
+
+def of_members(tree: ast.AST) -> list[str]:
+    """Return the imports of a particular allocator or program, and the texts that are its name."""
+    modules = [
+        f"{node.module}.{alias.name}" for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)
+        for alias in node.names
+    ]  # fmt: skip
+    modules += [alias.name for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names]
+    texts = [node.value for node in ast.walk(tree) if isinstance(node, ast.Constant) and isinstance(node.value, str)]
+    return [name for name in modules if any(f"{name}.".startswith(f"{member}.") for member in MEMBERS)] + [
+        text for text in texts if text in NAMES or text.startswith(tuple(f"{member}." for member in MEMBERS))
+    ]
+
+
+@pytest.mark.parametrize("path", TRACING, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_tracing_knows_no_particular_allocator_or_program(path: Path) -> None:
+    assert not of_members(ast.parse(path.read_text()))
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "from gdb_lmb.programs.linux.place import locate",
+        "from gdb_lmb.programs import linux",
+        "import gdb_lmb.allocators.memblock.decode",
+        'allocator("lmb-list")',
+        'import_module("gdb_lmb.allocators.lmb.program")',
+    ],
+)
+def test_the_reader_sees_particular_ones(code: str) -> None:
+    assert of_members(ast.parse(code))
+
+
 CHECKS = [path for path in FILES if room_of(path) == "allocators" and path.stem.startswith("check")]
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""An allocator is one package: a toy one that no room knows is dumped, checked, saved, compared and replayed."""
+"""An allocator is one package: a toy one that no room knows is dumped, checked, saved, compared, replayed, traced."""
 
 from __future__ import annotations
 
@@ -138,22 +138,26 @@ int main(void)
 """
 
 
-@pytest.fixture(scope="module")
-def said(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    """Return what commands print of the program, stopped before its table is full, when it is, and miscounted."""
-    path = tmp_path_factory.mktemp("toy") / "toy"
-    source = path.with_suffix(".c")
-    source.write_text(PROGRAM)
+def answers(folder: Path, program: str, asked: tuple[str, ...]) -> dict[str, str]:
+    """Return what gdb prints for commands in a program that is stopped in `main()`, each with its number."""
+    path, source = folder / "toy", folder / "toy.c"
+    source.write_text(program)
     subprocess.run(["gcc", "-g", "-O0", "-fno-pie", "-no-pie", "-o", path, source], check=True)
-    asked = ("lmb-dump", "lmb-dump --json", "lmb-check", "lmb-who 0x1800", "next", "lmb-check --json", "next",
-             "lmb-check", "print $lmb_status")  # fmt: skip
     shown = [text for number, command in enumerate(asked) for text in (f"echo ASKED {number}\\n", command)]
     toy = Path(toy_allocator.__file__)
     output = gdb(f"source {LOAD}", f"source {toy}", f"file {path}", "break main", "run", *shown, "echo ASKED end\\n")
     assert not python_failed(output), output
-    answers = re.findall(r"ASKED \d+\n(.*?)(?=ASKED)", output, re.DOTALL)
-    assert len(answers) == len(asked), output
-    return dict(zip([f"{number} {command}" for number, command in enumerate(asked)], answers, strict=True))
+    found = re.findall(r"ASKED \d+\n(.*?)(?=ASKED)", output, re.DOTALL)
+    assert len(found) == len(asked), output
+    return dict(zip([f"{number} {command}" for number, command in enumerate(asked)], found, strict=True))
+
+
+@pytest.fixture(scope="module")
+def said(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """Return what commands print of the program, stopped before its table is full, when it is, and miscounted."""
+    asked = ("lmb-dump", "lmb-dump --json", "lmb-check", "lmb-who 0x1800", "next", "lmb-check --json", "next",
+             "lmb-check", "print $lmb_status")  # fmt: skip
+    return answers(tmp_path_factory.mktemp("toy"), PROGRAM, asked)
 
 
 def test_it_is_found_in_a_program_and_dumped(said: dict[str, str]) -> None:
@@ -180,3 +184,86 @@ def test_it_is_checked_in_a_program(said: dict[str, str]) -> None:
 
 def test_whose_an_address_in_it_is(said: dict[str, str]) -> None:
     assert said["3 lmb-who 0x1800"].startswith("0x1800: reserved\n  reserved  [0x1000, 0x2000), region 0\n")
+
+
+# -- traced -----------------------------------------------------------------------------------------
+
+TRACED_PROGRAM = """\
+struct toy_slot { unsigned long base, size; unsigned int kind; };
+struct toy { unsigned int used; struct toy_slot slots[3]; };
+struct toy toy = { 1, { { 0x0, 0x10000, 1 } } };
+
+int toy_take(unsigned long base, unsigned long size)
+{
+	if (toy.used == 3)
+		return -28;
+	toy.slots[toy.used++] = (struct toy_slot){ base, size, 2 };
+	return 0;
+}
+
+void toy_ready(void) { }
+void setup_arch(void) { toy_take(0x4000, 0x1000); }
+void full(void) { toy_take(0x8000, 0x1000); }
+
+int main(void)
+{
+	toy_take(0x1000, 0x1000);
+	setup_arch();
+	full();
+	toy_ready();
+	toy.slots[2].size = 0x3000;
+	toy_ready();
+	return 0;
+}
+"""
+
+
+@pytest.fixture(scope="module")
+def traced(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, str], Path]:
+    """Return what commands print while the program is traced, first as it should be and then not, and the file."""
+    folder = tmp_path_factory.mktemp("traced")
+    saved = folder / "trace.jsonl"
+    asked = (f"lmb-trace start --lockstep --until toy_ready -o {saved}", "continue", "lmb-trace status --json",
+             "lmb-trace show --json", "print $lmb_status", "lmb-trace start --lockstep --until _exit", "continue",
+             "lmb-trace status --json", "print $lmb_status")  # fmt: skip
+    return answers(folder, TRACED_PROGRAM, asked), saved
+
+
+def test_it_is_traced_in_lockstep_with_its_model(traced: tuple[dict[str, str], Path]) -> None:
+    told, _ = traced
+    status = json.loads(told["2 lmb-trace status --json"])
+    assert (status["ended"], status["complete"]) == ("the guest has reached toy_ready", True)
+    assert (status["records"], status["stops"], status["compared"], status["divergence"]) == (3, 6, True, None)
+    assert "kernel and model agree" in told["1 continue"] and told["4 print $lmb_status"] == "$1 = 0\n"
+    rows = json.loads(told["3 lmb-trace show --json"])["records"]
+    assert [(row["op"], row["base"], row["size"], row["result"]) for row in rows] == [
+        ("take", "0x1000", "0x1000", 0), ("take", "0x4000", "0x1000", 0), ("take", "0x8000", "0x1000", ENOSPC)
+    ]  # fmt: skip
+
+
+def test_a_change_outside_of_its_calls_is_seen(traced: tuple[dict[str, str], Path]) -> None:
+    told, _ = traced
+    divergence = json.loads(told["7 lmb-trace status --json"])["divergence"]
+    assert divergence["kind"] == "outside" and "reserved[1] is [0x4000, 0x7000)" in divergence["message"]
+    assert told["8 print $lmb_status"] == "$2 = 1\n"
+
+
+def test_its_saved_trace_is_replayed(traced: tuple[dict[str, str], Path]) -> None:
+    _, saved = traced
+    reader = TraceReader(saved.read_bytes().splitlines(keepends=True))
+    replay = Replay(reader.header)
+    callers = []
+    for record in reader:
+        replay.follow(record)
+        callers.append(record.callers[0])
+    assert reader.end is not None and replay.finish(reader.end.final) is None and replay.divergence is None
+    assert [reader.symbols[pc].function for pc in callers] == ["main", "setup_arch", "full"]
+
+
+REFUSED = """python exec('try: gdb.execute("lmb-trace start")\\nexcept gdb.error as error: print(error)')"""
+
+
+def test_a_trace_begins_in_none_of_its_functions(tmp_path: Path) -> None:
+    told = answers(tmp_path, TRACED_PROGRAM, ("break toy_take", "continue", "next", REFUSED))
+    why = "the stop is inside toy_take(), whose operation would be recorded in part: `finish` it first"
+    assert told[f"3 {REFUSED}"] == f"lmb-trace: {why}\n"

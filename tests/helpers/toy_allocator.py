@@ -10,15 +10,15 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from gdb_lmb.allocators.base import Allocator, register
+from gdb_lmb.allocators.base import Allocator, Call, Role, TracedProgram, register
 from gdb_lmb.allocators.check import Check, Facts, overlap, reserved_outside_memory
 from gdb_lmb.allocators.difference import Difference, value_differences
 from gdb_lmb.allocators.json_fields import COMMON, FIRMWARE, NUMBER, STATE, Description, Field
 from gdb_lmb.allocators.section import NUMBER as COUNT
 from gdb_lmb.allocators.section import Column, Section
 from gdb_lmb.core.errors import StateError
-from gdb_lmb.core.memory import BoundedMemory, Meter
-from gdb_lmb.core.operation import ERROR, Kind
+from gdb_lmb.core.memory import BoundedMemory, Memory, Meter
+from gdb_lmb.core.operation import ERROR, Kind, Operation
 from gdb_lmb.core.snapshot import FINDING, NOTE, Defect, Place, RegionList, Snapshot, Storage, column
 
 SLOTS = 3
@@ -77,6 +77,36 @@ def used_wrong(facts: Facts) -> Iterator[Defect]:
         yield Defect(f"toy.used is {storage.used}, but {regions} slots hold a region")
 
 
+def decode(program: Any, memory: Memory, **more: Any) -> Snapshot:
+    """Read the table at its virtual address."""
+    variable, struct, slot, order = program
+    raw = memory.read(variable.address, struct.size)
+    start = struct.fields["slots"].offset
+    columns = slot.columns(raw[start : start + SLOTS * slot.size], ("base", "size", "kind"), order)
+    return state([*zip(*columns, strict=True)], struct.value(raw, "used", order), **more)
+
+
+class ToyAdapter:
+    """Turns calls of a program's toy into operations: their arguments have the same names."""
+
+    bits, page_size = 64, 4096
+
+    def __init__(self, where: TracedProgram) -> None:
+        self._where = where
+
+    def decode(self, memory: Memory) -> Snapshot:
+        return decode(self._where.program, memory, arch=self._where.machine.arch)
+
+    def operation(self, call: Call) -> Operation:
+        return TOY.operations[call.role.op].call(call.role.op, **call.arguments)
+
+    def settled(self, call: Call, operation: Operation, result: int | None) -> tuple[Operation, int | None]:
+        return operation, result
+
+    def switches(self) -> Mapping[str, int]:
+        return {}
+
+
 class ToyAllocator(Allocator):
     """Three regions in a fixed table."""
 
@@ -85,6 +115,8 @@ class ToyAllocator(Allocator):
     variable = "toy"
     prefixes = ("toy_",)
     operations = {"take": Kind(("base", "size"), ERROR, lambda m, o: m.take(o.base, o.size), ("reserved", True))}
+    roles = {"toy_take": Role("take")}
+    checkpoints = ("toy_ready",)
     checks = (
         Check("overlap", FINDING, overlap),
         Check("used-wrong", FINDING, used_wrong),
@@ -98,12 +130,8 @@ class ToyAllocator(Allocator):
 
     def take(self, machine: Any, program: Any, *, with_log: bool = False, meter: Meter | None = None) -> Snapshot:
         """Read the table at its virtual address."""
-        variable, struct, slot, order = program
-        raw = BoundedMemory(machine.virtual(), meter).read(variable.address, struct.size)
-        start = struct.fields["slots"].offset
-        columns = slot.columns(raw[start : start + SLOTS * slot.size], ("base", "size", "kind"), order)
-        stop = machine.stop()
-        return state([*zip(*columns, strict=True)], struct.value(raw, "used", order), arch=machine.arch, stop=stop)
+        memory = BoundedMemory(machine.virtual(), meter)
+        return decode(program, memory, arch=machine.arch, stop=machine.stop())
 
     def own_ranges(self, snapshot: Snapshot, *, reserved: bool = False) -> Iterator[Place]:
         """Yield nothing: the table lies in the program."""
@@ -134,6 +162,10 @@ class ToyAllocator(Allocator):
             raise StateError("torn")
         lists = ((MEMORY, snapshot.memory), (RESERVED, snapshot.reserved))
         return ToyModel([(base, end - base, kind) for kind, regions in lists for base, end in regions.ranges()])
+
+    def adapter(self, where: TracedProgram) -> ToyAdapter:
+        """Return what turns calls into operations."""
+        return ToyAdapter(where)
 
 
 TOY = ToyAllocator()

@@ -175,6 +175,10 @@ class LmbAllocator(Allocator):
         """Return what turns traced calls into operations."""
         return LmbAdapter(where)
 
+    def torn_in(self, machine: Machine) -> str | None:
+        """Tell by the source files of the functions."""
+        return torn_in(machine)
+
     def phase_of(self, snapshot: Snapshot) -> str | None:
         """Return how far the boot has come."""
         storage = storage_of(snapshot)

@@ -9,6 +9,7 @@ from dataclasses import replace
 from gdb_lmb.allocators.base import Call, Role, TracedProgram
 from gdb_lmb.allocators.lmb.decode import decode
 from gdb_lmb.allocators.lmb.operations import INIT, OPERATIONS
+from gdb_lmb.allocators.lmb.program import with_page_size
 from gdb_lmb.allocators.lmb.storage import storage_of
 from gdb_lmb.core.address import Phase
 from gdb_lmb.core.memory import Memory
@@ -36,7 +37,9 @@ class LmbAdapter:
     def __init__(self, where: TracedProgram) -> None:
         """Take the program; its log and firmware map say nothing that the model has, and are not read at every stop."""
         self._where = where
-        self._program = replace(where.program, log=None, ops=None, firmware=None)
+        program = with_page_size(where.machine, where.program, where.memory)
+        self._program = replace(program, log=None, ops=None, firmware=None)
+        self.bits, self.page_size = program.bits, program.page_size
 
     def decode(self, memory: Memory) -> Snapshot:
         """Read the state."""

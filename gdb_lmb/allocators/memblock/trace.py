@@ -97,6 +97,7 @@ class MemblockAdapter:
         """Take the kernel, whose symbols must be where it runs."""
         self._where = where
         self._program = program = where.program
+        self.bits, self.page_size = program.bits, program.page_size
         self._va = program.memblock_va + where.offset
         self._lists = {
             self._va + program.memblock.fields[f"{name}.cnt"].offset: name for name in ("memory", "reserved")

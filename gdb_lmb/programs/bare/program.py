@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from gdb_lmb.allocators.base import Allocator, likely
 from gdb_lmb.core.address import Phase
@@ -15,6 +16,7 @@ from gdb_lmb.core.memory import BoundedMemory, Memory, Meter
 from gdb_lmb.core.snapshot import Snapshot
 from gdb_lmb.formats.program_file import build_identity, loaded_parts, string_in_file
 from gdb_lmb.programs.base import AddressMap, Guest, ImagePart, Program, Role, RoleRange, selected_cpu
+from gdb_lmb.programs.traced import Traced
 
 BANNERS = ("linux_banner", "lmb_banner")
 """Variables with the text that tells builds apart where there is no build id."""
@@ -39,10 +41,7 @@ class Bare(Program):
 
     def take(self, machine: Machine, *, with_log: bool = False, meter: Meter | None = None) -> Snapshot:
         """Read the allocator's whole state. Raises: `LmbError`."""
-        one, path = _allocator(machine), _file(machine)
-        program = None if one is None else one.probe(machine)
-        if one is None or program is None:
-            raise LayoutError("the program has no allocator that is known")
+        (one, program), path = _probe(machine), _file(machine)
         identity = None if path is None else _identity(machine, path)
         require_same_build(BoundedMemory(machine.virtual(), meter), path, identity)
         try:
@@ -51,6 +50,10 @@ class Bare(Program):
             if path is None or not any(part.va <= error.address < part.va + part.size for part in loaded_parts(path)):
                 raise
             raise explain_unreadable(machine, path, identity, error) from None
+
+    def traced(self, machine: Machine) -> Traced:
+        """Return the allocator, read at its virtual addresses."""
+        return Traced(machine, *_probe(machine))
 
     def where(self, machine: Machine) -> AddressMap:
         """Return where the ELF says that the image is."""
@@ -92,6 +95,15 @@ PROGRAM = Bare()
 def _allocator(machine: Machine) -> Allocator | None:
     """Return the first allocator whose variable is in the program's symbols."""
     return next((one for one in likely(machine) if one.variable and machine.variable(one.variable)), None)
+
+
+def _probe(machine: Machine) -> tuple[Allocator, Any]:
+    """Return the allocator, and its own description of the program. Raises: `LayoutError`."""
+    one = _allocator(machine)
+    program = None if one is None else one.probe(machine)
+    if one is None or program is None:
+        raise LayoutError("the program has no allocator that is known")
+    return one, program
 
 
 def _file(machine: Machine) -> Path | None:

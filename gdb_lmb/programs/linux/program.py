@@ -4,12 +4,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
+from gdb_lmb.allocators.base import allocator
 from gdb_lmb.allocators.memblock.decode import decode
 from gdb_lmb.allocators.memblock.storage import MemblockStorage, storage_of
-from gdb_lmb.core.address import TranslatedMemory
+from gdb_lmb.core.address import Placement, TranslatedMemory
 from gdb_lmb.core.errors import LayoutError, NotReadyError, ReadError
 from gdb_lmb.core.machine import Machine
 from gdb_lmb.core.memory import BoundedMemory, Meter
@@ -17,10 +19,53 @@ from gdb_lmb.core.snapshot import Snapshot, Stop
 from gdb_lmb.programs.base import AddressMap, Guest, ImagePart, Program, RoleRange
 from gdb_lmb.programs.linux.facts import memblock_facts
 from gdb_lmb.programs.linux.firmware import read_firmware_map
-from gdb_lmb.programs.linux.kernel import Kernel, find_kernel, symbols_moved_by
+from gdb_lmb.programs.linux.kernel import Kernel, find_kernel, init_memory, symbols_moved_by
 from gdb_lmb.programs.linux.place import locate, phase_of, place
 from gdb_lmb.programs.linux.ranges import linux_image, linux_ranges
 from gdb_lmb.programs.linux.torn import callers_on_stack, changing, torn_memblock
+from gdb_lmb.programs.traced import Traced, require_whole
+
+
+@dataclass
+class _EarlyMemory:
+    """A kernel's virtual addresses as the CPU sees them, or by the placement where nothing is mapped yet."""
+
+    machine: Machine
+    placement: Placement
+
+    def read(self, address: int, size: int) -> bytes:
+        """Return `size` bytes at virtual `address`. Raises: `ReadError`."""
+        try:
+            return self.machine.virtual().read(address, size)
+        except ReadError:
+            with self.machine.physical() as physical:
+                return TranslatedMemory(physical, self.placement).read(address, size)
+
+
+class TracedKernel(Traced):
+    """The memblock of a kernel that is in memory."""
+
+    def __init__(self, machine: Machine, kernel: Kernel) -> None:
+        """Trace it where it runs. Raises: `LayoutError` where the debugger's symbols are not there."""
+        placement, moved = locate(machine, kernel)
+        if moved != placement.virtual:
+            raise LayoutError("gdb's symbols are not where the kernel runs: use lmb-attach first")
+        self.offset, self._kernel, self._early = moved, kernel, _EarlyMemory(machine, placement)
+        facts = partial(memblock_facts, machine, kernel)
+        super().__init__(machine, allocator("memblock"), kernel.program, self._early, facts)
+
+    def physical(self, va: int) -> int:
+        try:
+            return self._early.placement.to_physical(va)
+        except ReadError:
+            # Where the direct map begins is settled in the middle of the boot.
+            self._early.placement, _ = locate(self.machine, self._kernel)
+            return self._early.placement.to_physical(va)
+
+    def begin(self) -> Snapshot:
+        state = take_memblock(self.machine, self._kernel)
+        require_whole(state.torn)
+        return state
 
 
 class Linux(Program):
@@ -39,6 +84,15 @@ class Linux(Program):
     def facts(self, machine: Machine) -> Mapping[str, Any]:
         """Return how this kernel's memblock behaves, and the switches that no list shows."""
         return memblock_facts(machine, require_kernel(machine))
+
+    def kernel(self, machine: Machine) -> Kernel:
+        return require_kernel(machine)
+
+    def traced(self, machine: Machine) -> Traced:
+        return TracedKernel(machine, require_kernel(machine))
+
+    def init_code(self, machine: Machine) -> range:
+        return range(*init_memory(machine, require_kernel(machine)))
 
     def where(self, machine: Machine) -> AddressMap:
         """Return where the image and the linear maps are; nothing where the kernel is not there yet."""
