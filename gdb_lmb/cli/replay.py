@@ -13,7 +13,7 @@ from gdb_lmb.cli.trace_file import Lines, open_lines, replay_trace
 from gdb_lmb.core.errors import InputError, UsageError
 
 if TYPE_CHECKING:
-    from gdb_lmb.allocators.lmb.model import LmbConfig
+    from gdb_lmb.allocators.lmb.state import LmbConfig
 
 _MODEL_OPTIONS = ("static", "klimit", "block_size", "entry_size", "block_header", "bits", "bottom_up")
 
@@ -82,7 +82,7 @@ def _replay_operations(arguments: argparse.Namespace, lines: Lines) -> int:
 
 def _config(arguments: argparse.Namespace) -> LmbConfig:
     """Return the model's configuration. Raises: `UsageError`."""
-    from gdb_lmb.allocators.lmb.model import LmbConfig
+    from gdb_lmb.allocators.lmb.state import LmbConfig
 
     bits = arguments.bits or 64
     natural = 40 if bits == 64 else 20

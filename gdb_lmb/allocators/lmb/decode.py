@@ -118,7 +118,7 @@ def decode(
 
 def _init_record(log: OperationLog | None) -> tuple[int, int] | None:
     """Return what `lmb_init()` logged, where the log still has it: block size, entries in block 0."""
-    if log and not log.wrapped and log.op and log.op[0] == "init":
+    if log and not log.lost and log.op and log.op[0] == "init":
         return log.size[0], log.max[0]
     return None
 

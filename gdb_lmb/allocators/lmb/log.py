@@ -6,9 +6,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from gdb_lmb.allocators.base import GuestLog
-from gdb_lmb.allocators.lmb.model import LmbConfig, LmbModel
+from gdb_lmb.allocators.lmb.model import LmbModel
 from gdb_lmb.allocators.lmb.operations import INIT, OPERATIONS
-from gdb_lmb.allocators.lmb.resume import created_config
+from gdb_lmb.allocators.lmb.state import LmbConfig, created_config
 from gdb_lmb.allocators.lmb.storage import OperationLog, storage_of
 from gdb_lmb.core.errors import InputError, StateError
 from gdb_lmb.core.operation import Operation
@@ -16,9 +16,8 @@ from gdb_lmb.core.record import Record
 from gdb_lmb.core.snapshot import Snapshot
 
 
+# The model, which gains no other blocks than the guest did: a damaged log must not fill our own memory.
 class _GuestSizedModel(LmbModel):
-    """The model, which gains no other blocks than the guest did: a damaged log must not fill our own memory."""
-
     def __init__(self, config: LmbConfig, sizes: Sequence[int]) -> None:
         self._sizes = sizes
         super().__init__(config)
@@ -37,13 +36,12 @@ def guest_log(snapshot: Snapshot) -> GuestLog | None:
     log = storage_of(snapshot).log
     if log is None or log.capacity == 0:
         return None
-    lost = _lost(log)
-    model = None if lost else _start(snapshot, log)
-    return GuestLog(log.nr, lost, lambda strict: log_records(log, strict=strict), model)
+    model = None if log.lost else _start(snapshot, log)
+    return GuestLog(log.nr, log.lost, lambda strict: log_records(log, strict=strict), model)
 
 
+# The model as the log's first record sets it up, or why that cannot be.
 def _start(snapshot: Snapshot, log: OperationLog) -> LmbModel | str:
-    """Return the model as the log's first record sets it up, or why that cannot be."""
     if not log.op:
         return "the operation log is empty, but LMB is initialised"
     if log.op[0] != "init":
@@ -51,8 +49,7 @@ def _start(snapshot: Snapshot, log: OperationLog) -> LmbModel | str:
     storage = storage_of(snapshot)
     if not storage.blocks:
         return "the operation log tells of an initial storage, but there is none"
-    klimit, nr = log.base[0], log.max[0]
-    first = storage.blocks[0]
+    klimit, nr, first = log.base[0], log.max[0], storage.blocks[0]
     base = first.base or 0
     # These bound what the model will build, so they are held against the guest before anything is built.
     if log.size[0] != storage.block_size or nr != first.nr or klimit != base:
@@ -61,25 +58,12 @@ def _start(snapshot: Snapshot, log: OperationLog) -> LmbModel | str:
             f"guest has {storage.block_size:#x} and {first.nr} entries at {base:#x}"
         )
     config = created_config(_operation(log, 0), snapshot.page_size)
-    known = {"bits": snapshot.bits, "entry_size": _entry_size(snapshot), "header_size": _header_size(snapshot)}
-    contradicts = any(value is not None and getattr(config, name) != value for name, value in known.items())
-    if contradicts or not config.entry_size or config.refusal() or config.first_entries != nr:
+    # Nothing tells the size of a header where all there is is static.
+    header_size = config.header_size if storage.blocks[-1].static else storage.header_size
+    agrees = (config.bits, config.entry_size, config.header_size) == (snapshot.bits, storage.entry_size, header_size)
+    if not agrees or config.refusal() or config.first_entries != nr:
         return "the log's init record contradicts itself or the program's debug information"
     return _GuestSizedModel(config, [block.nr for block in storage.blocks])
-
-
-def _entry_size(snapshot: Snapshot) -> int | None:
-    """Return `sizeof(struct lmb_region)` as the decoder knows it, None where it walked no memory."""
-    links, blocks = storage_of(snapshot).links, storage_of(snapshot).blocks
-    return links.va[1] - links.va[0] if links and blocks[0].nr > 1 else None
-
-
-def _header_size(snapshot: Snapshot) -> int | None:
-    """Return the bytes before a block's first entry, None where all there is is static."""
-    block = storage_of(snapshot).blocks[-1]
-    if block.static or block.header_va is None or block.entries_va is None:
-        return None
-    return block.entries_va - block.header_va
 
 
 _ARGUMENTS = ("base", "size", "flags", "align", "min", "max")
@@ -87,12 +71,7 @@ _ARGUMENTS = ("base", "size", "flags", "align", "min", "max")
 
 def _operation(log: OperationLog, at: int) -> Operation:
     op = log.op[at]
-    kind = INIT[op] if op in INIT else OPERATIONS[op]
-    return kind.call(op, **{name: getattr(log, name)[at] for name in _ARGUMENTS})
-
-
-def _lost(log: OperationLog) -> int:
-    return log.nr - len(log.op) if log.wrapped else 0
+    return (INIT.get(op) or OPERATIONS[op]).call(op, **{name: getattr(log, name)[at] for name in _ARGUMENTS})
 
 
 def log_records(log: OperationLog, *, strict: bool = False) -> Iterator[Record]:
@@ -101,7 +80,7 @@ def log_records(log: OperationLog, *, strict: bool = False) -> Iterator[Record]:
     They are numbered from 1, as they were written, and end at the first that is damaged, which raises `InputError`
     if `strict`.
     """
-    lost = _lost(log)
+    lost = log.lost
     for at, op in enumerate(log.op):
         if op not in OPERATIONS and not (op in INIT and at == lost == 0):
             if strict:

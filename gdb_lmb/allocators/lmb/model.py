@@ -12,38 +12,38 @@ from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
-from gdb_lmb.allocators.lmb.resume import config_of, created_config, require_sound, table_of
-from gdb_lmb.allocators.lmb.state import EBUSY, EINVAL, ENOMEM, LmbConfig, Plan, Table, plan_add, plan_remove
+from gdb_lmb.allocators.lmb.state import (
+    EBUSY,
+    EINVAL,
+    ENOMEM,
+    LmbConfig,
+    Plan,
+    Table,
+    config_of,
+    created_config,
+    plan_add,
+    plan_remove,
+)  # fmt: skip
 from gdb_lmb.allocators.lmb.storage import Block, LmbStorage, storage_of
 from gdb_lmb.core.errors import InputError
 from gdb_lmb.core.operation import Operation
 from gdb_lmb.core.ranges import Range, subtract, union, whole_pages
 from gdb_lmb.core.snapshot import LMB_NOMAP, RegionList, Snapshot, column
 
-__all__ = ["EBUSY", "EINVAL", "ENOMEM", "LmbConfig", "LmbModel"]
-
-_PlanMaker = Callable[[], Plan]
-
+# More entries than any kernel's initial storage or grown block has: a damaged file must not fill our memory.
 MAX_FIRST_ENTRIES = 1 << 24
 MAX_BLOCK_ENTRIES = 1 << 16
-"""More entries than any kernel's initial storage or grown block has: a damaged file must not fill our memory."""
 
 
 class LmbModel:
-    """A list-based LMB after a successful `lmb_init()`.
-
-    Raises: `ValueError` where `lmb_init()` would refuse `config`.
-    """
+    """A list-based LMB after `lmb_init()`, which does not refuse `config`."""
 
     layout = "lmb-list"
 
+    # Rule 1: queue block 0's entries, reserve a klimit page.
     def __init__(self, config: LmbConfig) -> None:
-        """Do `lmb_init()`: queue block 0's entries, reserve a klimit page (rule 1)."""
-        why = config.refusal()
-        if why:
-            raise ValueError(why)
         self.config = config
         self.memory = Table([], [], [], [])
         self.reserved = Table([], [], [], [])
@@ -84,11 +84,8 @@ class LmbModel:
 
         Raises: `StateError` where the model cannot stand on it: torn, damaged, of another layout.
         """
-        config = config_of(snapshot)
-        require_sound(snapshot, config)
-        model = cls(config)
-        model.memory, model.reserved = table_of(snapshot.memory), table_of(snapshot.reserved)
-        storage = storage_of(snapshot)
+        model, storage = cls(config_of(snapshot)), storage_of(snapshot)
+        model.memory, model.reserved = Table.of(snapshot.memory), Table.of(snapshot.reserved)
         model.free_entries = deque(storage.free)
         model.blocks = [(block.base or 0, block.size, block.nr) for block in storage.blocks]
         model._nr_entries = storage.nr_entries
@@ -129,39 +126,33 @@ class LmbModel:
     def alloc(self, size: int, align: int = 0, min: int = 0, max: int = 0, flags: int = 0) -> int:
         """Do `lmb_alloc()`: find a range, reserve it with `flags`, return its base (rules 3, 4, 6)."""
         align = align or 1
-        refusal = self._refuse(0, size) or (EINVAL if align & (align - 1) else 0)
-        if refusal:
+        if refusal := self._refuse(0, size) or (EINVAL if align & (align - 1) else 0):
             return refusal
-        while True:
-            base = self._find(size, align, min, max)
-            if base is None:
-                return ENOMEM
+        while (base := self._find(size, align, min, max)) is not None:
             plan = plan_add(self.reserved, base, base + size, flags)
             if self._enough(plan):
                 self._commit(plan)
                 return base
             if not self._grow(None):
-                return ENOMEM
+                break
+        return ENOMEM
 
     def allow_growth(self) -> int:
         """Do `lmb_allow_growth()` (rule 6)."""
-        if self.closed:
-            return EBUSY
-        self.may_grow = True
-        return 0
+        return self._set("may_grow", True)
 
     def set_current_limit(self, limit: int) -> int:
         """Do `lmb_set_current_limit()`: no search goes past `limit`, a physical address."""
-        if self.closed:
-            return EBUSY
-        self.current_limit = limit
-        return 0
+        return self._set("current_limit", limit)
 
     def set_bottom_up(self, enable: bool) -> int:
         """Do `lmb_set_bottom_up()`: search upwards from now on, or downwards again."""
+        return self._set("bottom_up", enable)
+
+    def _set(self, name: str, value: int) -> int:
         if self.closed:
             return EBUSY
-        self.bottom_up = enable
+        setattr(self, name, value)
         return 0
 
     def free_all(self) -> int:
@@ -175,10 +166,9 @@ class LmbModel:
         )
         # A page counts only if all of it lies in memory and none of it is reserved; pages are cut from
         # the free bytes, so a page that a reservation touches anywhere falls away.
-        reserved = list(zip(self.reserved.base, self.reserved.end, strict=True))
-        page = self.config.page_size
-        self.handover = tuple(whole_pages(subtract(memory, union(reserved)), page))
-        return sum(end - base for base, end in self.handover) // page
+        reserved = union(zip(self.reserved.base, self.reserved.end, strict=True))
+        self.handover = tuple(whole_pages(subtract(memory, reserved), self.config.page_size))
+        return sum(end - base for base, end in self.handover) // self.config.page_size
 
     @property
     def closed(self) -> bool:
@@ -188,120 +178,74 @@ class LmbModel:
     # -- refusals -------------------------------------------------------------------------------------
 
     def _refuse(self, base: int, size: int) -> int:
-        if self.closed:
-            return EBUSY
-        return EINVAL if size == 0 or base + size > self.phys_addr_max else 0
+        return EBUSY if self.closed else EINVAL if size == 0 or base + size > self.phys_addr_max else 0
 
+    # Rule 8: the memory of any block but a static block 0 is not taken away.
     def _refuse_blocks(self, base: int, end: int) -> int:
-        """Refuse to take away the memory of any block but a static block 0 (rule 8)."""
-        taken = any(b < end and base < b + size for b, size, _ in self.blocks if size)
-        return EBUSY if taken else 0
+        return EBUSY if any(b < end and base < b + size for b, size, _ in self.blocks if size) else 0
 
     # -- search (rule 4) ------------------------------------------------------------------------------
 
     def _find(self, size: int, align: int, min: int, max: int, avoid: Range | None = None) -> int | None:
         low = min if min > self.config.page_size else self.config.page_size
-        high = self.current_limit
-        if max and max < high:
-            high = max
-        holes = self._holes_up(low, high) if self.bottom_up else self._holes_down(low, high)
-        for hole in holes:
-            for base, end in self._around(hole, avoid):
-                if self.bottom_up:
-                    at = (base + align - 1) & -align
-                    if at + size <= end:
-                        return at
-                elif end - base >= size:
-                    at = (end - size) & -align
-                    if at >= base:
-                        return at
+        holes: Iterable[Range] = self._holes(low, max if max and max < self.current_limit else self.current_limit)
+        if avoid is not None:
+            holes = (part for hole in holes for part in subtract([hole], [avoid])[:: 1 if self.bottom_up else -1])
+        for base, end in holes:
+            at = (base + align - 1 if self.bottom_up else end - size) & -align
+            if base <= at and at + size <= end:
+                return at
         return None
 
-    def _around(self, hole: Range, avoid: Range | None) -> list[Range]:
-        """Return the parts of `hole` outside `avoid`, in the order of the search."""
-        base, end = hole
-        if avoid is None or avoid[1] <= base or end <= avoid[0]:
-            return [hole]
-        parts = [part for part in ((base, avoid[0]), (avoid[1], end)) if part[0] < part[1]]
-        return parts if self.bottom_up else parts[::-1]
-
-    def _holes_down(self, low: int, high: int) -> Iterator[Range]:
-        """Yield what is free in [low, high) of each memory region without NOMAP, highest first."""
+    # What is free in [low, high) of each memory region without NOMAP, in the order of the search.
+    def _holes(self, low: int, high: int) -> Iterator[Range]:
         memory, reserved = self.memory, self.reserved
-        for m in range(bisect_left(memory.base, high) - 1, -1, -1):
-            if memory.end[m] <= low:
-                return
+        regions = range(bisect_right(memory.end, low), bisect_left(memory.base, high))
+        for m in regions if self.bottom_up else reversed(regions):
             if memory.flags[m] & LMB_NOMAP:
                 continue
             base = memory.base[m] if memory.base[m] > low else low
             end = memory.end[m] if memory.end[m] < high else high
-            r = bisect_left(reserved.base, end) - 1
-            while base < end:
-                if r < 0 or reserved.end[r] <= base:
-                    yield base, end
-                    break
-                if reserved.end[r] < end:
-                    yield reserved.end[r], end
-                end = reserved.base[r]
-                r -= 1
-
-    def _holes_up(self, low: int, high: int) -> Iterator[Range]:
-        """Yield the same, lowest first."""
-        memory, reserved = self.memory, self.reserved
-        for m in range(bisect_right(memory.end, low), len(memory.base)):
-            if memory.base[m] >= high:
-                return
-            if memory.flags[m] & LMB_NOMAP:
-                continue
-            base = memory.base[m] if memory.base[m] > low else low
-            end = memory.end[m] if memory.end[m] < high else high
-            r = bisect_right(reserved.end, base)
-            while base < end:
-                if r == len(reserved.base) or reserved.base[r] >= end:
-                    yield base, end
-                    break
-                if base < reserved.base[r]:
-                    yield base, reserved.base[r]
-                base = reserved.end[r]
-                r += 1
+            # Hole r lies between reserved regions r - 1 and r; the first and the last one end with the memory region.
+            first, last = bisect_right(reserved.end, base), bisect_left(reserved.base, end)
+            holes = range(first, last + 1)
+            for r in holes if self.bottom_up else reversed(holes):
+                start = reserved.end[r - 1] if r > first else base
+                stop = reserved.base[r] if r < last else end
+                if start < stop:
+                    yield start, stop
 
     # -- carrying out (rule 5) ------------------------------------------------------------------------
 
     def _commit(self, plan: Plan) -> None:
-        """Carry a plan out: hand entries on as rule 5 says."""
         table, i, j = plan.table, plan.i, plan.j
-        kept = {keeper for _, _, _, keeper in plan.pieces if keeper is not None}
+        kept = {keeper for *_, keeper in plan.pieces}
         dropped = deque(table.entry[k] for k in range(i, j) if k not in kept)
-        entries = []
-        for _, _, _, keeper in plan.pieces:
-            if keeper is not None:
-                entries.append(table.entry[keeper])
-            else:
-                entries.append(dropped.popleft() if dropped else self.free_entries.popleft())
+        table.entry[i:j] = [
+            table.entry[keeper] if keeper is not None else (dropped or self.free_entries).popleft()
+            for *_, keeper in plan.pieces
+        ]
         self.free_entries.extendleft(dropped)
         table.base[i:j] = [piece[0] for piece in plan.pieces]
         table.end[i:j] = [piece[1] for piece in plan.pieces]
         table.flags[i:j] = [piece[2] for piece in plan.pieces]
-        table.entry[i:j] = entries
 
     # -- growth (rules 6, 7) --------------------------------------------------------------------------
 
+    # The last free entry is left alone.
     def _enough(self, plan: Plan) -> bool:
-        """Tell whether the plan leaves the last free entry alone."""
         return len(self.free_entries) - plan.need >= 1
 
-    def _change(self, make_plan: _PlanMaker, avoid: Range | None = None) -> int:
-        """Plan, grow as often as needed, plan again each time, and carry out."""
-        plan = make_plan()
-        while not self._enough(plan):
+    # Plan, grow as often as needed, plan again each time, and carry out.
+    def _change(self, make_plan: Callable[[], Plan], avoid: Range | None = None) -> int:
+        while not self._enough(plan := make_plan()):
             if not self._grow(avoid):
                 return ENOMEM
-            plan = make_plan()
         self._commit(plan)
         return 0
 
+    # Gain one block outside `avoid`; tell whether there was memory for it.
     def _grow(self, avoid: Range | None) -> bool:
-        """Gain one block outside `avoid`; tell whether there was memory for it."""
         size = self.config.block_size
         base = self._find(size, size, 0, 0, avoid) if self.may_grow else None
         if base is None:

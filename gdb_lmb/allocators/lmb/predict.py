@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 
 from gdb_lmb.allocators.lmb.model import LmbModel
@@ -27,9 +28,10 @@ def predict_lmb(snapshot: Snapshot, op: str, **arguments: int) -> Prediction:
     left, taken = ({*state.memory.entry, *state.reserved.entry} for state in (prediction.before, prediction.after))
     popped, pushed = len(taken - left), len(left - taken)
     gained = [(number, block, block.own_range or (0, 0)) for number, block in enumerate(new.blocks)][len(old.blocks) :]
+    why = _REASONS.get(prediction.result or 0)
     return replace(
         prediction,
-        reason=_reason_of(prediction),
+        reason=why(prediction, arguments) if why else "",
         growth=(
             *(f"growth: block {number} at [{base:#x}, {end:#x}), {plural(block.nr, 'entry')}"
               for number, block, (base, end) in gained),
@@ -46,48 +48,35 @@ def predict_lmb(snapshot: Snapshot, op: str, **arguments: int) -> Prediction:
     )  # fmt: skip
 
 
-def _reason_of(prediction: Prediction) -> str:
-    """Return why a predicted operation of the list-based LMB fails, empty where it does not."""
-    given = {name: int(value) for name, value in prediction.arguments.items()}
-    if prediction.result == EINVAL:
-        return _invalid(prediction.before, given)
-    if prediction.result == EBUSY:
-        return _busy(prediction.before, given)
-    if prediction.result == ENOMEM:
-        return _no_memory(prediction, given)
-    return ""
-
-
-def _invalid(state: Snapshot, given: dict[str, int]) -> str:
-    """Say which argument rule 3 refuses."""
+# Which argument rule 3 refuses.
+def _invalid(prediction: Prediction, given: Mapping[str, int]) -> str:
     if not given["size"]:
         return "size is 0"
-    end = given.get("base", 0) + given["size"]
-    if end > state.phys_addr_max:
-        return f"the range ends at {end:#x}, past PHYS_ADDR_MAX {state.phys_addr_max:#x}"
+    limit, end = prediction.before.phys_addr_max, given.get("base", 0) + given["size"]
+    if end > limit:
+        return f"the range ends at {end:#x}, past PHYS_ADDR_MAX {limit:#x}"
     return f"align {given.get('align', 0):#x} is no power of two"
 
 
-def _busy(state: Snapshot, given: dict[str, int]) -> str:
-    """Say what rule 8 or 9 keeps."""
-    if state.storage.closed:
+# What rule 8 or 9 keeps.
+def _busy(prediction: Prediction, given: Mapping[str, int]) -> str:
+    storage = storage_of(prediction.before)
+    if storage.closed:
         return "the allocator is closed: lmb_free_all() has handed memory over"
-    end = given["base"] + given["size"]
-    for number, block in enumerate(storage_of(state).blocks):
+    for number, block in enumerate(storage.blocks):
         own = block.own_range
-        if own is not None and own[0] < end and given["base"] < own[1]:
+        if own is not None and own[0] < given["base"] + given["size"] and given["base"] < own[1]:
             return f"block {number} of entries lies at [{own[0]:#x}, {own[1]:#x}): never freed"
     return ""
 
 
-def _no_memory(prediction: Prediction, given: dict[str, int]) -> str:
-    """Say what is missing: memory, or an entry. Blocks that were gained before the failure are gained (rule 7)."""
-    state = prediction.after
+# What is missing: memory, or an entry. Blocks that were gained before the failure are gained (rule 7).
+def _no_memory(prediction: Prediction, given: Mapping[str, int]) -> str:
+    state, storage = prediction.after, storage_of(prediction.after)
     if prediction.op == "alloc":
         why, fits = no_room(state, given["size"], given.get("align", 0), given.get("min", 0), given.get("max", 0))
         if not fits:
             return why
-    storage = storage_of(state)
     if not storage.may_grow:
         return "it needs an entry, the last free one is kept, and growth is not allowed before lmb_allow_growth()"
     outside = "" if prediction.op == "alloc" else " outside the range"
@@ -95,3 +84,6 @@ def _no_memory(prediction: Prediction, given: dict[str, int]) -> str:
         f"it needs a block of entries, and there is no memory for {storage.block_size:#x} bytes aligned to that"
         f"{outside} below the limit {state.current_limit:#x}"
     )
+
+
+_REASONS = {EINVAL: _invalid, EBUSY: _busy, ENOMEM: _no_memory}

@@ -2,12 +2,22 @@
 """What the list-based LMB's model is made of: its configuration, its lists as tables, and plans of changes.
 
 A plan says what an operation will do to one list, before anything is done: rules 2, 3 and 5 of the design.
+Of a walked state the model asks only what the ten rules build upon, by means of this module's own: the checks
+look for more, and share nothing with the model.
 """
 
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
+from collections.abc import Iterator
 from dataclasses import dataclass
+
+from gdb_lmb.allocators.lmb.storage import storage_of
+from gdb_lmb.allocators.resume import require_whole, unfit
+from gdb_lmb.core.errors import StateError
+from gdb_lmb.core.operation import Operation
+from gdb_lmb.core.ranges import subtract, union
+from gdb_lmb.core.snapshot import RegionList, Snapshot
 
 EINVAL = -22
 EBUSY = -16
@@ -38,9 +48,7 @@ class LmbConfig:
     @property
     def first_entries(self) -> int:
         """Return the entries of block 0 (rule 1)."""
-        if self.klimit is None:
-            return self.static
-        return (self.page_size - self.header_size) // self.entry_size
+        return self.static if self.klimit is None else (self.page_size - self.header_size) // self.entry_size
 
     def refusal(self) -> str | None:
         """Return why `lmb_init()` gives -EINVAL, or None where it does not (rule 1)."""
@@ -72,6 +80,12 @@ class Table:
     def overlapping(self, base: int, end: int) -> tuple[int, int]:
         """Return the slice [i, j) of regions that share a byte with [base, end)."""
         return bisect_right(self.end, base), bisect_left(self.base, end)
+
+    @classmethod
+    def of(cls, regions: RegionList) -> Table:
+        """Return one list of a walked state as the model keeps it."""
+        end = [base + size for base, size in zip(regions.base, regions.size, strict=True)]
+        return cls(list(regions.base), end, list(regions.flags), list(regions.entry))
 
 
 # base, end, flags and the position (in its table) of the region whose entry it keeps, or None.
@@ -128,3 +142,79 @@ def plan_remove(table: Table, base: int, end: int) -> Plan:
         if end < table.end[k]:
             pieces.append((end, table.end[k], table.flags[k], keeper))
     return Plan(table, i, j, pieces)
+
+
+# -- from a walked state, or a log ------------------------------------------------------------------
+
+
+def created_config(init: Operation, page_size: int) -> LmbConfig:
+    """Return what `lmb_init()` was called with, as the first record of a log tells. Nothing is checked."""
+    return LmbConfig(
+        static=init.max,
+        klimit=init.base or None,
+        block_size=init.size,
+        header_size=init.align,
+        entry_size=init.min,
+        bits=init.flags,
+        page_size=page_size,
+    )
+
+
+def config_of(snapshot: Snapshot) -> LmbConfig:
+    """Return what was fixed when `lmb_init()` ran, of a state that the model can stand on.
+
+    Raises: `StateError` naming the first rule that does not hold.
+    """
+    require_whole(snapshot, "lmb-list", "a list-based LMB's")
+    storage = storage_of(snapshot)
+    if not storage.blocks:
+        raise StateError("this state has no block of entries")
+    if storage.entry_size is None or storage.header_size is None:
+        raise StateError("this state does not tell the size of an entry and of a block's header")
+    first = storage.blocks[0]
+    config = LmbConfig(
+        static=first.nr,
+        klimit=None if first.static else first.base,
+        block_size=storage.block_size,
+        entry_size=storage.entry_size,
+        header_size=storage.header_size,
+        bits=snapshot.bits,
+        page_size=snapshot.page_size,
+    )
+    why = config.refusal()
+    if why:
+        raise StateError(f"no model goes on from here: {why}")
+    for why in _unsound(snapshot, config):
+        raise unfit(why)
+    return config
+
+
+def _unsound(snapshot: Snapshot, config: LmbConfig) -> Iterator[str]:
+    storage = storage_of(snapshot)
+    for name, walk in (("memory", snapshot.memory.walk), ("reserved", snapshot.reserved.walk),
+                       ("free", storage.free_walk)):  # fmt: skip
+        if walk is not None and not (walk.complete and walk.mutual):
+            yield f"the {name} list's links are damaged"
+    # Rule 2: sorted, disjoint, merged, nothing empty or past the end.
+    for regions in (snapshot.memory, snapshot.reserved):
+        end, flags = -1, -1
+        for base, size, own in zip(regions.base, regions.size, regions.flags, strict=True):
+            if not size or base + size > snapshot.phys_addr_max:
+                yield f"{regions.name} region [{base:#x}, {base + size:#x}) is empty or wraps"
+            if base < end or (base == end and own == flags):
+                yield f"{regions.name} region [{base:#x}, {base + size:#x}) is out of order, overlaps or is not merged"
+            end, flags = base + size, own
+    # Rules 1, 6 and 8: entries and blocks.
+    members = [*snapshot.memory.entry, *snapshot.reserved.entry, *storage.free]
+    if len(members) != storage.nr_entries or len(set(members)) != len(members):
+        yield "an entry is on no list, or on two"
+    if storage.nr_free != len(storage.free) or not storage.nr_free:
+        yield f"nr_free is {storage.nr_free}, but {len(storage.free)} entries are on the freelist"
+    if storage.nr_blocks != len(storage.blocks):
+        yield f"nr_blocks is {storage.nr_blocks}, but the chain has {len(storage.blocks)} blocks"
+    for number, block in enumerate(storage.blocks):
+        if block.nr != (config.block_entries if number else config.first_entries) or (number and block.static):
+            yield f"block {number} has {block.nr} entries"
+    blocks = union(block.own_range for block in storage.blocks if block.own_range)
+    if subtract(blocks, union(snapshot.reserved.ranges())):
+        yield "a block of entries is not reserved"

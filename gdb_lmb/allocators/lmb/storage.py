@@ -87,9 +87,9 @@ class OperationLog:
     caller: Sequence[int] = ()
 
     @property
-    def wrapped(self) -> bool:
-        """Tell whether the ring has lost its beginning."""
-        return self.nr > self.capacity
+    def lost(self) -> int:
+        """Return how many of the first records the ring has lost."""
+        return self.nr - len(self.op) if self.nr > self.capacity else 0
 
 
 @dataclass(frozen=True)
