@@ -28,39 +28,32 @@ from gdb_lmb.core.ranges import Range
 from gdb_lmb.formats.elf import Elf
 from gdb_lmb.formats.program_file import bytes_in_file, same_bytes
 
-ALIGN = 2 << 20
-"""`MIN_KIMG_ALIGN`: what a boot loader places an Image at, in bytes."""
+ALIGN = 2 << 20  # `MIN_KIMG_ALIGN`: what a boot loader places an Image at, in bytes
+# `EFI_KIMG_ALIGN` at its smallest: the EFI stub runs an Image where the firmware loaded it.
 EFI_ALIGN = 64 << 10
-"""`EFI_KIMG_ALIGN` at its smallest: the EFI stub runs an Image where the firmware loaded it."""
+# `VA_BITS` of a kernel that also runs where the processor has fewer (CONFIG_ARM64_VA_BITS_52).
 _LARGE_VA_BITS = 52
-"""`VA_BITS` of a kernel that also runs where the processor has fewer (CONFIG_ARM64_VA_BITS_52)."""
+# Page tables in the image: what a translation table base register points to tells where the image is.
 _TABLES = ("swapper_pg_dir", "init_pg_dir", "reserved_pg_dir", "tramp_pg_dir", "idmap_pg_dir", "init_idmap_pg_dir")
-"""Page tables in the image: what a translation table base register points to tells where the image is."""
 _REGISTERS = ("TTBR1_EL1", "TTBR0_EL1", "TTBR1_EL2", "TTBR0_EL2")
+# The address in such a register; above it lies the ASID, below it CnP and the bits past 2^48.
 _TABLE_ADDRESS = 0x0000_FFFF_FFFF_F000
-"""The address in such a register; above it lies the ASID, below it CnP and the bits past 2^48."""
-_MMU = 1
-"""SCTLR_ELx.M."""
+_MMU = 1  # SCTLR_ELx.M
 _HIGH = 1 << 63
 _WORD = (1 << 64) - 1
-_MAX_PHYSICAL = 1 << 52
-"""No physical address is above."""
-_FLAGS_OFFSET = 24
-"""`flags` of `struct arm64_image_header`."""
+_MAX_PHYSICAL = 1 << 52  # no physical address is above
+_FLAGS_OFFSET = 24  # `flags` of `struct arm64_image_header`
 _PAGE_SIZES = {1: 4 << 10, 2: 16 << 10, 3: 64 << 10}
-_BRANCH, _BRANCH_MASK = 0xD61F0000, 0xFFFFFC1F
-"""BR Xn, n in bits 5 to 9."""
+_BRANCH, _BRANCH_MASK = 0xD61F0000, 0xFFFFFC1F  # BR Xn, n in bits 5 to 9
 _SWITCH_BYTES = 256
+# `efi_enter_kernel(entrypoint, ...)`: the last that the EFI stub does; `entrypoint` is where the image begins.
 _ENTER = "__efistub_efi_enter_kernel"
-"""`efi_enter_kernel(entrypoint, ...)`: the last that the EFI stub does; `entrypoint` is where the image begins."""
 _NEAR_BYTES = 4096
+# So much code tells where in the image it is, but for a few places that the build id sorts out.
 _CODE_BYTES = 64
-"""So much code tells where in the image it is, but for a few places that the build id sorts out."""
 
 
 class Arm64(LinuxArchitecture):
-    """arm64."""
-
     entry = "_text"
     missing = "it has not been loaded yet at this stop"
     variables = ("kimage_voffset", "memstart_addr")
@@ -70,13 +63,11 @@ class Arm64(LinuxArchitecture):
     slice_s = 0.005
 
     def page_size(self, program: Path, image: Range) -> int:
-        """Return what the Image's header says, which is always little-endian."""
+        # The Image's header, which is always little-endian.
         flags = bytes_in_file(program, image[0] + _FLAGS_OFFSET, 8)
-        code = 0 if flags is None else int.from_bytes(flags.data, "little") >> 1 & 3
-        return _PAGE_SIZES.get(code, PAGE_SIZE)
+        return _PAGE_SIZES.get(0 if flags is None else int.from_bytes(flags.data, "little") >> 1 & 3, PAGE_SIZE)
 
     def cpu_state(self, register: ReadRegister) -> Cpu:
-        """Add whether the MMU of this exception level is on, the table bases, and `x0` on before the kernel runs."""
         level = (register("cpsr") or 0) >> 2 & 3
         control = register("SCTLR_EL2") if level == 2 else register("SCTLR") or register("SCTLR_EL1")
         bases = [base & _TABLE_ADDRESS for base in map(register, _REGISTERS) if base is not None]
@@ -89,11 +80,9 @@ class Arm64(LinuxArchitecture):
         )
 
     def base_va(self, image: Range) -> int:
-        """Return where the image is linked: it has no physical address of its own, so it stands for 0."""
-        return image[0]
+        return image[0]  # it is linked without a physical address of its own
 
     def deltas(self, kernel: KernelImage, cpu: Cpu, machine: Machine) -> Iterator[int]:
-        """Yield where the image would be by each page table in use, then about the CPU, then all over RAM."""
         start, end = kernel.image
         for base in cpu.tables:
             for name in _TABLES:
@@ -102,7 +91,7 @@ class Arm64(LinuxArchitecture):
         yield from places(end - start, cpu.pc if cpu.pc < _HIGH else None, machine.ram())
 
     def settle(self, kernel: KernelImage, image: Placement, memory: BoundedMemory, cpu: Cpu) -> Placement:
-        """Tell the virtual move by `kimage_voffset`; before it is written, by a pointer that is relocated."""
+        # `kimage_voffset` tells the virtual move; before it is written, a pointer that is relocated.
         variables = [image.to_physical(kernel.symbols[name]) for name in ("kimage_voffset", "memstart_addr")]
         if max(variables) - min(variables) <= _NEAR_BYTES:
             memory.preload(min(variables), max(variables) + 8 - min(variables))
@@ -121,41 +110,32 @@ class Arm64(LinuxArchitecture):
         return replace(image, virtual=virtual, linear=linear, settled=cpu.pc >= _HIGH)
 
     def require_running(self, kernel: KernelImage, placement: Placement, cpu: Cpu) -> None:
-        """Check that the CPU has left the boot loader; the Image is in memory from reset on."""
         if not placement.settled and not self._inside(kernel, placement, cpu):
             raise NotReadyError(
                 "the kernel is in memory, but this CPU has not got to it: continue, or use lmb-attach --wait"
             )
 
     def early_phase(self, kernel: KernelImage, placement: Placement, cpu: Cpu) -> Phase | None:
-        """Tell by the MMU, until `kimage_voffset` is written: a CPU that starts later says nothing."""
+        # Once `kimage_voffset` is written the MMU tells nothing: a CPU may start later.
         if placement.settled:
             return None
         self.require_running(kernel, placement, cpu)
         return Phase.IDENTITY if cpu.paging else Phase.UNMAPPED
 
     def arrived(self, cpu: Cpu) -> bool:
-        """Tell by the program counter: then the page tables say where the image is."""
         return cpu.pc >= _HIGH
 
     def first_instruction(self, kernel: KernelImage, placement: Placement) -> int:
-        """Return `__primary_switched`, at the kernel's own addresses."""
         return kernel.symbols["__primary_switched"] + placement.virtual
 
     def linked_way_points(self, kernel: KernelImage) -> tuple[int, ...]:
-        """Return the first instruction at the kernel's own addresses."""
-        switched = kernel.symbols.get("__primary_switched")
-        return (switched,) if switched else ()
+        return tuple(va for name, va in kernel.symbols.items() if name == "__primary_switched")
 
     def quick_way_points(self, kernel: KernelImage, memory: Memory, cpu: Cpu) -> tuple[int, ...]:
-        """Return where the copy of the image that the CPU is in goes next, by the code there.
-
-        That is the branch that leaves the identity map, then where it leads; in EFI's stub the call that enters the
-        image, after it the same in the image that is entered.
-        """
-        if cpu.pc >= _HIGH:
-            return ()
-        switch, enter = self._switch(kernel), kernel.symbols.get(_ENTER)
+        # Where the copy of the image that the CPU is in goes next, by the code there: the branch that leaves the
+        # identity map, then where it leads; in EFI's stub the call that enters the image, after it the same in the
+        # image that is entered.
+        switch, enter = None if cpu.pc >= _HIGH else self._switch(kernel), kernel.symbols.get(_ENTER)
         if switch is None:
             return ()
         branch, number = switch
@@ -172,24 +152,19 @@ class Arm64(LinuxArchitecture):
     def way_point(
         self, kernel: KernelImage, placement: Placement | None, memory: Memory, cpu: Cpu, machine: Machine
     ) -> int | None:
-        """Return the first instruction of what has been found."""
         if placement is None or self._inside(kernel, placement, cpu):
             return None
         return placement.physical + kernel.entry - kernel.image[0]
 
     def _switch(self, kernel: KernelImage) -> tuple[int, int] | None:
-        """Return the linked address of the branch that leaves the identity map, and the number of its register."""
+        # The linked address of the branch that leaves the identity map, and the number of its register.
         start = kernel.symbols.get("__primary_switch", 0)
         code = bytes_in_file(kernel.own_file, start, _SWITCH_BYTES) if start else None
         words = enumerate(struct.iter_unpack("<I", code.data if code else b""))
-        branches = ((start + 4 * number, word >> 5 & 31) for number, (word,) in words if word & _BRANCH_MASK == _BRANCH)
-        return next(branches, None)
+        return next(((start + 4 * n, word >> 5 & 31) for n, (word,) in words if word & _BRANCH_MASK == _BRANCH), None)
 
     def _copy_at(self, kernel: KernelImage, memory: Memory, pc: int, likely: tuple[int | None, ...]) -> int | None:
-        """Return where the copy of the image begins that the CPU is in, at one of the `likely` linked addresses or not.
-
-        None where it is in none.
-        """
+        # Where the copy of the image begins that the CPU is in, at one of the `likely` linked addresses or elsewhere.
         # Images begin at multiples of what EFI aligns them to, and are linked to such a one.
         found = [va for va in likely if va and not (pc - va) % EFI_ALIGN]
         with contextlib.suppress(ReadError):
@@ -199,16 +174,14 @@ class Arm64(LinuxArchitecture):
         return next((start for start in starts if self._is_image(kernel, memory, start)), None)
 
     def _is_image(self, kernel: KernelImage, memory: Memory, start: int) -> bool:
-        """Tell whether an image of this build begins at physical `start`."""
         return holds(memory, start + kernel.identity.va - kernel.image[0], kernel.identity.data)
 
     def _inside(self, kernel: KernelImage, placement: Placement, cpu: Cpu) -> bool:
         return placement.physical <= cpu.pc < placement.physical + kernel.image[1] - kernel.image[0]
 
     def why_not_bootable(self, elf: Elf) -> str | None:
-        """Tell a vmlinux by where its segments would be loaded: where no physical address is."""
-        loads = [segment for segment in elf.loads if segment.memory_size]
-        if not loads or any(segment.physical < _MAX_PHYSICAL for segment in loads):
+        # The segments of a vmlinux would be loaded where no physical address is.
+        if min((load.physical for load in elf.loads if load.memory_size), default=0) < _MAX_PHYSICAL:
             return None
         return "QEMU cannot boot an arm64 vmlinux, which has no physical addresses"
 
@@ -240,9 +213,8 @@ def places(size: int, near: int | None, ram: Sequence[Range]) -> Iterator[int]:
     """
     if near is not None:
         first = near - near % EFI_ALIGN
-        for place in range(first, max(-1, first - size), -EFI_ALIGN):
-            if any(base <= place < end for base, end in ram):
-                yield place
+        below = range(first, max(-1, first - size), -EFI_ALIGN)
+        yield from (place for place in below if any(base <= place < end for base, end in ram))
     starts = (place for base, end in ram for place in range(-(-base // ALIGN) * ALIGN, end, ALIGN))
     yield from islice(starts, MAX_PROBES)
 

@@ -112,8 +112,8 @@ class Architecture:
 
     def cpu_state(self, register: ReadRegister) -> Cpu:
         """Return the registers of a CPU by role, out of its registers by gdb's names; gdb knows "pc" everywhere."""
-        link = self.convention.link
-        return Cpu(register("pc") or 0, register(self.convention.sp), None if link is None else register(link))
+        sp, link = self.convention.sp, self.convention.link
+        return Cpu(register("pc") or 0, register(sp), None if link is None else register(link))
 
     def noted_cpus(self, core: CoreFile) -> tuple[dict[str, int], ...]:
         """Return the registers by gdb's names that QEMU noted in a dump and gdb does not take from it, CPU by CPU."""

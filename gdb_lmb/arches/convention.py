@@ -49,8 +49,7 @@ class Convention:
     stack and those registers stay free ("open") or are never used ("close"), or its first word takes the last register
     ("split").
 
-    `tags` are bits of a return address that are no part of it. `descriptors`: a pointer to a function points to a
-    structure that begins with the address of its first instruction.
+    `tags` are bits of a return address that are no part of it.
     """
 
     word: int
@@ -63,7 +62,6 @@ class Convention:
     aligned: bool = True
     overflow: Literal["open", "close", "split"] = "close"
     tags: int = 0
-    descriptors: bool = False
 
     def words(self, size: int) -> int:
         """Return how many words a value of `size` bytes takes."""
@@ -93,7 +91,6 @@ class CallFrame:
     """A function at its first instruction, or right after its return."""
 
     def __init__(self, convention: Convention, order: ByteOrder, register: ReadRegister, memory: Memory) -> None:
-        """Take the registers of the CPU, and `memory` at the virtual addresses that it uses."""
         self._convention = convention
         self._order: ByteOrder = order
         self._register = register
@@ -108,7 +105,6 @@ class CallFrame:
 
     @property
     def sp(self) -> int:
-        """Return the stack pointer."""
         return self[self._convention.sp]
 
     def arguments(self, parameters: Iterable[Parameter]) -> dict[str, int]:
@@ -133,16 +129,10 @@ class CallFrame:
         convention, sp = self._convention, self.sp
         if convention.link is not None:
             return self[convention.link] & ~convention.tags, sp
-        return self._word(sp) & ~convention.tags, sp + convention.word
-
-    def function(self, pointer: int) -> int:
-        """Return the first instruction of the function that a pointer in the guest points to. Raises: `ReadError`."""
-        return self._word(pointer) if self._convention.descriptors else pointer
-
-    def _word(self, address: int) -> int:
-        return int.from_bytes(self._memory.read(address, self._convention.word), self._order)
+        top = int.from_bytes(self._memory.read(sp, convention.word), self._order)
+        return top & ~convention.tags, sp + convention.word
 
     def _value(self, registers: tuple[str, ...], rest: bytes = b"") -> int:
-        """Return the value whose words are in `registers`, and after them in memory."""
+        # The words of a value are in registers, and after them in memory.
         words = b"".join(self[name].to_bytes(self._convention.word, self._order) for name in registers)
         return int.from_bytes(words + rest, self._order)

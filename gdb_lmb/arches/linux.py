@@ -8,14 +8,16 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from gdb_lmb.arches.base import Architecture, Cpu
+from gdb_lmb.arches.registry import architectures, find
 from gdb_lmb.core.address import Phase, Placement
+from gdb_lmb.core.errors import LayoutError
 from gdb_lmb.core.image import KernelImage
 from gdb_lmb.core.machine import Machine
 from gdb_lmb.core.memory import BoundedMemory, Memory
 from gdb_lmb.core.ranges import Range
 
+# `PAGE_SIZE` in bytes where a kernel does not tell: it is a macro, which debug information has not.
 PAGE_SIZE = 4096
-"""`PAGE_SIZE` in bytes where a kernel does not tell: it is a macro, which debug information has not."""
 
 
 class LinuxArchitecture(Architecture, ABC):
@@ -105,3 +107,12 @@ class LinuxArchitecture(Architecture, ABC):
     def word_at(self, memory: Memory, address: int) -> int:
         """Return the `unsigned long` at `address`. Raises: `ReadError`."""
         return int.from_bytes(memory.read(address, self.word_bytes), self.byte_order)
+
+
+def linux_architecture(uname: str) -> LinuxArchitecture:
+    """Return an architecture on which Linux is found and followed. Raises: `LayoutError`."""
+    found = find(uname=uname)
+    if not isinstance(found, LinuxArchitecture):
+        known = ", ".join(row.uname for row in architectures() if isinstance(row, LinuxArchitecture))
+        raise LayoutError(f"stock Linux is understood on {known} only so far, not on {uname}")
+    return found

@@ -7,26 +7,26 @@ from collections.abc import Callable, Iterator, Mapping
 from importlib import import_module
 from typing import TYPE_CHECKING
 
-from gdb_lmb.arches.base import Architecture
-from gdb_lmb.core.errors import LayoutError, UsageError
-from gdb_lmb.core.fields import ByteOrder
+from gdb_lmb.core.errors import UsageError
 from gdb_lmb.core.words import safe
 
+# An architecture's own modules are loaded when one is looked for, which most commands do late or never.
 if TYPE_CHECKING:
-    from gdb_lmb.arches.linux import LinuxArchitecture
+    from gdb_lmb.arches.base import Architecture
+    from gdb_lmb.core.fields import ByteOrder
 
+# The names of all architectures, and the module of this package that has each in its `ARCHITECTURES`.
 _MODULES: Mapping[str, str] = {
     "x86-64": "x86",
     "i386": "x86",
-    "ppc": "powerpc",
-    "ppc64": "powerpc",
-    "ppc64le": "powerpc",
+    "ppc": "others",
+    "ppc64": "others",
+    "ppc64le": "others",
     "aarch64": "arm64",
-    "arm": "arm",
-    "riscv64": "riscv",
-    "s390x": "s390",
+    "arm": "others",
+    "riscv64": "others",
+    "s390x": "others",
 }
-"""The names of all architectures, and the module of this package that has each in its `ARCHITECTURES`."""
 
 NAMES = tuple(_MODULES)
 
@@ -68,15 +68,3 @@ def named(name: str) -> Architecture:
 def of_gdb(name: str, bits: int, byte_order: ByteOrder) -> Architecture | None:
     """Return the architecture that gdb calls `name`, by the width of its pointers and its byte order."""
     return _first(lambda row: name.startswith(row.gdb) and (row.bits, row.byte_order) == (bits, byte_order))
-
-
-def linux_architecture(uname: str) -> LinuxArchitecture:
-    """Return an architecture on which Linux is found and followed. Raises: `LayoutError`."""
-    # Only gdb looks for a Linux; outside it 6 ms of every command would go into this import.
-    from gdb_lmb.arches.linux import LinuxArchitecture
-
-    found = find(uname=uname)
-    if not isinstance(found, LinuxArchitecture):
-        known = ", ".join(row.uname for row in architectures() if isinstance(row, LinuxArchitecture))
-        raise LayoutError(f"stock Linux is understood on {known} only so far, not on {uname}")
-    return found

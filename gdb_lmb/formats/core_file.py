@@ -16,22 +16,16 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from gdb_lmb.core.errors import InputError, ReadError
-from gdb_lmb.core.fields import ByteOrder
 from gdb_lmb.formats.elf import ET_CORE, PT_LOAD, Elf, Note, NotElfError, Segment, read_headers
 
 
 @dataclass(frozen=True)
-class CoreFile:
-    """What a core file's headers say: `machine` is `e_machine`, `segments` are those with memory in the file.
+class CoreFile(Elf):
+    """What a core file's headers say: `segments` are those with memory in the file.
 
     `cut` says in words where the file ends too early, None where it is whole.
     """
 
-    path: Path
-    bits: int
-    byte_order: ByteOrder
-    machine: int
-    segments: tuple[Segment, ...]
     notes: tuple[Note, ...]
     cut: str | None = None
 
@@ -46,11 +40,8 @@ class DumpMemory:
 
     def __init__(self, core: CoreFile, *, virtual: bool = False) -> None:
         """Open the file of `core`; addresses are `p_paddr`'s, or `p_vaddr`'s if `virtual`. Raises: `InputError`."""
-        self._bases, self._ends, self._offsets = array("Q"), array("Q"), array("Q")
-        for base, end, offset in _disjoint(core.segments, virtual):
-            self._bases.append(base)
-            self._ends.append(end)
-            self._offsets.append(offset)
+        rows = list(_disjoint(core.segments, virtual))
+        self._bases, self._ends, self._offsets = (array("Q", [row[place] for row in rows]) for place in range(3))
         self._cut = core.cut or "it has become shorter since it was opened"
         try:
             self._file = core.path.open("rb", buffering=0)
@@ -59,7 +50,7 @@ class DumpMemory:
 
     @property
     def end(self) -> int:
-        """Return the first address past everything that the dump holds."""
+        """Return the first address past everything that the dump holds, 0 where it holds nothing."""
         return self._ends[-1] if self._ends else 0
 
     def ranges(self) -> list[tuple[int, int]]:
@@ -91,13 +82,12 @@ def read_core(path: Path) -> CoreFile:
     if elf.header.type != ET_CORE:
         raise InputError(f"{path}: an ELF file, but no core file (the dump comes first, then the vmlinux)")
     # What a filter left out has a size in memory, but none in the file.
-    segments = tuple(segment for segment in elf.loads if segment.size)
+    with_memory = tuple(segment for segment in elf.loads if segment.size)
     notes = tuple(note for _, note in elf.loaded_notes())
-    return CoreFile(path, elf.bits, elf.byte_order, elf.machine, segments, notes, _cut(elf))
+    return CoreFile(**{**vars(elf), "segments": with_memory}, notes=notes, cut=_cut(elf))
 
 
 def _cut(elf: Elf) -> str | None:
-    """Return in words where the file ends before what its program headers point to."""
     for number, segment in enumerate(elf.segments):
         if segment.offset + segment.size > elf.length:
             needed = max(other.offset + other.size for other in elf.segments)
@@ -111,12 +101,10 @@ def _cut(elf: Elf) -> str | None:
 
 
 def _disjoint(segments: Iterable[Segment], virtual: bool) -> Iterable[tuple[int, int, int]]:
-    """Give (base, end, file offset), sorted; with `-p` the same memory lies behind many headers."""
-    top = 1 << 64
-    rows = sorted((s.va if virtual else s.physical, -s.size, s.offset) for s in segments)
+    # (base, end, file offset), sorted; with `-p` the same memory lies behind many headers.
     reached = 0
-    for base, negative, offset in rows:
-        low, high = max(base, reached), min(base - negative, top - 1)
+    for base, negative, offset in sorted((s.va if virtual else s.physical, -s.size, s.offset) for s in segments):
+        low, high = max(base, reached), min(base - negative, (1 << 64) - 1)
         if low < high and offset + high - base < 1 << 63:
             yield low, high, offset + low - base
             reached = high

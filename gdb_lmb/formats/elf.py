@@ -1,21 +1,27 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """ELF files: header, segments, sections, notes and symbols, of 32 and 64 bits and both byte orders.
 
+`stand_in()` writes one without contents, for a debugger to place debug information by its sections.
+
 Mirrors elf(5): `Elf32_Ehdr`, `Elf64_Ehdr`, `Elf32_Phdr`, `Elf64_Phdr`, `Elf32_Shdr`, `Elf64_Shdr`, `Elf32_Nhdr`, with
 `PN_XNUM` and `SHN_XINDEX`. The file is untrusted: every table must lie in it, and what is read at once is bounded.
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
+import re
 import struct
+from collections import namedtuple
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
 from gdb_lmb.core.errors import InputError
-from gdb_lmb.core.fields import ByteOrder
+from gdb_lmb.core.fields import ByteOrder, Field, Struct
 
 MAGIC = b"\x7fELF"
 ET_CORE = 4
@@ -27,29 +33,19 @@ _IDENT_BYTES = 16
 _PN_XNUM, _SHN_XINDEX = 0xFFFF, 0xFFFF
 _MAX_HEADERS = 1 << 20
 _MAX_NOTES_BYTES = 16 << 20
+_SECTION_NAMES = b".shstrtab"
 
 
 class NotElfError(InputError):
     """Refuse a file that does not begin as an ELF file does."""
 
 
-class Header(NamedTuple):
-    """`Elf32_Ehdr` or `Elf64_Ehdr`: each member after its name in elf(5), without `e_`."""
-
-    ident: bytes
-    type: int
-    machine: int
-    version: int
-    entry: int
-    phoff: int
-    shoff: int
-    flags: int
-    ehsize: int
-    phentsize: int
-    phnum: int
-    shentsize: int
-    shnum: int
-    shstrndx: int
+# `Elf32_Ehdr` or `Elf64_Ehdr`: each member after its name in elf(5), without `e_`; all are numbers but `ident`.
+Header = namedtuple(
+    "Header",
+    ("ident", "type", "machine", "version", "entry", "phoff", "shoff", "flags", "ehsize", "phentsize", "phnum",
+     "shentsize", "shnum", "shstrndx"),
+)  # fmt: skip
 
 
 class Segment(NamedTuple):
@@ -86,10 +82,9 @@ class Note(NamedTuple):
 
 
 class Layout:
-    """The structures of one class and byte order."""
+    """The structures of the class and byte order that `e_ident` tells. Raises: `struct.error` for unknown ones."""
 
     def __init__(self, ident: bytes) -> None:
-        """Take `e_ident`. Raises: `struct.error` where class or byte order is unknown."""
         if len(ident) < _IDENT_BYTES or ident[4] not in (1, 2) or ident[5] not in (1, 2):
             raise struct.error("e_ident")
         self.wide = ident[4] == 2
@@ -100,34 +95,21 @@ class Layout:
         self.section = struct.Struct(f"{mark}II{word}{word}{word}{word}II{word}{word}")
         # Wide: p_type, p_flags, p_offset, p_vaddr, p_paddr, p_filesz, p_memsz, p_align; else p_flags comes later.
         self.segment = struct.Struct(mark + ("IIQQQQQQ" if self.wide else "IIIIIIII"))
-        self.symbol_size = 24 if self.wide else 16
 
 
 @dataclass(frozen=True)
 class Elf:
-    """The headers of the file at `path`, which has `length` bytes."""
+    """The headers of the file at `path`, which has `length` bytes; `bits` is 32 or 64, `machine` is `e_machine`."""
 
     path: Path
     length: int
+    bits: int
+    byte_order: ByteOrder
+    machine: int
     layout: Layout
     header: Header
     segments: tuple[Segment, ...]
     sections: tuple[Section, ...]
-
-    @property
-    def bits(self) -> int:
-        """Return 32 or 64."""
-        return 64 if self.layout.wide else 32
-
-    @property
-    def byte_order(self) -> ByteOrder:
-        """Return the byte order."""
-        return "little" if self.layout.mark == "<" else "big"
-
-    @property
-    def machine(self) -> int:
-        """Return `e_machine`."""
-        return self.header.machine
 
     @property
     def loads(self) -> list[Segment]:
@@ -160,27 +142,11 @@ class Elf:
         table = next((section for section in self.sections if section.kind == SHT_SYMTAB), None)
         if table is None or table.link >= len(self.sections):
             return False
-        texts, symbols = self.content(self.sections[table.link]), self.content(table)
-        at = texts.find(name + b"\0")
-        while at >= 0:
-            # One string may be the end of another's; st_name, a symbol's first member, tells which are names.
-            number = struct.pack(f"{self.layout.mark}I", at)
-            found = symbols.find(number)
-            while found >= 0:
-                if not found % self.layout.symbol_size:
-                    return True
-                found = symbols.find(number, found + 1)
-            at = texts.find(name + b"\0", at + 1)
-        return False
-
-    def notes(self) -> Iterator[Note]:
-        """Yield the notes of all sections of notes; of all segments in a file without any. Raises: `InputError`."""
-        sections = [section for section in self.sections if section.kind == SHT_NOTE]
-        for section in sections:
-            yield from self._notes(section.offset, section.size, "notes")
-        if not sections:
-            for _, note in self.loaded_notes():
-                yield note
+        symbol = Struct("symbol", 24 if self.layout.wide else 16, {"st_name": Field(0, 4)})
+        (names,) = symbol.columns(self.content(table), ("st_name",), self.byte_order)
+        # One string may be the end of another's; `st_name` tells which are names.
+        texts = re.finditer(re.escape(name) + b"\0", self.content(self.sections[table.link]))
+        return any(text.start() in names for text in texts)
 
     def loaded_notes(self) -> Iterator[tuple[Segment, Note]]:
         """Yield the notes of all segments of notes, each with its segment. Raises: `InputError`."""
@@ -191,7 +157,7 @@ class Elf:
                     yield segment, note
 
     def _notes(self, offset: int, size: int, what: str) -> Iterator[Note]:
-        """Yield the notes in a part of the file, up to the first that is not whole."""
+        # Up to the first that is not whole.
         raw = self.read(offset, size, what) if size <= _MAX_NOTES_BYTES else b""
         at, header = 0, struct.Struct(f"{self.layout.mark}III")
         while at + header.size <= len(raw):
@@ -204,8 +170,11 @@ class Elf:
             at = start + -(-data_size // 4) * 4
 
     def build_id(self) -> bytes | None:
-        """Return the GNU build id. Raises: `InputError`."""
-        return next((note.data for note in self.notes() if is_build_id(note)), None)
+        """Return the GNU build id, from sections of notes; from segments where there are none. Raises: `InputError`."""
+        sections = [section for section in self.sections if section.kind == SHT_NOTE]
+        notes = chain.from_iterable(self._notes(section.offset, section.size, "notes") for section in sections)
+        found = notes if sections else (note for _, note in self.loaded_notes())
+        return next((note.data for note in found if is_build_id(note)), None)
 
 
 def is_build_id(note: Note) -> bool:
@@ -253,20 +222,28 @@ def _read(path: Path, file: BinaryIO, with_sections: bool) -> Elf:
         Segment(row[0], *row[2:7]) if layout.wide else Segment(*row[:6])
         for row in table("program headers", layout.segment, header.phoff, header.phentsize, phnum)
     ]
-    rows, texts = [], b""
-    if with_sections:
-        rows = table("section headers", layout.section, header.shoff, header.shentsize, shnum)
+    rows = table("section headers", layout.section, header.shoff, header.shentsize, shnum) if with_sections else []
+    texts = b""
     if names < len(rows):
         texts = _read_at(path, file, rows[names][4], rows[names][5], "section names") + b"\0"
     sections = [
         Section(texts[name : texts.find(b"\0", name)], kind, flags, va, offset, size, link, align)
         for name, kind, flags, va, offset, size, link, _, align, _ in rows
     ]
-    return Elf(path, os.fstat(file.fileno()).st_size, layout, header, tuple(segments), tuple(sections))
+    return Elf(
+        path,
+        length=os.fstat(file.fileno()).st_size,
+        bits=64 if layout.wide else 32,
+        byte_order="little" if layout.mark == "<" else "big",
+        machine=header.machine,
+        layout=layout,
+        header=header,
+        segments=tuple(segments),
+        sections=tuple(sections),
+    )
 
 
 def _read_at(path: Path, file: BinaryIO, offset: int, size: int, what: str) -> bytes:
-    """Return `size` bytes of an open file. Raises: `InputError` where its `what` reaches past its end."""
     length = os.fstat(file.fileno()).st_size
     if offset + size > length:
         raise InputError(
@@ -274,3 +251,35 @@ def _read_at(path: Path, file: BinaryIO, offset: int, size: int, what: str) -> b
         )
     file.seek(offset)
     return file.read(size)
+
+
+def first_bytes(path: Path, size: int) -> bytes:
+    """Return the first bytes of a file, fewer where it has no `size` or cannot be read."""
+    with contextlib.suppress(OSError), path.open("rb") as file:
+        return file.read(size)
+    return b""
+
+
+def stand_in(elf: Elf, left_out: frozenset[bytes]) -> bytes:
+    """Return an ELF like `elf`, but without contents and without the loaded sections called `left_out`."""
+    layout = elf.layout
+    start, section_size = layout.header.size, layout.section.size
+    rows = [Section(b"", 0, 0, 0, 0, 0, 0, 0)]
+    rows += [
+        section._replace(kind=SHT_NOBITS, offset=start)
+        for section in elf.sections
+        if section.flags & SHF_ALLOC and section.name not in left_out
+    ]
+    names = b"".join(row.name + b"\0" for row in rows) + _SECTION_NAMES + b"\0"
+    rows.append(Section(_SECTION_NAMES, SHT_STRTAB, 0, 0, start, len(names), 0, 1))
+    padding = -(start + len(names)) % 8
+    header = elf.header._replace(
+        phoff=0, phentsize=0, phnum=0, ehsize=start,
+        shoff=start + len(names) + padding, shentsize=section_size, shnum=len(rows), shstrndx=len(rows) - 1,
+    )  # fmt: skip
+    out = layout.header.pack(*header) + names + bytes(padding)
+    at = 0
+    for row in rows:
+        out += layout.section.pack(at, row.kind, row.flags, row.va, row.offset, row.size, 0, 0, row.align, 0)
+        at += len(row.name) + 1
+    return out

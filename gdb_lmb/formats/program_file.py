@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import mmap
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 
 from gdb_lmb.core.errors import InputError
@@ -16,15 +15,6 @@ from gdb_lmb.core.image import Identity
 from gdb_lmb.formats.elf import Segment, is_build_id, read_headers
 
 _MAX_STRING_BYTES = 4096
-
-
-@dataclass(frozen=True)
-class LoadedPart:
-    """A part of the program in memory: `size` bytes at virtual `va` that a loader puts at `physical`."""
-
-    va: int
-    physical: int
-    size: int
 
 
 def build_identity(path: Path) -> Identity | None:
@@ -39,11 +29,10 @@ def build_identity(path: Path) -> Identity | None:
     return None
 
 
-def loaded_parts(path: Path) -> list[LoadedPart]:
-    """Return where a loader puts the program, part by part; nothing for a file that cannot be understood."""
+def loaded_parts(path: Path) -> list[Segment]:
+    """Return what a loader puts into memory, part by part; nothing for a file that cannot be understood."""
     with suppress(InputError):
-        loads = read_headers(path, sections=False).loads
-        return [LoadedPart(part.va, part.physical, part.memory_size) for part in loads if part.memory_size]
+        return [part for part in read_headers(path, sections=False).loads if part.memory_size]
     return []
 
 
@@ -60,7 +49,7 @@ def string_in_file(path: Path, va: int) -> Identity | None:
 
 
 def _loaded(path: Path, va: int, size: int) -> bytes:
-    """Return the bytes in the file of up to `size` that are loaded at `va`, fewer where its segment ends."""
+    # Fewer bytes than `size` where the segment ends.
     with suppress(InputError):
         elf = read_headers(path, sections=False)
         for part in elf.loads:
@@ -71,22 +60,14 @@ def _loaded(path: Path, va: int, size: int) -> bytes:
 
 def same_bytes(path: Path, data: bytes, within: tuple[int, int], residue: int, step: int) -> list[int]:
     """Return the addresses `within` a range that are `residue` modulo `step` and are loaded with `data`."""
-    found = []
     loads, content = _mapped(path)
-    for part in loads:
-        low, high = max(part.va, within[0]), min(part.va + part.size, within[1])
-        for va in range(low + (residue - low) % step, high - len(data) + 1, step):
-            at = part.offset + va - part.va
-            if content[at : at + len(data)] == data:
-                found.append(va)
-    return found
-
-
-def first_bytes(path: Path, size: int) -> bytes:
-    """Return the first bytes of the program's file, fewer where it has no `size`."""
-    with suppress(OSError), path.open("rb") as file:
-        return file.read(size)
-    return b""
+    parts = ((max(s.va, within[0]), min(s.va + s.size, within[1]), s.offset - s.va) for s in loads)
+    return [
+        va
+        for low, high, moved in parts
+        for va in range(low + (residue - low) % step, high - len(data) + 1, step)
+        if content[va + moved : va + moved + len(data)] == data
+    ]
 
 
 def text_in_file(path: Path, text: bytes) -> bool:
@@ -96,7 +77,6 @@ def text_in_file(path: Path, text: bytes) -> bool:
 
 
 def _mapped(path: Path) -> tuple[list[Segment], mmap.mmap | bytes]:
-    """Return the segments that a loader puts into memory and the bytes of the file; nothing where it is damaged."""
     # mmap raises ValueError for an empty file.
     with suppress(InputError, OSError, ValueError), path.open("rb") as file:
         return read_headers(path, sections=False).loads, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)

@@ -22,8 +22,7 @@ import gdb
 
 from gdb_lmb.core.address import Placement
 from gdb_lmb.core.errors import InfrastructureError, LayoutError, LmbError
-from gdb_lmb.formats.elf import SHF_ALLOC, read_headers
-from gdb_lmb.formats.stand_in import stand_in
+from gdb_lmb.formats.elf import SHF_ALLOC, read_headers, stand_in
 from gdb_lmb.machine.gdb_text import ask
 from gdb_lmb.machine.symbols import lookup, note_stand_in
 from gdb_lmb.programs.linux.kernel import Kernel

@@ -13,8 +13,7 @@ from pathlib import Path
 from gdb_lmb.core.errors import InputError, UsageError
 from gdb_lmb.core.numbers import DEFAULT_TIMEOUT_S
 from gdb_lmb.formats.core_file import CoreFile, read_core
-from gdb_lmb.formats.elf import MAGIC
-from gdb_lmb.formats.program_file import first_bytes
+from gdb_lmb.formats.elf import MAGIC, first_bytes
 from gdb_lmb.report.terminal import PLAIN, Terminal
 from gdb_lmb.runner.base import STEP_S, Session
 from gdb_lmb.runner.elf import ElfFile, read_elf

@@ -138,4 +138,4 @@ def test_a_damaged_file_is_read_or_refused(
         touch(read_headers(path))
     build_identity(path)
     same_bytes(path, b"\x90", (0, 1 << 32), 0, 1 << 16)
-    assert all(part.size for part in loaded_parts(path))
+    assert all(part.memory_size for part in loaded_parts(path))

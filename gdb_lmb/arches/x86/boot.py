@@ -22,30 +22,24 @@ from gdb_lmb.core.image import KernelImage
 from gdb_lmb.core.machine import Machine
 from gdb_lmb.core.memory import BoundedMemory, Memory
 from gdb_lmb.core.ranges import Range
-from gdb_lmb.formats.program_file import bytes_in_file, first_bytes
+from gdb_lmb.formats.elf import first_bytes
+from gdb_lmb.formats.program_file import bytes_in_file
 
+# `__START_KERNEL_map`: linked address minus this is the linked physical address.
 KERNEL_MAP_VA = 0xFFFF_FFFF_8000_0000
-"""`__START_KERNEL_map`: linked address minus this is the linked physical address."""
-ALIGN = 2 << 20
-"""`CONFIG_PHYSICAL_ALIGN` and the step of KASLR, in bytes."""
-DIRECT_BYTES = 1 << 46
-"""How much of the address space the direct map takes at least."""
+ALIGN = 2 << 20  # `CONFIG_PHYSICAL_ALIGN` and the step of KASLR, in bytes
+DIRECT_BYTES = 1 << 46  # how much of the address space the direct map takes at least
 _USER_END = 1 << 47
-_KASLR_BYTES = 1 << 30
-"""`KERNEL_IMAGE_SIZE`: how far KASLR moves the image virtually at most."""
-_MAX_PHYSICAL_BYTES = 64 << 30
-"""No kernel is looked for above."""
+_KASLR_BYTES = 1 << 30  # `KERNEL_IMAGE_SIZE`: how far KASLR moves the image virtually at most
+_MAX_PHYSICAL_BYTES = 64 << 30  # no kernel is looked for above
 _RESET_PC = 0xFFF0
 _GENERAL = ("rax", "rbx", "rcx", "rdx", "rsi", "rdi", "rbp", *(f"r{number}" for number in range(8, 16)))
-_STACK_BYTES = 16 << 10
-"""`BOOT_STACK_SIZE` of the decompressor with most ways of compression."""
+_STACK_BYTES = 16 << 10  # `BOOT_STACK_SIZE` of the decompressor with most ways of compression
+# An ELF header as far as its entry point: what follows is of sections, which a stripped file has others of.
 _HEAD_BYTES = 32
-"""An ELF header as far as its entry point: what follows is of sections, which a stripped file has others of."""
 
 
 class X86Linux(X86, LinuxArchitecture):
-    """x86-64."""
-
     entry = "startup_64"
     missing = "it is still compressed at this stop"
     variables = ("page_offset_base",)
@@ -55,18 +49,16 @@ class X86Linux(X86, LinuxArchitecture):
     )  # fmt: skip
 
     def cpu_state(self, register: ReadRegister) -> Cpu:
-        """Add the general registers of the decompressor, which know more than the kernel's own variables tell."""
+        # The general registers of the decompressor know more than the kernel's own variables tell.
         cpu = super().cpu_state(register)
-        if not cpu.paging or cpu.pc >= _USER_END:
-            return cpu
-        return replace(cpu, general=tuple(register(name) or 0 for name in _GENERAL))
+        early = cpu.paging and cpu.pc < _USER_END
+        return replace(cpu, general=tuple(register(name) or 0 for name in _GENERAL)) if early else cpu
 
     def base_va(self, image: Range) -> int:
-        """Return `__START_KERNEL_map`."""
         return KERNEL_MAP_VA
 
     def deltas(self, kernel: KernelImage, cpu: Cpu, machine: Machine) -> Iterator[int]:
-        """Yield the place whose first instruction the CPU is at, then every step within the machine's RAM, 0 first."""
+        # The place whose first instruction the CPU is at, then every step within the machine's RAM, 0 first.
         here = cpu.pc - (kernel.entry - KERNEL_MAP_VA)
         if cpu.pc < _USER_END and not here % ALIGN:
             yield here
@@ -74,8 +66,7 @@ class X86Linux(X86, LinuxArchitecture):
         yield from steps(kernel.identity.va - KERNEL_MAP_VA, machine.ram_end())
 
     def settle(self, kernel: KernelImage, image: Placement, memory: BoundedMemory, cpu: Cpu) -> Placement:
-        """Tell the virtual move by a pointer that is relocated with the image, the direct map by its variable."""
-        # The pointer to the list's name never changes otherwise.
+        # The pointer to the list's name is relocated with the image, and never changes otherwise.
         want = bytes_in_file(kernel.own_file, kernel.constant_pointer, 8)
         if want is None:
             raise LayoutError(f"{kernel.own_file} does not hold the data of `memblock`")
@@ -89,23 +80,17 @@ class X86Linux(X86, LinuxArchitecture):
         return replace(image, virtual=virtual, linear=linear)
 
     def require_running(self, kernel: KernelImage, placement: Placement, cpu: Cpu) -> None:
-        """Check that the CPU is not in the decompressor any more.
-
-        The decompressor has the image in its buffer before it is in its place, and leaves its own build id.
-        """
+        # The decompressor has the image in its buffer before it is in its place, and leaves its own build id.
         linked = cpu.pc + KERNEL_MAP_VA - placement.physical
         if cpu.pc < _USER_END and not any(low <= linked < high for low, high in kernel.code):
             raise NotReadyError("the kernel is still compressed at this stop: continue, or use lmb-attach --wait")
 
     def before_kernel(self, cpu: Cpu) -> bool:
-        """Tell by a low program counter that is no user's program: the decompressor's, or the first instructions'.
-
-        The image is in its place before it is whole, and what is to be zero in it is not.
-        """
+        # In the decompressor, or in the first instructions: the image is in its place before it is whole, and what is
+        # to be zero in it is not.
         return cpu.paging is True and cpu.pc < _USER_END and cpu.user is False
 
     def early_phase(self, kernel: KernelImage, placement: Placement, cpu: Cpu) -> Phase | None:
-        """Tell by CR0 and the program counter: before the jump it is low."""
         if cpu.paging is False:
             return Phase.UNMAPPED
         if cpu.pc >= _USER_END:
@@ -114,21 +99,16 @@ class X86Linux(X86, LinuxArchitecture):
         return Phase.IDENTITY
 
     def nothing_yet(self, kernel: KernelImage, memory: Memory, cpu: Cpu) -> bool:
-        """Tell whether the CPU is at reset, unless QEMU has loaded the ELF itself, which it does unmoved."""
-        linked = kernel.identity.va - KERNEL_MAP_VA
+        # At reset, unless QEMU has loaded the ELF itself, which it does unmoved.
         at_reset = cpu.paging is False and cpu.pc == _RESET_PC
-        return at_reset and not holds(memory, linked, kernel.identity.data)
+        return at_reset and not holds(memory, kernel.identity.va - KERNEL_MAP_VA, kernel.identity.data)
 
     def first_instruction(self, kernel: KernelImage, placement: Placement) -> int:
-        """Return `startup_64`, identity-mapped."""
         return kernel.entry - KERNEL_MAP_VA + placement.physical
 
     def quick_way_points(self, kernel: KernelImage, memory: Memory, cpu: Cpu) -> tuple[int, ...]:
-        """Return the first instruction by what the decompressor's registers and stack tell of where it unpacks to.
-
-        It needs that address until it jumps there. The ELF's first bytes are there from the beginning; when
-        the segments have been moved, the build id is in its place.
-        """
+        # The decompressor has the address that it unpacks to in its registers or on its stack until it jumps there.
+        # The ELF's first bytes are there from the beginning; when the segments have been moved, the build id is.
         head, linked = first_bytes(kernel.own_file, _HEAD_BYTES), kernel.identity.va - kernel.image[0]
         for output in _unpacked_to(memory, cpu):
             target = output + kernel.entry - kernel.image[0]
@@ -140,19 +120,14 @@ class X86Linux(X86, LinuxArchitecture):
     def way_point(
         self, kernel: KernelImage, placement: Placement | None, memory: Memory, cpu: Cpu, machine: Machine
     ) -> int | None:
-        """Return the first instruction, identity-mapped, as soon as the decompressor's output shows where.
-
-        The build id shows up at its offset in the *file* first, later in its place; both are whole steps of KASLR
-        apart, so what lies where the ELF would begin tells which it is.
-        """
-        identity = kernel.identity
-        output = first_match(
-            memory, identity.file_offset, identity.data, steps(identity.file_offset, machine.ram_end())
-        )
+        # The build id shows up at its offset in the *file* first, later in its place; both are whole steps of KASLR
+        # apart, so what lies where the ELF would begin tells which it is.
+        identity, at = kernel.identity, kernel.identity.file_offset
+        output = first_match(memory, at, identity.data, steps(at, machine.ram_end()))
         if output is None:
             return None
         if not holds(memory, output, first_bytes(kernel.own_file, _HEAD_BYTES)):
-            output += identity.file_offset - (identity.va - kernel.image[0])
+            output += at - (identity.va - kernel.image[0])
         return output + kernel.entry - kernel.image[0]
 
 
@@ -163,13 +138,9 @@ def steps(linked: int, limit: int) -> Iterator[int]:
 
 
 def _unpacked_to(memory: Memory, cpu: Cpu) -> Iterator[int]:
-    """Yield where the decompressor may unpack to: every multiple of `ALIGN` among its registers and stack."""
+    # Where the decompressor may unpack to: every multiple of `ALIGN` among its registers and stack.
     words = list(cpu.general)
-    if not words:
-        return
-    with contextlib.suppress(ReadError):
-        raw = memory.read(cpu.sp or 0, _STACK_BYTES)
-        words += struct.unpack(f"<{len(raw) // 8}Q", raw)
-    for word in dict.fromkeys(words):
-        if word and not word % ALIGN and word < _MAX_PHYSICAL_BYTES:
-            yield word
+    if words:
+        with contextlib.suppress(ReadError):
+            words += struct.unpack(f"<{_STACK_BYTES // 8}Q", memory.read(cpu.sp or 0, _STACK_BYTES))
+    return (word for word in dict.fromkeys(words) if 0 < word < _MAX_PHYSICAL_BYTES and not word % ALIGN)

@@ -1,11 +1,14 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """What x86-64 and i386 have in common: control registers, page tables, dumps, and how they are booted.
 
-Mirrors Documentation/arch/x86/boot.rst of Linux, `load_elf()` and `load_multiboot()` of QEMU's hw/i386.
+Mirrors Documentation/arch/x86/boot.rst of Linux, `load_elf()` and `load_multiboot()` of QEMU's hw/i386, and
+`QEMUCPUState` of QEMU's target/i386/arch_dump.c: a note of owner "QEMU" for each CPU of a dump, beside its
+`NT_PRSTATUS`. gdb has no control registers of a core, and none at all of a CPU outside long mode.
 """
 
 from __future__ import annotations
 
+import contextlib
 import mmap
 import struct
 from dataclasses import replace
@@ -13,29 +16,34 @@ from pathlib import Path
 
 from gdb_lmb.arches.base import Architecture, BootImage, Cpu
 from gdb_lmb.arches.convention import ReadRegister
-from gdb_lmb.arches.x86.dump import LONG_MODE, noted_cpus
 from gdb_lmb.arches.x86.paging import CR0_PG, X86PagedMemory
 from gdb_lmb.core.errors import InputError
 from gdb_lmb.core.memory import Memory
 from gdb_lmb.formats.core_file import CoreFile
-from gdb_lmb.formats.elf import Elf
+from gdb_lmb.formats.elf import Elf, first_bytes
 
-_TABLE_ADDRESS = 0x000F_FFFF_FFFF_F000
-"""The address in CR3; the rest are flags."""
-_RPL = 3
-"""The privilege level in a segment's selector: 3 is user mode."""
+_TABLE_ADDRESS = 0x000F_FFFF_FFFF_F000  # the address in CR3; the rest are flags
+_RPL = 3  # the privilege level in a segment's selector: 3 is user mode
+# `XEN_ELFNOTE_PHYS32_ENTRY`: the note by which QEMU finds the entry of an uncompressed kernel.
 _XEN_PHYS32_ENTRY = 18
-"""`XEN_ELFNOTE_PHYS32_ENTRY`: the note by which QEMU finds the entry of an uncompressed kernel."""
 _MULTIBOOT_MAGIC, _MULTIBOOT_BYTES = 0x1BADB002, 8192
 _XLF_KERNEL_64 = 1
 _GZIP = b"\x1f\x8b\x08"
 
+_LONG_MODE = 1 << 10  # EFER.LMA
+_NT_PRSTATUS = 1
+# `sizeof(struct elf_prstatus)` of x86-64: QEMU writes it for a CPU in long mode only, whatever the ELF's class.
+_LONG_PRSTATUS_BYTES = 336
+_NOTED = (
+    "rax", "rbx", "rcx", "rdx", "rsi", "rdi", "rsp", "rbp", *(f"r{number}" for number in range(8, 16)), "pc", "eflags",
+    "cs", "cr0", "cr1", "cr2", "cr3", "cr4",
+)  # fmt: skip
+# Without version and size; of cs to idt (selector, limit, flags, padding, base) the first selector only.
+_STATE = struct.Struct("<8x18QI236x5Q")
+
 
 class X86(Architecture):
-    """x86-64 or i386."""
-
     def cpu_state(self, register: ReadRegister) -> Cpu:
-        """Add whether CR0 has paging on, the page table in CR3, and the privilege level in CS."""
         cr0, cs, cr3 = map(register, ("cr0", "cs", "cr3"))
         paging = None if cr0 is None else bool(cr0 & CR0_PG)
         return replace(
@@ -46,19 +54,25 @@ class X86(Architecture):
         )
 
     def noted_cpus(self, core: CoreFile) -> tuple[dict[str, int], ...]:
-        """Return what `QEMUCPUState` holds."""
-        return noted_cpus(core)
+        states = [note.data for note in core.notes if note.name == b"QEMU"]
+        statuses = [note.data for note in core.notes if note.name == b"CORE" and note.kind == _NT_PRSTATUS]
+        if len(states) != len(statuses) or any(len(raw) < _STATE.size for raw in states):
+            return ()
+        cpus = [dict(zip(_NOTED, _STATE.unpack_from(raw), strict=True)) for raw in states]
+        return tuple(
+            cpu | {"esp": cpu["rsp"], "efer": _LONG_MODE if len(status) == _LONG_PRSTATUS_BYTES else 0}
+            for cpu, status in zip(cpus, statuses, strict=True)
+        )
 
     def paged_memory(self, physical: Memory, register: ReadRegister) -> X86PagedMemory | None:
-        """Walk the page tables at CR3; gdb has no EFER of a CPU whose registers it does not understand."""
+        # gdb has no EFER of a CPU whose registers it does not understand.
         cr0, cr3, cr4 = map(register, ("cr0", "cr3", "cr4"))
         if cr0 is None or cr3 is None or cr4 is None:
             return None
-        long_mode = bool((register("efer") or 0) & LONG_MODE)
+        long_mode = bool((register("efer") or 0) & _LONG_MODE)
         return X86PagedMemory(physical, cr0=cr0, cr3=cr3, cr4=cr4, long_mode=long_mode)
 
     def boot_image(self, head: bytes, data: bytes | mmap.mmap) -> BootImage | None:
-        """Read the setup header of a bzImage; an old one, or one that is cut off, tells less."""
         if head[0x202:0x206] != b"HdrS" or head[0x1FE:0x200] != b"\x55\xaa":
             return None
         protocol, text_at = (struct.unpack_from("<H", head, at)[0] for at in (0x206, 0x20E))
@@ -72,19 +86,17 @@ class X86(Architecture):
         return BootImage("bzImage", name, text.decode(errors="replace").strip() or None, at, gzip=at is not None)
 
     def why_not_bootable(self, elf: Elf) -> str | None:
-        """Return why there is no entry: neither PVH's note, nor a multiboot header in an ELF of 32 bits."""
-        try:
-            pvh = any((note.name, note.kind) == (b"Xen", _XEN_PHYS32_ENTRY) for _, note in elf.loaded_notes())
-        except InputError:
-            pvh = False
-        if pvh or (elf.bits == 32 and _is_multiboot(elf.path)):
+        # There is an entry where PVH's note is, or a multiboot header in an ELF of 32 bits.
+        bootable = elf.bits == 32 and _is_multiboot(elf.path)
+        with contextlib.suppress(InputError):
+            bootable |= any((note.name, note.kind) == (b"Xen", _XEN_PHYS32_ENTRY) for _, note in elf.loaded_notes())
+        if bootable:
             return None
         return "QEMU boots an x86 ELF by its PVH note, and this one has none (CONFIG_PVH=y makes it)"
 
 
 def _is_multiboot(path: Path) -> bool:
-    """Tell whether QEMU finds a multiboot header in the file. Source: `load_multiboot()` of QEMU."""
-    with path.open("rb") as file:
-        head = file.read(_MULTIBOOT_BYTES)
+    # As `load_multiboot()` of QEMU looks for its header.
+    head = first_bytes(path, _MULTIBOOT_BYTES)
     headers = (struct.unpack_from("<III", head, at) for at in range(0, len(head) - 48, 4))
     return any(header[0] == _MULTIBOOT_MAGIC and not sum(header) & 0xFFFFFFFF for header in headers)

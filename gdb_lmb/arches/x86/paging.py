@@ -7,7 +7,7 @@ or five in long mode. The tables are the guest's, and may be damaged or missing.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from gdb_lmb.core.errors import ReadError
 from gdb_lmb.core.memory import Memory
@@ -20,14 +20,15 @@ _WIDE_ADDRESS = 0x000F_FFFF_FFFF_F000
 _NARROW_ADDRESS = 0xFFFF_F000
 
 
-@dataclass(frozen=True)
-class _Mode:
+class _Mode(NamedTuple):
     """One paging mode: bits of the address that each level indexes with, top level first, and an entry's bytes.
 
     `large` are the levels (counted from the last, 0) whose entries may map a page themselves. `address` are the bits
-    of an entry that are an address, `root` those of CR3.
+    of an entry that are an address, `root` those of CR3. It is in force in or outside `long_mode`, with `cr4` set.
     """
 
+    long_mode: bool
+    cr4: int
     bits: tuple[int, ...]
     entry: int
     large: tuple[int, ...]
@@ -35,33 +36,27 @@ class _Mode:
     root: int
 
 
-_MODES = {
-    "long-4": _Mode((9, 9, 9, 9), 8, (1, 2), _WIDE_ADDRESS, _WIDE_ADDRESS),
-    "long-5": _Mode((9, 9, 9, 9, 9), 8, (1, 2), _WIDE_ADDRESS, _WIDE_ADDRESS),
-    "pae": _Mode((2, 9, 9), 8, (1,), _WIDE_ADDRESS, 0xFFFF_FFE0),
-    "narrow-pse": _Mode((10, 10), 4, (1,), _NARROW_ADDRESS, _NARROW_ADDRESS),
-    "narrow": _Mode((10, 10), 4, (), _NARROW_ADDRESS, _NARROW_ADDRESS),
-}
+# The first whose conditions hold is in force.
+_MODES = (
+    _Mode(True, _CR4_LA57, (9, 9, 9, 9, 9), 8, (1, 2), _WIDE_ADDRESS, _WIDE_ADDRESS),
+    _Mode(True, 0, (9, 9, 9, 9), 8, (1, 2), _WIDE_ADDRESS, _WIDE_ADDRESS),
+    _Mode(False, _CR4_PAE, (2, 9, 9), 8, (1,), _WIDE_ADDRESS, 0xFFFF_FFE0),
+    _Mode(False, _CR4_PSE, (10, 10), 4, (1,), _NARROW_ADDRESS, _NARROW_ADDRESS),
+    _Mode(False, 0, (10, 10), 4, (), _NARROW_ADDRESS, _NARROW_ADDRESS),
+)
 
 
 class X86PagedMemory:
     """Reads virtual addresses by the page tables of one CPU."""
 
     def __init__(self, physical: Memory, *, cr0: int, cr3: int, cr4: int, long_mode: bool) -> None:
-        """Walk the tables at `cr3` in `physical`; without paging (CR0.PG) addresses are physical."""
         self._physical = physical
         self._cr3 = cr3
         self._paged = bool(cr0 & CR0_PG)
-        if long_mode:
-            self._mode = _MODES["long-5" if cr4 & _CR4_LA57 else "long-4"]
-        elif cr4 & _CR4_PAE:
-            self._mode = _MODES["pae"]
-        else:
-            self._mode = _MODES["narrow-pse" if cr4 & _CR4_PSE else "narrow"]
+        self._mode = next(mode for mode in _MODES if mode.long_mode == long_mode and cr4 & mode.cr4 == mode.cr4)
         self._tables: dict[int, bytes] = {}
 
     def read(self, address: int, size: int) -> bytes:
-        """Return `size` bytes at virtual `address`. Raises: `ReadError`."""
         pieces, at = [], address
         while at < address + size:
             try:
@@ -73,10 +68,6 @@ class X86PagedMemory:
         return b"".join(pieces)
 
     def to_physical(self, va: int) -> tuple[int, int]:
-        """Return the physical address of `va` and how many bytes are left in its page.
-
-        Raises: `ReadError` where it is not mapped, or where the tables cannot be read.
-        """
         if not self._paged:
             return va, _PAGE_SIZE - va % _PAGE_SIZE
         mode = self._mode
@@ -90,7 +81,7 @@ class X86PagedMemory:
             shift -= bits
             entry = self._entry(va, table, va >> shift & ((1 << bits) - 1))
             if not entry & _PRESENT:
-                raise ReadError(va, 1, "not mapped by the guest's page tables")
+                break
             if level == 0 or (level in mode.large and entry & _LARGE):
                 page = 1 << shift
                 base = entry & mode.address & ~(page - 1)
@@ -101,7 +92,7 @@ class X86PagedMemory:
         raise ReadError(va, 1, "not mapped by the guest's page tables")
 
     def _entry(self, va: int, table: int, index: int) -> int:
-        """Return one entry; tables are kept, as the next page's entry lies beside this one's."""
+        # Tables are kept, as the next page's entry lies beside this one's.
         page = table & ~(_PAGE_SIZE - 1)
         if page not in self._tables:
             try:

@@ -47,7 +47,9 @@ class Bare(Program):
         try:
             return one.take(machine, program, with_log=with_log, meter=meter)
         except ReadError as error:
-            if path is None or not any(part.va <= error.address < part.va + part.size for part in loaded_parts(path)):
+            if path is None or not any(
+                part.va <= error.address < part.va + part.memory_size for part in loaded_parts(path)
+            ):
                 raise
             raise explain_unreadable(machine, path, identity, error) from None
 
@@ -59,7 +61,7 @@ class Bare(Program):
         """Return where the ELF says that the image is."""
         path = _file(machine)
         parts = [] if path is None else loaded_parts(path)
-        return AddressMap(machine, [ImagePart(part.physical, part.size, part.va) for part in parts])
+        return AddressMap(machine, [ImagePart(part.physical, part.memory_size, part.va) for part in parts])
 
     def image(self, guest: Guest) -> Iterator[RoleRange]:
         """Yield the image and its parts, page tables and stack too."""
@@ -190,7 +192,7 @@ def explain_unreadable(machine: Machine, path: Path, identity: Identity | None, 
 def _in_memory(machine: Machine, path: Path, identity: Identity | None) -> tuple[bytes | None, int]:
     """Return what physical memory holds where the loaded program has its identity, and that address."""
     for part in loaded_parts(path) if identity is not None else ():
-        if identity is not None and part.va <= identity.va < part.va + part.size:
+        if identity is not None and part.va <= identity.va < part.va + part.memory_size:
             at = identity.va - part.va + part.physical
             try:
                 with machine.physical() as physical:

@@ -7,8 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from gdb_lmb.allocators.memblock.decode import MemblockProgram
-from gdb_lmb.arches.linux import LinuxArchitecture
-from gdb_lmb.arches.registry import linux_architecture
+from gdb_lmb.arches.linux import LinuxArchitecture, linux_architecture
 from gdb_lmb.core.address import TranslatedMemory
 from gdb_lmb.core.errors import LayoutError
 from gdb_lmb.core.image import Identity, KernelImage
