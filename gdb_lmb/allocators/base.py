@@ -12,7 +12,7 @@ import importlib
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Protocol
 
 from gdb_lmb.allocators.check import Check
 from gdb_lmb.allocators.difference import SWITCHES, Difference, damage, value_differences
@@ -39,14 +39,8 @@ from gdb_lmb.core.snapshot import Finding, Place, RegionList, Snapshot, Storage
 
 Fixed = Mapping[str, int | str | bool]
 
-
-class Effect(NamedTuple):
-    """What an operation did to a list: whether it added the half-open physical range or took it off."""
-
-    list: str
-    adds: bool
-    base: int
-    end: int
+Effect = tuple[str, bool, int, int]
+"""What an operation did to the list of this name: whether it added the half-open physical range or took it off."""
 
 
 @dataclass(frozen=True)
@@ -305,19 +299,18 @@ class Allocator(ABC):
             base = record.result
         return base, base + operation.size
 
-    def effects(self, record: Record, bits: int, page_size: int) -> Sequence[Effect]:
+    def effects(self, record: Record, limit: int, page_size: int) -> Sequence[Effect]:
         """Return what a recorded operation did to lists of regions; nothing for one that failed.
 
-        `bits` is the width of `phys_addr_t`, `page_size` is in bytes. What a call does beyond the range that it is
-        about must be told by the allocator itself.
+        `limit` is `PHYS_ADDR_MAX`, `page_size` is in bytes. What a call does beyond the range that it is about must
+        be told by the allocator itself.
         """
-        kind = self.operations.get(record.operation.op)
-        if kind is None or kind.changes is None or (record.result is not None and record.result < 0):
+        operation, result = record.operation, record.result
+        kind = self.operations.get(operation.op)
+        if kind is None or kind.changes is None or (result is not None and result < 0):
             return ()
         touched, (list, adds) = self.touched(record), kind.changes
-        if touched is None:
-            return ()
-        return (Effect(list or record.operation.list, adds, touched[0], min(touched[1], (1 << bits) - 1)),)
+        return () if touched is None else ((list or operation.list, adds, touched[0], min(touched[1], limit)),)
 
     @abstractmethod
     def resume(self, snapshot: Snapshot, facts: Mapping[str, Any]) -> Model:

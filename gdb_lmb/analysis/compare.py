@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import zip_longest
 
 from gdb_lmb.allocators.base import allocator
 from gdb_lmb.allocators.difference import EXPECTED, FOUND, Difference, RegionRow, ValueRow, value_differences
@@ -61,25 +62,22 @@ def differences(expected: Snapshot, found: Snapshot) -> Iterator[Difference]:
 
 
 def _list_differences(expected: Snapshot, found: Snapshot, want: RegionList, got: RegionList) -> Iterator[Difference]:
-    linked = want.max is None
     if not (
         want.base == got.base
         and want.size == got.size
         and want.flags == got.flags
         and want.nid == got.nid
-        and (not linked or want.entry == got.entry)
+        and (want.max is not None or want.entry == got.entry)
     ):  # mostly equal: whole columns are compared in C
-        yield from _region_difference(expected, found, want, got, linked)
+        yield from _region_difference(expected, found, want, got)
     yield from value_differences(want, got, ("cnt", "max", "total_size"), got.name, redundant=True)
 
 
-def _region_difference(
-    expected: Snapshot, found: Snapshot, want: RegionList, got: RegionList, linked: bool
-) -> Iterator[Difference]:
+def _region_difference(expected: Snapshot, found: Snapshot, want: RegionList, got: RegionList) -> Iterator[Difference]:
     nodes = len(want.nid) == len(want) and len(got.nid) == len(got)
     wanted, gotten = _keys(expected, want, nodes), _keys(found, got, nodes)
-    at = next((at for at, (a, b) in enumerate(zip(wanted, gotten, strict=False)) if a != b), min(len(want), len(got)))
-    if at == len(want) == len(got):
+    at = next((at for at, (a, b) in enumerate(zip_longest(wanted, gotten)) if a != b), None)
+    if at is None:
         return
     if at < min(len(want), len(got)):
         one, other = wanted[at], gotten[at]
@@ -95,26 +93,25 @@ def _region_difference(
     else:
         message = f"the {got.name} list has {len(got)} regions, but {len(want)} are expected"
         address = (want if len(want) > len(got) else got).base[at]
-    rows = [*_only(wanted, Counter(gotten), EXPECTED, got.name), *_only(gotten, Counter(wanted), FOUND, got.name)]
-    rows.sort(key=lambda row: (row.base, row.base + row.size, row.sign != EXPECTED, row.position))
-    order = None
-    if not rows:
-        order = ValueRow(f"order of {got.name}", "sorted as expected", "the same regions in another order")
-    yield Difference(message, got.name, address, tuple(rows), order)
+    rows = sorted(
+        [*_only(wanted, Counter(gotten), EXPECTED, got.name), *_only(gotten, Counter(wanted), FOUND, got.name)],
+        key=lambda row: (row.base, row.base + row.size, row.sign != EXPECTED, row.position),
+    )
+    order = ValueRow(f"order of {got.name}", "sorted as expected", "the same regions in another order")
+    yield Difference(message, got.name, address, tuple(rows), None if rows else order)
 
 
 _Key = tuple[int, int, int, "int | None", "Entry | None"]
 
 
 def _keys(snapshot: Snapshot, regions: RegionList, nodes: bool) -> list[_Key]:
-    """Return what identifies each region of a list."""
     nids: list[int | None] = list(regions.nid) if nodes else [None] * len(regions)
     entries = map(snapshot.storage.entry, regions.entry)
     return list(zip(regions.base, regions.size, regions.flags, nids, entries, strict=True))
 
 
 def _only(keys: list[_Key], others: Counter[_Key], sign: str, name: str) -> Iterator[RegionRow]:
-    """Yield what `keys` has more often than `others`."""
+    # What `keys` has more often than `others`.
     for position, key in enumerate(keys):
         if others[key]:
             others[key] -= 1

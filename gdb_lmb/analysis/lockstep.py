@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 from gdb_lmb.allocators.base import allocator
 from gdb_lmb.analysis.compare import StateDiff, compare, diff
 from gdb_lmb.core.errors import GuestPanicError
-from gdb_lmb.core.operation import Model, Operation
+from gdb_lmb.core.operation import Model
 from gdb_lmb.core.record import Record
 from gdb_lmb.core.snapshot import Snapshot
 from gdb_lmb.core.written import result_text
@@ -67,9 +67,8 @@ class Lockstep:
         self.model, self._allocator = model, allocator(model.layout)
         self.every = every
         self.trusted = trusted
-        self.seq = 0
+        self.seq = self.good = 0
         self.last: Record | None = None
-        self.good = 0
         self.divergence: Divergence | None = None
         self._expected: Snapshot | None = None
         self._since: list[Record] = []
@@ -86,25 +85,14 @@ class Lockstep:
         """Tell whether `after` wants the state that operation number `seq` leaves."""
         return seq > self.trusted and seq % self.every == 0
 
-    def before(self, operation: Operation, snapshot: Snapshot) -> Divergence | None:
-        """Compare the state in which `operation` begins with the state that the last one left.
-
-        A difference was made outside of any operation; but where states have not been compared since `good`,
-        one of the operations since then may have made it.
-        """
-        return self.between(snapshot, f"before {operation} begins, ")
-
     def between(self, snapshot: Snapshot, when: str = "") -> Divergence | None:
         """Compare the state between two operations with the state that the last one left.
 
-        `when` is put before the message where the difference was made outside of any operation.
+        A difference was made outside of any operation, and `when` is put before the message; but where states have
+        not been compared since `good`, one of the operations since then may have made it.
         """
-        kind = OUTSIDE if self.good == self.seq else STATE
-        return self._look(snapshot, kind, when if kind == OUTSIDE else "")
-
-    def look(self, snapshot: Snapshot) -> Divergence | None:
-        """Compare the state now, as after the last operation of a trace."""
-        return self._look(snapshot, STATE)
+        outside = self.good == self.seq
+        return self.look(snapshot, OUTSIDE if outside else STATE, when if outside else "")
 
     def after(self, record: Record, snapshot: Snapshot | None = None) -> Divergence | None:
         """Run one operation on the model, compare what it returned and, where given, the state it left."""
@@ -114,9 +102,8 @@ class Lockstep:
         try:
             returned = self._allocator.apply(self.model, record.operation)
         except GuestPanicError as error:
-            return self._diverged(
-                Divergence(PANIC, record, self.good, f"it returned, but the kernel should have stopped: {error}")
-            )
+            message = f"it returned, but the kernel should have stopped: {error}"
+            return self._diverged(Divergence(PANIC, record, self.good, message))
         if returned is not None and record.result is not None and returned != record.result:
             return self._diverged(
                 Divergence(
@@ -129,7 +116,7 @@ class Lockstep:
                     None if snapshot is None else diff(self.expected, snapshot),
                 )
             )
-        return None if snapshot is None else self._look(snapshot, STATE, returned=returned)
+        return None if snapshot is None else self.look(snapshot, returned=returned)
 
     def narrow(self, state_after: Callable[[int], Snapshot | None]) -> Divergence | None:
         """Find the first operation after the last good state whose own state differs.
@@ -143,23 +130,32 @@ class Lockstep:
         lockstep = Lockstep(copy.deepcopy(self._checkpoint))
         lockstep.good = lockstep.seq = self.good
         for record in self._since:
-            snapshot = state_after(record.seq)
-            earlier = lockstep.after(record, snapshot)
+            earlier = lockstep.after(record, state_after(record.seq))
             if earlier is not None:
-                self.divergence = earlier
-                return earlier
-        # Nothing differed where the states were known: what remains unknown is still narrower, and nothing remains
-        # but the time after the last operation if even the state that this one left is known.
-        good = max(found.good, lockstep.good)
-        kind = OUTSIDE if found.record is not None and good == found.record.seq else found.kind
-        self.divergence = replace(found, kind=kind, good=good)
-        return self.divergence
+                break
+        else:
+            # Nothing differed where the states were known: what remains unknown is still narrower, and nothing remains
+            # but the time after the last operation if even the state that this one left is known.
+            good = max(found.good, lockstep.good)
+            kind = OUTSIDE if found.record is not None and good == found.record.seq else found.kind
+            earlier = replace(found, kind=kind, good=good)
+        self.divergence = earlier
+        return earlier
 
-    def _look(self, snapshot: Snapshot, kind: str, prefix: str = "", returned: int | None = None) -> Divergence | None:
+    def look(
+        self, snapshot: Snapshot, kind: str = STATE, prefix: str = "", returned: int | None = None
+    ) -> Divergence | None:
+        """Compare the state now: after an operation that `returned` something, or at the end of a trace.
+
+        `prefix` is put before the message of a divergence of this `kind`.
+        """
         difference = compare(self.expected, snapshot, whole=True)
         if difference is None:
             if not snapshot.refused:  # else there is nothing that could agree
-                self._agreed()
+                self.good = self.seq
+                if self._checkpoint is not None:
+                    self._checkpoint = copy.deepcopy(self.model)
+                    self._since.clear()
             return None
         return self._diverged(
             Divergence(
@@ -174,14 +170,7 @@ class Lockstep:
             )
         )
 
-    def _agreed(self) -> None:
-        self.good = self.seq
-        if self._checkpoint is not None:
-            self._checkpoint = copy.deepcopy(self.model)
-            self._since.clear()
-
     def _diverged(self, divergence: Divergence) -> Divergence:
-        """Keep the first divergence: whatever follows may be its consequence."""
-        if self.divergence is None:
-            self.divergence = divergence
+        # The first one is kept: whatever follows may be its consequence.
+        self.divergence = self.divergence or divergence
         return divergence

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Who reserved what: the history of the reserved list, piece by piece where merging has joined regions.
 
+A `History` has the owners, and what their program counters mean.
+
 A piece belongs to the first caller outside the allocator. What is reserved a second time stays with its first
 owner, as the list's own regions do, and is remembered: `findings` tells of every reservation that was laid over
 another's. Removals trim pieces. What the allocator reserves for itself (a doubled array, a grown block) is no
@@ -10,7 +12,7 @@ operation of anybody's, and is found in the snapshot.
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 
 from gdb_lmb.allocators.base import allocator
@@ -40,19 +42,11 @@ class Piece:
     initial: bool = False
 
 
-@dataclass(frozen=True)
-class Overlap:
-    """A reservation that was laid over reserved memory: `record` over what `old` owns."""
-
-    record: Record
-    old: Piece
-
-
-def function_of(symbols: Mapping[int, Symbol]) -> Function:
-    """Return what looks a program counter up in a saved trace's symbols."""
+def function_of(look: Callable[[int], Symbol | None]) -> Function:
+    """Return what names the function of a program counter whose meaning `look` tells."""
 
     def function(pc: int) -> str | None:
-        symbol = symbols.get(pc)
+        symbol = look(pc)
         return None if symbol is None else symbol.function
 
     return function
@@ -82,53 +76,46 @@ def _inside(name: str, layout: str) -> bool:
 
 
 class Owners:
-    """The owners of the reserved list, updated by one operation of a trace after the other."""
+    """The owners of the reserved list, updated by one operation of a trace after the other.
 
-    def __init__(self, layout: str, bits: int, page_size: int, initial: Snapshot | None = None) -> None:
-        """Begin with what `initial` has reserved, of unknown owners."""
-        self.layout = layout
-        self.overlaps: list[Overlap] = []
+    `overlaps` are the reservations that were laid over reserved memory, each with what owned that.
+    """
+
+    def __init__(self, header: TraceHeader, records: Iterable[Record] = ()) -> None:
+        """Begin with what is reserved where the trace begins, of unknown owners, and follow `records`."""
+        self.layout = header.layout
+        self.overlaps: list[tuple[Record, Piece]] = []
         self.omitted = 0
-        self._allocator = allocator(layout)
-        self._bits, self._limit = bits, (1 << bits) - 1
-        self._page_size = page_size
+        self._allocator = allocator(header.layout)
+        self._limit, self._page_size = (1 << header.bits) - 1, header.page_size
         self._pieces: list[Piece] = []
         self._bases: list[int] = []
-        if initial is not None and not initial.reserved.dummy:
-            for base, end in initial.reserved.ranges():
+        if header.initial is not None and not header.initial.reserved.dummy:
+            for base, end in header.initial.reserved.ranges():
                 self._put(Piece(base, end, initial=True))
-
-    @classmethod
-    def of(cls, header: TraceHeader, records: Iterable[Record] = ()) -> Owners:
-        """Return the pieces after the records of a trace."""
-        owners = cls(header.layout, header.bits, header.page_size, header.initial)
         for record in records:
-            owners.follow(record)
-        return owners
+            self.follow(record)
 
     # -- following ------------------------------------------------------------------------------------
 
     def follow(self, record: Record) -> None:
         """Take the next operation of the trace in."""
-        for effect in self._allocator.effects(record, self._bits, self._page_size):
-            if effect.list == "reserved":
-                if effect.adds:
-                    self._reserve(effect.base, effect.end, record)
+        for name, adds, base, end in self._allocator.effects(record, self._limit, self._page_size):
+            if name == "reserved":
+                if adds:
+                    self._reserve(base, end, record)
                 else:
-                    self._remove(effect.base, effect.end)
+                    self._remove(base, end)
 
     def _reserve(self, base: int, end: int, record: Record) -> None:
-        at = base
         for piece in self.pieces(base, end):
             if len(self.overlaps) < MAX_OVERLAPS:
-                self.overlaps.append(Overlap(record, piece))
+                self.overlaps.append((record, piece))
             else:
                 self.omitted += 1
-            if at < piece.base:
-                self._put(Piece(at, piece.base, record))
-            at = piece.end
-        if at < end:
-            self._put(Piece(at, end, record))
+            self._put(Piece(base, piece.base, record))
+            base = piece.end
+        self._put(Piece(base, end, record))
 
     def _remove(self, base: int, end: int) -> None:
         first, past = self._slice(base, end)
@@ -148,7 +135,7 @@ class Owners:
             self._bases.insert(at, piece.base)
 
     def _slice(self, base: int, end: int) -> tuple[int, int]:
-        """Return the slice of pieces that share a byte with [base, end)."""
+        # Of the pieces that share a byte with [base, end).
         first = bisect_right(self._bases, base)
         if first and self._pieces[first - 1].end > base:
             first -= 1
@@ -160,39 +147,34 @@ class Owners:
         """Return what is known to be reserved in a range, cut to it, in ascending order."""
         end = self._limit if end is None else end
         first, past = self._slice(base, end)
-        return [_cut(piece, base, end) for piece in self._pieces[first:past]]
-
-    def at(self, address: int) -> Piece | None:
-        """Return the whole piece that an address lies in, None where the trace knows nothing of it."""
-        first, past = self._slice(address, address + 1)
-        return self._pieces[first] if first < past else None
+        return [
+            piece
+            if base <= piece.base and piece.end <= end
+            else replace(piece, base=max(piece.base, base), end=min(piece.end, end))
+            for piece in self._pieces[first:past]
+        ]
 
     def cover(self, snapshot: Snapshot) -> list[list[Piece]]:
-        """Return for each reserved region of a walked state the pieces it is made of, without a gap.
+        """Return for each reserved region of a walked state, in list order, the pieces it is made of, without a gap.
 
         What no operation explains is the allocator's own storage, or a piece of which nothing is known.
         """
         own = sorted(
             (place.base, place.end, place.what) for place in self._allocator.own_ranges(snapshot, reserved=True)
         )
-        return [self._cover(base, end, own) for base, end in snapshot.reserved.ranges()]
+        ranges = () if snapshot.reserved.dummy else snapshot.reserved.ranges()
+        return [self._cover(base, end, own) for base, end in ranges]
 
-    def _cover(self, base: int, end: int, own: list[tuple[int, int, str]]) -> list[Piece]:
+    def _cover(self, at: int, end: int, own: list[tuple[int, int, str]]) -> list[Piece]:
         out: list[Piece] = []
-        at = base
-        for piece in [*self.pieces(base, end), Piece(end, end)]:
+        for piece in [*self.pieces(at, end), Piece(end, end)]:
             # The allocator's own lies in what no operation explains, and nowhere else.
             for low, high, storage in own[bisect_left(own, (at,)) : bisect_left(own, (piece.base,))]:
-                if low > at:
-                    out.append(Piece(at, low))
-                out.append(Piece(low, min(high, piece.base), storage=storage))
+                out += [Piece(at, low), Piece(low, min(high, piece.base), storage=storage)]
                 at = min(high, piece.base)
-            if at < piece.base:
-                out.append(Piece(at, piece.base))
-            if piece.base < piece.end:
-                out.append(piece)
+            out += [Piece(at, piece.base), piece]
             at = piece.end
-        return out
+        return [piece for piece in out if piece.base < piece.end]
 
     def findings(self, function: Function) -> list[Finding]:
         """Return what is wrong or worth knowing about reservations laid over another owner's.
@@ -202,60 +184,56 @@ class Owners:
         what is already reserved. A reservation by address over another such is a note: sound kernels do it,
         since firmware's ranges overlap those of the kernel's own (x86 reserves the first megabyte several times).
         """
-        found: dict[tuple[int, int], Finding] = {}
-        for overlap in self.overlaps:
-            finding = self._finding(overlap, function)
-            old = overlap.old.record
-            if finding is not None:
-                found.setdefault((overlap.record.seq, old.seq if old else 0), finding)
-        out = list(found.values())
+        found: dict[tuple[int, int], Finding | None] = {}
+        for record, old in self.overlaps:
+            found.setdefault((record.seq, old.record.seq if old.record else 0), self._finding(record, old, function))
+        out = [finding for finding in found.values() if finding is not None]
         if self.omitted:
             out.append(Finding("reserved-twice", NOTE, f"{self.omitted} more reservations lie over another"))
         return out
 
-    def _within_one_call(self, one: Record, other: Record, function: Function) -> bool:
-        """Tell whether the owner of one reservation called what made the other, by the very same call.
-
-        A function that ends in a reservation jumps there instead of calling, and leaves no frame of its own: its
-        caller is then seen in its place (x86's reserve_real_mode() allocates under 1 MiB, and last reserves it all).
-        """
-        ours, theirs = owner_pc(one, function, self.layout), owner_pc(other, function, self.layout)
-        return ours in other.callers or theirs in one.callers
-
-    def _finding(self, overlap: Overlap, function: Function) -> Finding | None:
-        record, old = overlap.record, overlap.old
+    def _finding(self, record: Record, old: Piece, function: Function) -> Finding | None:
         name = owner_name(record, function, self.layout)
-        where = f"[{old.base:#x}, {old.end:#x})"
         allocates = self._allocator.allocates(record.operation.op)
+        was_allocated = old.record is not None and self._allocator.allocates(old.record.operation.op)
+        before = f"[{old.base:#x}, {old.end:#x}) was "
         if old.record is None:
-            before = f"{where} was reserved before the trace began"
-            code, severity = ("allocated-twice", FINDING) if allocates else ("reserved-twice", NOTE)
+            before += "reserved before the trace began"
         else:
             former = owner_name(old.record, function, self.layout)
-            was_allocated = self._allocator.allocates(old.record.operation.op)
-            if not allocates and (former == name or self._within_one_call(record, old.record, function)):
+            # A function that ends in a reservation jumps there instead of calling, and leaves no frame of its own: its
+            # caller is then seen in its place (x86's reserve_real_mode() allocates under 1 MiB, and last reserves it
+            # all). So what the owner of one called by the very same call as the other is one owner's too.
+            ours, theirs = (owner_pc(one, function, self.layout) for one in (record, old.record))
+            if not allocates and (former == name or ours in old.record.callers or theirs in record.callers):
                 return None  # its own business, such as rounding a range up
-            verb = "allocated to" if was_allocated else "reserved by"
-            before = f"{where} was {verb} {former} in operation {old.record.seq}"
-            code, severity = "reserved-twice", NOTE
-            if allocates:
-                code, severity = "allocated-twice", FINDING
-            elif was_allocated:
-                code, severity = "reserved-over-allocation", FINDING
+            before += f"{'allocated to' if was_allocated else 'reserved by'} {former} in operation {old.record.seq}"
+        code = "reserved-over-allocation" if was_allocated else "reserved-twice"
         return Finding(
-            code,
-            severity,
+            "allocated-twice" if allocates else code,
+            FINDING if allocates or was_allocated else NOTE,
             f"operation {record.seq}, {record.operation}, called from {name}, takes memory that is taken: {before}",
             (old.base,),
         )
 
 
-def _cut(piece: Piece, base: int, end: int) -> Piece:
-    if base <= piece.base and piece.end <= end:
-        return piece
-    return replace(piece, base=max(piece.base, base), end=min(piece.end, end))
+@dataclass(frozen=True)
+class History:
+    """Who reserved what up to now: `source` says by which trace or log, `note` what it lacks, empty for nothing.
 
+    `look` tells what a program counter means, None where that is not known.
+    """
 
-def overlaid(header: TraceHeader, records: Iterable[Record], function: Function) -> list[Finding]:
-    """Return what is wrong or worth knowing about a whole trace's reservations laid over another owner's."""
-    return Owners.of(header, records).findings(function)
+    owners: Owners
+    look: Callable[[int], Symbol | None]
+    source: str
+    note: str = ""
+
+    def owner(self, record: Record) -> int | None:
+        """Return the program counter in the first caller outside the allocator, None where none is known."""
+        return owner_pc(record, function_of(self.look), self.owners.layout)
+
+    def callers(self, record: Record) -> tuple[int, ...]:
+        """Return the program counters from the owner on outwards."""
+        pc = self.owner(record)
+        return record.callers[record.callers.index(pc) :] if pc is not None else ()

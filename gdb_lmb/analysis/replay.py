@@ -1,14 +1,24 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""A saved trace on the model: each result is compared, and the final state."""
+"""Operations replayed on the reference model: those of a saved trace, and those of a guest's own log.
+
+What a whole log leads to on the model is what the guest's lists must be, entry for entry. Where they
+differ, `check_log` says so in one `log-divergence` finding, naming the first operation that cannot be
+explained where the log can tell. A log that cannot be replayed is *not verified*, never verified.
+"""
 
 from __future__ import annotations
 
-from gdb_lmb.allocators.base import allocator
+from collections.abc import Callable, Iterable
+
+from gdb_lmb.allocators.base import LogVerdict, allocator
+from gdb_lmb.analysis.compare import compare
 from gdb_lmb.analysis.lockstep import Divergence, Lockstep
 from gdb_lmb.analysis.owners import Owners
-from gdb_lmb.core.errors import InputError
+from gdb_lmb.core.errors import InputError, StateError
+from gdb_lmb.core.operation import Model
 from gdb_lmb.core.record import Record, TraceHeader
-from gdb_lmb.core.snapshot import Snapshot
+from gdb_lmb.core.snapshot import FINDING, Finding, Snapshot
+from gdb_lmb.core.written import result_text
 
 
 class Replay:
@@ -18,12 +28,10 @@ class Replay:
         """Set the model up as the trace's header says. Raises: `InputError`."""
         self._header, self._allocator = header, allocator(header.layout)
         self.replayed = 0
-        self.owners = Owners.of(header)
-        self.lockstep: Lockstep | None = None
+        self.owners = Owners(header)
         self._partial = bool(header.lost or header.only)
-        if not self._partial:
-            model = self._allocator.initial_model(header)
-            self.lockstep = None if model is None else Lockstep(model)
+        model = None if self._partial else self._allocator.initial_model(header)
+        self.lockstep = None if model is None else Lockstep(model)
 
     @property
     def divergence(self) -> Divergence | None:
@@ -67,3 +75,64 @@ class Replay:
         if final.refused and self.divergence is None:
             return f"of the final state, {' and '.join(final.refused)} was not true any more"
         return None
+
+
+def check_log(snapshot: Snapshot, symbol: Callable[[int], str] = hex) -> LogVerdict:
+    """Replay the snapshot's log on the model and compare the outcome with the guest's lists.
+
+    `symbol` turns a caller's program counter into a name for the message.
+    """
+    log = allocator(snapshot.layout).log(snapshot)
+    if log is None:
+        return LogVerdict(0, reason="no-log", not_verified="this kernel keeps no operation log (CONFIG_LMB_LOG)")
+    if snapshot.torn:
+        return LogVerdict(0, reason="torn", not_verified=f"the stop is inside {snapshot.torn}")
+    if log.lost:
+        return LogVerdict(
+            0,
+            reason="log-wrapped",
+            not_verified=f"the operation log has wrapped: its first {log.lost} of {log.nr} records are lost",
+        )
+    if log.model is None or isinstance(log.model, str):
+        return _verdict(0, log.model or "the operation log has no beginning")
+    return _replay(snapshot, log.model, log.records(True), symbol)
+
+
+def _verdict(replayed: int, message: str, *addresses: int) -> LogVerdict:
+    return LogVerdict(replayed, divergence=Finding("log-divergence", FINDING, message, addresses))
+
+
+def _replay(snapshot: Snapshot, model: Model, records: Iterable[Record], symbol: Callable[[int], str]) -> LogVerdict:
+    # The first record made the model; the others are numbered from 1 here.
+    own, done = allocator(model.layout), list[Record]()
+
+    def told(record: Record) -> str:
+        return f"{record.seq - 1}, {record.operation}, called from {symbol(record.callers[0])}"
+
+    try:
+        for record in records:
+            if record.operation.op in own.init:
+                continue
+            try:
+                expected = own.apply(model, record.operation)
+            except StateError as error:
+                return _verdict(record.seq - 1, f"operation {told(record)}, {error}", record.callers[0])
+            if record.result != expected:
+                why = f"returned {result_text(record.result)}, but the model returns {result_text(expected)}"
+                return _verdict(record.seq - 1, f"operation {told(record)}, {why}", record.callers[0])
+            done.append(record)
+    except InputError as error:
+        return _verdict(len(done), str(error))
+    difference = compare(model.snapshot(), snapshot)
+    if difference is None:
+        return LogVerdict(len(done))
+    message = f"after replaying all {len(done)} operations {difference.message}"
+    at = difference.address
+    if at is None:
+        return _verdict(len(done), message)
+    for record in reversed(done):
+        effects = own.effects(record, snapshot.phys_addr_max, snapshot.page_size)
+        if any(name == difference.where and base <= at <= end for name, _, base, end in effects):
+            message += f"; the last operation there was {told(record)}"
+            break
+    return _verdict(len(done), message, at)

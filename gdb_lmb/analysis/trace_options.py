@@ -30,15 +30,12 @@ class TraceOptions:
             raise UsageError("--every says how often to compare: it needs --lockstep")
         if self.lockstep and self.only:
             raise UsageError("--lockstep needs every operation: leave --only out")
-        if self.only:
-            _require_operations(self.only)
+        if not self.only:
+            return
+        # Every `gdb-lmb` command imports this file, and only `trace --only` needs the allocators: 20 ms.
+        from gdb_lmb.allocators.base import allocator, names
 
-
-def _require_operations(wanted: tuple[str, ...]) -> None:
-    # Every `gdb-lmb` command imports this file, and only `trace --only` needs the allocators: 20 ms.
-    from gdb_lmb.allocators.base import allocator, names
-
-    known = {op for name in names() for table in (allocator(name).init, allocator(name).operations) for op in table}
-    for op in wanted:
-        if op not in known:
-            raise UsageError(f"unknown operation {safe(op, 40)!r}: there are {', '.join(sorted(known))}")
+        known = {op for name in names() for table in (allocator(name).init, allocator(name).operations) for op in table}
+        for op in self.only:
+            if op not in known:
+                raise UsageError(f"unknown operation {safe(op, 40)!r}: there are {', '.join(sorted(known))}")

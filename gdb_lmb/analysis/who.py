@@ -7,15 +7,16 @@ region or in none. A damaged list is taken in the order of its bases.
 
 from __future__ import annotations
 
-from bisect import bisect_right
+from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import islice
 
 from gdb_lmb.allocators.base import allocator
 from gdb_lmb.analysis.owners import Owners, Piece
 from gdb_lmb.core.holes import NEVER_GIVEN
 from gdb_lmb.core.ranges import Range
-from gdb_lmb.core.snapshot import Place, RegionList, Snapshot
+from gdb_lmb.core.snapshot import FirmwareMap, Place, RegionList, Snapshot
 
 RESERVED, FREE, KEPT, NOTHING = "reserved", "free", "never given", "not memory"
 """What a stretch is; memory that no allocation gets (NOMAP) is kept."""
@@ -64,28 +65,22 @@ class Answer:
 
 
 class _Sorted:
-    """A list's regions by base, and where each is on the list."""
+    # A list's regions by base, and where each is on the list.
 
     def __init__(self, regions: RegionList, limit: int) -> None:
-        rows = sorted(
+        self.rows = sorted(
             (base, base + size, at)
             for at, (base, size) in enumerate(zip(regions.base, regions.size, strict=True))
             if size
         )
-        self.base = [row[0] for row in rows]
-        self.end = [row[1] for row in rows]
-        self.at = [row[2] for row in rows]
         self.limit = limit
 
     def around(self, address: int) -> tuple[int, int, int | None]:
         """Return the region that holds `address`, or the gap, with the region's place on the list or None."""
-        i = bisect_right(self.base, address) - 1
-        past = self.base[i + 1] if i + 1 < len(self.base) else self.limit
-        if i < 0:
-            return 0, past, None
-        if address < self.end[i]:
-            return self.base[i], min(self.end[i], past), self.at[i]
-        return self.end[i], past, None
+        behind = bisect_left(self.rows, (address + 1,))
+        past = self.rows[behind][0] if behind < len(self.rows) else self.limit
+        base, end, at = self.rows[behind - 1] if behind else (0, 0, 0)
+        return (base, min(end, past), at) if address < end else (end, past, None)
 
 
 class Stretches:
@@ -102,12 +97,9 @@ class Stretches:
         """Return the stretch that holds `address`."""
         low, high, memory = self._memory.around(address)
         base, end, reserved = self._reserved.around(address)
+        state = NOTHING if memory is None else KEPT if self._flags[memory] & self._never else FREE
         if reserved is not None:
             state = RESERVED
-        elif memory is None:
-            state = NOTHING
-        else:
-            state = KEPT if self._flags[memory] & self._never else FREE
         return Stretch(max(low, base), min(high, end), state, memory, reserved)
 
     def between(self, base: int, end: int) -> Iterator[Stretch]:
@@ -122,13 +114,12 @@ def answer(snapshot: Snapshot, asked: Range, places: Sequence[Place] = (), owner
     """Return all that is known of the range `asked`; `places` come from elsewhere, those of the allocator are here."""
     stretches = Stretches(snapshot)
     known = sorted((*places, *own_places(snapshot)), key=lambda place: (place.base, -place.end))
+    told = snapshot.firmware or FirmwareMap()
+    firmware = [(base, base + size, kind) for base, size, kind in zip(told.base, told.size, told.type, strict=True)]
     parts: list[Part] = []
     base, end = asked
-    more = False
-    for stretch in stretches.between(base, end):
-        if len(parts) == MAX_PARTS:
-            more = True
-            break
+    between = stretches.between(base, end)
+    for stretch in islice(between, MAX_PARTS):
         low, high = max(stretch.base, base), min(stretch.end, end)
         parts.append(
             Part(
@@ -137,24 +128,19 @@ def answer(snapshot: Snapshot, asked: Range, places: Sequence[Place] = (), owner
                 stretch,
                 tuple(pieces_in(snapshot, stretch, low, high, owners)),
                 tuple(place for place in known if place.base < high and low < place.end),
-                tuple(_firmware(snapshot, low, high)),
+                tuple(row for row in firmware if row[0] < high and low < row[1]),
             )
         )
     first, last = parts[0].stretch, parts[-1].stretch
     below = stretches.at(first.base - 1) if first.base else None
     above = stretches.at(last.end) if last.end < stretches.limit else None
-    return Answer(base, end, tuple(parts), below, above, more)
+    return Answer(base, end, tuple(parts), below, above, next(between, None) is not None)
 
 
 def own_places(snapshot: Snapshot) -> Iterator[Place]:
     """Yield what the allocator itself has in memory, and page 0."""
     yield Place(0, snapshot.page_size, "page 0, which is never allocated")
     yield from allocator(snapshot.layout).own_ranges(snapshot)
-
-
-def owners_of(snapshot: Snapshot, owners: Owners) -> list[list[Piece]]:
-    """Return for each reserved region, in list order, the pieces it is made of."""
-    return [] if snapshot.reserved.dummy else owners.cover(snapshot)
 
 
 def pieces_in(snapshot: Snapshot, stretch: Stretch, low: int, high: int, owners: Owners | None) -> Iterable[Piece]:
@@ -165,12 +151,3 @@ def pieces_in(snapshot: Snapshot, stretch: Stretch, low: int, high: int, owners:
     one = replace(snapshot.reserved, base=[region.base], size=[region.size], flags=[region.flags], entry=[0], nid=())
     pieces = owners.cover(replace(snapshot, reserved=one))[0]
     return (piece for piece in pieces if piece.base < high and low < piece.end)
-
-
-def _firmware(snapshot: Snapshot, low: int, high: int) -> Iterator[tuple[int, int, int]]:
-    if snapshot.firmware is None:
-        return
-    rows = zip(snapshot.firmware.base, snapshot.firmware.size, snapshot.firmware.type, strict=True)
-    for base, size, kind in rows:
-        if base < high and low < base + size:
-            yield base, base + size, kind

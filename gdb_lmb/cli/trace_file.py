@@ -111,7 +111,7 @@ def replay_trace(name: str, lines: Iterator[bytes], *, as_json: bool, terminal: 
             replay.follow(record)
     except InputError as error:
         raise InputError(f"{name}: {error}") from None
-    findings = replay.owners.findings(function_of(reader.symbols))
+    findings = replay.owners.findings(function_of(reader.symbols.get))
     why = replay.finish(None if reader.end is None else reader.end.final, reader.cut_off)
     report = replay_json(reader, replay, findings, why)
     sys.stdout.write(json.dumps(report) if as_json else replay_text(reader, replay, findings, why, terminal))

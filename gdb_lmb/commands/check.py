@@ -6,7 +6,7 @@ from __future__ import annotations
 import time
 
 from gdb_lmb.allocators.checks import check
-from gdb_lmb.analysis.log import check_log
+from gdb_lmb.analysis.replay import check_log
 from gdb_lmb.commands.arguments import FLAG, JSON, Argument, Options
 from gdb_lmb.commands.base import LmbCommand, take_snapshot, write
 from gdb_lmb.commands.session import SESSION

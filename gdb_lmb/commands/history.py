@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from gdb_lmb.allocators.base import allocator
-from gdb_lmb.analysis.history import History, history_of
+from gdb_lmb.analysis.owners import History, Owners
 from gdb_lmb.commands.session import SESSION
 from gdb_lmb.core.errors import InputError, UsageError
 from gdb_lmb.core.record import Symbol, TraceHeader
@@ -28,14 +28,13 @@ def history(snapshot: Snapshot, trace_file: str | None = None) -> History | None
         return _of_file(Path(trace_file).expanduser(), snapshot)
     kept = SESSION.trace
     if kept is not None and kept.header.layout == snapshot.layout:
-        return history_of(kept.header, kept.records, _look(kept.symbols), "the trace of this session")
+        return History(Owners(kept.header, kept.records), _look(kept.symbols), "the trace of this session")
     log = allocator(snapshot.layout).log(snapshot)
     if log is None:
         return None
     note = f"it has wrapped: its first {log.lost} records are lost" if log.lost else ""
-    return history_of(
-        TraceHeader.of(snapshot, source="log"), log.records(False), _look({}), "the guest's operation log", note
-    )
+    owners = Owners(TraceHeader.of(snapshot, source="log"), log.records(False))
+    return History(owners, _look({}), "the guest's operation log", note)
 
 
 def _look(known: Mapping[int, Symbol]) -> Callable[[int], Symbol | None]:
@@ -54,9 +53,9 @@ def _of_file(path: Path, snapshot: Snapshot) -> History:
                     f"{snapshot.bits}-bit {snapshot.layout}"
                 )
             # What the program counters mean comes after the records: it is asked for only once all is read.
-            made = history_of(reader.header, reader, reader.symbols.get, f"the trace in {safe(str(path))}")
+            owners = Owners(reader.header, reader)
     except OSError as error:
         raise UsageError(f"cannot read {safe(str(path))}: {error.strerror}") from None
     except InputError as error:
         raise InputError(f"{safe(str(path))}: {error}") from None
-    return made if reader.cut_off is None else History(made.owners, made.look, made.source, reader.cut_off)
+    return History(owners, reader.symbols.get, f"the trace in {safe(str(path))}", reader.cut_off or "")

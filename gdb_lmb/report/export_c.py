@@ -34,7 +34,7 @@ def survey(reader: TraceReader) -> CTest:
         why = f"kernel and model differ: {replay.divergence.message}"
         if recorded is None:
             raise InputError(f"the trace does not hold the final state, and {why}")
-    function = function_of(reader.symbols)
+    function = function_of(reader.symbols.get)
     test.finish(recorded or model.snapshot(), why, lambda record: owner_name(record, function, header.layout))
     return test
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from itertools import groupby, islice
 
 from gdb_lmb.allocators.json_fields import Json
-from gdb_lmb.analysis.history import History
+from gdb_lmb.analysis.owners import History
 from gdb_lmb.analysis.who import RESERVED, Stretch, Stretches, answer, own_places, pieces_in
 from gdb_lmb.core.ranges import Range
 from gdb_lmb.core.snapshot import Place, Snapshot

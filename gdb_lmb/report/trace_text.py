@@ -166,7 +166,7 @@ def trace_table(
 
 
 def _owner(record: Record, symbols: Mapping[int, Symbol], layout: str) -> str:
-    pc = owner_pc(record, function_of(symbols), layout)
+    pc = owner_pc(record, function_of(symbols.get), layout)
     return "-" if pc is None else place(pc, symbols)
 
 

@@ -8,9 +8,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from gdb_lmb.allocators.json_fields import Json
-from gdb_lmb.analysis.history import History
-from gdb_lmb.analysis.owners import Piece
-from gdb_lmb.analysis.who import FREE, KEPT, NOTHING, Answer, Part, Stretch, owners_of
+from gdb_lmb.analysis.owners import History, Piece
+from gdb_lmb.analysis.who import FREE, KEPT, NOTHING, Answer, Part, Stretch
 from gdb_lmb.core.record import Record, Symbol
 from gdb_lmb.core.snapshot import FIRMWARE_TYPES, RegionList, Snapshot, flag_names
 from gdb_lmb.core.words import address, human_size, safe
@@ -133,7 +132,7 @@ def owners_lines(snapshot: Snapshot, history: History | None, terminal: Terminal
         return [f"owners: {history_text(None)}"]
     rows: list[list[Any]] = []
     bits = snapshot.bits
-    for at, pieces in enumerate(owners_of(snapshot, history.owners)):
+    for at, pieces in enumerate(history.owners.cover(snapshot)):
         for piece in pieces:
             rows.append([at, address(piece.base, bits), address(piece.end, bits), human_size(piece.end - piece.base),
                          "-" if piece.record is None else piece.record.seq, owner_text(piece, history)])  # fmt: skip
@@ -191,9 +190,7 @@ def owners_json(snapshot: Snapshot, history: History | None) -> Json | None:
     return {
         "history": history.source,
         "note": safe(history.note) if history.note else None,
-        "reserved": [
-            [piece_json(piece, history) for piece in pieces] for pieces in owners_of(snapshot, history.owners)
-        ],
+        "reserved": [[piece_json(piece, history) for piece in pieces] for pieces in history.owners.cover(snapshot)],
     }
 
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import gdb
 
 from gdb_lmb.allocators.base import Allocator
-from gdb_lmb.analysis.owners import function_of, overlaid
+from gdb_lmb.analysis.owners import Owners, function_of
 from gdb_lmb.analysis.trace_options import TraceOptions
 from gdb_lmb.core.address import PAST_HAND_OVER
 from gdb_lmb.core.errors import LayoutError, LmbError, NotReadyError, OutputError, ReadError, UsageError
@@ -146,7 +146,7 @@ class TraceSession:
                 except LmbError as error:
                     self._unread = str(error)
             self.symbolise()
-            self._overlaps = overlaid(self.header, self.records, function_of(self.symbols))
+            self._overlaps = Owners(self.header, self.records).findings(function_of(self.symbols.get))
             if recording.write_error is None:
                 self._write(lambda: self._output.end(self.symbols, self.final))
             self._write(self._output.close)

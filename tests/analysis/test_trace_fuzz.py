@@ -41,7 +41,7 @@ def verdict(data: bytes) -> str:
         for record in reader:
             replay.follow(record)
         why = replay.finish(None if reader.end is None else reader.end.final, reader.cut_off)
-        findings = replay.owners.findings(function_of(reader.symbols))
+        findings = replay.owners.findings(function_of(reader.symbols.get))
     except InputError as error:
         assert "\n" not in str(error) and "\x1b" not in str(error) and len(str(error)) < 2000
         return str(error)

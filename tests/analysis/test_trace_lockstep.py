@@ -258,7 +258,7 @@ def test_a_sound_boot() -> None:
     kernel = Kernel(OPERATIONS)
     lockstep = Lockstep(LmbModel(LmbConfig()))
     for record in kernel.records:
-        assert lockstep.before(record.operation, kernel.states[record.seq - 1]) is None
+        assert lockstep.between(kernel.states[record.seq - 1], f"before {record.operation} begins, ") is None
         assert lockstep.due(record.seq)
         assert lockstep.after(record, kernel.states[record.seq]) is None
     assert lockstep.divergence is None and lockstep.good == len(OPERATIONS)
@@ -301,10 +301,10 @@ def test_a_result_nobody_knows_is_not_compared() -> None:
 def test_a_change_outside_of_any_operation() -> None:
     kernel = Kernel(OPERATIONS)
     lockstep = Lockstep(LmbModel(LmbConfig()))
-    assert lockstep.before(ADD, kernel.states[0]) is None
+    assert lockstep.between(kernel.states[0], f"before {ADD} begins, ") is None
     assert lockstep.after(kernel.records[0], kernel.states[1]) is None
     changed = replace(kernel.states[1], bottom_up=True)
-    divergence = lockstep.before(OPERATIONS[1], changed)
+    divergence = lockstep.between(changed, f"before {OPERATIONS[1]} begins, ")
     assert divergence is not None and divergence.kind == "outside" and divergence.record == kernel.records[0]
     assert divergence.message == (
         "before reserve(base=0x4000, size=0x1000, flags=0x0) begins, bottom_up is true, but false is expected"
@@ -356,7 +356,7 @@ def test_between_two_looks_an_operation_may_be_to_blame() -> None:
     kernel = Kernel(OPERATIONS, 1, op("set_bottom_up", flags=1))
     lockstep = Lockstep(LmbModel(LmbConfig()), every=100)
     lockstep.after(kernel.records[0])
-    divergence = lockstep.before(OPERATIONS[1], kernel.states[1])
+    divergence = lockstep.between(kernel.states[1], f"before {OPERATIONS[1]} begins, ")
     assert divergence is not None and divergence.kind == "state" and divergence.record == kernel.records[0]
     assert divergence.message == "bottom_up is true, but false is expected"
 

@@ -15,7 +15,7 @@ from gdb_lmb.allocators.lmb.model import LmbConfig, LmbModel
 from gdb_lmb.allocators.lmb.storage import Block
 from gdb_lmb.allocators.memblock.storage import MemblockStorage, RegionArray
 from gdb_lmb.analysis.owners import Owners, Piece, function_of, owner_name, owner_pc
-from gdb_lmb.core.record import Record, Symbol
+from gdb_lmb.core.record import Record, Symbol, TraceHeader
 from gdb_lmb.core.snapshot import RegionList, Snapshot, column
 from tests.helpers.operations import op
 from tests.helpers.soak import ROUNDS
@@ -46,10 +46,14 @@ def free(seq: int, base: int, end: int) -> Record:
 
 
 def follow(*records: Record, initial: Snapshot | None = None, layout: str = "memblock") -> Owners:
-    owners = Owners(layout, 64, 4096, initial)
+    owners = Owners(TraceHeader(layout, "x86_64", "little", 64, 4096, initial=initial))
     for record in records:
         owners.follow(record)
     return owners
+
+
+def piece_at(owners: Owners, address: int) -> Piece | None:
+    return next((piece for piece in owners.pieces() if piece.base <= address < piece.end), None)
 
 
 def seqs(pieces: list[Piece]) -> list[tuple[int, int, Any]]:
@@ -95,7 +99,7 @@ def test_the_first_caller_outside(callers: tuple[int, ...], layout: str, pc: int
 
 
 def test_names_from_a_saved_trace() -> None:
-    function = function_of({1: Symbol("memblock_reserve", 7), 2: Symbol("setup_arch")})
+    function = function_of({1: Symbol("memblock_reserve", 7), 2: Symbol("setup_arch")}.get)
     assert (function(1), function(2), function(3)) == ("memblock_reserve", "setup_arch", None)
     assert owner_name(Record(1, op("free_all"), 0, (1, 2)), function, "memblock") == "setup_arch"
 
@@ -108,9 +112,9 @@ def test_merging_keeps_the_pieces() -> None:
     assert seqs(owners.cover(memblock([(0x1000, 0x3000)]))[0]) == [
         (0x1000, 0x2000, 1), (0x2000, 0x2040, 2), (0x2040, 0x3000, 3),
     ]  # fmt: skip
-    piece = owners.at(0x203F)
+    piece = piece_at(owners, 0x203F)
     assert piece is not None and (piece.base, piece.end) == (0x2000, 0x2040)
-    assert owners.at(0xFFF) is None and owners.at(0x3000) is None
+    assert piece_at(owners, 0xFFF) is None and piece_at(owners, 0x3000) is None
     assert seqs(owners.pieces(0x1FF0, 0x2001)) == [(0x1FF0, 0x2000, 1), (0x2000, 0x2001, 2)]
 
 
@@ -260,7 +264,7 @@ STEPS = st.lists(st.tuples(st.booleans(), st.integers(0, 63), st.integers(0, 16)
 @settings(max_examples=100 * ROUNDS)
 @given(STEPS)
 def test_pieces_are_what_single_bytes_say(steps: list[tuple[bool, int, int]]) -> None:
-    owners = Owners("memblock", 64, 4096)
+    owners = follow()
     owner: dict[int, int] = {}
     overlapped = set()
     for seq, (adds, base, size) in enumerate(steps, 1):
@@ -275,9 +279,9 @@ def test_pieces_are_what_single_bytes_say(steps: list[tuple[bool, int, int]]) ->
     assert {
         at: piece.record.seq for piece in owners.pieces() if piece.record for at in range(piece.base, piece.end)
     } == owner
-    assert {(o.record.seq, o.old.record.seq) for o in owners.overlaps if o.old.record} == overlapped
+    assert {(record.seq, old.record.seq) for record, old in owners.overlaps if old.record} == overlapped
     for at in range(80):
-        piece = owners.at(at)
+        piece = piece_at(owners, at)
         assert (piece.record.seq if piece and piece.record else None) == owner.get(at)
     # The pieces are as long as can be, and in order.
     for left, right in zip(owners.pieces(), owners.pieces()[1:], strict=False):

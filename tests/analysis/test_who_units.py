@@ -7,8 +7,8 @@ from dataclasses import replace
 from itertools import pairwise
 
 from gdb_lmb.allocators.lmb.model import LmbConfig, LmbModel
-from gdb_lmb.analysis.history import History, history_of
-from gdb_lmb.analysis.who import FREE, KEPT, NOTHING, RESERVED, Stretch, Stretches, answer, owners_of
+from gdb_lmb.analysis.owners import History, Owners
+from gdb_lmb.analysis.who import FREE, KEPT, NOTHING, RESERVED, Stretch, Stretches, answer
 from gdb_lmb.core.record import Record, Symbol, TraceHeader
 from gdb_lmb.core.snapshot import FirmwareMap, Place, Snapshot
 from gdb_lmb.report.who import Known, owners_json, owners_lines, who_json, who_text
@@ -42,7 +42,7 @@ def state() -> Snapshot:
 
 def past() -> History:
     header = TraceHeader("lmb-list", "x86_64", "little", 64, 4096)
-    return history_of(header, RECORDS, SYMBOLS.get, "the trace of this test")
+    return History(Owners(header, RECORDS), SYMBOLS.get, "the trace of this test")
 
 
 def test_stretches_cover_the_address_space() -> None:
@@ -137,7 +137,7 @@ def test_the_ends_of_the_address_space() -> None:
 
 def test_owners_of_all_that_is_reserved() -> None:
     snapshot = state()
-    pieces = owners_of(snapshot, past().owners)
+    pieces = past().owners.cover(snapshot)
     assert [[(p.base, p.end) for p in region] for region in pieces] == [
         [(M, 2 * M), (2 * M, 2 * M + 64 * K)], [(16 * M - 4 * K, 16 * M)]
     ]  # fmt: skip
@@ -159,7 +159,7 @@ def test_growth_is_the_allocators_own() -> None:
         Record(4, op("alloc", size=4 * K, align=4 * K), model.alloc(4 * K, 4 * K), (INITRD,)),
     ]
     assert records[3].result == M - 8 * K
-    made = history_of(TraceHeader("lmb-list", "x", "little", 64, 4096), records, SYMBOLS.get, "t")
+    made = History(Owners(TraceHeader("lmb-list", "x", "little", 64, 4096), records), SYMBOLS.get, "t")
     lines = owners_lines(model.snapshot(), made)
     assert lines[-2].split()[5:] == ["4", "reserve_initrd+0x20", "(main.c:77)"]
     assert lines[-1].endswith("-  the allocator itself: block 1 of entries")

@@ -16,7 +16,7 @@ from gdb_lmb.allocators.checks import MAX_LISTED, check
 from gdb_lmb.allocators.lmb.checks import CHECKS
 from gdb_lmb.allocators.lmb.decode import decode
 from gdb_lmb.allocators.lmb.model import LmbConfig, LmbModel
-from gdb_lmb.analysis.log import check_log
+from gdb_lmb.analysis.replay import check_log
 from gdb_lmb.core.errors import NotReadyError
 from gdb_lmb.core.memory import BoundedMemory, Memory
 from gdb_lmb.core.operation import Operation

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from gdb_lmb.allocators.checks import check
 from gdb_lmb.allocators.lmb.decode import decode
-from gdb_lmb.analysis.log import check_log
+from gdb_lmb.analysis.replay import check_log
 from gdb_lmb.core.errors import NotReadyError
 from gdb_lmb.core.snapshot import FINDING
 from tests.fuzz.images import (

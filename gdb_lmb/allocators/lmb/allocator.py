@@ -146,12 +146,12 @@ class LmbAllocator(Allocator):
             if walk is not None and not walk.mutual:
                 yield Difference(f"the links of the {name} list do not agree with each other", name, redundant=True)
 
-    def effects(self, record: Record, bits: int, page_size: int) -> Sequence[Effect]:
+    def effects(self, record: Record, limit: int, page_size: int) -> Sequence[Effect]:
         """Return what an operation did; `lmb_init()` reserves a klimit page."""
         operation = record.operation
         if operation.op == "init" and operation.base and not (record.result or 0) < 0:
-            return (Effect("reserved", True, operation.base, operation.base + page_size),)
-        return super().effects(record, bits, page_size)
+            return (("reserved", True, operation.base, operation.base + page_size),)
+        return super().effects(record, limit, page_size)
 
     def resume(self, snapshot: Snapshot, facts: Mapping[str, Any]) -> Model:
         """Return a model that goes on from a walked state; there are no facts beside it."""

@@ -92,13 +92,13 @@ class MemblockAllocator(Allocator):
                 yield Difference(message, got.name, got.base, value=row)
         yield from super().differences(expected, found)
 
-    def effects(self, record: Record, bits: int, page_size: int) -> Sequence[Effect]:
+    def effects(self, record: Record, limit: int, page_size: int) -> Sequence[Effect]:
         """Return what an operation did; `memblock_cap_memory_range()` removes what lies outside its range."""
-        operation, limit = record.operation, (1 << bits) - 1
+        operation = record.operation
         if operation.op == "cap_memory_range" and operation.size:
             end = min(operation.base + operation.size, limit)
-            return Effect("reserved", False, 0, operation.base), Effect("reserved", False, end, limit)
-        return super().effects(record, bits, page_size)
+            return ("reserved", False, 0, operation.base), ("reserved", False, end, limit)
+        return super().effects(record, limit, page_size)
 
     def resume(self, snapshot: Snapshot, facts: Mapping[str, Any]) -> Model:
         """Return a model that goes on from a walked state; `facts` are those of `facts_of()`."""
