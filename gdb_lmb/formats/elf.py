@@ -146,7 +146,7 @@ class Elf:
         (names,) = symbol.columns(self.content(table), ("st_name",), self.byte_order)
         # One string may be the end of another's; `st_name` tells which are names.
         texts = re.finditer(re.escape(name) + b"\0", self.content(self.sections[table.link]))
-        return not set(names).isdisjoint(text.start() for text in texts)
+        return not {text.start() for text in texts}.isdisjoint(names)
 
     def loaded_notes(self) -> Iterator[tuple[Segment, Note]]:
         """Yield the notes of all segments of notes, each with its segment. Raises: `InputError`."""
