@@ -27,8 +27,7 @@ from gdb_lmb.allocators.lmb.model import LmbConfig, LmbModel
 from gdb_lmb.allocators.memblock.behavior import LINUX_6_12, MemblockConfig
 from gdb_lmb.allocators.memblock.model import MemblockModel
 from gdb_lmb.allocators.memblock.resume import facts_of
-from gdb_lmb.core.operation import Operation
-from gdb_lmb.core.record import Record, TraceHeader
+from gdb_lmb.core.operation import Operation, Record, TraceHeader
 from gdb_lmb.report.trace_file import TraceWriter
 
 OPERATIONS = 1_000_000

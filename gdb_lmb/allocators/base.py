@@ -32,9 +32,8 @@ from gdb_lmb.allocators.section import Section, firmware_section, region_section
 from gdb_lmb.core.errors import InputError, LmbError, StateError
 from gdb_lmb.core.machine import Machine
 from gdb_lmb.core.memory import Memory, Meter
-from gdb_lmb.core.operation import BASE, Kind, Model, Operation
+from gdb_lmb.core.operation import BASE, Kind, Model, Operation, Record, TraceHeader
 from gdb_lmb.core.ranges import Range
-from gdb_lmb.core.record import Record, TraceHeader
 from gdb_lmb.core.snapshot import Finding, Place, RegionList, Snapshot, Storage
 
 Fixed = Mapping[str, int | str | bool]

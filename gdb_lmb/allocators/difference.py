@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from gdb_lmb.core.snapshot import Entry, Snapshot
-from gdb_lmb.core.written import truth
+from gdb_lmb.core.words import truth
 
 EXPECTED, FOUND = "-", "+"
 

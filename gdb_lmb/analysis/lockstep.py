@@ -16,10 +16,9 @@ from dataclasses import dataclass, replace
 from gdb_lmb.allocators.base import allocator
 from gdb_lmb.analysis.compare import StateDiff, compare, diff
 from gdb_lmb.core.errors import GuestPanicError
-from gdb_lmb.core.operation import Model
-from gdb_lmb.core.record import Record
+from gdb_lmb.core.operation import Model, Record
 from gdb_lmb.core.snapshot import Snapshot
-from gdb_lmb.core.written import result_text
+from gdb_lmb.core.words import result_text
 
 RESULT, STATE, OUTSIDE, PANIC = "result", "state", "outside", "panic"
 """What differed: the value returned, the state afterwards, the state with no operation to blame, or the kernel

@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 
 from gdb_lmb.allocators.base import allocator
-from gdb_lmb.core.record import Record, Symbol, TraceHeader
+from gdb_lmb.core.operation import Record, Symbol, TraceHeader
 from gdb_lmb.core.snapshot import FINDING, NOTE, Finding, Snapshot
 from gdb_lmb.programs.wrappers import WRAPPERS
 

@@ -15,10 +15,9 @@ from gdb_lmb.analysis.compare import compare
 from gdb_lmb.analysis.lockstep import Divergence, Lockstep
 from gdb_lmb.analysis.owners import Owners
 from gdb_lmb.core.errors import InputError, StateError
-from gdb_lmb.core.operation import Model
-from gdb_lmb.core.record import Record, TraceHeader
+from gdb_lmb.core.operation import Model, Record, TraceHeader
 from gdb_lmb.core.snapshot import FINDING, Finding, Snapshot
-from gdb_lmb.core.written import result_text
+from gdb_lmb.core.words import result_text
 
 
 class Replay:

@@ -19,9 +19,8 @@ from pathlib import Path
 from gdb_lmb.arches.base import Cpu
 from gdb_lmb.arches.convention import Convention, ReadRegister
 from gdb_lmb.arches.linux import PAGE_SIZE, LinuxArchitecture
-from gdb_lmb.core.address import MAX_PROBES, Linear, Phase, Placement, holds
+from gdb_lmb.core.address import MAX_PROBES, KernelImage, Linear, Phase, Placement, holds
 from gdb_lmb.core.errors import NotReadyError, ReadError
-from gdb_lmb.core.image import KernelImage
 from gdb_lmb.core.machine import Machine
 from gdb_lmb.core.memory import BoundedMemory, Memory
 from gdb_lmb.core.ranges import Range

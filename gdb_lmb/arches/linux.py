@@ -9,9 +9,8 @@ from pathlib import Path
 
 from gdb_lmb.arches.base import Architecture, Cpu
 from gdb_lmb.arches.registry import architectures, find
-from gdb_lmb.core.address import Phase, Placement
+from gdb_lmb.core.address import KernelImage, Phase, Placement
 from gdb_lmb.core.errors import LayoutError
-from gdb_lmb.core.image import KernelImage
 from gdb_lmb.core.machine import Machine
 from gdb_lmb.core.memory import BoundedMemory, Memory
 from gdb_lmb.core.ranges import Range

@@ -11,7 +11,7 @@ from gdb_lmb.allocators.base import allocator
 from gdb_lmb.analysis.owners import History, Owners
 from gdb_lmb.commands.session import SESSION
 from gdb_lmb.core.errors import InputError, UsageError
-from gdb_lmb.core.record import Symbol, TraceHeader
+from gdb_lmb.core.operation import Symbol, TraceHeader
 from gdb_lmb.core.snapshot import Snapshot
 from gdb_lmb.core.words import safe
 from gdb_lmb.machine.code import code_symbol

@@ -16,7 +16,7 @@ from gdb_lmb.commands.names import Names
 from gdb_lmb.commands.session import SESSION
 from gdb_lmb.core.errors import LayoutError, LmbError, NotReadyError, UsageError
 from gdb_lmb.core.numbers import seconds, whole_number
-from gdb_lmb.core.record import Record, TraceHeader
+from gdb_lmb.core.operation import Record, TraceHeader
 from gdb_lmb.core.snapshot import Snapshot
 from gdb_lmb.core.words import plural, safe
 from gdb_lmb.machine.code import symbols_of

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Where the kernel is: linked address to run-time address to physical address, and the boot's phase.
+"""Where the kernel is, as linked and as placed: linked to run-time to physical address, and the boot's phase.
 
 A kernel image moves twice: physically by `physical` (where the boot loader or KASLR put it) and virtually
 by `virtual` (KASLR). The two are drawn separately. The rest of RAM is mapped by one or more `Linear` maps.
@@ -10,9 +10,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
+from pathlib import Path
 
 from gdb_lmb.core.errors import NotReadyError, ReadError
+from gdb_lmb.core.fields import ByteOrder
 from gdb_lmb.core.memory import Memory
+from gdb_lmb.core.ranges import Range
 
 MAX_PROBES = 1 << 16
 """How many places a kernel is looked for at, at most."""
@@ -97,6 +100,41 @@ class Placement:
         if found is None:
             raise ReadError(va, 1, "neither in the kernel image nor in the direct map")
         return found
+
+
+@dataclass(frozen=True)
+class Identity:
+    """Bytes that tell one build from another: `data` lies at `va` in a guest that runs this program.
+
+    `notes_va` is where the notes around a build id begin, as linked; None for a banner. `file_offset` is where
+    the bytes lie in a stripped copy of the file that has the same segments at `p_offset`.
+    """
+
+    va: int
+    data: bytes
+    notes_va: int | None = None
+    file_offset: int = 0
+
+
+@dataclass(frozen=True)
+class KernelImage:
+    """A kernel's image; all addresses are virtual, as linked.
+
+    `own_file` is its ELF, `image` the half-open range from its first to past its last byte, `code` the ranges of its
+    code, `entry` its first instruction. `symbols` has what the architecture asked for, as far as the kernel has it.
+    `constant_pointer` is the address of a pointer that only relocation changes; `early_pointer` the address of one
+    that nothing else changes until all memory is known, and its value as linked.
+    """
+
+    own_file: Path
+    byte_order: ByteOrder
+    identity: Identity
+    image: Range
+    code: tuple[Range, ...]
+    entry: int
+    symbols: Mapping[str, int]
+    constant_pointer: int
+    early_pointer: tuple[int, int]
 
 
 class TranslatedMemory:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Operations: calls of an allocator, what each takes and returns, and how they are read from JSON.
+"""Operations: calls of an allocator, what each takes and returns, how they are read from JSON; records of a boot's.
 
 Which operations there are is a table of each allocator's (`Allocator.operations`): {name: Kind}.
 """
@@ -13,7 +13,7 @@ from typing import Any, Protocol
 
 from gdb_lmb.core.errors import InputError
 from gdb_lmb.core.snapshot import Snapshot
-from gdb_lmb.core.written import written
+from gdb_lmb.core.words import written
 
 MAX_LINE_BYTES = 1 << 16
 
@@ -91,6 +91,65 @@ class Kind:
 
 Table = Mapping[str, Kind]
 """The operations of an allocator by name."""
+
+
+# -- a traced boot ----------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Record:
+    """One operation: `seq` counts from 1, `result` is None where the function returns nothing or it is unknown.
+
+    `callers` are program counters, innermost first: the return address of the traced function, then that of
+    its caller, and so on. `phase` is the place in the boot.
+    """
+
+    seq: int
+    operation: Operation
+    result: int | None = None
+    callers: tuple[int, ...] = ()
+    phase: str | None = None
+
+    def __str__(self) -> str:
+        """Write number and call: "17 reserve(base=0x0, size=0x1000, flags=0x0)"."""
+        return f"{self.seq} {self.operation}"
+
+
+@dataclass(frozen=True)
+class Symbol:
+    """What a program counter means: the function it lies in, how far (bytes), and the source line."""
+
+    function: str
+    offset: int = 0
+    file: str | None = None
+    line: int | None = None
+
+
+@dataclass(frozen=True)
+class TraceHeader:
+    """What a trace is of, and the state it begins with.
+
+    `source` is "breakpoints" or "log"; `lost` counts the operations before the first record that are not recorded
+    (a log that wrapped). `initial` is None where the first operation is the allocator's own `init`.
+    `only` names the operations that were recorded, where not all were: such a trace cannot be replayed.
+    `behavior` says how this kernel's memblock differs from others, as plain values.
+    """
+
+    layout: str
+    arch: str
+    byte_order: str
+    bits: int
+    page_size: int
+    source: str = "breakpoints"
+    initial: Snapshot | None = None
+    behavior: Mapping[str, Any] = field(default_factory=dict)
+    lost: int = 0
+    only: tuple[str, ...] = ()
+
+    @classmethod
+    def of(cls, snapshot: Snapshot, **more: Any) -> TraceHeader:
+        """Return the header of a trace of the allocator that `snapshot` was taken of; `more` are other members."""
+        return cls(snapshot.layout, snapshot.arch, snapshot.byte_order, snapshot.bits, snapshot.page_size, **more)
 
 
 # -- JSON -------------------------------------------------------------------------------------------

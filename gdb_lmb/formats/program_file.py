@@ -10,8 +10,8 @@ import mmap
 from contextlib import suppress
 from pathlib import Path
 
+from gdb_lmb.core.address import Identity
 from gdb_lmb.core.errors import InputError
-from gdb_lmb.core.image import Identity
 from gdb_lmb.formats.elf import Segment, is_build_id, read_headers
 
 _MAX_STRING_BYTES = 4096

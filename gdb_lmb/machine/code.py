@@ -9,7 +9,7 @@ from collections.abc import Container, Iterable
 import gdb
 
 from gdb_lmb.core.machine import Function, LinkerSymbol
-from gdb_lmb.core.record import Record, Symbol
+from gdb_lmb.core.operation import Record, Symbol
 from gdb_lmb.core.snapshot import Stop
 from gdb_lmb.machine.gdb_text import ask
 

@@ -7,10 +7,9 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from gdb_lmb.allocators.base import Allocator
-from gdb_lmb.core.capture import Capture
 from gdb_lmb.core.errors import ReadError, StateError
 from gdb_lmb.core.machine import Machine
-from gdb_lmb.core.memory import BoundedMemory, Memory
+from gdb_lmb.core.memory import BoundedMemory, Capture, Memory
 from gdb_lmb.core.operation import Model
 from gdb_lmb.core.snapshot import Snapshot
 

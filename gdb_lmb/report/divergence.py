@@ -9,7 +9,7 @@ from typing import Any
 from gdb_lmb.allocators.difference import RegionRow
 from gdb_lmb.analysis.compare import StateDiff
 from gdb_lmb.analysis.lockstep import Divergence
-from gdb_lmb.core.record import Record, Symbol
+from gdb_lmb.core.operation import Record, Symbol
 from gdb_lmb.core.snapshot import FLAG_NAMES, flag_names
 from gdb_lmb.core.words import address, human_size, safe
 from gdb_lmb.report.table import table

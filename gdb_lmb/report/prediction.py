@@ -9,8 +9,7 @@ from gdb_lmb.allocators.base import allocator
 from gdb_lmb.allocators.json_fields import Json
 from gdb_lmb.allocators.predict import Change, Prediction, Row
 from gdb_lmb.core.snapshot import Snapshot, flag_names
-from gdb_lmb.core.words import safe
-from gdb_lmb.core.written import errno_name, written
+from gdb_lmb.core.words import errno_name, safe, written
 from gdb_lmb.report.jsonio import stop_json
 from gdb_lmb.report.terminal import HEADING, PLAIN, Terminal
 

@@ -16,8 +16,17 @@ from typing import IO, Any
 
 from gdb_lmb.allocators.base import allocator, names
 from gdb_lmb.core.errors import InputError
-from gdb_lmb.core.operation import checked, is_text, operation_from, operation_json, read_number, short
-from gdb_lmb.core.record import Record, Symbol, TraceHeader
+from gdb_lmb.core.operation import (
+    Record,
+    Symbol,
+    TraceHeader,
+    checked,
+    is_text,
+    operation_from,
+    operation_json,
+    read_number,
+    short,
+)
 from gdb_lmb.core.snapshot import Snapshot
 from gdb_lmb.core.words import plural, safe
 from gdb_lmb.report.jsonio import snapshot_from, snapshot_json

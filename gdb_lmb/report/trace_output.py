@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import IO
 
-from gdb_lmb.core.record import Record, Symbol, TraceHeader
+from gdb_lmb.core.operation import Record, Symbol, TraceHeader
 from gdb_lmb.core.snapshot import Snapshot
 from gdb_lmb.report.output import told_of, whole_file
 from gdb_lmb.report.terminal import COUNT_VARIABLE

@@ -12,12 +12,10 @@ from gdb_lmb.allocators.base import allocator
 from gdb_lmb.analysis.lockstep import Divergence
 from gdb_lmb.analysis.owners import function_of, owner_pc
 from gdb_lmb.core.errors import UsageError
-from gdb_lmb.core.operation import Operation
+from gdb_lmb.core.operation import Operation, Record, Symbol
 from gdb_lmb.core.ranges import Range
-from gdb_lmb.core.record import Record, Symbol
 from gdb_lmb.core.snapshot import FINDING, Finding
-from gdb_lmb.core.words import plural, safe
-from gdb_lmb.core.written import result_text
+from gdb_lmb.core.words import plural, result_text, safe
 from gdb_lmb.report.divergence import divergence_json, divergence_text, place, symbols_json
 from gdb_lmb.report.jsonio import finding_json
 from gdb_lmb.report.replay import divergence_findings

@@ -10,7 +10,7 @@ from typing import Any
 from gdb_lmb.allocators.json_fields import Json
 from gdb_lmb.analysis.owners import History, Piece
 from gdb_lmb.analysis.who import FREE, KEPT, NOTHING, Answer, Part, Stretch
-from gdb_lmb.core.record import Record, Symbol
+from gdb_lmb.core.operation import Record, Symbol
 from gdb_lmb.core.snapshot import FIRMWARE_TYPES, RegionList, Snapshot, flag_names
 from gdb_lmb.core.words import address, human_size, safe
 from gdb_lmb.report.divergence import site

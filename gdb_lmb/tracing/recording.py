@@ -18,8 +18,7 @@ from gdb_lmb.analysis.lockstep import Divergence, Lockstep
 from gdb_lmb.analysis.trace_options import TraceOptions
 from gdb_lmb.core.address import PAST_HAND_OVER
 from gdb_lmb.core.errors import LmbError, OutputError, StateError
-from gdb_lmb.core.operation import Operation
-from gdb_lmb.core.record import Record, TraceHeader
+from gdb_lmb.core.operation import Operation, Record, TraceHeader
 from gdb_lmb.core.snapshot import Snapshot
 from gdb_lmb.programs.traced import Traced
 from gdb_lmb.report.trace_output import TraceOutput

@@ -18,7 +18,7 @@ from gdb_lmb.analysis.owners import Owners, function_of
 from gdb_lmb.analysis.trace_options import TraceOptions
 from gdb_lmb.core.address import PAST_HAND_OVER
 from gdb_lmb.core.errors import LayoutError, LmbError, NotReadyError, OutputError, ReadError, UsageError
-from gdb_lmb.core.record import Record, Symbol
+from gdb_lmb.core.operation import Record, Symbol
 from gdb_lmb.core.snapshot import FLAG_NAMES, Finding, Snapshot
 from gdb_lmb.core.words import safe
 from gdb_lmb.machine.boot import settle

@@ -20,8 +20,7 @@ from gdb_lmb.allocators.memblock.operations import LISTS
 from gdb_lmb.analysis.owners import function_of
 from gdb_lmb.analysis.replay import Replay
 from gdb_lmb.core.errors import InputError
-from gdb_lmb.core.operation import Operation
-from gdb_lmb.core.record import Record, TraceHeader
+from gdb_lmb.core.operation import Operation, Record, TraceHeader
 from gdb_lmb.report.export_c import source, survey
 from gdb_lmb.report.replay import replay_json, replay_text
 from gdb_lmb.report.trace_file import TraceReader, TraceWriter

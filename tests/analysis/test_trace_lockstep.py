@@ -18,8 +18,7 @@ from gdb_lmb.allocators.memblock.model import MemblockModel
 from gdb_lmb.allocators.memblock.storage import MemblockStorage, RegionArray, storage_of
 from gdb_lmb.analysis.compare import compare, diff
 from gdb_lmb.analysis.lockstep import Lockstep
-from gdb_lmb.core.operation import Operation
-from gdb_lmb.core.record import Record
+from gdb_lmb.core.operation import Operation, Record
 from gdb_lmb.core.snapshot import Defect, Entry, RegionList, Snapshot, Walk, column
 from tests.helpers.operations import op
 from tests.helpers.soak import ROUNDS

@@ -21,7 +21,7 @@ from gdb_lmb.analysis.lockstep import Lockstep
 from gdb_lmb.analysis.replay import Replay
 from gdb_lmb.cli import main
 from gdb_lmb.core.errors import InputError
-from gdb_lmb.core.record import Record, TraceHeader
+from gdb_lmb.core.operation import Record, TraceHeader
 from gdb_lmb.core.snapshot import column
 from tests.helpers.operations import op
 from tests.helpers.traces import (

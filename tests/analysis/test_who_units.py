@@ -9,7 +9,7 @@ from itertools import pairwise
 from gdb_lmb.allocators.lmb.model import LmbConfig, LmbModel
 from gdb_lmb.analysis.owners import History, Owners
 from gdb_lmb.analysis.who import FREE, KEPT, NOTHING, RESERVED, Stretch, Stretches, answer
-from gdb_lmb.core.record import Record, Symbol, TraceHeader
+from gdb_lmb.core.operation import Record, Symbol, TraceHeader
 from gdb_lmb.core.snapshot import FirmwareMap, Place, Snapshot
 from gdb_lmb.report.who import Known, owners_json, owners_lines, who_json, who_text
 from tests.helpers.operations import op

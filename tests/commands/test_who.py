@@ -103,7 +103,7 @@ def test_a_saved_trace_tells(fixture_kernel: Path, tmp_path: Path) -> None:
             "from types import SimpleNamespace\n"
             "from gdb_lmb.commands.session import SESSION\n"
             "from gdb_lmb.allocators.lmb.operations import OPERATIONS\n"
-            "from gdb_lmb.core.record import Record, Symbol, TraceHeader\n"
+            "from gdb_lmb.core.operation import Record, Symbol, TraceHeader\n"
             "SESSION.trace = SimpleNamespace(\n"
             "    header=TraceHeader('lmb-list', 'x86_64', 'little', 64, 4096),\n"
             "    records=[Record(9, OPERATIONS['reserve'].call('reserve', base=0, size=0x1000), 0, (0x5,))],\n"

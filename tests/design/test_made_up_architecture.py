@@ -21,9 +21,8 @@ from gdb_lmb.arches import registry
 from gdb_lmb.arches.base import Cpu
 from gdb_lmb.arches.convention import CallFrame, Convention, Parameter
 from gdb_lmb.arches.linux import LinuxArchitecture, linux_architecture
-from gdb_lmb.core.address import Linear, Phase, Placement, TranslatedMemory
+from gdb_lmb.core.address import KernelImage, Linear, Phase, Placement, TranslatedMemory
 from gdb_lmb.core.errors import LayoutError, NotReadyError, ReadError
-from gdb_lmb.core.image import KernelImage
 from gdb_lmb.core.machine import Machine, Variable
 from gdb_lmb.core.memory import BoundedMemory, BytesMemory, Memory
 from gdb_lmb.core.ranges import Range

@@ -8,7 +8,7 @@ import re
 from pathlib import Path
 from typing import Any
 
-from gdb_lmb.core.record import Record
+from gdb_lmb.core.operation import Record
 from gdb_lmb.report.trace_file import TraceReader
 from gdb_lmb.runner.qemu import QemuOptions
 from gdb_lmb.runner.session import GuestSession

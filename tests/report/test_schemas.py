@@ -22,8 +22,7 @@ from gdb_lmb.allocators.base import allocator, names
 from gdb_lmb.allocators.memblock.behavior import LINUX_6_12, MemblockConfig
 from gdb_lmb.allocators.memblock.model import MemblockModel
 from gdb_lmb.cli import main
-from gdb_lmb.core.operation import Operation
-from gdb_lmb.core.record import Record
+from gdb_lmb.core.operation import Operation, Record
 from gdb_lmb.core.snapshot import Stop
 from gdb_lmb.report.jsonio import snapshot_json
 from gdb_lmb.report.trace_file import record_json

@@ -14,7 +14,7 @@ from gdb_lmb.allocators.lmb.model import LmbConfig, LmbModel
 from gdb_lmb.allocators.memblock.storage import MemblockStorage, RegionArray
 from gdb_lmb.analysis.compare import compare
 from gdb_lmb.core.errors import InputError
-from gdb_lmb.core.record import Record, Symbol, TraceHeader
+from gdb_lmb.core.operation import Record, Symbol, TraceHeader
 from gdb_lmb.core.snapshot import RegionList, Snapshot, Stop, column
 from gdb_lmb.report.jsonio import dumps, snapshot_from_json, snapshot_json
 from gdb_lmb.report.trace_file import TraceEnd, TraceReader, TraceWriter

@@ -8,7 +8,7 @@ import json
 from gdb_lmb.allocators.difference import RegionRow, ValueRow
 from gdb_lmb.analysis.compare import StateDiff
 from gdb_lmb.analysis.lockstep import Divergence
-from gdb_lmb.core.record import Record, Symbol
+from gdb_lmb.core.operation import Record, Symbol
 from gdb_lmb.core.snapshot import Entry
 from gdb_lmb.report.divergence import divergence_json, divergence_text, headline, place, symbols_json
 from tests.helpers.operations import op

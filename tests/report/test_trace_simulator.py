@@ -19,8 +19,7 @@ from gdb_lmb.allocators.memblock.behavior import LINUX_6_1, LINUX_6_12, LINUX_7_
 from gdb_lmb.allocators.memblock.model import MemblockModel
 from gdb_lmb.allocators.memblock.resume import facts_of
 from gdb_lmb.cli import main
-from gdb_lmb.core.operation import Operation
-from gdb_lmb.core.record import Record, Symbol, TraceHeader
+from gdb_lmb.core.operation import Operation, Record, Symbol, TraceHeader
 from gdb_lmb.kernels.stock import find_source
 from gdb_lmb.report.export_c import source, survey
 from gdb_lmb.report.trace_file import TraceReader, TraceWriter

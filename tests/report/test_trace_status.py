@@ -9,7 +9,7 @@ from dataclasses import replace
 import pytest
 
 from gdb_lmb.analysis.lockstep import Divergence
-from gdb_lmb.core.record import Record
+from gdb_lmb.core.operation import Record
 from gdb_lmb.core.snapshot import FINDING, NOTE, Finding
 from gdb_lmb.report.terminal import Terminal
 from gdb_lmb.report.trace_text import TraceResult, status_json, status_text

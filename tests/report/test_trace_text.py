@@ -11,7 +11,7 @@ import pytest
 from gdb_lmb.allocators.base import allocator
 from gdb_lmb.analysis.replay import Replay
 from gdb_lmb.core.errors import InputError
-from gdb_lmb.core.record import Record, Symbol, TraceHeader
+from gdb_lmb.core.operation import Record, Symbol, TraceHeader
 from gdb_lmb.report.trace_file import TraceReader, TraceWriter
 from gdb_lmb.report.trace_text import Wanted, parse_caller, trace_json, trace_table
 from tests.helpers.operations import op

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from gdb_lmb.cli import main
-from gdb_lmb.core.record import Record
+from gdb_lmb.core.operation import Record
 from gdb_lmb.kernels.stock import find_kernel
 from gdb_lmb.report.trace_file import TraceReader
 from gdb_lmb.runner.qemu import QemuOptions

@@ -30,9 +30,8 @@ from gdb_lmb.allocators.section import (
 )  # fmt: skip
 from gdb_lmb.core.machine import Machine
 from gdb_lmb.core.memory import BoundedMemory, Meter
-from gdb_lmb.core.operation import Model, Operation
+from gdb_lmb.core.operation import Model, Operation, Record
 from gdb_lmb.core.ranges import Range
-from gdb_lmb.core.record import Record
 from gdb_lmb.core.snapshot import Place, RegionList, Snapshot
 from gdb_lmb.core.words import human_size, plural
 

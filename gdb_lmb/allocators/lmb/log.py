@@ -11,8 +11,7 @@ from gdb_lmb.allocators.lmb.operations import INIT, OPERATIONS
 from gdb_lmb.allocators.lmb.state import LmbConfig, created_config
 from gdb_lmb.allocators.lmb.storage import OperationLog, storage_of
 from gdb_lmb.core.errors import InputError, StateError
-from gdb_lmb.core.operation import Operation
-from gdb_lmb.core.record import Record
+from gdb_lmb.core.operation import Operation, Record
 from gdb_lmb.core.snapshot import Snapshot
 
 

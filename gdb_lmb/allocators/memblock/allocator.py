@@ -17,8 +17,7 @@ from gdb_lmb.allocators.predict import Prediction
 from gdb_lmb.allocators.section import NUMBER, POINTER, SIZE, TEXT, Column, Section
 from gdb_lmb.core.address import Phase
 from gdb_lmb.core.errors import LmbError
-from gdb_lmb.core.operation import Model
-from gdb_lmb.core.record import Record, TraceHeader
+from gdb_lmb.core.operation import Model, Record, TraceHeader
 from gdb_lmb.core.snapshot import Place, Snapshot
 
 _ARRAYS = (

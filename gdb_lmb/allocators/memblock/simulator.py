@@ -15,10 +15,10 @@ from gdb_lmb.allocators.memblock.calls import Nodes, call_of, hex_c, result_c, w
 from gdb_lmb.allocators.memblock.model import MemblockModel
 from gdb_lmb.allocators.memblock.storage import storage_of
 from gdb_lmb.core.errors import InputError
+from gdb_lmb.core.operation import Record, TraceHeader
 from gdb_lmb.core.ranges import Range, union
-from gdb_lmb.core.record import Record, TraceHeader
 from gdb_lmb.core.snapshot import RegionList, Snapshot
-from gdb_lmb.core.written import truth
+from gdb_lmb.core.words import truth
 
 _PER_FUNCTION = 100
 """Operations in one C function: compilers take long over functions of thousands of assertions."""

@@ -16,9 +16,8 @@ from gdb_lmb.arches.base import Cpu
 from gdb_lmb.arches.convention import ReadRegister
 from gdb_lmb.arches.linux import LinuxArchitecture
 from gdb_lmb.arches.x86.machine import X86
-from gdb_lmb.core.address import MAX_PROBES, Linear, Phase, Placement, first_match, holds
+from gdb_lmb.core.address import MAX_PROBES, KernelImage, Linear, Phase, Placement, first_match, holds
 from gdb_lmb.core.errors import LayoutError, NotReadyError, ReadError
-from gdb_lmb.core.image import KernelImage
 from gdb_lmb.core.machine import Machine
 from gdb_lmb.core.memory import BoundedMemory, Memory
 from gdb_lmb.core.ranges import Range

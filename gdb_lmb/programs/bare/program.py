@@ -8,9 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from gdb_lmb.allocators.base import Allocator, likely
-from gdb_lmb.core.address import Phase
+from gdb_lmb.core.address import Identity, Phase
 from gdb_lmb.core.errors import LayoutError, LmbError, NotReadyError, ReadError
-from gdb_lmb.core.image import Identity
 from gdb_lmb.core.machine import Machine
 from gdb_lmb.core.memory import BoundedMemory, Memory, Meter
 from gdb_lmb.core.snapshot import Snapshot

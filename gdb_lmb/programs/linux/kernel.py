@@ -8,9 +8,8 @@ from pathlib import Path
 
 from gdb_lmb.allocators.memblock.decode import MemblockProgram
 from gdb_lmb.arches.linux import LinuxArchitecture, linux_architecture
-from gdb_lmb.core.address import TranslatedMemory
+from gdb_lmb.core.address import Identity, KernelImage, TranslatedMemory
 from gdb_lmb.core.errors import LayoutError
-from gdb_lmb.core.image import Identity, KernelImage
 from gdb_lmb.core.machine import Machine
 from gdb_lmb.formats.program_file import build_identity
 
