@@ -11,7 +11,6 @@ from gdb_lmb.allocators.memblock.behavior import MemblockBehavior, MemblockConfi
 from gdb_lmb.allocators.memblock.model import MemblockModel
 from gdb_lmb.allocators.memblock.operations import LISTS
 from gdb_lmb.allocators.memblock.storage import storage_of
-from gdb_lmb.allocators.memblock.table import Table
 from gdb_lmb.allocators.resume import require_whole, unfit
 from gdb_lmb.core.errors import InputError, StateError
 from gdb_lmb.core.operation import checked, short
@@ -47,13 +46,10 @@ def from_snapshot(snapshot: Snapshot, config: MemblockConfig, *, in_slab: Collec
     """
     require_whole(snapshot, "memblock", "a memblock's")
     model = MemblockModel(config)
-    tables = {"memory": model.memory, "reserved": model.reserved}
-    for other in snapshot.others:
-        model.physmem = tables[other.name] = Table(other.name, other.max or 0)
     for regions in snapshot.lists:
-        tables[regions.name].load(regions)
+        model.tables[regions.name].load(regions)
     for stored in storage_of(snapshot).arrays:
-        table = tables[stored.name]
+        table = model.tables[stored.name]
         table.array_base, table.array_va, table.static = stored.base, stored.va, stored.static
         table.in_slab = stored.name in in_slab
     model.current_limit, model.bottom_up = snapshot.current_limit, snapshot.bottom_up

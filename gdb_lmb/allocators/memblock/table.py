@@ -10,15 +10,13 @@ from __future__ import annotations
 
 from array import array
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from operator import sub
+from operator import add, sub
 
 from gdb_lmb.core.errors import StateError
+from gdb_lmb.core.ranges import Range
 from gdb_lmb.core.snapshot import RegionList, column
-
-Row = tuple[int, int, int, int]
-"""A region on its way into a table: base, end, flags, nid."""
 
 
 @dataclass
@@ -71,56 +69,34 @@ class Table:
         if regions.max is None or regions.cnt != len(regions) or regions.cnt > regions.max:
             raise StateError(f"{regions.name} has {len(regions)} regions, but cnt {regions.cnt} and max {regions.max}")
         self.max, self.total_size = regions.max, regions.total_size
+        nid = [*regions.nid] or [0] * len(regions)
         if regions.dummy:
-            self.dummy_nid = regions.nid[0] if len(regions.nid) else 0
+            self.dummy_nid = nid[0]
             return
-        last = 0
-        for base, size in zip(regions.base, regions.size, strict=True):
-            if base < last or not size:
+        end = [*map(add, regions.base, regions.size)]
+        for base, size, before in zip(regions.base, regions.size, [0, *end], strict=False):
+            if base < before or not size:
                 raise StateError(f"{regions.name} is damaged at {base:#x}: its regions are not sorted or overlap")
-            last = base + size
-        self.base = [*regions.base]
-        self.end = [base + size for base, size in zip(regions.base, regions.size, strict=True)]
-        self.flags = [*regions.flags]
-        self.nid = [*regions.nid] if len(regions.nid) else [0] * len(regions)
+        self.base, self.end, self.flags, self.nid = [*regions.base], end, [*regions.flags], nid
         self.scattered = True
 
-    def gaps(self, base: int, end: int) -> int:
-        """Return how many regions it takes to cover what of [base, end) is not on the list."""
+    def gaps(self, base: int, end: int) -> list[Range]:
+        """Return what of [base, end) is not on the list."""
         i, j = bisect_right(self.end, base), bisect_left(self.base, end)
-        count, at = 0, base
-        for k in range(i, j):
-            if at < self.base[k]:
-                count += 1
-            at = self.end[k]
-        return count + (at < end)
+        edges = zip([base, *self.end[i:j]], [*self.base[i:j], end], strict=True)
+        return [(low, high) for low, high in edges if low < high]
 
-    def fill(self, base: int, end: int, flags: int, nid: int) -> None:
-        """Cover what of [base, end) is not on the list; merge from before the first new piece to after the last."""
-        i, j = bisect_right(self.end, base), bisect_left(self.base, end)
-        rows: list[Row] = []
-        first = last = -1
-        at = base
-        for k in range(i, j + 1):
-            upper = self.base[k] if k < j else end
-            if at < upper:
-                first = len(rows) if first < 0 else first
-                last = len(rows)
-                rows.append((at, upper, flags, nid))
-                self.total_size += upper - at
-            if k < j:
-                rows.append((self.base[k], self.end[k], self.flags[k], self.nid[k]))
-                at = self.end[k]
-        if first < 0:
-            return
-        if first == 0 and i:
-            i -= 1
-            rows.insert(0, (self.base[i], self.end[i], self.flags[i], self.nid[i]))
-            first, last = 1, last + 1
-        if last == len(rows) - 1 and j < len(self.base):
-            rows.append((self.base[j], self.end[j], self.flags[j], self.nid[j]))
-            j += 1
-        self._put(i, j, _merged(rows, first - 1, last + 1))
+    def fill(self, gaps: Sequence[Range], flags: int, nid: int) -> tuple[int, int]:
+        """Put regions into some gaps; return the places between which merging must look."""
+        first = at = bisect_left(self.base, gaps[0][0])
+        for low, high in gaps:
+            at = bisect_left(self.base, low, at)
+            self.base.insert(at, low)
+            self.end.insert(at, high)
+            self.flags.insert(at, flags)
+            self.nid.insert(at, nid)
+            self.total_size += high - low
+        return first, at + 1
 
     def isolate(self, base: int, end: int) -> tuple[int, int]:
         """Split what crosses `base` or `end`; return the slice of regions inside, (0, 0) where none is."""
@@ -135,18 +111,16 @@ class Table:
 
     def merge(self, i: int, j: int) -> None:
         """Merge from the region before `i` to the one at `j`, as far as they are there."""
-        i, j = max(i - 1, 0), min(j + 1, len(self.base))
-        if j - i > 1:
-            rows = list(zip(self.base[i:j], self.end[i:j], self.flags[i:j], self.nid[i:j], strict=True))
-            merged = _merged(rows, 0, len(rows) - 1)
-            if len(merged) != len(rows):
-                self._put(i, j, merged)
+        base, end, flags, nid = self.base, self.end, self.flags, self.nid
+        for k in range(min(j, len(base) - 1), max(i - 1, 0), -1):
+            if end[k - 1] == base[k] and flags[k - 1] == flags[k] and nid[k - 1] == nid[k]:
+                del base[k], end[k - 1], flags[k], nid[k]
 
     def remove(self, i: int, j: int, empty_nid: int) -> None:
         """Take the regions [i, j) off the list; `empty_nid` is what the dummy gets where none is left."""
         if i < j:
             self.total_size -= sum(self.end[i:j]) - sum(self.base[i:j])
-            self._put(i, j, ())
+            del self.base[i:j], self.end[i:j], self.flags[i:j], self.nid[i:j]
             if not self.base:
                 self.dummy_nid = empty_nid
 
@@ -155,18 +129,3 @@ class Table:
         self.end.insert(i, at)
         self.flags.insert(i, self.flags[i])
         self.nid.insert(i, self.nid[i])
-
-    def _put(self, i: int, j: int, rows: Iterable[Row]) -> None:
-        columns = list(zip(*rows, strict=True)) or [(), (), (), ()]
-        self.base[i:j], self.end[i:j], self.flags[i:j], self.nid[i:j] = columns
-
-
-def _merged(rows: list[Row], first: int, last: int) -> list[Row]:
-    """Join each of rows[first..last] with its neighbour where they touch and are alike."""
-    out: list[Row] = []
-    for at, row in enumerate(rows):
-        if out and first < at <= last and out[-1][1:] == (row[0], *row[2:]):
-            out[-1] = (out[-1][0], *row[1:])
-        else:
-            out.append(row)
-    return out
