@@ -13,7 +13,7 @@ from gdb_lmb.allocators.checks import check
 from gdb_lmb.allocators.lmb.decode import decode
 from gdb_lmb.allocators.lmb.program import find_lmb, with_page_size
 from gdb_lmb.machine.current import current
-from gdb_lmb.machine.reader import GdbMemory
+from gdb_lmb.machine.memory import GdbMemory
 
 PLAIN_ENTRIES = 2000
 

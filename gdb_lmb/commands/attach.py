@@ -9,10 +9,9 @@ from gdb_lmb.commands.names import Names
 from gdb_lmb.core.address import Phase, Placement
 from gdb_lmb.core.errors import LayoutError, UsageError
 from gdb_lmb.core.numbers import seconds
-from gdb_lmb.machine.boot import run_to_entry
+from gdb_lmb.machine.boot import move_symbols, run_to_entry
 from gdb_lmb.machine.current import current
-from gdb_lmb.machine.missing import why_no_allocator
-from gdb_lmb.machine.move_symbols import move_symbols
+from gdb_lmb.machine.symbols import why_no_allocator
 from gdb_lmb.programs.linux.kernel import find_kernel
 from gdb_lmb.programs.linux.place import boot_phase, locate
 from gdb_lmb.report.jsonio import dumps

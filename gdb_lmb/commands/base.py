@@ -17,10 +17,10 @@ from gdb_lmb.commands.arguments import Argument, Options, candidates, parse
 from gdb_lmb.core.errors import LayoutError, LmbError
 from gdb_lmb.core.memory import Meter
 from gdb_lmb.core.snapshot import Snapshot
-from gdb_lmb.machine.clients import tell_client
 from gdb_lmb.machine.current import current
-from gdb_lmb.machine.missing import why_no_allocator
-from gdb_lmb.machine.stub import put_back
+from gdb_lmb.machine.memory import put_back
+from gdb_lmb.machine.run_control import tell_client
+from gdb_lmb.machine.symbols import why_no_allocator
 from gdb_lmb.programs import base as programs
 from gdb_lmb.report.jsonio import dumps
 from gdb_lmb.report.statuses import status_of_error

@@ -11,7 +11,7 @@ from gdb_lmb.commands.arguments import FLAG, JSON, Argument, Options
 from gdb_lmb.commands.base import LmbCommand, take_snapshot, write
 from gdb_lmb.commands.session import SESSION
 from gdb_lmb.core.memory import Meter
-from gdb_lmb.machine.code import function_at
+from gdb_lmb.machine.symbols import name_at
 from gdb_lmb.report.jsonio import check_json, not_verified
 from gdb_lmb.report.text import check_text, stats_line
 
@@ -45,7 +45,7 @@ class LmbCheck(LmbCommand):
         meter, start = Meter(), time.perf_counter()
         snapshot = take_snapshot(with_log=not options.no_log, meter=meter)
         findings = check(snapshot)
-        log = None if options.no_log else check_log(snapshot, function_at)
+        log = None if options.no_log else check_log(snapshot, lambda pc: name_at(pc) or hex(pc))
         if log is not None and log.divergence is not None:
             findings.append(log.divergence)
         SESSION.record(self.name, findings, not_verified(snapshot, log))

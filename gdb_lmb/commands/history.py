@@ -14,7 +14,7 @@ from gdb_lmb.core.errors import InputError, UsageError
 from gdb_lmb.core.operation import Symbol, TraceHeader
 from gdb_lmb.core.snapshot import Snapshot
 from gdb_lmb.core.words import safe
-from gdb_lmb.machine.code import code_symbol
+from gdb_lmb.machine.symbols import code_symbol
 from gdb_lmb.report.trace_file import MAX_LINE_BYTES, TraceReader
 
 

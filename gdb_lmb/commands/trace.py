@@ -19,8 +19,8 @@ from gdb_lmb.core.numbers import seconds, whole_number
 from gdb_lmb.core.operation import Record, TraceHeader
 from gdb_lmb.core.snapshot import Snapshot
 from gdb_lmb.core.words import plural, safe
-from gdb_lmb.machine.code import symbols_of
 from gdb_lmb.machine.current import current
+from gdb_lmb.machine.symbols import symbols_of
 from gdb_lmb.report.jsonio import dumps
 from gdb_lmb.report.trace_output import TraceOutput, save
 from gdb_lmb.report.trace_text import (

@@ -15,11 +15,10 @@ from gdb_lmb.core.fields import ByteOrder
 from gdb_lmb.core.machine import Function
 from gdb_lmb.core.memory import Memory
 from gdb_lmb.core.snapshot import Stop
-from gdb_lmb.machine.code import as_function, at_entry, stop_at
-from gdb_lmb.machine.symbols import GdbSymbols
+from gdb_lmb.machine.symbols import GdbSymbols, as_function, at_entry, name_at
 
+# A guest's stack can be endless when damaged.
 MAX_FRAMES = 64
-"""Frames looked at: a guest's stack can be endless when damaged."""
 
 
 class GdbMachine(GdbSymbols):
@@ -27,24 +26,22 @@ class GdbMachine(GdbSymbols):
 
     @property
     def architecture(self) -> Architecture | None:
-        """Return the target's architecture, None where it is not known here."""
         return of_gdb(gdb.selected_inferior().architecture().name(), self.bits, self.byte_order)
 
     @property
     def arch(self) -> str:
-        """Return the architecture in the kernel's words ("ppc64"), in gdb's where it is not known here."""
+        # In gdb's words where it is not known here.
         known = self.architecture
         return str(gdb.selected_inferior().architecture().name()) if known is None else known.uname
 
     @property
     def byte_order(self) -> ByteOrder:
-        """Return the target's byte order, as gdb lays out an integer for it."""
-        probe = gdb.Value(b"\x01\x00", gdb.selected_inferior().architecture().integer_type(16, False))
-        return "little" if int(probe) == 1 else "big"
+        # As gdb lays out an integer for the target.
+        number = gdb.Value(b"\x01\x00", gdb.selected_inferior().architecture().integer_type(16, False))
+        return "little" if int(number) == 1 else "big"
 
     @property
     def bits(self) -> int:
-        """Return the width of a pointer."""
         return 8 * int(gdb.selected_inferior().architecture().integer_type(8).pointer().sizeof)
 
     def require_stopped(self) -> None:
@@ -65,7 +62,6 @@ class GdbMachine(GdbSymbols):
                 raise NotReadyError("the guest is running: stop it first (Ctrl-C or `interrupt`)") from None
 
     def register(self, name: str) -> int | None:
-        """Return a register of the selected CPU as an unsigned number, None where gdb has none of that name."""
         try:
             value = gdb.newest_frame().read_register(name)
             return int(value) & ((1 << 8 * value.type.sizeof) - 1)
@@ -73,20 +69,15 @@ class GdbMachine(GdbSymbols):
             return None
 
     def pc(self) -> int:
-        """Return the selected CPU's program counter."""
         return int(gdb.newest_frame().pc())
 
     def stop(self) -> Stop:
-        """Return the program counter and its symbol."""
-        return stop_at(self.pc())
+        return Stop(self.pc(), name_at(self.pc()))
 
     @contextlib.contextmanager
     def booting_cpu(self) -> Iterator[None]:
-        """Look at the first CPU meanwhile where another is selected that is not in the kernel.
-
-        The firmware has parked it, or it runs a user's program: its stack and its page tables tell nothing of the
-        kernel's allocator. Kernels boot on the first.
-        """
+        # The firmware has parked another CPU, or it runs a user's program: its stack and its page tables tell nothing
+        # of the kernel's allocator. Kernels boot on the first.
         selected = gdb.selected_thread()
         first = self._booting_cpu()
         if selected is None or first is None:
@@ -123,9 +114,8 @@ class GdbMachine(GdbSymbols):
         return min(gdb.selected_inferior().threads(), key=lambda thread: thread.num)
 
     def functions_on_stack(self, moved: int = 0, memory: Memory | None = None) -> list[Function]:
-        """Return the functions of gdb's frames, innermost first; a stack that cannot be unwound further ends there."""
         found: list[Function] = []
-        try:
+        with contextlib.suppress(gdb.error):  # a stack that cannot be unwound further ends there
             frame = gdb.newest_frame()
             pc = frame.pc()
             fresh = at_entry(pc)
@@ -133,6 +123,4 @@ class GdbMachine(GdbSymbols):
                 if frame.function() is not None and not (fresh and frame.pc() == pc):
                     found.append(as_function(frame.function()))
                 frame = frame.older()
-        except gdb.error:
-            pass
         return found

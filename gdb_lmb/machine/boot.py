@@ -1,18 +1,36 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Run a guest until its kernel is in its place: unpacked, and where KASLR puts it, physically and virtually."""
+"""Run a guest until its kernel is in its place, and move gdb's symbols to where KASLR put it.
+
+In its place it is unpacked, and where KASLR puts it physically and virtually.
+
+Up to Linux 6.14 x86-64 links its per-CPU variables at 0: their addresses are offsets, which KASLR does not
+change. `symbol-file -o` moves every section alike, and no command of gdb's moves only some sections of the main
+program. What gdb does is to place debug information that is in a file of its own by the sections of the file
+that it belongs to, each by its name; one that is not there stays where it was linked. So an ELF without contents
+is made that lacks such sections; it is moved, and the kernel's file is given to it as its debug information.
+"""
 
 from __future__ import annotations
 
 import contextlib
+import functools
+import os
+import re
+import tempfile
 import time
+from pathlib import Path
+
+import gdb
 
 from gdb_lmb.arches.base import Cpu
 from gdb_lmb.core.address import Placement
-from gdb_lmb.core.errors import GuestError, NotReadyError, UsageError
+from gdb_lmb.core.errors import GuestError, InfrastructureError, LayoutError, LmbError, NotReadyError, UsageError
 from gdb_lmb.core.memory import BoundedMemory
+from gdb_lmb.formats.elf import SHF_ALLOC, read_headers, stand_in
 from gdb_lmb.machine.current import AnyMachine
-from gdb_lmb.machine.move_symbols import move_symbols
+from gdb_lmb.machine.gdb_text import ask
 from gdb_lmb.machine.run_control import Slice, run_watched
+from gdb_lmb.machine.symbols import STANDS_FOR, lookup
 from gdb_lmb.programs.linux.kernel import Kernel, symbols_moved_by
 from gdb_lmb.programs.linux.place import place
 
@@ -24,6 +42,18 @@ SEARCH_RATIO = 10
 
 MAX_SLICE_S = 0.1
 """Seconds that the guest runs at most between two looks."""
+
+FOLDER_VARIABLE = "GDB_LMB_TEMPORARY"
+"""Where the runner says that files may be made which go with gdb."""
+
+# A row of `info breakpoints`; gdb's Python does not know every kind, as `dprintf`.
+_ENABLED = re.compile(r"^(\d+) +\S.*? (?:keep|del|dis) +y\b", re.MULTILINE)
+
+# Temporary folders that go when gdb does.
+_KEPT = contextlib.ExitStack()
+
+
+# -- running to the kernel -------------------------------------------------------------------------------------
 
 
 def run_to_entry(machine: AnyMachine, kernel: Kernel, timeout_s: float) -> Placement:
@@ -69,11 +99,6 @@ class _Search:
 
         Raises: `GuestError` where it did not get to where it must come by, or too much time is over; `LmbError`.
         """
-        with self._machine.booting_cpu():
-            return self._look(reached)
-
-    def _look(self, reached: bool | None) -> Slice | None:
-        arch = self._kernel.arch
         if self._certain and not reached:
             raise GuestError(f"the guest did not reach the kernel at {' or '.join(map(hex, self._certain))}")
         if reached:
@@ -81,14 +106,8 @@ class _Search:
             if not self._certain:
                 self._found = self._linked
         self._looked_at = time.monotonic()
-        cpu = arch.cpu_state(self._machine.register)
-        with self._machine.physical() as physical:
-            memory = BoundedMemory(physical)
-            self._certain = arch.quick_way_points(self._kernel, memory, cpu)
-            if not self._search_at and arch.nothing_yet(self._kernel, memory, cpu):
-                self._search_at = self._looked_at + RESET_S
-            due = not self._certain and (self._looked_at >= self._search_at or arch.arrived(cpu))
-            if due and self._settled(memory, cpu):
+        with self._machine.booting_cpu():
+            if self._arrived():
                 return None
         left_s = self._deadline - time.monotonic()
         if self._certain:
@@ -96,7 +115,19 @@ class _Search:
         if left_s < 0:
             build = self._kernel.own_file.name
             raise GuestError(f"no kernel of the build of {build} came up within {self._timeout_s:g} s")
-        return Slice(self._found, min(MAX_SLICE_S, max(arch.slice_s, time.monotonic() - self._looked_at)))
+        return Slice(self._found, min(MAX_SLICE_S, max(self._kernel.arch.slice_s, time.monotonic() - self._looked_at)))
+
+    def _arrived(self) -> bool:
+        """Look where the guest is sure to come by, and search for the kernel where it may be in its place."""
+        arch = self._kernel.arch
+        cpu = arch.cpu_state(self._machine.register)
+        with self._machine.physical() as physical:
+            memory = BoundedMemory(physical)
+            self._certain = arch.quick_way_points(self._kernel, memory, cpu)
+            if not self._search_at and arch.nothing_yet(self._kernel, memory, cpu):
+                self._search_at = self._looked_at + RESET_S
+            due = not self._certain and (self._looked_at >= self._search_at or arch.arrived(cpu))
+            return due and self._settled(memory, cpu)
 
     def _settled(self, memory: BoundedMemory, cpu: Cpu) -> bool:
         """Search for the kernel; tell whether it runs where it will stay."""
@@ -112,3 +143,74 @@ class _Search:
         self._found = self._linked if way_point is None else (*self._linked, way_point)
         self._search_at = time.monotonic() + SEARCH_RATIO * (time.monotonic() - self._looked_at)
         return False
+
+
+# -- moving the symbols ----------------------------------------------------------------------------------------
+
+
+def move_symbols(kernel: Kernel, placement: Placement) -> None:
+    """Load the kernel's symbols again where it runs; breakpoints are set anew by gdb. Raises: `LmbError`."""
+    symbol = lookup("memblock")
+    apart = _linked_elsewhere(kernel)
+    try:
+        if not apart or not placement.virtual or symbol is None:
+            ask(f"symbol-file -o {placement.virtual:#x} {_quoted(kernel.own_file)}")
+            return
+        debug, made = symbol.symtab.objfile.filename, _stand_in(kernel, apart)
+        # gdb disables some where a program is without symbols for a while.
+        numbers, ours = _enabled_numbers(), [stop for stop in gdb.breakpoints() if stop.enabled]
+        try:
+            ask(f"symbol-file -o {placement.virtual:#x} {_quoted(made)}")
+            objfile = next(objfile for objfile in gdb.objfiles() if objfile.filename == str(made))
+            objfile.add_separate_debug_file(debug)
+        finally:
+            for stop in ours:
+                if stop.is_valid() and not stop.enabled:
+                    stop.enabled = True
+            for number in sorted(numbers - _enabled_numbers()):
+                ask(f"enable {number}")
+    except gdb.error as error:
+        raise LayoutError(f"gdb cannot move the symbols of {kernel.own_file}: {error}") from None
+
+
+def _linked_elsewhere(kernel: Kernel) -> frozenset[bytes]:
+    """Return the names of the sections that are linked below the kernel's image."""
+    try:
+        sections = read_headers(kernel.own_file).sections
+    except LmbError:  # gdb will have its own word on that file
+        return frozenset()
+    return frozenset(s.name for s in sections if s.flags & SHF_ALLOC and s.size and s.va < kernel.image[0])
+
+
+def _stand_in(kernel: Kernel, left_out: frozenset[bytes]) -> Path:
+    """Return the file that stands for the kernel, made if it is not there."""
+    # Not called vmlinux: Linux's lx-symbols takes what is for the kernel.
+    path = _folder() / f"{kernel.identity.data.hex()}.sections"
+    try:
+        if not path.exists():
+            path.write_bytes(stand_in(read_headers(kernel.own_file), left_out))
+    except OSError as error:
+        raise InfrastructureError(f"cannot write {path}: {error.strerror}") from None
+    STANDS_FOR[str(path)] = kernel.own_file
+    return path
+
+
+@functools.cache
+def _folder() -> Path:
+    """Return a folder that goes when gdb does: gdb looks at the files that it has symbols from now and then."""
+    given = os.environ.get(FOLDER_VARIABLE)
+    if given:
+        return Path(given).resolve()
+    try:
+        return Path(_KEPT.enter_context(tempfile.TemporaryDirectory(prefix="gdb-lmb-"))).resolve()
+    except OSError as error:
+        raise InfrastructureError(f"cannot make a temporary folder: {error}") from None
+
+
+def _enabled_numbers() -> set[int]:
+    return {int(number) for number in _ENABLED.findall(ask("info breakpoints"))}
+
+
+def _quoted(path: Path) -> str:
+    escaped = str(path).replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{escaped}"'

@@ -8,21 +8,18 @@ import re
 
 import gdb
 
+# One stream record of MI: console, target or log output.
 _RECORD = re.compile(r'[~@&]"((?:[^"\\\n]|\\.)*)"\n')
-"""One stream record of MI: console, target or log output."""
-
 _RECORDS = re.compile(rf"(?:{_RECORD.pattern})+")
 _ESCAPE = re.compile(rb"\\([0-7]{3}|.)")
+# The letters by which gdb escapes control characters. Source: print_one_char() of gdb/utils.c.
 _CONTROLS = {b"n": b"\n", b"t": b"\t", b"r": b"\r", b"e": b"\x1b", b"b": b"\b", b"f": b"\f", b"v": b"\v", b"a": b"\a"}
-"""The letters by which gdb escapes control characters. Source: print_one_char() of gdb/utils.c."""
 
 
 def ask(command: str) -> str:
     """Execute a gdb command and return what it prints, untranslated. Raises: `gdb.error`."""
+    # In any other locale than C, C.UTF-8 too, LANGUAGE may name a catalog.
     language = locale.setlocale(locale.LC_MESSAGES)
-    if language == "C":
-        return plain(gdb.execute(command, to_string=True) or "")
-    # In any other locale, C.UTF-8 too, LANGUAGE may name a catalog.
     locale.setlocale(locale.LC_MESSAGES, "C")
     try:
         return plain(gdb.execute(command, to_string=True) or "")

@@ -5,6 +5,10 @@ An interrupt is caught by a catchpoint whose condition looks at the guest, a bre
 reported as a stop unless it is the last. The guest is interrupted by the byte 0x03, which Ctrl-C makes gdb send. It is
 sent to the gdbstub directly, which ignores it while the guest is stopped. A SIGINT to gdb would be lost before gdb
 waits, would end the command after it has waited, and would disconnect if it came twice.
+
+gdb (14 and later) reports to a DAP client every breakpoint that Python creates, changes and deletes, internal ones too;
+and output while the guest runs goes to its log only. Both are corrected if gdb's own modules have the functions that
+we know. Source: gdb/python/lib/gdb/dap/breakpoint.py and server.py.
 """
 
 from __future__ import annotations
@@ -14,17 +18,17 @@ import functools
 import os
 import signal
 import socket
-import stat
+import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import gdb
 
 from gdb_lmb.core.errors import GuestError, LayoutError, LmbError
-from gdb_lmb.machine.clients import hide_internal, making_internal
 from gdb_lmb.machine.gdb_text import captures_records
+from gdb_lmb.machine.memory import link_to_stub
 
 _INTERRUPT = b"\x03"
 _AGAIN_S = 0.05
@@ -49,20 +53,32 @@ def run_watched(first: Slice, look: Look) -> None:
     Raises: `GuestError` where it cannot be run, stops elsewhere or is interrupted by the user; what `look` raises.
     """
     run = _Run(look)
-    asked = _interrupted()
-    asked.run = run
+    before = gdb.convenience_variable("bpnum")
+    hide_internal()
+    _Ours.making = True
     try:
-        with _catchpoint(f"${asked.name}()"):
-            run.go(first)
+        gdb.execute("catch signal SIGINT", to_string=True)
+        number = int(gdb.convenience_variable("bpnum"))
+        _Ours.numbers.add(number)
     finally:
-        asked.run = None
+        _Ours.making = False
+    try:
+        # While the condition is false, the guest goes on and nothing is printed.
+        gdb.execute(f"condition {number} $_lmb_interrupted()", to_string=True)
+        gdb.execute(f"commands {number}\nsilent\nend", to_string=True)
+        run.go(first)
+    finally:
+        gdb.execute(f"delete {number}", to_string=True)
+        _Ours.numbers.discard(number)
+        gdb.set_convenience_variable("bpnum", before)
 
 
-class _Run:
-    """One run of the guest."""
+class _Run(gdb.Function):
+    """$_lmb_interrupted(): whether an interrupt is to stop the guest, asked by lmb-attach's own catchpoint."""
 
+    # Also all else of one run of the guest: the function of a later run takes the place of this one's.
     def __init__(self, look: Look) -> None:
-        hide_internal()
+        super().__init__("_lmb_interrupted")
         self._look = look
         self._timer = _InterruptTimer()
         self._stops: dict[int, _Stop] = {}
@@ -70,7 +86,6 @@ class _Run:
         self._error: LmbError | gdb.error | None = None
 
     def go(self, first: Slice) -> None:
-        """Run from the first slice to the end."""
         try:
             self._begin(first)
             # Where the captured output would be MI's records of the run, a client must see them, or it waits for ever.
@@ -90,18 +105,13 @@ class _Run:
             pc = gdb.newest_frame().pc()
             raise GuestError(f"the guest stopped at {pc:#x} on its way to the kernel: it was interrupted, or see why")
 
-    def interrupted(self) -> bool:
-        """Handle an interrupt; return True to stop the guest."""
-        if not self._timer.fired:  # it is the user's
-            return True
-        return self._step(False)
+    def invoke(self) -> bool:
+        # An interrupt that is not the timer's is the user's.
+        return not self._timer.fired or self.step(False)
 
-    def reached(self) -> bool:
-        """Handle a breakpoint of the slice; return True to stop the guest."""
-        return self._step(True)
-
-    def _step(self, reached: bool) -> bool:
-        self._timer.disarm()
+    def step(self, reached: bool) -> bool:
+        """Handle the end of a slice, at a breakpoint of its where `reached`; return True to stop the guest."""
+        self._timer.arm(None)
         blocked = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
         try:
             following = self._look(reached)
@@ -121,9 +131,8 @@ class _Run:
     def _begin(self, following: Slice) -> None:
         """Set breakpoints at a slice's addresses and the timer to its end."""
         try:
-            for address in following.addresses:
-                if address not in self._stops:
-                    self._stops[address] = _Stop(self, address)
+            for address in {*following.addresses} - self._stops.keys():
+                self._stops[address] = _Stop(self, address)
             for address, stop in self._stops.items():
                 if stop.enabled != (address in following.addresses):
                     stop.enabled = not stop.enabled
@@ -133,78 +142,35 @@ class _Run:
 
 
 class _Stop(gdb.Breakpoint):
-    """An internal breakpoint at an address of a slice's."""
-
     def __init__(self, run: _Run, address: int) -> None:
         super().__init__(f"*{address:#x}", type=gdb.BP_HARDWARE_BREAKPOINT, internal=True)
         self.silent = True
         self._run = run
 
     def stop(self) -> bool:
-        """Look at the guest; True leaves it stopped here."""
-        return self._run.reached()
-
-
-class _Interrupted(gdb.Function):
-    """$_lmb_interrupted(): whether an interrupt is to stop the guest, asked by lmb-attach's own catchpoint."""
-
-    name = "_lmb_interrupted"
-    run: _Run | None = None
-
-    def invoke(self) -> bool:
-        """Return the answer of the run that goes on."""
-        return self.run is None or self.run.interrupted()
-
-
-@functools.cache
-def _interrupted() -> _Interrupted:
-    return _Interrupted(_Interrupted.name)
-
-
-@contextlib.contextmanager
-def _catchpoint(condition: str) -> Iterator[None]:
-    """Catch SIGINT under a condition: while it is false, the guest goes on and nothing is printed."""
-    before = gdb.convenience_variable("bpnum")
-    with making_internal() as numbers:
-        gdb.execute("catch signal SIGINT", to_string=True)
-        number = int(gdb.convenience_variable("bpnum"))
-        numbers.add(number)
-    try:
-        gdb.execute(f"condition {number} {condition}", to_string=True)
-        gdb.execute(f"commands {number}\nsilent\nend", to_string=True)
-        yield
-    finally:
-        gdb.execute(f"delete {number}", to_string=True)
-        numbers.discard(number)
-        gdb.set_convenience_variable("bpnum", before)
+        return self._run.step(True)
 
 
 class _InterruptTimer:
-    """Sends the interrupt byte to the gdbstub after a time, and repeats it until `disarm()`."""
+    """Sends the interrupt byte to the gdbstub after a time, and repeats it until the next `arm()`."""
 
     def __init__(self) -> None:
-        """Start the thread that waits; nothing is sent before `arm()`."""
         self.fired = False
         self._due: float | None = None
         self._closed = False
         self._changed = threading.Condition()
-        self._link = _link_to_stub()
+        self._link = link_to_stub()
         self._thread = threading.Thread(target=self._wait, daemon=True)
         self._thread.start()
 
-    def arm(self, seconds: float) -> None:
-        """Interrupt the guest after `seconds`."""
+    def arm(self, seconds: float | None) -> None:
+        """Interrupt the guest after `seconds`; None: the guest has stopped, nothing is sent."""
         with self._changed:
-            self.fired, self._due = False, time.monotonic() + seconds
+            self.fired = False
+            self._due = None if seconds is None else time.monotonic() + seconds
             self._changed.notify()
 
-    def disarm(self) -> None:
-        """Cancel the timer: the guest has stopped."""
-        with self._changed:
-            self.fired, self._due = False, None
-
     def close(self) -> None:
-        """End the thread."""
         with self._changed:
             self._closed = True
             self._changed.notify()
@@ -218,9 +184,9 @@ class _InterruptTimer:
                 left = None if self._due is None else self._due - time.monotonic()
                 if left is None or left > 0:
                     self._changed.wait(left)
-                    continue
-                self.fired = True
-                self._due = time.monotonic() + _AGAIN_S if self._send() else None
+                else:
+                    self.fired = True
+                    self._due = time.monotonic() + _AGAIN_S if self._send() else None
 
     def _send(self) -> bool:
         """Interrupt the guest; return whether it has to be repeated until the guest stops."""
@@ -234,33 +200,35 @@ class _InterruptTimer:
         return True
 
 
-def _link_to_stub() -> socket.socket | None:
-    """Return a copy of gdb's socket to the stub; None if it is no socket, or cannot be told from others."""
-    found: dict[int, socket.socket] = {}
-    for name in os.listdir("/proc/self/fd"):  # noqa: PTH208  numbers, not files
-        with contextlib.suppress(OSError):  # it was the one by which they are listed
-            status = os.fstat(int(name))
-            # A copy of ours may have got a number that was listed.
-            if stat.S_ISSOCK(status.st_mode) and status.st_ino not in found:
-                link = socket.socket(fileno=os.dup(int(name)))
-                if _name(link):
-                    found[status.st_ino] = link
-                else:
-                    link.close()
-    links = list(found.values())
-    if len(links) > 1:  # a server of debug files may be one; gdb has no word for its own before version 12
-        details = str(getattr(getattr(gdb.selected_inferior(), "connection", None), "details", None))
-        links = [link for link in links if details.endswith(_name(link))]
-    for link in found.values():
-        if links != [link]:
-            link.close()
-    return links[0] if len(links) == 1 else None
+# -- DAP clients -----------------------------------------------------------------------------------------------
 
 
-def _name(link: socket.socket) -> str:
-    """Return the peer as gdb's description of a connection ends: a path or ":PORT"; "" if it is not connected."""
-    try:
-        peer = link.getpeername()
-    except OSError:
-        return ""
-    return str(peer) if isinstance(peer, str) else f":{peer[1]}"
+class _Ours:
+    # Breakpoints that are numbered like the user's: those there are, and whether one is being created.
+    numbers: set[int] = set()
+    making = False
+
+
+@functools.cache
+def hide_internal() -> None:
+    """Report only the user's breakpoints to a DAP client from now on."""
+    module = sys.modules.get("gdb.dap.breakpoint")
+    for event in ("created", "modified", "deleted"):
+        handler = getattr(module, f"_bp_{event}", None)
+        registry = getattr(gdb.events, f"breakpoint_{event}")
+        if handler is not None:
+            with contextlib.suppress(ValueError, RuntimeError):  # it is not connected: there is nothing to filter
+                registry.disconnect(handler)
+                registry.connect(functools.partial(_pass_on, handler))
+
+
+def _pass_on(handler: Callable[[gdb.Breakpoint], None], breakpoint: gdb.Breakpoint) -> None:
+    if breakpoint.number > 0 and breakpoint.number not in _Ours.numbers and not _Ours.making:
+        handler(breakpoint)
+
+
+def tell_client(text: str) -> None:
+    """Show `text` to a DAP client, if there is one: it sees only what its own commands print."""
+    send = getattr(sys.modules.get("gdb.dap.server"), "send_event", None)
+    if send is not None:
+        send("output", {"category": "console", "output": text if text.endswith("\n") else f"{text}\n"})

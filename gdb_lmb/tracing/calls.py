@@ -12,7 +12,7 @@ from gdb_lmb.arches.registry import NAMES, find
 from gdb_lmb.core.errors import LayoutError
 from gdb_lmb.core.fields import ByteOrder
 from gdb_lmb.machine.current import current
-from gdb_lmb.machine.reader import GdbMemory
+from gdb_lmb.machine.memory import GdbMemory
 
 WANTED_FRAMES = 12
 """Program counters kept of a call, innermost first: enough to get out of the allocator and into the boot's steps."""

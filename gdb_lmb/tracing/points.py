@@ -14,7 +14,7 @@ import gdb
 
 from gdb_lmb.allocators.base import Allocator, Role
 from gdb_lmb.arches.convention import Parameter
-from gdb_lmb.machine.code import linker_symbol, outermost_function
+from gdb_lmb.machine.symbols import linker_symbol, outermost_function
 
 
 @dataclass(frozen=True)

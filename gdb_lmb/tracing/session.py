@@ -22,9 +22,8 @@ from gdb_lmb.core.operation import Record, Symbol
 from gdb_lmb.core.snapshot import FLAG_NAMES, Finding, Snapshot
 from gdb_lmb.core.words import safe
 from gdb_lmb.machine.boot import settle
-from gdb_lmb.machine.code import symbols_of
 from gdb_lmb.machine.current import current
-from gdb_lmb.machine.missing import why_no_allocator
+from gdb_lmb.machine.symbols import symbols_of, why_no_allocator
 from gdb_lmb.programs.base import Program, find_programs
 from gdb_lmb.programs.traced import Traced
 from gdb_lmb.report.trace_output import TraceOutput

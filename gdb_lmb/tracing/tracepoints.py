@@ -17,7 +17,7 @@ import gdb
 
 from gdb_lmb.arches.convention import Convention
 from gdb_lmb.core.fields import ByteOrder
-from gdb_lmb.machine.clients import hide_internal
+from gdb_lmb.machine.run_control import hide_internal
 from gdb_lmb.tracing.calls import described, newest_call, program_counters
 from gdb_lmb.tracing.points import Point
 from gdb_lmb.tracing.recording import Call, Place, Purpose, Recording

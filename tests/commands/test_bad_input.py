@@ -110,7 +110,7 @@ def test_qemu_killed_in_the_middle_of_a_walk(fixture_kernel: Path, tmp_path: Pat
         script = tmp_path / "kill.py"
         script.write_text(
             "import os, signal, threading, time\n"
-            "from gdb_lmb.machine.reader import GdbMemory\n"
+            "from gdb_lmb.machine.memory import GdbMemory\n"
             "read, seen = GdbMemory.read, []\n"
             "def killing(self, address, size):\n"
             "    seen.append(address)\n"

@@ -13,21 +13,21 @@ import pytest
 from tests.helpers.rooms import FILES, PACKAGE
 
 KIND_OF_TARGET = {
-    "connection": ("machine/current.py", "machine/stub.py", "machine/dump.py"),
-    "corefile": ("machine/dump.py",),
-    "RemoteTargetConnection": ("machine/stub.py",),
-    "opened_dump": ("machine/current.py", "machine/dump.py"),
-    "LiveMachine": ("machine/current.py", "machine/live.py"),
-    "DumpMachine": ("machine/current.py", "machine/dump.py"),
-    "StubMemory": ("machine/live.py", "machine/stub.py"),
+    "connection": ("machine/current.py", "machine/memory.py"),
+    "corefile": ("machine/current.py",),
+    "RemoteTargetConnection": ("machine/memory.py",),
+    "opened_dump": ("machine/current.py",),
+    "LiveMachine": ("machine/current.py",),
+    "DumpMachine": ("machine/current.py",),
+    "physical_memory": ("machine/current.py", "machine/memory.py"),
 }
 """Names that tell a dump from a live guest, and the files that may use them."""
 
 TEXT = {
-    "info symbol": "machine/code.py",  # gdb's Python has no linker symbols
-    "info breakpoints": "machine/move_symbols.py",  # gdb.breakpoints() lacks some kinds, as dprintf
-    "info target": "machine/dump.py",  # gdb before 18 does not give the core's file otherwise
-    "monitor ": "machine/stub.py",  # QEMU's answer, which is text
+    "info symbol": "machine/symbols.py",  # gdb's Python has no linker symbols
+    "info breakpoints": "machine/boot.py",  # gdb.breakpoints() lacks some kinds, as dprintf
+    "info target": "machine/current.py",  # gdb before 18 does not give the core's file otherwise
+    "monitor ": "machine/memory.py",  # QEMU's answer, which is text
     "echo -": "machine/gdb_text.py",  # whether gdb gives MI's records
 }
 """Commands of gdb whose output is read, and the one file that reads it."""
@@ -86,6 +86,6 @@ def test_text_of_gdb_is_read_only_where_python_lacks_it(path: Path) -> None:
 def test_the_readers_see_something() -> None:
     # Guards the tests above against passing because nothing was read.
     assert {"gdb", "connection"} <= names_in(ast.parse((PACKAGE / "machine" / "current.py").read_text()))
-    assert commands_in(ast.parse((PACKAGE / "machine" / "code.py").read_text())) == ["info symbol "]
+    assert commands_in(ast.parse((PACKAGE / "machine" / "symbols.py").read_text())) == ["info symbol "]
     used = {name for path in IN_GDB for name in names_in(ast.parse(path.read_text()))}
     assert KIND_OF_TARGET.keys() <= used

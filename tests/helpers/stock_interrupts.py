@@ -7,7 +7,7 @@ import signal
 
 import gdb
 
-from gdb_lmb.machine import reader, stub
+from gdb_lmb.machine import memory
 
 STATE = {"count": 0, "at": 0, "real": False}
 
@@ -35,8 +35,8 @@ def struck(work):
 
 def sweep():
     """Interrupt at each moment in turn until there is none left; print what was seen as JSON."""
-    stub.packet = struck(stub.packet)
-    reader.GdbMemory.read = struck(reader.GdbMemory.read)
+    memory.packet = struck(memory.packet)
+    memory.GdbMemory.read = struck(memory.GdbMemory.read)
     interrupted, left_on = 0, []
     for real in (False, True):
         at = 0

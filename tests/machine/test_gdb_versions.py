@@ -53,7 +53,7 @@ def test_text_is_the_same_under_mi(tmp_path: Path, fixture_kernel: Path) -> None
 READS = """
 import gdb
 from gdb_lmb.core.errors import ReadError
-from gdb_lmb.machine.reader import GdbMemory
+from gdb_lmb.machine.memory import GdbMemory
 AT = int(gdb.parse_and_eval("(unsigned long)&lmb"))
 def read(size=32):
     return GdbMemory().read(AT, size)
@@ -136,7 +136,7 @@ def test_a_users_language_changes_nothing(
     commands = (
         f"python import ctypes; ctypes.CDLL(None).bindtextdomain(b'gdb', {os.fsencode(tmp_path)!r})",
         "info symbol &lmb_log", f"core-file {core}", f"source {LOAD}", "lmb-dump --json", "lmb-who lmb_log",
-        "python from gdb_lmb.machine.code import linker_symbol",
+        "python from gdb_lmb.machine.symbols import linker_symbol",
         "python print(linker_symbol(int(gdb.parse_and_eval('(unsigned long)&startup_64_low')) + 3))",
         "info symbol &lmb_log",
     )  # fmt: skip

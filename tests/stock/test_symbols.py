@@ -88,7 +88,7 @@ import gdb, json
 from gdb_lmb.core.address import Placement
 from gdb_lmb.machine.current import current
 from gdb_lmb.programs.linux.kernel import find_kernel, symbols_moved_by
-from gdb_lmb.machine.move_symbols import move_symbols
+from gdb_lmb.machine.boot import move_symbols
 kernel = find_kernel(current())
 gdb.Breakpoint("start_kernel").enabled = False
 gdb.Breakpoint("memblock_free_all")
