@@ -10,33 +10,41 @@ from __future__ import annotations
 import importlib
 from collections.abc import Mapping
 
-# In this order: load_ahead.py imports them in another thread meanwhile, and two threads that import the same modules
-# in different orders can get half of one. The prefix is first, for the commands are registered under it.
+# The prefix is first, for the commands are registered under it.
 MODULES: Mapping[str, tuple[str, ...]] = {
-    "prefix": ("LmbPrefix",),
-    "dump": ("LmbDump",),
-    "check": ("LmbCheck",),
-    "map": ("LmbMap",),
-    "free": ("LmbFree",),
-    "who": ("LmbWho", "LmbRegion", "LmbOwner"),
-    "whatif": ("LmbWhatif",),
-    "attach": ("LmbAttach",),
-    "trace": ("LmbTrace",),
-    "verdict": ("LmbVerdict",),
+    "prefix": ("base", "LmbPrefix"),
+    "dump": ("state", "LmbDump"),
+    "check": ("state", "LmbCheck"),
+    "map": ("who", "LmbMap"),
+    "free": ("whatif", "LmbFree"),
+    "who": ("who", "LmbWho", "LmbRegion", "LmbOwner"),
+    "whatif": ("whatif", "LmbWhatif"),
+    "attach": ("attach", "LmbAttach"),
+    "trace": ("trace", "LmbTrace"),
+    "verdict": ("state", "LmbVerdict"),
 }
-"""The classes of commands and convenience functions, by module."""
+"""The module of each command, and its classes of commands and convenience functions."""
+
+
+def module_names() -> list[str]:
+    """Return the modules in the order in which they are imported.
+
+    load_ahead.py imports them in another thread meanwhile, and two threads that import the same modules in different
+    orders can get half of one.
+    """
+    return list(dict.fromkeys(f"gdb_lmb.commands.{module}" for module, *_ in MODULES.values()))
 
 
 def register() -> None:
     """Make gdb know every command."""
     import gdb
 
-    for name, classes in MODULES.items():
+    for name, (module, *classes) in MODULES.items():
         try:
-            module = importlib.import_module(f"gdb_lmb.commands.{name}")
+            found = importlib.import_module(f"gdb_lmb.commands.{module}")
         except ImportError as error:
             what = "lmb" if name == "prefix" else f"lmb-{name}"
             gdb.write(f"gdb-lmb: {what} is not available: {error}\n", gdb.STDERR)
         else:
             for kind in classes:
-                getattr(module, kind).register()
+                getattr(found, kind).register()

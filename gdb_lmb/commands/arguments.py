@@ -18,11 +18,11 @@ from gdb_lmb.core.errors import UsageError
 from gdb_lmb.core.numbers import OPERAND_PATTERN, is_negative
 from gdb_lmb.core.words import safe
 
+# The values of the arguments of one command, by name.
 Options = SimpleNamespace
-"""The values of the arguments of one command, by name."""
 
+# How many words an argument takes: none, exactly one, at most one, any number, at least one.
 FLAG, ONE, OPTIONAL, ANY, SOME = "flag", "one", "optional", "any", "some"
-"""How many words an argument takes: none, exactly one, at most one, any number, at least one."""
 
 
 @dataclass(frozen=True)
@@ -43,12 +43,10 @@ class Argument:
 
     @property
     def is_option(self) -> bool:
-        """Tell whether it is an option."""
         return self.name.startswith("-")
 
     @property
     def key(self) -> str:
-        """Return the name of its value."""
         return self.field or self.name.lstrip("-").replace("-", "_")
 
 
@@ -68,8 +66,7 @@ def parse(words: Sequence[str], table: Sequence[Argument], command: str, exclusi
 
 def _parse(words: Sequence[str], table: Sequence[Argument], exclusive: Sequence[str]) -> Options:
     options = {argument.name: argument for argument in table if argument.is_option}
-    values = {argument.key: argument.default for argument in table}
-    values |= {argument.key: False for argument in table if argument.count == FLAG}
+    values: dict[str, Any] = {argument.key: False if argument.count == FLAG else argument.default for argument in table}
     rest = joined(words)
     free: list[str] = []
     seen: list[str] = []
@@ -135,14 +132,9 @@ def _by_position(words: list[str], table: Sequence[Argument]) -> dict[str, Any]:
 
 
 def candidates(given: Sequence[str], table: Sequence[Argument]) -> list[str]:
-    """Return the options and choices that are not among the words `given`."""
-    out: list[str] = []
-    for argument in table:
-        if argument.is_option:
-            out += [argument.name] if argument.name not in given else []
-        elif not any(word in argument.choices for word in given):
-            out += argument.choices
-    return out
+    """Return the options that are not among the words `given`, and the choices where none of them is."""
+    offered = ([argument.name] if argument.is_option else argument.choices for argument in table)
+    return [word for words in offered if not set(words) & set(given) for word in words]
 
 
 # The words of a line with NUL between them: what `sizeof(` begins, up to its end, else up to the next option; and

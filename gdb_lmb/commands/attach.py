@@ -44,7 +44,6 @@ class LmbAttach(LmbCommand):
     arguments = (Argument("--wait", FLAG), Argument("--timeout"), Argument("--keep-symbols", FLAG), JSON)
 
     def run(self, options: Options) -> None:
-        """Find the kernel, say where, move the symbols."""
         if options.timeout is not None and not options.wait:
             raise UsageError("--timeout says how long --wait may take: it needs --wait (see: help lmb-attach)")
         timeout_s = seconds(options.timeout, "--timeout", Names().value)

@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What all commands share: arguments, completion, errors, and taking a snapshot of the guest."""
+"""What all commands share: arguments, completion, errors, taking a snapshot of the guest, and what this gdb keeps.
+
+`$lmb_status` holds the status of the last command, by the tables of report/statuses.py.
+"""
 
 from __future__ import annotations
 
@@ -8,45 +11,48 @@ import fcntl
 import inspect
 import os
 import sys
+from collections import Counter
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 import gdb
 
 from gdb_lmb.commands.arguments import Argument, Options, candidates, parse
-from gdb_lmb.core.errors import LayoutError, LmbError
+from gdb_lmb.core.errors import LayoutError, LmbError, NotReadyError
 from gdb_lmb.core.memory import Meter
-from gdb_lmb.core.snapshot import Snapshot
+from gdb_lmb.core.snapshot import FINDING, Finding, Snapshot
+from gdb_lmb.core.words import safe
 from gdb_lmb.machine.current import current
 from gdb_lmb.machine.memory import put_back
 from gdb_lmb.machine.run_control import tell_client
 from gdb_lmb.machine.symbols import why_no_allocator
 from gdb_lmb.programs import base as programs
 from gdb_lmb.report.jsonio import dumps
-from gdb_lmb.report.statuses import status_of_error
+from gdb_lmb.report.statuses import status_of_error, status_of_outcome
 from gdb_lmb.report.terminal import TERMINAL_VARIABLE, Terminal, is_utf8, may_color
+from gdb_lmb.tracing.session import TraceSession
 
 
 class LmbCommand(gdb.Command):
     """One `lmb-*` command: a subclass has its name, a table of its arguments, `ask()`, and two writers.
 
-    gdb's help is the subclass's docstring.
+    Of the options `exclusive` at most one may be given. One writer makes JSON values of what `ask()` returns, the other
+    a text of the same for a `Terminal`. gdb's help is the subclass's docstring.
     """
 
     name = ""
     arguments: ClassVar[Sequence[Argument]] = ()
     exclusive: ClassVar[Sequence[str]] = ()
-    """Options of which at most one may be given."""
     writers: ClassVar[tuple[Callable[..., dict[str, Any]], Callable[..., str]]]
-    """What makes JSON values of what `ask()` returns, and what makes a text of the same for a `Terminal`."""
 
     def __init_subclass__(cls) -> None:
-        """Remove the indentation from the help: gdb does so itself from version 13 on."""
+        # From version 13 on gdb removes the indentation itself.
         cls.__doc__ = inspect.cleandoc(cls.__doc__ or "")
 
     @classmethod
     def register(cls) -> None:
-        """Make gdb know the command by both of its names: lmb-dump, and dump of the prefix lmb."""
+        # By both of its names: lmb-dump, and dump of the prefix lmb.
         for typed in (cls.name, cls.name.replace("-", " ", 1)):
             cls(typed, gdb.COMMAND_DATA)
 
@@ -59,12 +65,10 @@ class LmbCommand(gdb.Command):
         self.show(options, *self.ask(options))
 
     def show(self, options: Options, *found: Any) -> None:
-        """Write what was found, as JSON or as text."""
         as_json, as_text = self.writers
         write(dumps(as_json(*found)) if options.json else as_text(*found, terminal()))
 
     def invoke(self, argument: str, from_tty: bool) -> None:
-        """Parse the arguments and run the command; report an `LmbError` in one line."""
         self.dont_repeat()
         try:
             self.run(parse(gdb.string_to_argv(argument), self.arguments, self.name, self.exclusive))
@@ -76,10 +80,7 @@ class LmbCommand(gdb.Command):
             put_back()
 
     def complete(self, text: str, word: str | None) -> list[str]:
-        """Return the options and choices that complete `word` and are not given yet.
-
-        gdb calls this twice: first with None, to ask how words are split, which is left to gdb.
-        """
+        # gdb calls this twice: first with None, to ask how words are split, which is left to gdb.
         if word is None:
             return []
         given = text.split()
@@ -87,6 +88,32 @@ class LmbCommand(gdb.Command):
         # gdb also splits words at "-", and wants only the part after the split.
         cut = len(typed) - len(word)
         return [c[cut:] for c in candidates(given, self.arguments) if c.startswith(typed)]
+
+
+class LmbPrefix(gdb.Command):
+    """Show and check the early-boot memory allocator (LMB, memblock) of a guest.
+
+    Usage: lmb COMMAND [ARGUMENTS]
+
+    Each command can be typed as one word or as two: lmb-dump is lmb dump. TAB
+    completes commands and their options; "help lmb-dump" describes one.
+
+    Example: lmb dump reserved
+    """
+
+    @classmethod
+    def register(cls) -> None:
+        # From version 13 on gdb removes the indentation itself.
+        cls.__doc__ = inspect.cleandoc(cls.__doc__ or "")
+        cls("lmb", gdb.COMMAND_DATA, prefix=True)
+
+    def invoke(self, argument: str, from_tty: bool) -> None:
+        """List the commands; gdb calls this only if the words match none of them."""
+        self.dont_repeat()
+        if argument.strip():
+            word = safe(argument.split()[0], 40)
+            raise gdb.GdbError(f"lmb: there is no command {word!r}: lmb alone lists the commands")
+        gdb.execute("help lmb", from_tty)
 
 
 def take_snapshot(*, with_log: bool = False, meter: Meter | None = None) -> Snapshot:
@@ -112,6 +139,45 @@ def announce(text: str) -> None:
     """Write a message outside of any command; a DAP client, which sees only its own commands' output, gets it too."""
     write(text)
     tell_client(text)
+
+
+# -- what this gdb keeps ------------------------------------------------------------------------------------
+
+
+@dataclass
+class Session:
+    """The checks made since gdb started, or since the last reset, what they `found`, and the trace that is kept.
+
+    The same finding of two commands, such as lmb-dump and lmb-check, counts once.
+    """
+
+    checks: list[dict[str, Any]] = field(default_factory=list)
+    found: Counter[Finding] = field(default_factory=Counter)
+    trace: TraceSession | None = None
+
+    def require_trace(self) -> TraceSession:
+        """Return the trace. Raises: `NotReadyError` where there is none."""
+        if self.trace is None:
+            raise NotReadyError("nothing was traced yet: begin with `lmb-trace start`")
+        return self.trace
+
+    def record(self, command: str, findings: Sequence[Finding], not_verified: Sequence[str]) -> None:
+        """Add the outcome of one command, and set `$lmb_status` and `$lmb_findings`."""
+        faults = [finding for finding in findings if finding.severity == FINDING]
+        self.found |= Counter(faults)
+        self.checks.append(
+            {
+                "command": command,
+                "findings": len(faults),
+                "notes": len(findings) - len(faults),
+                "not_verified": list(not_verified),
+            }
+        )
+        gdb.set_convenience_variable("lmb_status", int(status_of_outcome(len(faults), not_verified)))
+        gdb.set_convenience_variable("lmb_findings", len(faults))
+
+
+SESSION = Session()
 
 
 # -- the terminal -------------------------------------------------------------------------------------------

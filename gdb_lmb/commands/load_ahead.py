@@ -20,17 +20,15 @@ def _load_ahead() -> None:
             sys.path.append(folder)
 
     def work() -> None:
-        try:
-            from gdb_lmb import commands
-        except ImportError:
-            return
-        # Allocators are imported, and tables drawn, only when they are needed.
-        names = [f"gdb_lmb.commands.{module}" for module in commands.MODULES]
-        names += [f"gdb_lmb.allocators.{module}.allocator" for module in ("lmb", "memblock")]
-        names += [f"gdb_lmb.programs.{module}.program" for module in ("linux", "bare")]
-        for name in (*names, "tabulate"):
-            with contextlib.suppress(ImportError):
-                importlib.import_module(name)
+        with contextlib.suppress(ImportError):
+            from gdb_lmb.commands import module_names
+
+            # Allocators are imported, and tables drawn, only when they are needed.
+            late = ("allocators.lmb.allocator", "allocators.memblock.allocator", "programs.linux.program",
+                    "programs.bare.program")  # fmt: skip
+            for name in (*module_names(), *(f"gdb_lmb.{module}" for module in late), "tabulate"):
+                with contextlib.suppress(ImportError):
+                    importlib.import_module(name)
 
     # gdb's signals are for its own threads.
     before = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())

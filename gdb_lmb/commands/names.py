@@ -1,19 +1,32 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What gdb knows by name: `$var`, `sizeof(type)`, symbols; as a plain number or as a physical address.
+"""What the words of a command stand for: `$var`, `sizeof(type)`, symbols; and where there is a history from.
 
-Nothing that could touch the guest is evaluated: `core.numbers` lets single names through only, and a
-symbol's name is quoted, so that no macro stands for something else.
+A name stands for a plain number or a physical address. Nothing that could touch the guest is evaluated:
+`core.numbers` lets single names through only, and a symbol's name is quoted, so that no macro stands for something
+else.
 """
 
 from __future__ import annotations
 
+import contextlib
+import functools
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
 import gdb
 
-from gdb_lmb.core.errors import ReadError, UsageError
+from gdb_lmb.allocators.base import allocator
+from gdb_lmb.analysis.owners import History, Owners
+from gdb_lmb.commands.base import SESSION
+from gdb_lmb.core.errors import InputError, ReadError, UsageError
 from gdb_lmb.core.numbers import address_range
+from gdb_lmb.core.operation import Symbol, TraceHeader
+from gdb_lmb.core.snapshot import Snapshot
 from gdb_lmb.core.words import safe
 from gdb_lmb.machine.current import current
+from gdb_lmb.machine.symbols import code_symbol
 from gdb_lmb.programs.base import AddressMap, address_map
+from gdb_lmb.report.trace_file import MAX_LINE_BYTES, TraceReader
 
 _NUMBERS = (gdb.TYPE_CODE_INT, gdb.TYPE_CODE_ENUM, gdb.TYPE_CODE_BOOL, gdb.TYPE_CODE_CHAR)
 
@@ -21,15 +34,10 @@ _NUMBERS = (gdb.TYPE_CODE_INT, gdb.TYPE_CODE_ENUM, gdb.TYPE_CODE_BOOL, gdb.TYPE_
 class Names:
     """Looks names up at one stop; where addresses are translated is found out at the first need."""
 
-    def __init__(self) -> None:
-        self._map: AddressMap | None = None
-
-    @property
+    @functools.cached_property
     def map(self) -> AddressMap:
         """Return how addresses are translated at this stop. Raises: `LmbError`."""
-        if self._map is None:
-            self._map = address_map(current())
-        return self._map
+        return address_map(current())
 
     def value(self, name: str) -> int:
         """Return `$var` or `sizeof(type)` as a number. Raises: `UsageError`, also for a symbol."""
@@ -64,10 +72,8 @@ class Names:
         """Return a number as a physical address: one of the kernel's virtual half is translated if it is mapped."""
         arch = current().architecture
         if arch is not None and arch.is_kernel_address(value):
-            try:
+            with contextlib.suppress(ReadError):
                 return self.map.of_virtual(value)
-            except ReadError:
-                return value
         return value
 
     def _translated(self, name: str, va: int, *, symbol: bool) -> int:
@@ -97,3 +103,49 @@ def _evaluate(text: str) -> gdb.Value:
     except gdb.error as error:
         raise UsageError(f"{safe(text.removeprefix('&'), 40)}: {safe(' '.join(str(error).split()), 200)}") from None
     return value
+
+
+# -- history ---------------------------------------------------------------------------------------------------
+
+
+def history(snapshot: Snapshot, trace_file: str | None = None) -> History | None:
+    """Return who reserved what up to this stop: by `trace_file`, else the session's trace, else the guest's log.
+
+    `snapshot` has the log where the guest keeps one. Raises: `LmbError` for a file that is no trace of this
+    allocator.
+    """
+    if trace_file is not None:
+        return _of_file(Path(trace_file).expanduser(), snapshot)
+    kept = SESSION.trace
+    if kept is not None and kept.header.layout == snapshot.layout:
+        return History(Owners(kept.header, kept.records), _look(kept.symbols), "the trace of this session")
+    log = allocator(snapshot.layout).log(snapshot)
+    if log is None:
+        return None
+    note = f"it has wrapped: its first {log.lost} records are lost" if log.lost else ""
+    owners = Owners(TraceHeader.of(snapshot, source="log"), log.records(False))
+    return History(owners, _look({}), "the guest's operation log", note)
+
+
+def _look(known: Mapping[int, Symbol]) -> Callable[[int], Symbol | None]:
+    """Return what looks up a program counter: in `known`, else once in gdb's symbols."""
+    find = functools.cache(code_symbol)
+    return lambda pc: known[pc] if pc in known else find(pc)
+
+
+def _of_file(path: Path, snapshot: Snapshot) -> History:
+    try:
+        with path.open("rb") as file:
+            reader = TraceReader(iter(lambda: file.readline(MAX_LINE_BYTES + 1), b""))
+            if (reader.header.layout, reader.header.bits) != (snapshot.layout, snapshot.bits):
+                raise InputError(
+                    f"this is a trace of a {reader.header.bits}-bit {reader.header.layout}, but the guest has a "
+                    f"{snapshot.bits}-bit {snapshot.layout}"
+                )
+            # What the program counters mean comes after the records: it is asked for only once all is read.
+            owners = Owners(reader.header, reader)
+    except OSError as error:
+        raise UsageError(f"cannot read {safe(str(path))}: {error.strerror}") from None
+    except InputError as error:
+        raise InputError(f"{safe(str(path))}: {error}") from None
+    return History(owners, reader.symbols.get, f"the trace in {safe(str(path))}", reader.cut_off or "")

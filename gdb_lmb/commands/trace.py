@@ -11,9 +11,8 @@ from pathlib import Path
 from gdb_lmb.allocators.base import allocator
 from gdb_lmb.analysis.trace_options import TraceOptions
 from gdb_lmb.commands.arguments import FLAG, OPTIONAL, SOME, Argument, Options
-from gdb_lmb.commands.base import LmbCommand, announce, take_snapshot, terminal, write
+from gdb_lmb.commands.base import SESSION, LmbCommand, announce, take_snapshot, terminal, write
 from gdb_lmb.commands.names import Names
-from gdb_lmb.commands.session import SESSION
 from gdb_lmb.core.errors import LayoutError, LmbError, NotReadyError, UsageError
 from gdb_lmb.core.numbers import seconds, whole_number
 from gdb_lmb.core.operation import Record, TraceHeader
@@ -88,7 +87,6 @@ class LmbTrace(LmbCommand):
     )
 
     def run(self, options: Options) -> None:
-        """Do what the first word says."""
         {"start": _start, "stop": _stop, "show": _show, "save": _save, "status": _status}[options.action](options)
 
 
@@ -147,10 +145,8 @@ def _show(options: Options) -> None:
     trace.symbolise()
     layout = trace.header.layout
     records = wanted.of(trace.records, trace.symbols, layout)
-    if options.json:
-        write(dumps(trace_json(records, trace.symbols, layout, len(trace.records))))
-    else:
-        write(trace_table(records, trace.symbols, layout, terminal()))
+    shown = records, trace.symbols, layout
+    write(dumps(trace_json(*shown, len(trace.records))) if options.json else trace_table(*shown, terminal()))
 
 
 def _save(options: Options) -> None:

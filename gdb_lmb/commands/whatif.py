@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""`lmb-whatif`: what an operation would return and change, computed from the walked state."""
+"""`lmb-whatif` and `lmb-free`: what an operation would return and change, and what can still be allocated."""
 
 from __future__ import annotations
 
@@ -9,10 +9,12 @@ from gdb_lmb.commands.arguments import ANY, JSON, Argument, Options
 from gdb_lmb.commands.base import LmbCommand, take_snapshot
 from gdb_lmb.commands.names import Names
 from gdb_lmb.core.errors import UsageError
-from gdb_lmb.core.numbers import flags_of, number
+from gdb_lmb.core.holes import ALIGNS, LIMITS, FreeSpace, free_space
+from gdb_lmb.core.numbers import alignment, flags_of, number
 from gdb_lmb.core.snapshot import Snapshot
 from gdb_lmb.machine.current import current
 from gdb_lmb.programs.base import model_facts
+from gdb_lmb.report.free import free_json, free_text
 from gdb_lmb.report.prediction import prediction_json, prediction_text
 
 _RANGES = ("reserve", "free", "add", "remove")
@@ -57,7 +59,6 @@ class LmbWhatif(LmbCommand):
     writers = (prediction_json, lambda found, _snapshot, shown: prediction_text(found, shown))
 
     def ask(self, options: Options) -> tuple[Prediction, Snapshot]:
-        """Take a snapshot, and go on from it on the model."""
         require_fitting(options)
         snapshot = take_snapshot()
         own, values = allocator(snapshot.layout), given(snapshot, options)
@@ -89,14 +90,56 @@ def given(snapshot: Snapshot, options: Options) -> dict[str, int]:
         if len(options.numbers) > 1:
             values["base"] = number(options.numbers[0], "BASE", bits, names.physical)
         values["size"] = number(options.numbers[-1], "SIZE", bits, names.value)
-    for name, most, resolve in (
-        ("align", bits, names.value),
-        ("min", bits, names.physical),
-        ("max", bits, names.physical),
-        ("nid", _NID_BITS, names.value),
-    ):
-        if getattr(options, name) is not None:
-            values[name] = number(getattr(options, name), f"--{name}", most, resolve)
+    values |= {
+        name: number(getattr(options, name), f"--{name}", most, resolve)
+        for name, most, resolve in (
+            ("align", bits, names.value),
+            ("min", bits, names.physical),
+            ("max", bits, names.physical),
+            ("nid", _NID_BITS, names.value),
+        )
+        if getattr(options, name) is not None
+    }
     if options.flags is not None:
         values["flags"] = flags_of(options.flags, snapshot.flag_names, names.value)
     return values
+
+
+class LmbFree(LmbCommand):
+    """Show what memory an allocation may still get.
+
+    Usage: lmb-free [--align N] [--min A] [--max B] [--json]
+
+      --align N  only this alignment, in bytes (default 4K, 64K, 2M and 1G)
+      --min A    nothing below A
+      --max B    nothing at or above B
+      --json     as JSON, schema gdb-lmb/free/1
+
+    The holes are memory less what is reserved, without page 0 and memory marked
+    NOMAP, up to the current limit; each lies in one region of memory, as an
+    allocation must. Then the largest allocation whose base has an alignment,
+    anywhere, and below 1 MiB, 16 MiB and 4 GiB where holes lie on either side.
+    Fragmentation is 1 - largest hole / all free bytes: 0 % is one hole. What an
+    allocation that first needs more entries gets, tells lmb-whatif. A and B are
+    physical: 0x..., 16M, a $variable, sizeof(type), or a symbol.
+
+    Example: lmb-free --max 4G --align 2M
+    """
+
+    name = "lmb-free"
+    arguments = (Argument("--align"), Argument("--min"), Argument("--max"), JSON)
+    writers = (free_json, free_text)
+
+    def ask(self, options: Options) -> tuple[Snapshot, FreeSpace]:
+        snapshot, names = take_snapshot(), Names()
+        values = {
+            name: number(getattr(options, name), f"--{name}", snapshot.bits, names.physical)
+            for name in ("min", "max")
+            if getattr(options, name) is not None
+        }
+        align = options.align
+        aligns = ALIGNS if align is None else (alignment(align, "--align", snapshot.bits, names.value),)
+        if "max" in values and values.get("min", 0) >= values["max"]:
+            low, high = values.get("min", 0), values["max"]
+            raise UsageError(f"--min {low:#x} is not below --max {high:#x}: nothing lies between")
+        return snapshot, free_space(snapshot, aligns=aligns, limits=() if "max" in values else LIMITS, **values)

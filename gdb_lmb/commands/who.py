@@ -1,19 +1,22 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""`lmb-who`: the owner of an address; and `$lmb_region()` and `$lmb_owner()`, the same in short."""
+"""`lmb-who` and `lmb-map`: what lies where, and whose it is; `$lmb_region()` and `$lmb_owner()`, the same in short."""
 
 from __future__ import annotations
 
 import gdb
 
 from gdb_lmb.analysis.who import FREE, RESERVED, Answer, Stretches, answer
-from gdb_lmb.commands.arguments import JSON, Argument, Options
+from gdb_lmb.commands.arguments import JSON, OPTIONAL, Argument, Options
 from gdb_lmb.commands.base import LmbCommand, take_snapshot
-from gdb_lmb.commands.history import history
-from gdb_lmb.commands.names import Names
-from gdb_lmb.core.errors import LmbError, UsageError
+from gdb_lmb.commands.names import Names, history
+from gdb_lmb.core.errors import LmbError, NotReadyError, UsageError
+from gdb_lmb.core.ranges import Range
 from gdb_lmb.core.snapshot import Snapshot
 from gdb_lmb.machine.current import current
-from gdb_lmb.programs.base import places, role_ranges
+from gdb_lmb.programs.base import Role, places, role_ranges
+from gdb_lmb.report.map import Shown, map_json, map_text
+from gdb_lmb.report.map_cells import Layers
+from gdb_lmb.report.map_text import why_not
 from gdb_lmb.report.who import Known, owner_text, who_json, who_text
 
 
@@ -46,7 +49,6 @@ class LmbWho(LmbCommand):
     writers = (who_json, who_text)
 
     def ask(self, options: Options) -> tuple[Answer, Known]:
-        """Take a snapshot and return what is known of the place."""
         snapshot, names = take_snapshot(with_log=True), Names()
         asked = names.range(options.what, snapshot.bits)
         known = Known(snapshot, history(snapshot, options.trace), names.map.symbol)
@@ -54,11 +56,69 @@ class LmbWho(LmbCommand):
         return answer(snapshot, asked, places(role_ranges(current())), owners), known
 
 
+class LmbMap(LmbCommand):
+    """Show memory, or a part of it, as a picture, with owners where they are known.
+
+    Usage: lmb-map [A-B|A+SIZE|ADDRESS|SYMBOL] [--trace FILE] [--json]
+
+      A-B, A+SIZE   all from A up to, and without, B; SIZE bytes from A on
+                    (default: all memory)
+      ADDRESS       the region or the hole that a physical address lies in
+      SYMBOL        the one that a variable or function lies in
+      --trace FILE  a saved trace (gdb-lmb/trace/1) tells who reserved what
+      --json        as JSON, schema gdb-lmb/map/1
+
+    A row begins with its address; the legend says how much memory a character
+    stands for, and what it means. A cell with anything reserved in it is never
+    shown as free, and one with anything free in it never as all reserved. Holes
+    that would take more than a quarter of the picture are left out; a line says
+    so. Then every part is listed with what is known to lie there and its owner;
+    where there are many, runs of parts smaller than a cell are summed up.
+
+    Example: lmb-map 0x1000000+16M
+    """
+
+    name = "lmb-map"
+    arguments = (Argument("what", OPTIONAL), Argument("--trace"), JSON)
+    writers = (map_json, map_text)
+
+    def ask(self, options: Options) -> tuple[Shown]:
+        snapshot = take_snapshot(with_log=True)
+        why = why_not(snapshot)
+        if why is not None:
+            raise NotReadyError(why)
+        asked = _asked(snapshot, options.what)
+        past = history(snapshot, options.trace)
+        table = role_ranges(current())
+        image = [(one.base, one.end) for one in table if one.role is Role.IMAGE]
+        return (Shown(snapshot, asked, image, places(table), past),)
+
+
+def _asked(snapshot: Snapshot, text: str | None) -> Range:
+    """Return the range to show. Raises: `LmbError`."""
+    if text is None:
+        everything = Layers(snapshot).all
+        if everything[0] == everything[1]:
+            raise NotReadyError("there is no memory yet, and nothing is reserved")
+        return everything
+    base, end = Names().range(text, snapshot.bits)
+    if end - base == 1:
+        stretch = Stretches(snapshot).at(base)
+        return stretch.base, stretch.end
+    return base, end
+
+
 class _Function(gdb.Function):
     """A convenience function of one address, whose errors are gdb's."""
 
+    name = ""
+    with_log = False
+
+    @classmethod
+    def register(cls) -> None:
+        cls(cls.name)
+
     def invoke(self, *given: gdb.Value) -> str:
-        """Return the answer for an address: a number is physical, a pointer virtual."""
         try:
             if len(given) != 1:
                 raise UsageError("it takes one address")
@@ -69,14 +129,6 @@ class _Function(gdb.Function):
             return self.say(snapshot, at)
         except LmbError as error:
             raise gdb.GdbError(f"${self.name}: {error}") from None
-
-    name = ""
-    with_log = False
-
-    @classmethod
-    def register(cls) -> None:
-        """Make gdb know the function."""
-        cls(cls.name)
 
     def say(self, snapshot: Snapshot, at: int) -> str:
         """Return the answer for a physical address. Raises: `LmbError`."""
@@ -94,7 +146,6 @@ class LmbRegion(_Function):
     name = "lmb_region"
 
     def say(self, snapshot: Snapshot, at: int) -> str:
-        """Return the state and the region, or the hole."""
         stretch = Stretches(snapshot).at(at)
         if stretch.state == RESERVED and stretch.reserved is not None:
             region = snapshot.reserved[stretch.reserved]
@@ -116,12 +167,9 @@ class LmbOwner(_Function):
     with_log = True
 
     def say(self, snapshot: Snapshot, at: int) -> str:
-        """Return the owner's name, or what is known instead."""
         past = history(snapshot)
-        found: Answer = answer(
-            snapshot, (at, at + 1), places(role_ranges(current())), None if past is None else past.owners
-        )
-        part = found.parts[0]
+        owners = None if past is None else past.owners
+        part = answer(snapshot, (at, at + 1), places(role_ranges(current())), owners).parts[0]
         if part.stretch.state != RESERVED:
             return "nobody" if part.stretch.state == FREE else f"nobody: {part.stretch.state}"
         if past is not None and part.owners:

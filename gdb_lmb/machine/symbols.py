@@ -44,7 +44,6 @@ def _blocks(pc: int) -> list[gdb.Block]:
 
 
 def as_function(symbol: gdb.Symbol) -> Function:
-    """Return gdb's symbol of a function as a plain value."""
     return Function(str(symbol.name), None if symbol.symtab is None else symbol.symtab.filename)
 
 
@@ -143,7 +142,6 @@ class GdbSymbols:
     name_at = staticmethod(name_at)
 
     def variable(self, name: str) -> Variable | None:
-        """Return the global or static variable `name`, None where there is none that has an address."""
         symbol = lookup(name)
         try:
             address = None if symbol is None else symbol.value().address

@@ -101,7 +101,7 @@ def test_a_saved_trace_tells(fixture_kernel: Path, tmp_path: Path) -> None:
         script = tmp_path / "keep.py"
         script.write_text(
             "from types import SimpleNamespace\n"
-            "from gdb_lmb.commands.session import SESSION\n"
+            "from gdb_lmb.commands.base import SESSION\n"
             "from gdb_lmb.allocators.lmb.operations import OPERATIONS\n"
             "from gdb_lmb.core.operation import Record, Symbol, TraceHeader\n"
             "SESSION.trace = SimpleNamespace(\n"

@@ -1,22 +1,26 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""`lmb-dump`: show the allocator's lists."""
+"""`lmb-dump`, `lmb-check` and `lmb-verdict`: the allocator's state, and what the commands found wrong with it."""
 
 from __future__ import annotations
 
+import time
+
 from gdb_lmb.allocators.checks import check
+from gdb_lmb.analysis.replay import check_log
 from gdb_lmb.commands.arguments import FLAG, JSON, OPTIONAL, Argument, Options
-from gdb_lmb.commands.base import LmbCommand, take_snapshot, terminal, write
-from gdb_lmb.commands.history import history
-from gdb_lmb.commands.session import SESSION
+from gdb_lmb.commands.base import SESSION, LmbCommand, take_snapshot, terminal, write
+from gdb_lmb.commands.names import history
 from gdb_lmb.core.errors import UsageError
+from gdb_lmb.core.memory import Meter
 from gdb_lmb.core.snapshot import FINDING
 from gdb_lmb.core.words import plural
 from gdb_lmb.machine.current import current
+from gdb_lmb.machine.symbols import name_at
 from gdb_lmb.programs.base import image_ranges
-from gdb_lmb.report.jsonio import dumps, not_verified, snapshot_json
+from gdb_lmb.report.jsonio import VERDICT_SCHEMA, check_json, dumps, not_verified, snapshot_json
 from gdb_lmb.report.kernel import kernel_text
 from gdb_lmb.report.terminal import BAD
-from gdb_lmb.report.text import DRAWN, PARTS, dump_text
+from gdb_lmb.report.text import DRAWN, PARTS, check_text, dump_text, stats_line
 from gdb_lmb.report.who import owners_json, owners_lines
 
 
@@ -59,7 +63,6 @@ class LmbDump(LmbCommand):
     exclusive = ("--json", "--kernel")
 
     def run(self, options: Options) -> None:
-        """Take a snapshot, check it, write it."""
         if options.kernel and options.owners:
             raise UsageError("--kernel prints what the kernel would, and no owners (see: help lmb-dump)")
         if options.trace is not None and not options.owners:
@@ -83,3 +86,65 @@ class LmbDump(LmbCommand):
         faults = sum(finding.severity == FINDING for finding in findings)
         if faults:
             write("\n" + shown.paint(f"warning: {plural(faults, 'finding')}; lmb-check lists them", BAD))
+
+
+class LmbCheck(LmbCommand):
+    """Check the early-boot allocator (LMB) of the stopped guest.
+
+    Usage: lmb-check [--json] [--no-log] [--stats]
+
+      --json    the outcome as JSON, schema gdb-lmb/check/1
+      --no-log  do not replay the guest's operation log on the reference model
+
+      --stats   also tell how many requests, bytes and seconds it took
+
+    Every invariant of the lists, the freelist and their storage is checked, and
+    the guest's log of operations (CONFIG_LMB_LOG) is replayed on the reference
+    model, which must end in the same state, entry for entry. All findings are
+    listed, then one line that says what was verified. A stop inside an LMB
+    function (torn) or a wrapped log is "not verified", never "verified".
+    $lmb_status is 0 clean (notes allowed), 1 findings, 5 not verified.
+
+    Example: lmb-check --no-log
+    """
+
+    name = "lmb-check"
+    arguments = (JSON, Argument("--no-log", FLAG), Argument("--stats", FLAG))
+    writers = (check_json, check_text)
+
+    def run(self, options: Options) -> None:
+        meter, start = Meter(), time.perf_counter()
+        snapshot = take_snapshot(with_log=not options.no_log, meter=meter)
+        findings = check(snapshot)
+        log = None if options.no_log else check_log(snapshot, lambda pc: name_at(pc) or hex(pc))
+        if log is not None and log.divergence is not None:
+            findings.append(log.divergence)
+        SESSION.record(self.name, findings, not_verified(snapshot, log))
+        self.show(options, snapshot, findings, log)
+        if options.stats:
+            write(stats_line(meter, time.perf_counter() - start))
+
+
+class LmbVerdict(LmbCommand):
+    """Print what the LMB commands found so far, as one line of JSON.
+
+    Usage: lmb-verdict [--reset]
+
+      --reset  forget what was found, after printing it
+
+    Schema gdb-lmb/verdict/1: "checks" has one element for each lmb-dump and
+    lmb-check, with the numbers of findings and notes, and "not_verified";
+    "findings" counts what they found together, each finding once.
+
+    Example: lmb-verdict
+    """
+
+    name = "lmb-verdict"
+    arguments = (Argument("--reset", FLAG),)
+
+    def run(self, options: Options) -> None:
+        checks, found = SESSION.checks, SESSION.found
+        write(dumps({"schema": VERDICT_SCHEMA, "checks": checks, "findings": found.total()}))
+        if options.reset:
+            checks.clear()
+            found.clear()
