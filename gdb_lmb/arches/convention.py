@@ -16,8 +16,8 @@ from gdb_lmb.core.errors import LayoutError
 from gdb_lmb.core.fields import ByteOrder
 from gdb_lmb.core.memory import Memory
 
+# Returns a register by gdb's name as an unsigned number, None where there is none of that name.
 ReadRegister = Callable[[str], "int | None"]
-"""Returns a register by gdb's name as an unsigned number, None where there is none of that name."""
 
 
 @dataclass(frozen=True)
@@ -87,52 +87,55 @@ class Convention:
             offset += rest * self.word
 
 
+@dataclass(frozen=True)
 class CallFrame:
-    """A function at its first instruction, or right after its return."""
+    """A function at its first instruction, or right after its return.
 
-    def __init__(self, convention: Convention, order: ByteOrder, register: ReadRegister, memory: Memory) -> None:
-        self._convention = convention
-        self._order: ByteOrder = order
-        self._register = register
-        self._memory = memory
+    `register` reads the CPU's registers, `memory` the virtual addresses that it uses.
+    """
+
+    convention: Convention
+    order: ByteOrder
+    register: ReadRegister
+    memory: Memory
 
     def __getitem__(self, name: str) -> int:
         """Return the register `name`, `unsigned long`. Raises: `LayoutError` where there is none."""
-        value = self._register(name)
+        value = self.register(name)
         if value is None:
             raise LayoutError(f"the debugger has no register {name}, which calls on this architecture need")
-        return value & ((1 << 8 * self._convention.word) - 1)
+        return value & ((1 << 8 * self.convention.word) - 1)
 
     @property
     def sp(self) -> int:
-        return self[self._convention.sp]
+        return self[self.convention.sp]
 
     def arguments(self, parameters: Iterable[Parameter]) -> dict[str, int]:
         """Return the arguments by parameter name, at the first instruction. Raises: `ReadError`, `LayoutError`."""
         parameters = tuple(parameters)
         found = {}
-        places = self._convention.places(parameter.size for parameter in parameters)
+        places = self.convention.places(parameter.size for parameter in parameters)
         for parameter, (registers, offset, size) in zip(parameters, places, strict=True):
-            rest = self._memory.read(self.sp + self._convention.stack + offset, size) if size else b""
+            rest = self.memory.read(self.sp + self.convention.stack + offset, size) if size else b""
             found[parameter.name] = parameter.of(self._value(registers, rest))
         return found
 
     def result(self, returns: Parameter) -> int:
         """Return what a function that has just returned left. Raises: `LayoutError`."""
-        return returns.of(self._value(self._convention.result[: self._convention.words(returns.size)]))
+        return returns.of(self._value(self.convention.result[: self.convention.words(returns.size)]))
 
     def caller(self) -> tuple[int, int]:
         """Return the return address, and the stack pointer right after the return, at the first instruction.
 
         Raises: `ReadError`, `LayoutError`.
         """
-        convention, sp = self._convention, self.sp
+        convention, sp = self.convention, self.sp
         if convention.link is not None:
             return self[convention.link] & ~convention.tags, sp
-        top = int.from_bytes(self._memory.read(sp, convention.word), self._order)
+        top = int.from_bytes(self.memory.read(sp, convention.word), self.order)
         return top & ~convention.tags, sp + convention.word
 
     def _value(self, registers: tuple[str, ...], rest: bytes = b"") -> int:
         # The words of a value are in registers, and after them in memory.
-        words = b"".join(self[name].to_bytes(self._convention.word, self._order) for name in registers)
-        return int.from_bytes(words + rest, self._order)
+        words = b"".join(self[name].to_bytes(self.convention.word, self.order) for name in registers)
+        return int.from_bytes(words + rest, self.order)

@@ -17,8 +17,7 @@ from gdb_lmb.core.fields import ByteOrder
 from gdb_lmb.core.memory import Memory
 from gdb_lmb.core.ranges import Range
 
-MAX_PROBES = 1 << 16
-"""How many places a kernel is looked for at, at most."""
+MAX_PROBES = 1 << 16  # how many places a kernel is looked for at, at most
 
 
 class Phase(Enum):
@@ -33,8 +32,8 @@ class Phase(Enum):
     DISCARDED = "discarded"
 
 
+# The phases, by their names, in which the page allocator has the memory.
 PAST_HAND_OVER = (Phase.HANDED_OVER.value, Phase.DISCARDED.value)
-"""The phases, by their names, in which the page allocator has the memory."""
 
 
 def left_after_boot(
@@ -137,22 +136,15 @@ class KernelImage:
     early_pointer: tuple[int, int]
 
 
+@dataclass(frozen=True)
 class TranslatedMemory:
-    """Reads a kernel's virtual addresses through physical memory, whatever the CPU's paging says now."""
+    """Reads a kernel's virtual addresses through `physical` memory, whatever the CPU's paging says now."""
 
-    def __init__(self, physical: Memory, placement: Placement) -> None:
-        """Read through `physical`, whose addresses are physical."""
-        self._physical = physical
-        self.placement = placement
+    physical: Memory
+    placement: Placement
 
     def read(self, address: int, size: int) -> bytes:
-        """Return `size` bytes at run-time virtual `address`. Raises: `ReadError`."""
-        return self._physical.read(self.placement.to_physical(address), size)
-
-    @property
-    def physical(self) -> Memory:
-        """Return the reader of physical addresses beneath."""
-        return self._physical
+        return self.physical.read(self.placement.to_physical(address), size)
 
 
 def first_match(physical: Memory, linked: int, needle: bytes, deltas: Iterable[int]) -> int | None:

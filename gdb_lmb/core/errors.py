@@ -2,7 +2,7 @@
 """The errors of gdb-lmb, one tree under `LmbError`.
 
 An error is for what stops the tool: bad input, unreadable memory, a missing program. What is wrong
-*in the guest* is never an exception but a `region.Finding`. Every message is one line that says what
+*in the guest* is never an exception but a `snapshot.Finding`. Every message is one line that says what
 is wrong and what to do about it.
 """
 
@@ -45,7 +45,6 @@ class NotReachedError(GuestError):
     """Report a guest that never reached the symbol; `console` is all it printed."""
 
     def __init__(self, message: str, console: bytes) -> None:
-        """Hold both."""
         self.console = console
         super().__init__(message)
 
@@ -69,7 +68,6 @@ class GuestPanicError(LmbError):
     """
 
     def __init__(self, message: str, *, overwrites: bool = False) -> None:
-        """Say in one line what happens."""
         super().__init__(message)
         self.overwrites = overwrites
 
@@ -81,7 +79,6 @@ class ReadError(LmbError):
     """
 
     def __init__(self, address: int, size: int, why: str = "") -> None:
-        """Name the failed request: `address`, `size` in bytes and what the transport said."""
         self.address = address
         self.size = size
         self.why = why

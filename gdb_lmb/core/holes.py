@@ -14,14 +14,13 @@ from dataclasses import dataclass
 from gdb_lmb.core.ranges import Range, subtract, union
 from gdb_lmb.core.snapshot import Snapshot
 
-NEVER_GIVEN = ("NOMAP", "DRIVER_MANAGED")
-"""Flags of memory that no allocation gets."""
+NEVER_GIVEN = ("NOMAP", "DRIVER_MANAGED")  # flags of memory that no allocation gets
 
+# A page, and the large pages of most machines, in bytes.
 ALIGNS = (4 << 10, 64 << 10, 2 << 20, 1 << 30)
-"""A page, and the large pages of most machines, in bytes."""
 
+# What real-mode code, ISA DMA and 32-bit DMA can reach, in bytes.
 LIMITS = (1 << 20, 16 << 20, 4 << 30)
-"""What real-mode code, ISA DMA and 32-bit DMA can reach, in bytes."""
 
 
 @dataclass(frozen=True)
@@ -71,7 +70,7 @@ def holes(snapshot: Snapshot, min: int = 0, max: int = 0) -> list[Range]:
 
 
 def _clipped(ranges: Iterable[Range], low: int, high: int) -> Iterator[Range]:
-    """Yield the parts in [low, high), sorted; what a damaged list says twice counts once."""
+    # Yield the parts in [low, high), sorted; what a damaged list says twice counts once.
     for base, end in sorted(ranges):
         start = base if base > low else low
         stop = end if end < high else high

@@ -48,49 +48,11 @@ class Function:
     file: str | None = None
 
 
-class Symbols(Protocol):
-    """The debugger's symbols of the program that the guest runs; addresses are where the debugger has them now."""
+class Machine(Protocol):
+    """A stopped guest, live or in a dump, and the debugger's symbols of the program in it.
 
-    def variable(self, name: str) -> Variable | None:
-        """Return the global or static variable `name`."""
-
-    def label(self, name: str, *, code: bool = False) -> int | None:
-        """Return the address of a symbol of the linker or assembler; `code`: of a function or a label in code."""
-
-    def symbol_at(self, address: int) -> LinkerSymbol | None:
-        """Return the linker's symbol at or before `address` in its section."""
-
-    def struct(self, of: str, member: str = "") -> Struct:
-        """Return the field table of the structure type of variable `of`, or of its member `member` ("memory.regions").
-
-        Pointers and arrays on the way stand for what they point to or consist of. `of` may also name a type:
-        "struct lmb_region". Raises: `LayoutError` where there is no such structure.
-        """
-
-    def enum(self, of: str, member: str = "") -> Mapping[int, str]:
-        """Return {value: name} of the enumeration found in the same way as by `struct()`. Raises: `LayoutError`."""
-
-    def source(self, name: str) -> str | None:
-        """Return the source file that defines a function or a variable, as the debug information names it."""
-
-    def functions_beside(self, variable: str) -> frozenset[str]:
-        """Return the functions of the source file that defines a variable."""
-
-    def functions_at(self, pc: int) -> list[Function]:
-        """Return the functions whose code is at `pc`, inlined ones first."""
-
-    def at_entry(self, pc: int) -> bool:
-        """Tell whether `pc` is where a function has done nothing yet."""
-
-    def name_at(self, pc: int) -> str | None:
-        """Return "function+0x12" for an address in the program's code."""
-
-    def parameters(self, function: str) -> int | None:
-        """Return how many parameters a function takes, None where the program has none of that name."""
-
-
-class Machine(Symbols, Protocol):
-    """A stopped guest, live or in a dump, and the symbols of the program in it."""
+    Addresses of symbols are where the debugger has them now.
+    """
 
     @property
     def arch(self) -> str:
@@ -149,3 +111,40 @@ class Machine(Symbols, Protocol):
 
     def ram_end(self) -> int:
         """Return the physical address at which RAM ends at the latest."""
+
+    def variable(self, name: str) -> Variable | None:
+        """Return the global or static variable `name`."""
+
+    def label(self, name: str, *, code: bool = False) -> int | None:
+        """Return the address of a symbol of the linker or assembler; `code`: of a function or a label in code."""
+
+    def symbol_at(self, address: int) -> LinkerSymbol | None:
+        """Return the linker's symbol at or before `address` in its section."""
+
+    def struct(self, of: str, member: str = "") -> Struct:
+        """Return the field table of the structure type of variable `of`, or of its member `member` ("memory.regions").
+
+        Pointers and arrays on the way stand for what they point to or consist of. `of` may also name a type:
+        "struct lmb_region". Raises: `LayoutError` where there is no such structure.
+        """
+
+    def enum(self, of: str, member: str = "") -> Mapping[int, str]:
+        """Return {value: name} of the enumeration found in the same way as by `struct()`. Raises: `LayoutError`."""
+
+    def source(self, name: str) -> str | None:
+        """Return the source file that defines a function or a variable, as the debug information names it."""
+
+    def functions_beside(self, variable: str) -> frozenset[str]:
+        """Return the functions of the source file that defines a variable."""
+
+    def functions_at(self, pc: int) -> list[Function]:
+        """Return the functions whose code is at `pc`, inlined ones first."""
+
+    def at_entry(self, pc: int) -> bool:
+        """Tell whether `pc` is where a function has done nothing yet."""
+
+    def name_at(self, pc: int) -> str | None:
+        """Return "function+0x12" for an address in the program's code."""
+
+    def parameters(self, function: str) -> int | None:
+        """Return how many parameters a function takes, None where the program has none of that name."""

@@ -14,8 +14,8 @@ from typing import Protocol
 
 from gdb_lmb.core.errors import ReadError
 
+# No table in any early allocator is larger; a larger request comes from damaged memory.
 MAX_READ_BYTES = 256 << 20
-"""No table in any early allocator is larger; a larger request comes from damaged memory."""
 
 
 class Memory(Protocol):
@@ -29,12 +29,10 @@ class BytesMemory:
     """Memory made of segments of bytes, for tests and for what was read before."""
 
     def __init__(self, segments: dict[int, bytes]) -> None:
-        """Take segments as {address: bytes}; they must not overlap."""
         self._bases = sorted(segments)
         self._data = [segments[base] for base in self._bases]
 
     def read(self, address: int, size: int) -> bytes:
-        """Return `size` bytes at `address`, all from one segment. Raises: `ReadError`."""
         index = bisect_right(self._bases, address) - 1
         if index >= 0:
             start = address - self._bases[index]
@@ -60,10 +58,8 @@ class BoundedMemory:
     again, so a decoder can fetch one large range and then look at its parts.
     """
 
-    def __init__(self, memory: Memory, meter: Meter | None = None, max_read: int = MAX_READ_BYTES) -> None:
-        """Read through `memory`, at most `max_read` bytes a request."""
+    def __init__(self, memory: Memory, meter: Meter | None = None) -> None:
         self._memory = memory
-        self._max_read = max_read
         self._held: list[tuple[int, bytes]] = []
         self.meter = meter or Meter()
 
@@ -72,15 +68,14 @@ class BoundedMemory:
         self._held.append((address, self._fetch(address, size)))
 
     def read(self, address: int, size: int) -> bytes:
-        """Return `size` bytes at `address`, held ones first. Raises: `ReadError`."""
         for base, data in self._held:
             if base <= address and address + size <= base + len(data):
                 return data[address - base : address - base + size]
         return self._fetch(address, size)
 
     def _fetch(self, address: int, size: int) -> bytes:
-        if size < 0 or size > self._max_read:
-            raise ReadError(address, size, f"more than {self._max_read} bytes at once is not believable")
+        if not 0 <= size <= MAX_READ_BYTES:
+            raise ReadError(address, size, f"more than {MAX_READ_BYTES} bytes at once is not believable")
         self.meter.requests += 1
         start = time.perf_counter()
         try:
@@ -100,12 +95,10 @@ class Capture:
     """
 
     def __init__(self, memory: Memory) -> None:
-        """Read through `memory`."""
         self._memory = memory
         self._held: list[tuple[int, int, bytes | None]] = []
 
     def read(self, address: int, size: int) -> bytes:
-        """Return `size` bytes at `address`. Raises: `ReadError`."""
         data = self._try(address, size)
         self._held.append((address, size, data))
         if data is None:

@@ -7,40 +7,34 @@ handed to it, never an expression: that could call or change something in the gu
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Callable, Mapping
 
 from gdb_lmb.core.errors import UsageError
 from gdb_lmb.core.words import safe
 
+# Turns `$name`, `sizeof(type)` or a symbol into a number. Raises: `UsageError`.
 Resolve = Callable[[str], int]
-"""Turns `$name`, `sizeof(type)` or a symbol into a number. Raises: `UsageError`."""
 
-LONGEST_S = 1e6
-"""The longest time that may be asked for, in seconds."""
+LONGEST_S = 1e6  # the longest time that may be asked for, in seconds
 
 DEFAULT_TIMEOUT_S = 60.0
 
-_MAX_CHARACTERS = 200
-"""The longest word that is looked at."""
+_MAX_CHARACTERS = 200  # the longest word that is looked at
 
 _LITERAL_PATTERN = "(0x[0-9a-f]+|[0-9]+)([kmgt]?)"
 _NAME_PATTERN = r"\$\w+|&?[A-Za-z_]\w*|sizeof *\( *[A-Za-z_][\w ]*[ *]*\)"
+# One side of a range, for `re.IGNORECASE | re.ASCII`.
 OPERAND_PATTERN = f"(?:{_LITERAL_PATTERN}|{_NAME_PATTERN})"
-"""One side of a range, for `re.IGNORECASE | re.ASCII`."""
 
-_LITERAL = re.compile(_LITERAL_PATTERN, re.IGNORECASE)
+_DECIMAL_PATTERN = r"(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:e[+-]?[0-9]+)?"
 _SHIFT = {"": 0, "k": 10, "m": 20, "g": 30, "t": 40}
-_DECIMAL = re.compile(r"(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:e[+-]?[0-9]+)?", re.IGNORECASE | re.ASCII)
-_NEGATIVE = re.compile(r"-[0-9.]", re.ASCII)
-_NAME = re.compile(_NAME_PATTERN, re.ASCII)
 _FLAGS_BITS = 32
 
 
 def literal(text: str) -> int | None:
     """Return the number that `text` is: decimal or 0x..., with K, M, G or T (powers of 1024); else None."""
-    found = _LITERAL.fullmatch(text)
+    found = re.fullmatch(_LITERAL_PATTERN, text, re.IGNORECASE)
     if found is None or len(text) > _MAX_CHARACTERS:
         return None
     return int(found[1], 0 if found[1][:2].lower() == "0x" else 10) << _SHIFT[found[2].lower()]
@@ -48,12 +42,12 @@ def literal(text: str) -> int | None:
 
 def is_name(text: str) -> bool:
     """Tell whether `text` is a single name that gdb may look up: it cannot call or change anything."""
-    return len(text) <= _MAX_CHARACTERS and _NAME.fullmatch(text) is not None
+    return len(text) <= _MAX_CHARACTERS and re.fullmatch(_NAME_PATTERN, text, re.ASCII) is not None
 
 
 def is_negative(text: str) -> bool:
     """Tell whether `text` begins like a negative number."""
-    return _NEGATIVE.match(text) is not None
+    return re.match("-[0-9.]", text) is not None
 
 
 def _not_a_number(text: str, what: str, resolve: Resolve | None) -> UsageError:
@@ -104,11 +98,11 @@ def seconds(text: str | None, what: str, resolve: Resolve | None = None) -> floa
     if text is None:
         return DEFAULT_TIMEOUT_S
     value: float | None = resolve(text) if resolve is not None and is_name(text) else literal(text)
-    if value is None and (len(text) > _MAX_CHARACTERS or not _DECIMAL.fullmatch(text)):
+    if value is None and (len(text) > _MAX_CHARACTERS or not re.fullmatch(_DECIMAL_PATTERN, text, re.IGNORECASE)):
         why = "is negative" if is_negative(text) else "is not a time"
         raise UsageError(f"{what} {safe(text, 40)!r} {why}: give seconds, such as 60 or 0.5")
     value = float(text) if value is None else value
-    if math.isnan(value) or not 0 < value <= LONGEST_S:
+    if not 0 < value <= LONGEST_S:
         shown = f"{value:g}" if value < 1e18 else "more than that"
         raise UsageError(f"{what} {shown}: give a number of seconds more than 0, at most {LONGEST_S:,.0f}")
     return float(value)

@@ -58,12 +58,11 @@ class Operation:
         return {name: getattr(self, name) for name in takes}
 
     def __str__(self) -> str:
-        """Write the call as C would, with the arguments that this operation takes."""
         return f"{self.op}({', '.join(f'{name}={written(name, value)}' for name, value in self.arguments.items())})"
 
 
+# What an operation returns: 0 or a negative errno, an address, a number of pages, or nothing at all.
 ERROR, BASE, PAGES, NOTHING = "error", "base", "pages", "nothing"
-"""What an operation returns: 0 or a negative errno, an address, a number of pages, or nothing at all."""
 
 
 @dataclass(frozen=True)
@@ -89,8 +88,7 @@ class Kind:
         return Operation(op, takes=self.arguments, **{**self.defaults, **arguments})
 
 
-Table = Mapping[str, Kind]
-"""The operations of an allocator by name."""
+Table = Mapping[str, Kind]  # the operations of an allocator by name
 
 
 # -- a traced boot ----------------------------------------------------------------------------------
@@ -111,7 +109,6 @@ class Record:
     phase: str | None = None
 
     def __str__(self) -> str:
-        """Write number and call: "17 reserve(base=0x0, size=0x1000, flags=0x0)"."""
         return f"{self.seq} {self.operation}"
 
 
@@ -191,10 +188,9 @@ def operation_from(row: dict[str, Any], bits: int, table: Table, *, exactly: boo
     kind = table.get(op) if isinstance(op, str) else None
     if not isinstance(op, str) or kind is None:
         raise InputError(f'"op" is {short(op)}; expected one of {", ".join(table)}')
-    if exactly:
-        for name in kind.arguments:
-            if name not in row:
-                raise InputError(f'{op} takes "{name}", which is missing')
+    for name in kind.arguments if exactly else ():
+        if name not in row:
+            raise InputError(f'{op} takes "{name}", which is missing')
     known = kind.arguments if exactly else {name for row_of in table.values() for name in row_of.arguments}
     for name in sorted(row.keys() - known):
         raise InputError(f"unknown member {short(name)}; expected {', '.join(sorted(known)) or 'none'}")
@@ -214,29 +210,21 @@ def operation_json(operation: Operation) -> dict[str, Any]:
     return {"op": operation.op} | {name: hex(value) if name in _ADDRESSES else value for name, value in arguments}
 
 
-def checked(name: str, value: Any, fits: Callable[[Any], bool], expected: str) -> Any:
-    """Return `value`, the member `name` of JSON from outside, if it `fits`. Raises: `InputError` in words."""
-    if not fits(value):
+def checked(name: str, value: Any, fits: type | Callable[[Any], bool], expected: str) -> Any:
+    """Return `value`, the member `name` of JSON from outside, if it is of a type or `fits`. Raises: `InputError`."""
+    if not (isinstance(value, fits) if isinstance(fits, type) else fits(value)):
         raise InputError(f'"{name}" is {short(value)}; expected {expected}')
     return value
 
 
-def is_text(value: Any) -> bool:
-    """Tell whether a JSON value is a string."""
-    return isinstance(value, str)
-
-
 def read_number(name: str, value: object, bits: int) -> int:
     """Return a number, or a "0x…" string's, of at most `bits` bits. Raises: `InputError` naming `name`."""
-    if isinstance(value, str):
+    number = value if isinstance(value, int) and not isinstance(value, bool) else -1
+    if isinstance(value, str) and len(value) < 40:
         try:
-            number = int(value, 0) if len(value) < 40 else -1
+            number = int(value, 0)
         except ValueError:
             number = -1
-    elif isinstance(value, int) and not isinstance(value, bool):
-        number = value
-    else:
-        number = -1
     if not 0 <= number < 1 << bits:
         raise InputError(f'"{name}" is {short(value)}; expected a number or a "0x…" string of at most {bits} bits')
     return number
@@ -246,17 +234,12 @@ def _is_node(value: Any) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and -(1 << 31) <= value < 1 << 31
 
 
-def is_truth(value: Any) -> bool:
-    """Tell whether a JSON value is true or false."""
-    return isinstance(value, bool)
-
-
 _ADDRESSES = ("base", "size", "align", "min", "max")
 _READERS: Mapping[str, Callable[[str, object, int], Any]] = {
     **dict.fromkeys(_ADDRESSES, read_number),
     "flags": lambda name, value, bits: read_number(name, value, 32),
     "nid": lambda name, value, bits: checked(name, value, _is_node, "the number of a node, or -1"),
-    **dict.fromkeys(("exact", "set"), lambda name, value, bits: checked(name, value, is_truth, "true or false")),
+    **dict.fromkeys(("exact", "set"), lambda name, value, bits: checked(name, value, bool, "true or false")),
     "list": lambda name, value, bits: value,
 }
 

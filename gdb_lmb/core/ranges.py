@@ -6,23 +6,19 @@ from __future__ import annotations
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Sequence
 
-Range = tuple[int, int]
-"""A half-open physical range: base and end."""
+Range = tuple[int, int]  # a half-open physical range: base and end
 
-_NO_HOLE: Range = (1 << 128, 1 << 128)
-"""A hole past every address: what follows the last one."""
+_NO_HOLE: Range = (1 << 128, 1 << 128)  # a hole past every address: what follows the last one
 
 
 def union(ranges: Iterable[Range]) -> list[Range]:
     """Return sorted ranges covering the same bytes, touching ones joined; empty ones vanish."""
     out: list[Range] = []
     for base, end in sorted(ranges):
-        if base >= end:
-            continue
         if out and base <= out[-1][1]:
             if end > out[-1][1]:
                 out[-1] = (out[-1][0], end)
-        else:
+        elif base < end:
             out.append((base, end))
     return out
 
@@ -52,28 +48,16 @@ def subtract(ranges: Iterable[Range], holes: Iterable[Range]) -> list[Range]:
 
 def covers(base: Sequence[int], end: Sequence[int], ranges: Iterable[Range]) -> bool:
     """Tell whether each of a few ranges lies in one region of sorted, disjoint columns."""
-    for low, high in ranges:
-        at = bisect_right(base, low) - 1
-        if at < 0 or end[at] < high:
-            return False
-    return True
+    places = ((bisect_right(base, low) - 1, high) for low, high in ranges)
+    return all(at >= 0 and high <= end[at] for at, high in places)
 
 
 def lie_in(base: Sequence[int], end: Sequence[int], ranges: Iterable[Range]) -> bool:
     """Tell whether every region of sorted, disjoint columns lies in one of a few disjoint ranges."""
-    inside = 0
-    for low, high in ranges:
-        first, last = bisect_left(base, low), bisect_right(end, high)
-        inside += max(0, last - first)
-    return inside == len(base)
+    return len(base) == sum(max(0, bisect_right(end, high) - bisect_left(base, low)) for low, high in ranges)
 
 
 def whole_pages(ranges: Iterable[Range], page_size: int) -> list[Range]:
     """Return the whole pages inside each of `ranges`, page 0 left out."""
-    out = []
-    for base, end in ranges:
-        first = max(-(-base // page_size), 1) * page_size
-        last = end // page_size * page_size
-        if first < last:
-            out.append((first, last))
-    return out
+    pages = ((max(-(-base // page_size), 1) * page_size, end // page_size * page_size) for base, end in ranges)
+    return [(first, last) for first, last in pages if first < last]

@@ -13,10 +13,8 @@ from dataclasses import dataclass, field
 
 from gdb_lmb.core.ranges import Range, union
 
-LMB_HOTPLUG = 1
-LMB_MIRROR = 2
 LMB_NOMAP = 4
-FLAG_NAMES = {LMB_HOTPLUG: "HOTPLUG", LMB_MIRROR: "MIRROR", LMB_NOMAP: "NOMAP"}
+FLAG_NAMES = {1: "HOTPLUG", 2: "MIRROR", LMB_NOMAP: "NOMAP"}
 
 FIRMWARE_RAM = 1
 FIRMWARE_RESERVED = 2
@@ -45,7 +43,6 @@ class Region:
 
     @property
     def end(self) -> int:
-        """Return the first address past the region."""
         return self.base + self.size
 
 
@@ -102,11 +99,9 @@ class RegionList:
         return self.max is not None and len(self) == 1 and not self.size[0]
 
     def __len__(self) -> int:
-        """Return the number of regions that the list really has."""
         return len(self.base)
 
     def __getitem__(self, position: int) -> Region:
-        """Return the region at `position` as a view."""
         return Region(self.base[position], self.size[position], self.flags[position])
 
     def regions(self) -> Iterator[Region]:
@@ -115,9 +110,8 @@ class RegionList:
 
     def ranges(self, *, without_flags: int = 0) -> Iterator[Range]:
         """Yield (base, end) of the regions that have none of the flags `without_flags`."""
-        for base, size, flags in zip(self.base, self.size, self.flags, strict=True):
-            if not flags & without_flags:
-                yield base, base + size
+        rows = zip(self.base, self.size, self.flags, strict=True)
+        return ((base, base + size) for base, size, flags in rows if not flags & without_flags)
 
 
 @dataclass(frozen=True)

@@ -12,11 +12,9 @@ def human_size(size: int) -> str:
     """Write `size` bytes in binary units: "640 KiB", "254.9 MiB"."""
     if size == 1:
         return "1 byte"
-    unit, scale = 0, 1
-    while size >= scale * 1024 and unit < len(_UNITS) - 1:
-        unit, scale = unit + 1, scale * 1024
-    whole, rest = divmod(size, scale)
-    return f"{whole} {_UNITS[unit]}" if not rest else f"{size / scale:.1f} {_UNITS[unit]}"
+    unit = min(max(size.bit_length() - 1, 0) // 10, len(_UNITS) - 1)
+    whole, rest = divmod(size, 1 << 10 * unit)
+    return f"{whole} {_UNITS[unit]}" if not rest else f"{size / (1 << 10 * unit):.1f} {_UNITS[unit]}"
 
 
 def plural(count: int, noun: str) -> str:
@@ -74,7 +72,7 @@ def printable(text: str, limit: int = 400) -> str:
 
 
 def _escape(character: str) -> str:
-    """Return one character as Python writes it; a byte that was not UTF-8 (`surrogateescape`) as that byte."""
+    # Return one character as Python writes it; a byte that was not UTF-8 (`surrogateescape`) as that byte.
     code = ord(character)
     if 0xDC80 <= code <= 0xDCFF:
         return f"\\x{code - 0xDC00:02x}"

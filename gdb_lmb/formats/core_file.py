@@ -58,7 +58,6 @@ class DumpMemory:
         return list(zip(self._bases, self._ends, strict=True))
 
     def read(self, address: int, size: int) -> bytes:
-        """Return `size` bytes at `address`. Raises: `ReadError` for what the dump does not hold."""
         pieces, at, stop = [], address, address + size
         index = bisect_right(self._bases, address) - 1
         while at < stop:

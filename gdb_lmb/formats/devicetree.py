@@ -32,8 +32,8 @@ _DEFAULT_CELLS = 1
 _WORD = (1 << 64) - 1
 
 
+# A node: its names from the root's child down, and its properties.
 _Node = tuple[tuple[bytes, ...], dict[bytes, bytes]]
-"""A node: its names from the root's child down, and its properties."""
 
 
 def memory_map(memory: Memory, at: int) -> FirmwareMap | None:

@@ -134,7 +134,7 @@ def _line_outside(pc: int, outer: gdb.Symbol) -> tuple[str, int] | None:
 
 
 class GdbSymbols:
-    """`core.machine.Symbols` by gdb."""
+    """What `core.machine.Machine` tells of symbols, by gdb."""
 
     symbol_at = staticmethod(linker_symbol)
     functions_at = staticmethod(functions_at)

@@ -21,7 +21,6 @@ from gdb_lmb.core.operation import (
     Symbol,
     TraceHeader,
     checked,
-    is_text,
     operation_from,
     operation_json,
     read_number,
@@ -258,14 +257,16 @@ def _header(row: dict[str, Any]) -> TraceHeader:
     own = allocator(layout)
 
     def known(only: Any) -> bool:
-        return isinstance(only, list) and all(is_text(op) and (op in own.init or op in own.operations) for op in only)
+        return isinstance(only, list) and all(
+            isinstance(op, str) and (op in own.init or op in own.operations) for op in only
+        )
 
     if initial is None and not own.init:
         raise InputError(f'"initial" is missing: a {own.title} has a state from the first instruction on')
     return TraceHeader(
         layout=layout,
-        arch=checked("arch", row.get("arch"), is_text, "a string"),
-        byte_order=checked("byte_order", row.get("byte_order"), is_text, "a string"),
+        arch=checked("arch", row.get("arch"), str, "a string"),
+        byte_order=checked("byte_order", row.get("byte_order"), str, "a string"),
         bits=bits,
         page_size=page_size,
         source=source,
@@ -307,7 +308,7 @@ def _symbol(row: Any) -> Symbol:
         raise InputError(f"{short(row)} is no symbol")
     line = row.get("line")
     return Symbol(
-        checked("function", row.get("function"), is_text, "a string"),
+        checked("function", row.get("function"), str, "a string"),
         read_number("offset", row.get("offset", 0), _PC_BITS),
         checked("file", row.get("file"), _is_text_or_null, "a string or null"),
         None if line is None else read_number("line", line, 32),
