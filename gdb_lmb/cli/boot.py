@@ -26,7 +26,7 @@ from gdb_lmb.kernels.names import is_name, row_of
 from gdb_lmb.kernels.stock import find_kernel
 from gdb_lmb.report.output import cannot_write, require_apart
 from gdb_lmb.report.statuses import STATUSES, ExitStatus
-from gdb_lmb.runner.machines import find_programs
+from gdb_lmb.runner.elf import find_programs
 from gdb_lmb.runner.qemu import DEFAULT_MEMORY, QemuOptions
 from gdb_lmb.runner.session import DEFAULT_SYMBOL, GuestSession
 

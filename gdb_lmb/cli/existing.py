@@ -21,10 +21,9 @@ from gdb_lmb.cli.common import (
 from gdb_lmb.kernels.names import is_name, row_of
 from gdb_lmb.kernels.stock import find_kernel
 from gdb_lmb.report.statuses import STATUSES, ExitStatus
-from gdb_lmb.runner.attach import AttachedSession
-from gdb_lmb.runner.core import CoreSession
+from gdb_lmb.runner.elf import find_gdb
 from gdb_lmb.runner.endpoints import parse_endpoint
-from gdb_lmb.runner.machines import find_gdb
+from gdb_lmb.runner.existing import AttachedSession, CoreSession
 
 _ATTACH = f"""\
 Connect to the gdbstub of a running QEMU, run gdb commands, and leave the guest as it was: running if it ran,

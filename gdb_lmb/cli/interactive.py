@@ -12,9 +12,8 @@ from gdb_lmb.cli.common import GDB_OPTION, CommandLine, argument
 from gdb_lmb.core.errors import InfrastructureError
 from gdb_lmb.report.statuses import ExitStatus
 from gdb_lmb.report.terminal import COUNT_VARIABLE, TERMINAL_VARIABLE
-from gdb_lmb.runner.elf import read_elf
+from gdb_lmb.runner.elf import find_gdb, machine_of, read_elf
 from gdb_lmb.runner.gdb_process import PATH_VARIABLE, extension, python_path
-from gdb_lmb.runner.machines import find_gdb, machine_of
 
 
 def _gdb(arguments: argparse.Namespace) -> ExitStatus:

@@ -7,7 +7,7 @@ import contextlib
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from gdb_lmb.core.errors import InfrastructureError, OverdueError, UsageError
 from gdb_lmb.core.numbers import LONGEST_S
@@ -16,7 +16,7 @@ from gdb_lmb.report.progress import PROGRESS
 from gdb_lmb.report.statuses import ExitStatus
 from gdb_lmb.report.terminal import PLAIN, Terminal
 from gdb_lmb.runner.gdb_process import COUNT_FILE, load_extension, open_program, start_gdb
-from gdb_lmb.runner.process import Closing, RunFolder
+from gdb_lmb.runner.process import RunFolder, read_file
 
 if TYPE_CHECKING:  # the conversation with gdb, and what is read of it, are imported while gdb starts
     from gdb_lmb.runner.mi import Mi, Sink
@@ -44,8 +44,16 @@ class CommandError(UsageError):
         super().__init__(f"{self.command!r} failed: {message}")
 
 
-class Session(Closing):
-    """A gdb with the lmb commands: execute commands, and read the verdict."""
+S = TypeVar("S", bound="Session")
+
+
+class Session:
+    """A gdb with the lmb commands: execute commands, and read the verdict. The end of a `with` statement closes it.
+
+    `folder` is its temporary folder, gone when it is closed; `mi` is the conversation with gdb.
+    """
+
+    mi: Mi
 
     def __init__(self, timeout_s: float, notice: Callable[[str], None] | None, terminal: Terminal = PLAIN) -> None:
         """Take the deadline of each step, a receiver of messages for people, and what shows the commands' output."""
@@ -55,18 +63,13 @@ class Session(Closing):
         self._notice = notice or ignore
         self.terminal = terminal
         self._folder = RunFolder()
-        self._mi: Mi | None = None
+        self.folder = self._folder.path
 
-    @property
-    def folder(self) -> Path:
-        """The temporary folder of this session, gone when it is closed."""
-        return self._folder.path
+    def __enter__(self: S) -> S:
+        return self
 
-    @property
-    def mi(self) -> Mi:
-        """The conversation with gdb."""
-        assert self._mi is not None
-        return self._mi
+    def __exit__(self, *_: object) -> None:
+        self.close()
 
     def close(self) -> None:
         """End everything that was started; a second call does nothing."""
@@ -90,19 +93,18 @@ class Session(Closing):
                 reply = self.mi.console(text, limit_s, take)
             stopped = self.mi.wait_stopped(limit_s, take)
         reply = reply._replace(log=reply.log + self.mi.take_late_log())
-        quietly = WithoutInterrupt(take)
-        if not stopped and not self.mi.interrupt(quietly, background=text.rstrip().endswith("&")):
+        background = text.rstrip().endswith("&")
+        if not stopped and not self.mi.interrupt(WithoutInterrupt(take), background):
             raise OverdueError(f"after {printable(text, 200)!r} the guest cannot be interrupted")
         if reply.kind == "running" and self.mi.connected:
             # A script goes on after the guest stopped.
             with _deadline_of(text, limit_s):
                 reply = reply._replace(log=reply.log + self.mi.drain(limit_s, take))
         self._judge(text, reply, was_connected)
-        if not stopped:
-            last = self.mi.last_stop
-            place = "" if last is None else f" in {last.place()}"
-            raise CommandError(text, f"the guest did not stop within {limit_s:g} s and was interrupted{place}")
         stop = self.mi.last_stop
+        if not stopped:
+            place = "" if stop is None else f" in {stop.place()}"
+            raise CommandError(text, f"the guest did not stop within {limit_s:g} s and was interrupted{place}")
         if stop is not None and stop is not stop_before and stop.signal == "SIGQUIT":
             self._notice(f"the guest shut down or reset during {printable(text, 200)!r}")
         return "".join(output)
@@ -135,10 +137,7 @@ class Session(Closing):
     @property
     def recorded(self) -> int:
         """Return how many operations the running trace, or the last one, has recorded."""
-        try:
-            return int((self.folder / COUNT_FILE).read_bytes() or b"0")
-        except (OSError, ValueError):  # there is none, or it is just being written
-            return 0
+        return int(read_file(self.folder / COUNT_FILE) or b"0")
 
     def verdict(self) -> Verdict:
         """Ask for the verdict on all lmb commands executed so far.
@@ -153,13 +152,14 @@ class Session(Closing):
 
         return read(Verdict, reply.console)
 
+    # Raise if the command failed or lost the guest; pass its warnings on.
     def _judge(self, text: str, reply: Reply, was_connected: bool) -> None:
-        """Raise if the command failed or lost the guest; pass its warnings on."""
         self._check_alive()
-        failed, message = _failure(reply)
-        if not failed and self.mi.late_error:
-            late = reply._replace(kind="error", payload={"msg": self.mi.late_error})
-            failed, message = True, late.error
+        if self.mi.late_error and not reply.failed:
+            reply = reply._replace(kind="error", payload={"msg": self.mi.late_error})
+        failed, message = reply.failed, reply.error
+        if reply.asked_for_more:
+            failed, message = True, "it needs more lines; put them in a file and give 'source FILE'"
         # A guest that is not there any more may also be what the user asked for, as with `detach`.
         # After `kill` QEMU may still end, or stay without its guest: gdb says "done" or fails, by which comes first.
         ends_guest = text.split()[:1] in (["kill"], ["k"])
@@ -174,8 +174,8 @@ class Session(Closing):
         for line in reply.log.splitlines():
             self._notice(printable(line))
 
+    # `$lmb_status`, in which a failed command of ours leaves the exit status that its error has.
     def _status(self) -> int | None:
-        """Return `$lmb_status`, in which a failed command of ours leaves the exit status that its error has."""
         reply = self.mi.execute("-data-evaluate-expression $lmb_status", STEP_S)
         value = str(reply.payload.get("value", ""))
         return int(value) if reply.kind == "done" and value.isdecimal() else None
@@ -184,29 +184,21 @@ class Session(Closing):
         """Raise InfrastructureError if a QEMU of ours has died, which a failing command may just show."""
 
     def _open(self, program: Path, gdb: str) -> None:
-        """Start `gdb` on `program` with the lmb commands."""
-        self._mi = start_gdb(self._folder, gdb, self.terminal)
+        self.mi = start_gdb(self._folder, gdb, self.terminal)
         # Half a gigabyte of debug information may take gdb a minute on a busy machine.
-        open_program(self.mi, program, self._folder.path, max(STEP_S, self.timeout_s))
+        open_program(self.mi, program, self.folder, max(STEP_S, self.timeout_s))
         load_extension(self.mi, STEP_S)
         # By now it has long had the time to start; before anything is connected it must have.
         self._folder.guarded()
 
 
+# Name the command in the error of one that does not end in time.
 @contextlib.contextmanager
 def _deadline_of(text: str, limit_s: float) -> Iterator[None]:
-    """Name the command in the error of one that does not end in time."""
     try:
         yield
     except OverdueError as error:
         raise OverdueError(f"{printable(text, 200)!r} did not end within {limit_s:g} s (see --timeout)") from error
-
-
-def _failure(reply: Reply) -> tuple[bool, str]:
-    """Tell whether a command failed, and gdb's message: `source` of a failing script is "done" to gdb."""
-    if reply.asked_for_more:
-        return True, "it needs more lines; put them in a file and give 'source FILE'"
-    return reply.failed, reply.error if reply.failed else ""
 
 
 def ignore(_text: str) -> None:
@@ -217,12 +209,10 @@ class WithoutInterrupt:
     """Passes console output on, but for what gdb prints of a stop that we have asked for: its signal and its place."""
 
     def __init__(self, sink: Callable[[str], None]) -> None:
-        """Pass it on to `sink`; one of these is for one interrupt."""
         self._sink = sink
         self._told = False
 
     def __call__(self, text: str) -> None:
-        """Take the next piece of output."""
         # "Program received signal SIGINT, Interrupt." comes in pieces; a frame and a line of source follow. What our
         # commands say of the stop does not belong to it.
         self._told = self._told or text.startswith(("\nProgram", "\nThread "))

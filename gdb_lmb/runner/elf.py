@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""A kernel's ELF: its architecture, its symbols, and the file with its debug information. The file is untrusted.
+"""A kernel's ELF: its symbols, the file with its debug information, and the QEMU and the gdb for its architecture.
+
+The file is untrusted.
 
 Debug information apart is found as gdb finds it: by build id, else by `.gnu_debuglink`. Mirrors
 find_separate_debug_file_by_buildid() and find_separate_debug_file_by_debuglink() of gdb.
@@ -7,13 +9,18 @@ find_separate_debug_file_by_buildid() and find_separate_debug_file_by_debuglink(
 
 from __future__ import annotations
 
+import contextlib
+import os
+import shutil
 import struct
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal, NamedTuple
 
-from gdb_lmb.core.errors import InputError, UsageError
+from gdb_lmb.arches.base import Architecture
+from gdb_lmb.arches.registry import NAMES, find, named
+from gdb_lmb.core.errors import InfrastructureError, InputError, UsageError
 from gdb_lmb.formats.elf import SHT_NOBITS, Elf, NotElfError, read_headers
 
 DEBUG_FOLDERS = [Path("/usr/lib/debug")]
@@ -47,31 +54,21 @@ def debug_file_of(elf: Elf) -> DebugFile:
     """Return the file that gdb takes the debug information of `elf` from: that file itself, or one apart."""
     if has_debug(elf):
         return DebugFile(elf.path, ())
-    tried = []
-    build_id = elf.build_id()
-    if build_id:
-        for folder in DEBUG_FOLDERS:
-            path = build_id_file(folder, build_id)
-            tried.append(path)
-            if _is_debug_file(path, build_id):
-                return DebugFile(path, ())
-    link = _debug_link(elf)
-    if link is not None:
-        for path in _places(elf.path, link[0]):
-            tried.append(path)
-            if path.is_file() and not path.samefile(elf.path) and _crc(path) == link[1] and _is_debug_file(path, None):
-                return DebugFile(path, ())
-    return DebugFile(None, tuple(dict.fromkeys(tried)))
+    build_id, link = elf.build_id(), _debug_link(elf)
+    name = (build_id or b"").hex()
+    by_id = [folder / ".build-id" / name[:2] / f"{name[2:]}.debug" for folder in DEBUG_FOLDERS if build_id]
+    by_link = [] if link is None else list(_places(elf.path, link[0]))
+    for path in by_id:
+        if _is_debug_file(path, build_id):
+            return DebugFile(path, ())
+    for path in by_link:
+        if link and path.is_file() and not path.samefile(elf.path) and _crc(path) == link[1] and _is_debug_file(path):
+            return DebugFile(path, ())
+    return DebugFile(None, tuple(dict.fromkeys([*by_id, *by_link])))
 
 
-def build_id_file(folder: Path, build_id: bytes) -> Path:
-    """Return the name of the debug file of this build id in a folder of debug files."""
-    text = build_id.hex()
-    return folder / ".build-id" / text[:2] / f"{text[2:]}.debug"
-
-
+# Where a debug file of this `name` may be.
 def _places(program: Path, name: str) -> Iterator[Path]:
-    """Yield where a debug file of this `name` may be."""
     folders = dict.fromkeys((program.absolute().parent, program.resolve().parent))
     for folder in folders:
         yield folder / name
@@ -81,40 +78,33 @@ def _places(program: Path, name: str) -> Iterator[Path]:
             yield top / folder.relative_to("/") / name
 
 
+# The name and the checksum in `.gnu_debuglink`, None where there is none that can be read.
 def _debug_link(elf: Elf) -> tuple[str, int] | None:
-    """Return the name and the checksum in `.gnu_debuglink`, None where there is none that can be read."""
     section = elf.section(b".gnu_debuglink")
-    if section is None:
-        return None
-    try:
-        raw = elf.content(section)
+    with contextlib.suppress(InputError, struct.error):
+        raw = b"" if section is None else elf.content(section)
         name = raw.partition(b"\0")[0]
         (crc,) = struct.unpack_from(f"{elf.layout.mark}I", raw, (len(name) + 4) & ~3)
-    except (InputError, struct.error):
-        return None
-    text = name.decode(errors="surrogateescape")
-    return (text, crc) if text and "/" not in text else None
+        if name and b"/" not in name:
+            return name.decode(errors="surrogateescape"), crc
+    return None
 
 
-def _is_debug_file(path: Path, build_id: bytes | None) -> bool:
-    """Tell whether there is an ELF with debug information, of this build if one is given."""
-    try:
+# Tell whether there is an ELF with debug information, of this build if one is given.
+def _is_debug_file(path: Path, build_id: bytes | None = None) -> bool:
+    with contextlib.suppress(InputError):
         elf = read_headers(path)
         return has_debug(elf) and (build_id is None or elf.build_id() == build_id)
-    except InputError:
-        return False
+    return False
 
 
 def _crc(path: Path) -> int | None:
-    """Return the checksum of a whole file."""
     crc = 0
-    try:
-        with path.open("rb") as file:
-            while chunk := file.read(_CHUNK_BYTES):
-                crc = zlib.crc32(chunk, crc)
-    except OSError:
-        return None
-    return crc
+    with contextlib.suppress(OSError), path.open("rb") as file:
+        while chunk := file.read(_CHUNK_BYTES):
+            crc = zlib.crc32(chunk, crc)
+        return crc
+    return None
 
 
 class ElfFile(NamedTuple):
@@ -136,16 +126,13 @@ def read_elf(path: Path) -> ElfFile:
     Raises: UsageError, in one line, if there is no such file, it is no ELF, or there are no symbols.
     """
     elf = headers_of(path)
-    symbols = path
-    if not elf.has_symbols:
-        debug = debug_file_of(elf)
-        if debug.path is None:
-            raise UsageError(
-                f"{path}: no symbol table (stripped?); give the unstripped vmlinux"
-                + (f", or its debug file as {_names(debug)}" if debug.tried else "")
-            )
-        symbols = debug.path
-    return ElfFile(path, elf.bits, elf.byte_order, elf.machine, symbols)
+    debug = DebugFile(path, ()) if elf.has_symbols else debug_file_of(elf)
+    if debug.path is None:
+        raise UsageError(
+            f"{path}: no symbol table (stripped?); give the unstripped vmlinux"
+            + (f", or its debug file as {_names(debug)}" if debug.tried else "")
+        )
+    return ElfFile(path, elf.bits, elf.byte_order, elf.machine, debug.path)
 
 
 def headers_of(path: Path) -> Elf:
@@ -178,11 +165,65 @@ def require_debug(path: Path) -> None:
 
 def has_symbol(elf: ElfFile, name: str) -> bool:
     """Tell whether the kernel has a symbol of this name."""
-    try:
+    with contextlib.suppress(InputError):
         return read_headers(elf.symbols).has_symbol(name.encode())
-    except InputError:
-        return False
+    return False
 
 
 def _names(debug: DebugFile) -> str:
     return " or ".join(map(str, debug.tried))
+
+
+def machine_of(elf: ElfFile, name: str | None = None) -> Architecture:
+    """Return the architecture of `elf`, which must be that called `name` if one is given.
+
+    Raises: UsageError for an architecture that is not known, or another than `name`.
+    """
+    found = find(e_machine=elf.e_machine, bits=elf.bits, byte_order=elf.byte_order)
+    if found is None:
+        raise UsageError(
+            f"{elf.path}: ELF machine {elf.e_machine} ({elf.bits}-bit {elf.byte_order}-endian) is not one of "
+            f"{', '.join(NAMES)}"
+        )
+    if name is not None and found is not named(name):
+        raise UsageError(f"{elf.path}: this is for {found.name}, not for {name}")
+    return found
+
+
+def find_programs(machine: Architecture, qemu: str | None, gdb: str | None) -> list[str]:
+    """Return the paths of the QEMU and the gdb to use for `machine`, the given ones or its own.
+
+    Raises: InfrastructureError naming all that is missing, and the Debian packages.
+    """
+    return _find([(machine.qemu, machine.qemu_package, qemu), (*_gdb_for(machine), gdb)])
+
+
+def find_qemu(machine: Architecture, given: str | None) -> str:
+    """Return the path of the QEMU to use. Raises: InfrastructureError naming the Debian package."""
+    return _find([(machine.qemu, machine.qemu_package, given)])[0]
+
+
+def find_gdb(machine: Architecture, given: str | None) -> str:
+    """Return the path of a gdb that knows `machine`. Raises: InfrastructureError naming the Debian package."""
+    return _find([(*_gdb_for(machine), given)])[0]
+
+
+# The gdb that knows `machine`, and its Debian package.
+def _gdb_for(machine: Architecture) -> tuple[str, str]:
+    # gdb-multiarch knows the host's architecture as well, and may be the only one installed.
+    if os.uname().machine in machine.native and (shutil.which("gdb") or not shutil.which("gdb-multiarch")):
+        return "gdb", "gdb"
+    return "gdb-multiarch", "gdb-multiarch"
+
+
+# The path of each (program, package, program given instead), or say what brings those missing.
+def _find(wanted: list[tuple[str, str, str | None]]) -> list[str]:
+    paths = [shutil.which(given or program) or "" for program, _, given in wanted]
+    missing = [row for row, path in zip(wanted, paths, strict=True) if not path]
+    if missing:
+        packages = [package for _, package, given in missing if given is None]
+        names = " and ".join(given or program for program, _, given in missing)
+        raise InfrastructureError(
+            f"{names} not found" + (f"; apt-get install {' '.join(packages)}" if packages else "")
+        )
+    return paths

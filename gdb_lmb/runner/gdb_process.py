@@ -9,32 +9,32 @@ of its own in our cache for each gdb.
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import os
 import re
+import shutil
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import gdb_lmb
 from gdb_lmb.core.errors import InfrastructureError, UsageError
+from gdb_lmb.kernels.cache import cache_folder
 from gdb_lmb.report.terminal import COUNT_VARIABLE, PLAIN, TERMINAL_VARIABLE, Terminal
 from gdb_lmb.runner.elf import DEBUG_FOLDERS
 from gdb_lmb.runner.process import RunFolder
 
 if TYPE_CHECKING:
     from gdb_lmb.runner.mi import Mi
-    from gdb_lmb.runner.mi_records import Reply
-import contextlib
-import shutil
-import time
-
-from gdb_lmb.kernels.cache import cache_folder
 
 PATH_VARIABLE = "GDB_LMB_PATH"
+# The file that gets the number of operations that a trace has recorded.
 COUNT_FILE = "count"
-"""What tells gdb which file gets the number of operations that a trace has recorded, and its name."""
-FOLDER_VARIABLE = "GDB_LMB_TEMPORARY"
-"""Where the lmb commands make files that go with the run."""
+# Where the lmb commands make files that go with the run.
+_FOLDER_VARIABLE = "GDB_LMB_TEMPORARY"
+# Variables for this Python, or for a shell's, would break gdb's; and its messages are looked at.
+_KEPT_FROM_GDB = ("PYTHONHOME", "PYTHONPATH", "PYTHONSTARTUP", "DEBUGINFOD_URLS", "LANGUAGE", "NO_COLOR")
 _PLAIN = re.compile(r"/[A-Za-z0-9._/+@=,:-]+")
 _SETTINGS = (
     "auto-load no",
@@ -48,12 +48,12 @@ _SETTINGS = (
     # after that gdb takes late answers for those to its next questions. Our own deadlines are the runner's.
     "remotetimeout 20",
 )
+# Smaller programs are read in no time.
 LARGE_BYTES = 64 << 20
-"""Smaller programs are read in no time."""
 _UNSAFE = re.compile(r"[^A-Za-z0-9.+-]+")
 _VERSION_CHARACTERS = 60
+# How long an unused index is kept.
 UNUSED_S = 90 * 86400
-"""How long an unused index is kept, in seconds."""
 
 
 def extension() -> Path:
@@ -78,38 +78,24 @@ def start_gdb(folder: RunFolder, gdb: str, terminal: Terminal = PLAIN) -> Mi:
     to import them at once; `load_extension()` is to follow.
     Raises: InfrastructureError if it cannot be started.
     """
-    environment = dict(os.environ)
-    # Variables for this Python, or for a shell's, would break gdb's; and its messages are looked at.
-    for name in ("PYTHONHOME", "PYTHONPATH", "PYTHONSTARTUP", "DEBUGINFOD_URLS", "LANGUAGE", "NO_COLOR"):
-        environment.pop(name, None)
-    environment |= {
+    shown = {"tty": terminal.width is not None, "color": terminal.color, "unicode": terminal.unicode}
+    environment = {name: value for name, value in os.environ.items() if name not in _KEPT_FROM_GDB} | {
         PATH_VARIABLE: python_path(),
-        FOLDER_VARIABLE: str(folder.path),
-        TERMINAL_VARIABLE: _words(terminal),
+        _FOLDER_VARIABLE: str(folder.path),
+        TERMINAL_VARIABLE: " ".join(word for word, there in shown.items() if there),
         COUNT_VARIABLE: str(folder.path / COUNT_FILE),
         "LC_ALL": "C.UTF-8",
         "TERM": "dumb",
     }
-    settings = (
-        *_SETTINGS,
-        f"width {terminal.width or 0}",
-        f"style enabled {'on' if terminal.color else 'off'}",
-    )
-    words = [gdb, "-nx", "-q", "--interpreter=mi3"]
+    settings = (*_SETTINGS, f"width {terminal.width or 0}", f"style enabled {'on' if terminal.color else 'off'}")
+    commands = (*(f"set {setting}" for setting in settings), f"source {extension().with_name('load_ahead.py')}")
     # As arguments, each of which would be a question and an answer; an older gdb may lack one, and goes on.
-    for command in (*(f"set {setting}" for setting in settings), f"source {extension().with_name('load_ahead.py')}"):
-        words += ["-iex", command]
+    words = [gdb, "-nx", "-q", "--interpreter=mi3", *(word for command in commands for word in ("-iex", command))]
     child = folder.spawn("gdb", words, pipes=True, environment=environment)
     # gdb takes longer to start than this to import.
     from gdb_lmb.runner.mi import Mi
 
     return Mi(child)
-
-
-def _words(terminal: Terminal) -> str:
-    """Return what a terminal shows, in the words of `TERMINAL_VARIABLE`; its width is gdb's own setting."""
-    words = {"tty": terminal.width is not None, "color": terminal.color, "unicode": terminal.unicode}
-    return " ".join(word for word, there in words.items() if there)
 
 
 def plain_name(file: Path, link: Path) -> str:
@@ -127,7 +113,10 @@ def open_program(mi: Mi, program: Path, folder: Path, timeout_s: float) -> None:
 
     Raises: UsageError if gdb cannot.
     """
-    index = index_folder(program, _version(mi, timeout_s)) if is_large(program) else None
+    index = None
+    if is_large(program):
+        # The first line has the version and the distribution's: "GNU gdb (Debian 16.3-1) 16.3".
+        index = index_folder(program, mi.execute("-gdb-version", timeout_s).console.partition("\n")[0])
     if index is not None:
         # An older gdb lacks the second, and then keeps none.
         for setting in (f"directory {plain_name(index, folder / 'index')}", "enabled on"):
@@ -143,12 +132,6 @@ def open_program(mi: Mi, program: Path, folder: Path, timeout_s: float) -> None:
         raise UsageError(f"gdb cannot read {program}: {reply.error}")
 
 
-def _version(mi: Mi, timeout_s: float) -> str:
-    """Return the line in which gdb tells its version and the distribution's: "GNU gdb (Debian 16.3-1) 16.3"."""
-    lines = mi.execute("-gdb-version", timeout_s).console.splitlines()
-    return lines[0] if lines else ""
-
-
 def load_extension(mi: Mi, timeout_s: float) -> None:
     """Load the lmb commands.
 
@@ -156,20 +139,13 @@ def load_extension(mi: Mi, timeout_s: float) -> None:
     """
     reply = mi.console(f"source {extension()}", timeout_s)
     if reply.kind != "done" or reply.failed:
-        raise InfrastructureError(f"gdb cannot load the lmb commands: {reply.error or _last_line(reply)}")
-
-
-def _last_line(reply: Reply) -> str:
-    """Return what gdb complained of last."""
-    return (reply.log.strip().splitlines() or ["for no reason it gave"])[-1]
+        why = reply.error or (reply.log.strip().splitlines() or ["for no reason it gave"])[-1]
+        raise InfrastructureError(f"gdb cannot load the lmb commands: {why}")
 
 
 def is_large(program: Path) -> bool:
     """Tell whether gdb takes long to read `program`."""
-    try:
-        return program.stat().st_size >= LARGE_BYTES
-    except OSError:
-        return False
+    return program.is_file() and program.stat().st_size >= LARGE_BYTES
 
 
 def index_folder(program: Path, version: str) -> Path | None:
@@ -182,16 +158,10 @@ def index_folder(program: Path, version: str) -> Path | None:
         folder = indexes / f"{name}-{_UNSAFE.sub('_', version)[:_VERSION_CHARACTERS]}"
         folder.mkdir(parents=True, exist_ok=True)
         os.utime(folder)
-        _forget_unused(indexes)
+        for other in indexes.iterdir():
+            with contextlib.suppress(OSError):
+                if other.stat().st_mtime < time.time() - UNUSED_S:
+                    shutil.rmtree(other)
     except OSError:
         return None
     return folder
-
-
-def _forget_unused(indexes: Path) -> None:
-    """Remove what was not used for a long time."""
-    oldest = time.time() - UNUSED_S
-    for folder in indexes.iterdir():
-        with contextlib.suppress(OSError):
-            if folder.stat().st_mtime < oldest:
-                shutil.rmtree(folder)

@@ -8,15 +8,19 @@ the guest running, at the stop that follows.
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
+import itertools
 import os
 import select
 import signal
 import time
 from collections.abc import Callable
+from typing import IO
 
 from gdb_lmb.core.errors import InfrastructureError, OverdueError
 from gdb_lmb.core.words import printable
-from gdb_lmb.runner.mi_records import Lines, Record, Reply, Stop, parse, python_errors, read_stop, unglue
+from gdb_lmb.runner.mi_records import PROMPTS, Record, Reply, Stop, parse, python_errors, read_stop, unglue
 from gdb_lmb.runner.process import Child, quote
 
 Sink = Callable[[str], None]
@@ -32,7 +36,12 @@ _INTERRUPTS = 10
 # gdb takes a second one that comes before the guest could stop as a request to stop waiting for it.
 _AGAIN_S = 1.0
 _WRITE_S = 3.0
-_FIRST_TOKEN = 10_000_000
+_FIRST_TOKEN = 10_000_001
+_PIPE_BYTES = 1 << 20
+# gdb writes a line character by character: let some gather, more when it has been going on for a while.
+_FILL_S = 0.0005
+_SHORT_FILL_S = 0.00005
+_SHORT_PIECES = 8
 
 
 class Mi:
@@ -58,7 +67,7 @@ class Mi:
         os.set_blocking(self._input.fileno(), False)
         self._poll = select.poll()
         self._poll.register(gdb.process.stdout, select.POLLIN)
-        self._token = _FIRST_TOKEN
+        self._tokens = itertools.count(_FIRST_TOKEN)
         # gdb has written its prompt since the last command: it may be done with that.
         self._ready = False
         self._peer_died_at: float | None = None
@@ -69,8 +78,8 @@ class Mi:
         Console output goes to `sink` as it comes, or else into the reply.
         Raises: OverdueError after `timeout_s` seconds; InfrastructureError if gdb or its QEMU died.
         """
-        self._token += 1
-        token = self._token
+        token = next(self._tokens)
+        probe: int | None = None
         console: list[str] = []
         log: list[str] = []
         take = sink or console.append
@@ -78,45 +87,40 @@ class Mi:
         self._write(f"{token}{command}")
         self._pending, self._ready = token, False
         deadline = time.monotonic() + timeout_s
-        asked = gave_end = probed = False
-        while True:
+        asked = gave_end = False
+        result: Record | None = None
+        while result is None:
             quiet_until = time.monotonic() + _PROMPT_S
             wants_lines = asked or self._lines.prompted
-            doubtful = wants_lines or (self._ready and not probed)
+            doubtful = wants_lines or (self._ready and probe is None)
             records = self._receive(min(deadline, quiet_until) if doubtful else deadline)
-            if not records:
-                if time.monotonic() >= deadline:
-                    raise OverdueError(f"gdb did not answer within {timeout_s:g} s")
-                if time.monotonic() < quiet_until:
-                    continue  # a prompt has just come
+            if not records and time.monotonic() >= deadline:
+                raise OverdueError(f"gdb did not answer within {timeout_s:g} s")
+            if not records and time.monotonic() >= quiet_until:  # else a prompt has just come
                 if wants_lines:
                     self._write("end")  # gdb waits for the lines of a `define`, `python`, …
                     asked, gave_end = False, True
                 else:
                     # gdb 18 gives the result to a script that wanted the output of a `continue`, only.
-                    self._token += 1
-                    self._write(f"{self._token}-gdb-show confirm")
-                    probed = True
-                continue
-            result: Record | None = None
+                    probe = next(self._tokens)
+                    self._write(f"{probe}-gdb-show confirm")
             for record in (part for whole in records for part in unglue(whole, token)):
                 if asked:
                     take(">")  # it was output after all
                 asked = record["type"] == "console" and record["payload"] == ">"
-                if asked:
-                    continue
-                if record["type"] == "result" and record["token"] == token:
-                    result = record
-                elif record["type"] == "result" and probed and record["token"] == self._token:
-                    result = result or {"message": "done", "payload": None}
-                elif record["type"] == "log":
-                    log.append(record["payload"])
-                else:
-                    self._take(record, take)
-            if result is not None:
-                self._pending = None
-                kind = str(result["message"])
-                return Reply(kind, result["payload"] or {}, "".join(console), "".join(log), gave_end)
+                match record["type"], record.get("token"):
+                    case "console", _ if asked:
+                        pass
+                    case "result", number if number == token:
+                        result = record
+                    case "result", number if number is not None and number == probe:
+                        result = result or {"message": "done", "payload": None}
+                    case "log", _:
+                        log.append(record["payload"])
+                    case _:
+                        self._take(record, take)
+        self._pending = None
+        return Reply(str(result["message"]), result["payload"] or {}, "".join(console), "".join(log), gave_end)
 
     def console(self, command: str, timeout_s: float, sink: Sink | None = None) -> Reply:
         """Execute one command of gdb's command line, as `execute` does."""
@@ -164,13 +168,12 @@ class Mi:
         if not self.running:
             return True
         # While gdb waits in the foreground only a signal reaches it; after `continue &` only a command does.
-        if not background:
-            # gdb loses one that comes when the guest has just stopped at a breakpoint: where that lets it run on,
-            # QEMU has passed over the byte that gdb sent. Of a traced guest every second one can get lost.
-            for _ in range(_INTERRUPTS):
-                self._signal(signal.SIGINT)
-                if self.wait_stopped(_AGAIN_S, sink):
-                    return True
+        # gdb loses one that comes when the guest has just stopped at a breakpoint: where that lets it run on,
+        # QEMU has passed over the byte that gdb sent. Of a traced guest every second one can get lost.
+        for _ in range(0 if background else _INTERRUPTS):
+            self._interrupt_gdb()
+            if self.wait_stopped(_AGAIN_S, sink):
+                return True
         self.execute("-exec-interrupt --all", _INTERRUPT_S, sink)
         return self.wait_stopped(_INTERRUPT_S, sink)
 
@@ -178,24 +181,19 @@ class Mi:
         """Interrupt a command whose end was not waited for; tell whether gdb takes commands again."""
         deadline = time.monotonic() + timeout_s
         if self._pending is not None:
-            self._signal(signal.SIGINT)
+            self._interrupt_gdb()
         while self._pending is not None and time.monotonic() < deadline:
-            for record in self._receive(deadline):
-                if record["type"] == "result" and record["token"] == self._pending:
-                    self._pending = None
-                    break
+            if any(r["type"] == "result" and r["token"] == self._pending for r in self._receive(deadline)):
+                self._pending = None
         return self._pending is None
 
-    def _signal(self, number: signal.Signals) -> None:
-        """Send gdb itself, not its group, a signal."""
+    # gdb itself, not its group.
+    def _interrupt_gdb(self) -> None:
         if self.gdb.alive():
-            os.kill(self.gdb.process.pid, number)
+            os.kill(self.gdb.process.pid, signal.SIGINT)
 
+    # Raises: OverdueError if gdb does not take the line; InfrastructureError if it is gone.
     def _write(self, line: str) -> None:
-        """Send one line.
-
-        Raises: OverdueError if gdb does not take it; InfrastructureError if it is gone.
-        """
         data = line.encode() + b"\n"
         ready = select.poll()
         ready.register(self._input, select.POLLOUT)
@@ -204,21 +202,23 @@ class Mi:
                 if not ready.poll(_WRITE_S * 1000):
                     raise OverdueError(f"gdb took no command for {_WRITE_S:g} s")
                 data = data[os.write(self._input.fileno(), data) :]
-        except (BrokenPipeError, ConnectionError) as error:
+        except ConnectionError as error:
             self.gdb.ended(_AFTER_EXIT_S)
             raise InfrastructureError(self.gdb.how_it_ended()) from error
 
+    # The next records, or none at the deadline or at a prompt. Raises: InfrastructureError if gdb or its QEMU died.
     def _receive(self, deadline: float) -> list[Record]:
-        """Return the next records, or none at the deadline.
-
-        Raises: InfrastructureError if gdb or its QEMU died.
-        """
         while True:
             left = deadline - time.monotonic()
             events = self._poll.poll(max(0.0, min(left, _SLICE_S)) * 1000)
             # Anything but POLLIN is the end of file: with data left both are set.
             if events and events[0][1] & select.POLLIN:
-                records = self._parse()
+                try:
+                    parsed = [parse(line) for line in self._lines.read()]
+                except ValueError as error:  # an escape that MI does not have
+                    raise InfrastructureError(f"gdb said what is not MI: {printable(str(error), 200)}") from error
+                self._ready = self._ready or None in parsed
+                records = [record for record in parsed if record is not None]
                 for record in records:
                     self._note(record)
                 if records or self._lines.prompted or self._ready:
@@ -229,8 +229,7 @@ class Mi:
                 self._require_peer()
                 raise InfrastructureError(self.gdb.how_it_ended())
             if self.peer is not None and not self.peer.alive():
-                if self._peer_died_at is None:
-                    self._peer_died_at = time.monotonic()
+                self._peer_died_at = self._peer_died_at or time.monotonic()
                 if time.monotonic() >= self._peer_died_at + _AFTER_EXIT_S:
                     self._require_peer()
             if self.on_wait is not None:
@@ -238,47 +237,68 @@ class Mi:
             if left <= 0:
                 return []
 
+    # Where QEMU has exited gdb's errors follow from that.
     def _require_peer(self) -> None:
-        """Raise InfrastructureError if QEMU has exited: gdb's errors follow from that."""
         if self.peer is not None and self.peer.ended(0):
             raise InfrastructureError(self.peer.how_it_ended())
 
-    def _parse(self) -> list[Record]:
-        """Read what there is."""
-        try:
-            records = list(map(parse, self._lines.read()))
-            self._ready = self._ready or None in records
-            return [record for record in records if record is not None]
-        except ValueError as error:  # an escape that MI does not have
-            raise InfrastructureError(f"gdb said what is not MI: {printable(str(error), 200)}") from error
-
+    # Keep track of the guest's state.
     def _note(self, record: Record) -> None:
-        """Keep track of the guest's state."""
-        kind, message = record["type"], record["message"]
-        if kind == "result" and message == "running":
-            self.running = True
-        elif kind == "result" and message == "error" and record["token"] != self._pending:
-            # Of a command that had its result when it set the guest running, and failed afterwards.
-            self.running = False
-            self.late_error = printable(str((record["payload"] or {}).get("msg", "")))
-        elif kind == "notify":
-            if message == "running":
+        payload = record["payload"]
+        match record["type"], record["message"]:
+            case "result" | "notify", "running":
                 self.running = True
-            elif message == "stopped":
+            case "result", "error" if record["token"] != self._pending:
+                # Of a command that had its result when it set the guest running, and failed afterwards.
                 self.running = False
-                self.last_stop = read_stop(record["payload"] or {})
-            elif message == "thread-group-started":
+                self.late_error = printable(str((payload or {}).get("msg", "")))
+            case "notify", "stopped":
+                self.running = False
+                self.last_stop = read_stop(payload or {})
+            case "notify", "thread-group-started":
                 self.connected = True
-            elif message == "thread-group-exited":
+            case "notify", "thread-group-exited":
                 self.running = self.connected = False
 
+    # Pass output for the user on.
     def _take(self, record: Record, sink: Sink) -> None:
-        """Pass output for the user on to `sink`."""
-        if record["type"] == "console":
-            sink(record["payload"])
-        elif record["type"] == "log" and "KeyboardInterrupt" not in record["payload"]:  # of our own signals
-            self.late_log.append(record["payload"])
-        elif record["type"] == "target":  # what QEMU's monitor printed
-            sink(record["payload"].replace("\r\n", "\n"))
-        elif record["type"] == "output":  # what a program started by `shell` printed
-            sink(record["payload"] + "\n")
+        payload = record["payload"]
+        match record["type"]:
+            case "console":
+                sink(payload)
+            case "log" if "KeyboardInterrupt" not in payload:  # of our own signals
+                self.late_log.append(payload)
+            case "target":  # what QEMU's monitor printed
+                sink(payload.replace("\r\n", "\n"))
+            case "output":  # what a program started by `shell` printed
+                sink(payload + "\n")
+
+
+class Lines:
+    """The lines that gdb writes to a pipe, whole ones only, and without the empty ones.
+
+    A snapshot of 100,000 regions is one line of megabytes in pieces of kilobytes; they are joined once.
+    """
+
+    def __init__(self, pipe: IO[bytes]) -> None:
+        self._descriptor = pipe.fileno()
+        self._begun: list[bytes] = []
+        with contextlib.suppress(OSError):  # more than the user is allowed
+            fcntl.fcntl(pipe, fcntl.F_SETPIPE_SZ, _PIPE_BYTES)
+
+    @property
+    def prompted(self) -> bool:
+        """Tell whether gdb 18 waits for more lines: it writes the prompt for them as it is, with no end of line."""
+        return PROMPTS.fullmatch(b"".join(self._begun[:8])) is not None
+
+    def read(self) -> list[str]:
+        """Return what has been completed by the next piece, which must be there or be the end of file."""
+        piece = os.read(self._descriptor, _PIPE_BYTES)
+        end = piece.rfind(b"\n") + 1
+        if not end:
+            self._begun.append(piece)
+            time.sleep(_FILL_S if len(self._begun) > _SHORT_PIECES else _SHORT_FILL_S)
+            return []
+        whole = b"".join([*self._begun, piece[:end]])
+        self._begun = [piece[end:]] if piece[end:] else []
+        return [line for line in whole.decode(errors="replace").split("\n") if line]

@@ -3,12 +3,8 @@
 
 from __future__ import annotations
 
-import contextlib
-import fcntl
-import os
 import re
-import time
-from typing import IO, Any, NamedTuple
+from typing import Any, NamedTuple
 
 from pygdbmi import gdbmiparser
 
@@ -16,19 +12,11 @@ from gdb_lmb.core.words import printable
 
 Record = dict[str, Any]
 
-_PIPE_BYTES = 1 << 20
-# gdb writes a line character by character: let some gather, more when it has been going on for a while.
-_FILL_S = 0.0005
-_SHORT_FILL_S = 0.00005
-_SHORT_PIECES = 8
-
-
+PROMPTS = re.compile(rb">+")
 _TRACEBACK = "Traceback (most recent call last):"
 _PYTHON_EXCEPTION = re.compile(r"Python Exception <class '([\w.]+)'>: ?(.*)")
+# How gdb's message begins where a command failed because of Python.
 _IN_PYTHON = ("Error occurred in Python", "Error while executing Python code")
-"""How gdb's message begins where a command failed because of Python."""
-
-_PROMPTS = re.compile(rb">+")
 
 
 class Stop(NamedTuple):
@@ -85,37 +73,6 @@ def python_errors(log: str) -> list[str]:
     return found
 
 
-class Lines:
-    """The lines that gdb writes to a pipe, whole ones only, and without the empty ones.
-
-    A snapshot of 100,000 regions is one line of megabytes in pieces of kilobytes; they are joined once.
-    """
-
-    def __init__(self, pipe: IO[bytes]) -> None:
-        """Read from `pipe`."""
-        self._descriptor = pipe.fileno()
-        self._begun: list[bytes] = []
-        with contextlib.suppress(OSError):  # more than the user is allowed
-            fcntl.fcntl(pipe, fcntl.F_SETPIPE_SZ, _PIPE_BYTES)
-
-    @property
-    def prompted(self) -> bool:
-        """Tell whether gdb 18 waits for more lines: it writes the prompt for them as it is, with no end of line."""
-        return _PROMPTS.fullmatch(b"".join(self._begun[:8])) is not None
-
-    def read(self) -> list[str]:
-        """Return what has been completed by the next piece, which must be there or be the end of file."""
-        piece = os.read(self._descriptor, _PIPE_BYTES)
-        end = piece.rfind(b"\n") + 1
-        if not end:
-            self._begun.append(piece)
-            time.sleep(_FILL_S if len(self._begun) > _SHORT_PIECES else _SHORT_FILL_S)
-            return []
-        whole = b"".join([*self._begun, piece[:end]])
-        self._begun = [piece[end:]] if piece[end:] else []
-        return [line for line in whole.decode(errors="replace").split("\n") if line]
-
-
 def parse(line: str) -> Record | None:
     """Return one line of gdb's as a record, None for what says nothing to anybody: its prompt, a breakpoint.
 
@@ -129,24 +86,18 @@ def parse(line: str) -> Record | None:
 
 def read_stop(payload: Record) -> Stop:
     """Read a `*stopped` record."""
-    frame = payload.get("frame")
-    frame = frame if isinstance(frame, dict) else {}
-    try:
-        address = int(str(frame.get("addr", "")), 16)
-    except ValueError:
-        address = None
-    names = [str(payload.get(key, "")) for key in ("reason", "signal-name", "bkptno")]
-    return Stop(names[0], names[1], names[2], address, str(frame.get("func", "")))
+    frame = payload.get("frame", {})
+    address = int(frame["addr"], 16) if frame.get("addr", "").startswith("0x") else None
+    reason, name, number = (payload.get(key, "") for key in ("reason", "signal-name", "bkptno"))
+    return Stop(reason, name, number, address, frame.get("func", ""))
 
 
 def unglue(record: Record, token: int) -> list[Record]:
     """Split our result off the end of a line that a program started by `shell`, or a prompt, left unfinished."""
-    if record["type"] == "output":
-        text = str(record["payload"])
-        match = re.search(rf"{token}\^(done|error|running).*$", text)
-        if match is not None:
-            before, result = text[: match.start()], dict(gdbmiparser.parse_response(match[0]))
-            if _PROMPTS.fullmatch(before.encode()):
-                return [result]
-            return [{"type": "console", "message": None, "payload": before}, result]
-    return [record]
+    match = re.search(rf"{token}\^(done|error|running).*$", record["payload"]) if record["type"] == "output" else None
+    if match is None:
+        return [record]
+    before, result = record["payload"][: match.start()], dict(gdbmiparser.parse_response(match[0]))
+    if PROMPTS.fullmatch(before.encode()):
+        return [result]
+    return [{"type": "console", "message": None, "payload": before}, result]

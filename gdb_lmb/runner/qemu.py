@@ -10,8 +10,7 @@ from pathlib import Path
 
 from gdb_lmb.core.errors import InfrastructureError, UsageError
 from gdb_lmb.core.numbers import literal
-from gdb_lmb.runner.elf import ElfFile
-from gdb_lmb.runner.machines import find_qemu, machine_of
+from gdb_lmb.runner.elf import ElfFile, find_qemu, machine_of
 from gdb_lmb.runner.process import Child, RunFolder
 from gdb_lmb.runner.rsp import Endpoint
 

@@ -1,14 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Clean up after a run that was killed: a small process that exits after its parent.
-
-It writes an empty line to stdout once it is ready, then reads stdin, whose other end only the parent holds. At end of
-file the parent has exited, however that came: every process that carries the run's token in its environment is killed,
-the guest of a QEMU that was attached to is resumed or left stopped, and the folder is removed. A token, unlike a
-process's number, is not used again.
-
-Arguments: the token, and the folder, which the parent makes once this process has been started. Lines on stdin, JSON:
-an `Endpoint`'s fields and `running`, or null to forget it.
-"""
+"""Two small programs of a run, for a bare interpreter: one cleans up after its parent, one becomes QEMU or gdb."""
 
 from __future__ import annotations
 
@@ -19,17 +10,68 @@ import sys
 import time
 
 TOKEN_VARIABLE = "GDB_LMB_RUN"
+CANNOT_START = 127
+_PR_SET_PDEATHSIG = 1
 _KILL_S = 5.0
 _LEAVE_S = 5.0
 
 
-def main() -> None:
-    """Serve one run."""
+def become() -> None:
+    """Become another program that the kernel kills when its parent dies (`PR_SET_PDEATHSIG`).
+
+    A program of its own, in place of a `preexec_fn`, which may deadlock in a parent with threads. The
+    setting survives execve(2), and the process keeps its id. Arguments: parent's id, program, arguments.
+    """
+    import ctypes  # the other program, and process.py, do without
+
+    parent, program = int(sys.argv[1]), sys.argv[2:]
+    if ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, int(signal.SIGKILL), 0, 0, 0) != 0:
+        sys.exit(f"prctl: {os.strerror(ctypes.get_errno())}")
+    try:
+        if os.getppid() == parent:  # else it died before the setting took effect: no signal will come
+            os.execv(program[0], program)
+    except OSError as error:
+        sys.stderr.write(f"{program[0]}: {error.strerror}\n")
+        sys.stderr.flush()
+    os._exit(CANNOT_START)
+
+
+def reap() -> None:
+    """Clean up after a run that was killed: a small process that exits after its parent.
+
+    It writes an empty line to stdout once it is ready, then reads stdin, whose other end only the parent holds. At end
+    of file the parent has exited, however that came: every process that carries the run's token in its environment is
+    killed, the guest of a QEMU that was attached to is resumed or left stopped, and the folder is removed. A token,
+    unlike a process's number, is not used again.
+
+    Arguments: the token, and the folder, which the parent makes once this process has been started. Lines on stdin, of
+    which the last whole one counts: a JSON list of an `Endpoint`'s fields and whether its machine is to run, or an
+    empty one to forget it.
+    """
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGPIPE):
         signal.signal(number, signal.SIG_IGN)
     token, folder = sys.argv[1:3]
+    request = b"\n"
     try:
-        _serve(token)
+        try:  # noqa: SIM105  contextlib takes as long to import as all the rest here
+            os.write(1, b"\n")
+        except BrokenPipeError:
+            pass
+        # The last line may be cut short by the parent's death.
+        for line in sys.stdin.buffer:
+            if line.endswith(b"\n"):
+                request = line
+        _kill_all(token)
+        if request.strip():
+            # Only now: most runs attach to none, and this process shares the processors with gdb's and QEMU's start.
+            import json
+
+            from gdb_lmb.runner import rsp
+
+            *endpoint, running = json.loads(request)
+            rsp.leave(rsp.Endpoint(*endpoint), running, _LEAVE_S)
+    except OSError:  # it cannot be reached
+        pass
     finally:
         # The parent has done it already, unless it was killed.
         if os.access(folder, os.F_OK):
@@ -39,71 +81,33 @@ def main() -> None:
     os._exit(0)  # the parent waits for this, and an interpreter's own shutdown takes some 10 ms
 
 
-def _serve(token: str) -> None:
-    """Wait for the parent's end, kill what is left of the run, and restore the guest as requested last."""
-    try:  # noqa: SIM105  contextlib takes as long to import as all the rest here
-        os.write(1, b"\n")
-    except BrokenPipeError:
-        pass
-    request = b""
-    # Not `for line in sys.stdin`, whose last line may be cut short by the parent's death.
-    for line in sys.stdin.buffer:
-        if line.endswith(b"\n"):
-            request = line
-    kill_all(token)
-    if request:
-        _leave(request)
-
-
-def _leave(request: bytes) -> None:
-    """Resume or stop the guest as the parent requested, if it did."""
-    # Only now: most runs attach to none, and this process shares the processors with gdb's and QEMU's start.
-    import contextlib
-    import json
-
-    from gdb_lmb.runner import rsp
-
-    wanted = json.loads(request)
-    if wanted is None:
-        return
-    running = bool(wanted.pop("running"))
-    with contextlib.suppress(OSError):
-        rsp.leave(rsp.Endpoint(**wanted), running, _LEAVE_S)
-
-
-def kill_all(token: str) -> None:
-    """Kill every process with the run's token, until none is left or the deadline has passed."""
+# Kill every process with the run's token, until none is left or the deadline has passed.
+def _kill_all(token: str) -> None:
     wanted = f"{TOKEN_VARIABLE}={token}".encode()
     deadline = time.monotonic() + _KILL_S
     while time.monotonic() < deadline:
-        with os.scandir("/proc") as entries:
-            found = [int(entry.name) for entry in entries if entry.name.isdecimal()]
-        if not [pid for pid in found if _kill(pid, wanted, deadline)]:
+        numbers = [int(name) for name in os.listdir("/proc") if name.isdecimal()]  # noqa: PTH208
+        if not [pid for pid in numbers if _kill(pid, wanted, deadline)]:
             return
 
 
+# Kill `pid` if `wanted` is in its environment; tell whether it was, and wait for its end.
 def _kill(pid: int, wanted: bytes, deadline: float) -> bool:
-    """Kill `pid` if `wanted` is in its environment; tell whether it was, and wait for its end."""
     if pid == os.getpid() or not _carries(pid, wanted):
         return False
     try:
-        handle = os.pidfd_open(pid)
-    except ProcessLookupError:
-        return True
-    try:
-        # Looked at again: only now is it certain that the handle is of the process that was looked at.
-        if _carries(pid, wanted):
-            signal.pidfd_send_signal(handle, signal.SIGKILL)
-            select.select([handle], [], [], max(0.0, deadline - time.monotonic()))
+        with os.fdopen(os.pidfd_open(pid), "rb", 0) as handle:
+            # Looked at again: only now is it certain that the handle is of the process that was looked at.
+            if _carries(pid, wanted):
+                signal.pidfd_send_signal(handle.fileno(), signal.SIGKILL)
+                select.select([handle], [], [], max(0.0, deadline - time.monotonic()))
     except ProcessLookupError:
         pass
-    finally:
-        os.close(handle)
     return True
 
 
+# Others' and dead processes do not.
 def _carries(pid: int, wanted: bytes) -> bool:
-    """Tell whether the environment of `pid` holds `wanted`; others' and dead processes do not."""
     try:
         with open(f"/proc/{pid}/environ", "rb") as environment:  # noqa: PTH123
             return wanted in environment.read().split(b"\0")

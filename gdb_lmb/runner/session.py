@@ -23,8 +23,7 @@ from gdb_lmb.core.words import printable
 from gdb_lmb.report.terminal import PLAIN, Terminal
 from gdb_lmb.runner.base import STEP_S, CommandError, Session, ignore
 from gdb_lmb.runner.boot_files import boot_files
-from gdb_lmb.runner.elf import has_symbol
-from gdb_lmb.runner.machines import find_programs, machine_of
+from gdb_lmb.runner.elf import find_programs, has_symbol, machine_of
 from gdb_lmb.runner.process import quote
 from gdb_lmb.runner.qemu import Qemu, QemuOptions
 

@@ -65,7 +65,7 @@ class Machine:
 
 @contextlib.contextmanager
 def booted(kernel: Path, *arguments: str) -> Iterator[Machine]:
-    with RunFolder() as folder:
+    with contextlib.closing(RunFolder()) as folder:
         words = ("-qmp", f"unix:{folder.path}/qmp,server=on,wait=off", *arguments)
         qemu = Qemu(folder, read_elf(kernel), QemuOptions(arguments=words))
         qmp = Qmp(folder.path / "qmp")

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from gdb_lmb.kernels.stock import KernelFiles, find_kernel
-from gdb_lmb.runner.core import CoreSession
+from gdb_lmb.runner.existing import CoreSession
 from gdb_lmb.runner.qemu import QemuOptions
 from gdb_lmb.runner.session import GuestSession
 from tests.helpers.stock import AMD64, boot, dump, shown

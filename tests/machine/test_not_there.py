@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from gdb_lmb.kernels.stock import find_kernel
-from gdb_lmb.runner.core import CoreSession
+from gdb_lmb.runner.existing import CoreSession
 from gdb_lmb.runner.qemu import QemuOptions
 from gdb_lmb.runner.session import CommandError, GuestSession
 from tests.helpers.dump import dump_of

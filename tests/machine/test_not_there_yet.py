@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 from pathlib import Path
 
@@ -30,7 +31,7 @@ def said(capfd: pytest.CaptureFixture[str]) -> str:
 
 @pytest.mark.kernel
 def test_a_visit_at_reset(fixture_kernel: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    with RunFolder() as folder:
+    with contextlib.closing(RunFolder()) as folder:
         options = QemuOptions(arguments=("-qmp", f"unix:{folder.path}/qmp,server=on,wait=off"))
         qemu = Qemu(folder, read_elf(fixture_kernel), options)
         qmp = Qmp(folder.path / "qmp")
@@ -60,7 +61,7 @@ def test_run_and_core_before_paging(fixture_kernel: Path, tmp_path: Path, capfd:
 def test_a_program_that_is_no_kernel(fixture_kernel: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     """What is wrong with what the user gave stays a usage error, but no failed command."""
     other = build_guest(tmp_path, "spin")
-    with RunFolder() as folder:
+    with contextlib.closing(RunFolder()) as folder:
         qemu = Qemu(folder, read_elf(fixture_kernel), QemuOptions())
         assert main(["attach", str(qemu.endpoint), str(other)]) == 2
     assert re.match("gdb-lmb: lmb-dump: .*no", said(capfd))

@@ -16,7 +16,7 @@ from gdb_lmb.cli import main
 from gdb_lmb.core.errors import UsageError
 from gdb_lmb.formats.core_file import DumpMemory, read_core
 from gdb_lmb.kernels.stock import KernelFiles, find_kernel
-from gdb_lmb.runner.core import CoreSession
+from gdb_lmb.runner.existing import CoreSession
 from gdb_lmb.runner.qemu import QemuOptions
 from gdb_lmb.runner.session import GuestSession
 from tests.helpers.core_image import Piece, core_image

@@ -11,9 +11,8 @@ from gdb_lmb.arches.registry import architectures
 from gdb_lmb.cli import main
 from gdb_lmb.core.errors import UsageError
 from gdb_lmb.kernels.stock import find_kernel
-from gdb_lmb.runner.core import CoreSession
 from gdb_lmb.runner.elf import ElfFile
-from gdb_lmb.runner.matching import require_machine_of_stub
+from gdb_lmb.runner.existing import CoreSession, require_machine_of_stub
 from tests.helpers.attached import booted
 from tests.helpers.core_image import Piece, core_image
 from tests.helpers.tool import build_guest

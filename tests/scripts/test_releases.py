@@ -6,6 +6,7 @@ The whole boot in lockstep, which they run too, is in test_trace_stock.py.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 import time
@@ -61,7 +62,7 @@ def test_core(kernel: KernelFiles, capfd: Capture) -> None:
 
 @pytest.mark.parametrize("paused", [False, True], ids=["running", "paused"])
 def test_attach(kernel: KernelFiles, paused: bool, capfd: Capture) -> None:
-    with RunFolder() as folder:
+    with contextlib.closing(RunFolder()) as folder:
         words = ("-qmp", f"unix:{folder.path}/qmp,server=on,wait=off")
         options = QemuOptions(append=f"{CONSOLE} panic=0", arguments=words)
         qemu = Qemu(folder, read_elf(kernel.vmlinux), options, kernel.image)

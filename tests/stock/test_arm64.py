@@ -8,6 +8,7 @@ and an Image 2 MiB into it.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 import subprocess
@@ -21,9 +22,8 @@ from gdb_lmb.core.memory import BytesMemory
 from gdb_lmb.core.snapshot import FIRMWARE_RAM
 from gdb_lmb.formats.devicetree import memory_map
 from gdb_lmb.kernels.stock import KernelFiles, find_kernel
-from gdb_lmb.runner.attach import AttachedSession
-from gdb_lmb.runner.core import CoreSession
 from gdb_lmb.runner.elf import read_elf
+from gdb_lmb.runner.existing import AttachedSession, CoreSession
 from gdb_lmb.runner.process import RunFolder
 from gdb_lmb.runner.qemu import Qemu, QemuOptions
 from gdb_lmb.runner.session import CommandError, GuestSession
@@ -298,7 +298,7 @@ def test_another_build_is_refused(kernel: KernelFiles, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"another build than .*vmlinux-6\.12\S+, whose build id .* is not in it"):
         GuestSession(other, options, symbols=kernel.vmlinux)
     # Who boots it by other means is told by the commands.
-    with RunFolder() as folder:
+    with contextlib.closing(RunFolder()) as folder:
         qemu = Qemu(folder, read_elf(kernel.vmlinux), options, other)
         with AttachedSession(qemu.endpoint, kernel.vmlinux, timeout_s=60) as guest:
             with pytest.raises(CommandError, match="or the guest runs another build"):

@@ -13,7 +13,7 @@ import pytest
 
 from gdb_lmb.cli import main
 from gdb_lmb.kernels.stock import find_kernel
-from gdb_lmb.runner.core import CoreSession
+from gdb_lmb.runner.existing import CoreSession
 from tests.helpers.stock import console_of, dump, faults, plain_read, regions_of, shown
 from tests.helpers.stock_arm64 import RAM, guest_of
 
