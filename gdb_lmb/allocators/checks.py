@@ -15,7 +15,8 @@ from itertools import islice
 
 from gdb_lmb.allocators.base import allocator
 from gdb_lmb.allocators.check import Facts
-from gdb_lmb.core.snapshot import FINDING, NOTE, Finding, Snapshot
+from gdb_lmb.core.snapshot import Finding, Snapshot
+from gdb_lmb.core.words import FINDING, NOTE
 
 MAX_LISTED = {FINDING: 100, NOTE: 8}
 """How many of one code are listed; the rest is counted in one more of the same code."""

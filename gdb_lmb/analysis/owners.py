@@ -17,7 +17,8 @@ from dataclasses import dataclass, replace
 
 from gdb_lmb.allocators.base import allocator
 from gdb_lmb.core.operation import Record, Symbol, TraceHeader
-from gdb_lmb.core.snapshot import FINDING, NOTE, Finding, Snapshot
+from gdb_lmb.core.snapshot import Finding, Snapshot
+from gdb_lmb.core.words import FINDING, NOTE
 from gdb_lmb.programs.wrappers import WRAPPERS
 
 Function = Callable[[int], "str | None"]

@@ -16,8 +16,8 @@ from gdb_lmb.analysis.lockstep import Divergence, Lockstep
 from gdb_lmb.analysis.owners import Owners
 from gdb_lmb.core.errors import InputError, StateError
 from gdb_lmb.core.operation import Model, Record, TraceHeader
-from gdb_lmb.core.snapshot import FINDING, Finding, Snapshot
-from gdb_lmb.core.words import result_text
+from gdb_lmb.core.snapshot import Finding, Snapshot
+from gdb_lmb.core.words import FINDING, result_text
 
 
 class Replay:

@@ -21,8 +21,8 @@ import gdb
 from gdb_lmb.commands.arguments import Argument, Options, candidates, parse
 from gdb_lmb.core.errors import LayoutError, LmbError, NotReadyError
 from gdb_lmb.core.memory import Meter
-from gdb_lmb.core.snapshot import FINDING, Finding, Snapshot
-from gdb_lmb.core.words import safe
+from gdb_lmb.core.snapshot import Finding, Snapshot
+from gdb_lmb.core.words import FINDING, safe
 from gdb_lmb.machine.current import current
 from gdb_lmb.machine.memory import put_back
 from gdb_lmb.machine.run_control import tell_client

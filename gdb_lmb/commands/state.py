@@ -12,8 +12,7 @@ from gdb_lmb.commands.base import SESSION, LmbCommand, take_snapshot, terminal, 
 from gdb_lmb.commands.names import history
 from gdb_lmb.core.errors import UsageError
 from gdb_lmb.core.memory import Meter
-from gdb_lmb.core.snapshot import FINDING
-from gdb_lmb.core.words import plural
+from gdb_lmb.core.words import FINDING, plural
 from gdb_lmb.machine.current import current
 from gdb_lmb.machine.symbols import name_at
 from gdb_lmb.programs.base import image_ranges

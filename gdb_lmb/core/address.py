@@ -13,7 +13,6 @@ from enum import Enum
 from pathlib import Path
 
 from gdb_lmb.core.errors import NotReadyError, ReadError
-from gdb_lmb.core.fields import ByteOrder
 from gdb_lmb.core.memory import Memory
 from gdb_lmb.core.ranges import Range
 
@@ -126,7 +125,6 @@ class KernelImage:
     """
 
     own_file: Path
-    byte_order: ByteOrder
     identity: Identity
     image: Range
     code: tuple[Range, ...]

@@ -16,7 +16,6 @@ from typing import Protocol
 from gdb_lmb.core.fields import ByteOrder, Struct
 from gdb_lmb.core.memory import Memory, Meter
 from gdb_lmb.core.ranges import Range
-from gdb_lmb.core.snapshot import Stop
 
 
 @dataclass(frozen=True)
@@ -79,9 +78,6 @@ class Machine(Protocol):
 
     def pc(self) -> int:
         """Return the program counter of the selected CPU."""
-
-    def stop(self) -> Stop:
-        """Return the program counter of the selected CPU and its symbol."""
 
     def functions_on_stack(self, moved: int = 0, memory: Memory | None = None) -> list[Function]:
         """Return the functions of the selected CPU's stack, innermost first, as far as they can be told.

@@ -20,9 +20,6 @@ FIRMWARE_RAM = 1
 FIRMWARE_RESERVED = 2
 FIRMWARE_TYPES = {FIRMWARE_RAM: "RAM", FIRMWARE_RESERVED: "reserved", 3: "ACPI tables", 4: "ACPI NVS", 5: "unusable"}
 
-FINDING = "finding"
-NOTE = "note"
-
 
 def flag_names(flags: int, known: Mapping[int, str] = FLAG_NAMES) -> str:
     """Write a region's flags by their names in `known`: "-", "NOMAP", "HOTPLUG|0x40"."""

@@ -5,6 +5,8 @@ from __future__ import annotations
 
 import errno
 
+FINDING, NOTE = "finding", "note"  # the severities of a finding: a fault of the guest, or worth knowing
+
 _UNITS = ("bytes", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB")
 
 

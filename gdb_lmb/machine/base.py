@@ -14,8 +14,7 @@ from gdb_lmb.core.errors import NotReadyError
 from gdb_lmb.core.fields import ByteOrder
 from gdb_lmb.core.machine import Function
 from gdb_lmb.core.memory import Memory
-from gdb_lmb.core.snapshot import Stop
-from gdb_lmb.machine.symbols import GdbSymbols, as_function, at_entry, name_at
+from gdb_lmb.machine.symbols import GdbSymbols, as_function, at_entry
 
 # A guest's stack can be endless when damaged.
 MAX_FRAMES = 64
@@ -70,9 +69,6 @@ class GdbMachine(GdbSymbols):
 
     def pc(self) -> int:
         return int(gdb.newest_frame().pc())
-
-    def stop(self) -> Stop:
-        return Stop(self.pc(), name_at(self.pc()))
 
     @contextlib.contextmanager
     def booting_cpu(self) -> Iterator[None]:

@@ -8,8 +8,8 @@ from typing import Any
 
 from gdb_lmb.analysis.lockstep import Divergence
 from gdb_lmb.analysis.replay import Replay
-from gdb_lmb.core.snapshot import FINDING, FLAG_NAMES, Finding
-from gdb_lmb.core.words import plural, safe
+from gdb_lmb.core.snapshot import FLAG_NAMES, Finding
+from gdb_lmb.core.words import FINDING, plural, safe
 from gdb_lmb.report.divergence import divergence_json, divergence_text, headline, symbols_json
 from gdb_lmb.report.jsonio import finding_json
 from gdb_lmb.report.terminal import BAD, CLEAN, HEADING, NOTE, PLAIN, Terminal

@@ -11,8 +11,8 @@ from gdb_lmb.allocators.section import ADDRESS, BYTES, FLAGS, NUMBER, POINTER, S
 from gdb_lmb.core.address import Phase
 from gdb_lmb.core.memory import Meter
 from gdb_lmb.core.ranges import Range
-from gdb_lmb.core.snapshot import FINDING, Finding, Snapshot, flag_names
-from gdb_lmb.core.words import address, human_size, plural, safe
+from gdb_lmb.core.snapshot import Finding, Snapshot, flag_names
+from gdb_lmb.core.words import FINDING, address, human_size, plural, safe
 from gdb_lmb.report.map_text import bar_lines
 from gdb_lmb.report.table import table
 from gdb_lmb.report.terminal import BAD, CLEAN, HEADING, NOTE, PLAIN, Terminal

@@ -14,8 +14,8 @@ from gdb_lmb.analysis.owners import function_of, owner_pc
 from gdb_lmb.core.errors import UsageError
 from gdb_lmb.core.operation import Operation, Record, Symbol
 from gdb_lmb.core.ranges import Range
-from gdb_lmb.core.snapshot import FINDING, Finding
-from gdb_lmb.core.words import plural, result_text, safe
+from gdb_lmb.core.snapshot import Finding
+from gdb_lmb.core.words import FINDING, plural, result_text, safe
 from gdb_lmb.report.divergence import divergence_json, divergence_text, place, symbols_json
 from gdb_lmb.report.jsonio import finding_json
 from gdb_lmb.report.replay import divergence_findings

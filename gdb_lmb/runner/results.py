@@ -16,8 +16,7 @@ from types import UnionType
 from typing import Any, ClassVar, Protocol, TypeVar, get_args, get_origin, get_type_hints
 
 from gdb_lmb.core.errors import InfrastructureError
-from gdb_lmb.core.snapshot import FINDING
-from gdb_lmb.core.words import plural, printable
+from gdb_lmb.core.words import FINDING, plural, printable
 from gdb_lmb.report.statuses import ExitStatus, status_of_outcome
 
 _DOCUMENT = re.compile(r'\{ *"schema".*')

@@ -15,7 +15,7 @@ from gdb_lmb.allocators.lmb.decode import decode
 from gdb_lmb.allocators.lmb.model import LmbConfig, LmbModel
 from gdb_lmb.analysis.compare import compare
 from gdb_lmb.core.errors import NotReadyError
-from gdb_lmb.core.snapshot import FINDING
+from gdb_lmb.core.words import FINDING
 from gdb_lmb.report.jsonio import dumps, snapshot_from_json, snapshot_json
 from tests.helpers.image import ABIS, Abi, Image, build
 from tests.helpers.states import lmb

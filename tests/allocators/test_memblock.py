@@ -14,7 +14,8 @@ from gdb_lmb.arches.x86.boot import KERNEL_MAP_VA
 from gdb_lmb.core.address import Phase, left_after_boot
 from gdb_lmb.core.errors import LmbError, NotReadyError
 from gdb_lmb.core.memory import BytesMemory
-from gdb_lmb.core.snapshot import FINDING, FirmwareMap, Snapshot
+from gdb_lmb.core.snapshot import FirmwareMap, Snapshot
+from gdb_lmb.core.words import FINDING
 from gdb_lmb.report.jsonio import not_verified, snapshot_json
 from gdb_lmb.report.kernel import kernel_text
 from gdb_lmb.report.text import check_text, dump_text

@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 from gdb_lmb.allocators.lmb.checks import CHECKS as LMB_ROWS
-from gdb_lmb.core.snapshot import FINDING
+from gdb_lmb.core.words import FINDING
 from gdb_lmb.runner.qemu import QemuOptions
 from gdb_lmb.runner.session import GuestSession, NotReachedError
 from tests.helpers.faults import EXPECTED, LOG

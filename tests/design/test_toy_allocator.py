@@ -18,7 +18,8 @@ from gdb_lmb.allocators.difference import ValueRow
 from gdb_lmb.analysis.compare import compare, diff
 from gdb_lmb.analysis.replay import Replay
 from gdb_lmb.core.operation import Operation, Record, TraceHeader
-from gdb_lmb.core.snapshot import FINDING, NOTE, Snapshot
+from gdb_lmb.core.snapshot import Snapshot
+from gdb_lmb.core.words import FINDING, NOTE
 from gdb_lmb.report.jsonio import check_json, dumps, snapshot_from_json, snapshot_json
 from gdb_lmb.report.text import check_text, dump_text
 from gdb_lmb.report.trace_file import TraceReader, TraceWriter

@@ -14,7 +14,7 @@ from gdb_lmb.allocators.checks import check
 from gdb_lmb.allocators.lmb.decode import decode
 from gdb_lmb.analysis.replay import check_log
 from gdb_lmb.core.errors import NotReadyError
-from gdb_lmb.core.snapshot import FINDING
+from gdb_lmb.core.words import FINDING
 from tests.fuzz.images import (
     IMAGES_PER_STATE,
     STATES,

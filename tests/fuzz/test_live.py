@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from gdb_lmb.core.snapshot import FINDING
+from gdb_lmb.core.words import FINDING
 from gdb_lmb.report.text import PARTS
 from gdb_lmb.runner.qemu import QemuOptions
 from gdb_lmb.runner.session import CommandError, GuestSession

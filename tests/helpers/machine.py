@@ -13,7 +13,7 @@ from gdb_lmb.core.errors import LayoutError
 from gdb_lmb.core.fields import ByteOrder, Struct
 from gdb_lmb.core.machine import Function, LinkerSymbol, Variable
 from gdb_lmb.core.memory import BytesMemory, Memory, Meter
-from gdb_lmb.core.snapshot import Range, Stop
+from gdb_lmb.core.snapshot import Range
 
 BUILD_ID = bytes(range(0x40, 0x54))
 NOTE = struct.pack("<III", 4, len(BUILD_ID), 3) + b"GNU\0" + BUILD_ID
@@ -95,9 +95,6 @@ class BytesMachine:
 
     def pc(self) -> int:
         return self.registers["pc"]
-
-    def stop(self) -> Stop:
-        return Stop(self.pc(), self.name_at(self.pc()))
 
     def functions_on_stack(self, moved: int = 0, memory: Memory | None = None) -> list[Function]:
         return []

@@ -19,7 +19,8 @@ from gdb_lmb.allocators.section import Column, Section
 from gdb_lmb.core.errors import StateError
 from gdb_lmb.core.memory import BoundedMemory, Memory, Meter
 from gdb_lmb.core.operation import ERROR, Kind, Operation
-from gdb_lmb.core.snapshot import FINDING, NOTE, Defect, Place, RegionList, Snapshot, Storage, column
+from gdb_lmb.core.snapshot import Defect, Place, RegionList, Snapshot, Stop, Storage, column
+from gdb_lmb.core.words import FINDING, NOTE
 
 SLOTS = 3
 FREE, MEMORY, RESERVED = 0, 1, 2
@@ -131,7 +132,7 @@ class ToyAllocator(Allocator):
     def take(self, machine: Any, program: Any, *, with_log: bool = False, meter: Meter | None = None) -> Snapshot:
         """Read the table at its virtual address."""
         memory = BoundedMemory(machine.virtual(), meter)
-        return decode(program, memory, arch=machine.arch, stop=machine.stop())
+        return decode(program, memory, arch=machine.arch, stop=Stop(machine.pc(), machine.name_at(machine.pc())))
 
     def own_ranges(self, snapshot: Snapshot, *, reserved: bool = False) -> Iterator[Place]:
         """Yield nothing: the table lies in the program."""

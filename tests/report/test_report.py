@@ -9,8 +9,8 @@ import json
 import pytest
 
 from gdb_lmb.allocators.lmb.model import LmbConfig, LmbModel
-from gdb_lmb.core.snapshot import FINDING, Finding, Stop, flag_names
-from gdb_lmb.core.words import human_size, plural, safe
+from gdb_lmb.core.snapshot import Finding, Stop, flag_names
+from gdb_lmb.core.words import FINDING, human_size, plural, safe
 from gdb_lmb.report.jsonio import check_json, dumps, snapshot_json
 from gdb_lmb.report.text import check_text, dump_text
 

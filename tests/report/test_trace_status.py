@@ -10,7 +10,8 @@ import pytest
 
 from gdb_lmb.analysis.lockstep import Divergence
 from gdb_lmb.core.operation import Record
-from gdb_lmb.core.snapshot import FINDING, NOTE, Finding
+from gdb_lmb.core.snapshot import Finding
+from gdb_lmb.core.words import FINDING, NOTE
 from gdb_lmb.report.terminal import Terminal
 from gdb_lmb.report.trace_text import TraceResult, status_json, status_text
 from tests.helpers.operations import op

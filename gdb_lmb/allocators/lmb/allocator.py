@@ -32,7 +32,7 @@ from gdb_lmb.core.machine import Machine
 from gdb_lmb.core.memory import BoundedMemory, Meter
 from gdb_lmb.core.operation import Model, Operation, Record
 from gdb_lmb.core.ranges import Range
-from gdb_lmb.core.snapshot import Place, RegionList, Snapshot
+from gdb_lmb.core.snapshot import Place, RegionList, Snapshot, Stop
 from gdb_lmb.core.words import human_size, plural
 
 _ENTRY = (Column("entry", TEXT), Column("entry address", POINTER, spare=True))
@@ -74,7 +74,8 @@ class LmbAllocator(Allocator):
         """Read it at its virtual addresses."""
         memory = BoundedMemory(machine.virtual(), meter)
         sized = with_page_size(machine, program, memory)
-        return decode(sized, memory, with_log=with_log, torn=torn_in(machine), stop=machine.stop())
+        stop = Stop(machine.pc(), machine.name_at(machine.pc()))
+        return decode(sized, memory, with_log=with_log, torn=torn_in(machine), stop=stop)
 
     def own_ranges(self, snapshot: Snapshot, *, reserved: bool = False) -> Iterator[Place]:
         """Yield the blocks of entries."""

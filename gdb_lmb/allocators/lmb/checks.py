@@ -13,7 +13,8 @@ from gdb_lmb.allocators import check as common
 from gdb_lmb.allocators.check import Check, Facts
 from gdb_lmb.allocators.lmb.storage import storage_of
 from gdb_lmb.core.ranges import covers, subtract, union, whole_pages
-from gdb_lmb.core.snapshot import FINDING, LMB_NOMAP, NOTE, Defect, Walk, column
+from gdb_lmb.core.snapshot import LMB_NOMAP, Defect, Walk, column
+from gdb_lmb.core.words import FINDING, NOTE
 
 # -- links, entries and counters ----------------------------------------------------------------------
 

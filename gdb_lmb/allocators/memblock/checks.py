@@ -15,7 +15,8 @@ from gdb_lmb.allocators.check import Check, Facts
 from gdb_lmb.allocators.memblock.storage import storage_of
 from gdb_lmb.core.address import PAST_HAND_OVER
 from gdb_lmb.core.ranges import subtract
-from gdb_lmb.core.snapshot import FINDING, NOTE, Defect, RegionList
+from gdb_lmb.core.snapshot import Defect, RegionList
+from gdb_lmb.core.words import FINDING, NOTE
 
 LITTLE_ROOM = 3
 """Regions left in an array below which the next addition may double it: one can add three."""

@@ -28,7 +28,7 @@ def _e820(machine: Machine, kernel: Kernel, memory: TranslatedMemory) -> Firmwar
     Before the hand-over the table is where the ELF says: only `e820__reallocate_tables()` moves it, which
     `free_initmem()` calls.
     """
-    order = kernel.byte_order
+    order = kernel.arch.byte_order
     table, entry = machine.struct(E820_TABLE), machine.struct(E820_TABLE, "entries")
     try:
         early = not kernel.word(memory, "_totalram_pages")

@@ -38,7 +38,7 @@ class Kernel(KernelImage):
         if name not in self.symbols:
             return None
         raw = memory.read(self.symbols[name] + memory.placement.virtual, size or self.arch.word_bytes)
-        return int.from_bytes(raw, self.byte_order)
+        return int.from_bytes(raw, self.arch.byte_order)
 
     def in_freed_memory(self, memory: TranslatedMemory, va: int) -> bool:
         """Tell whether a linked address lies in init memory, and that has been freed."""
@@ -120,7 +120,6 @@ def _read_kernel(machine: Machine, path: Path) -> Kernel:
         arch=arch,
         program=program,
         own_file=path,
-        byte_order=program.byte_order,
         identity=identity,
         image=image,
         init=(label("__init_begin"), label("__init_end")),

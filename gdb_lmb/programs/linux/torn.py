@@ -68,7 +68,7 @@ def callers_on_stack(
     out = []
     for at in range(0, len(raw) - size + 1, size):
         # A return address follows its call, which may be a function's last instruction.
-        word = int.from_bytes(raw[at : at + size], kernel.byte_order) - virtual - 1
+        word = int.from_bytes(raw[at : at + size], kernel.arch.byte_order) - virtual - 1
         if any(low <= word < high for low, high in kernel.code):
             found = machine.symbol_at(word + moved)
             # Compilers add suffixes (".cold", ".constprop.0").
