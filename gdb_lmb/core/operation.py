@@ -206,8 +206,9 @@ def operation_from(row: dict[str, Any], bits: int, table: Table, *, exactly: boo
 
 def operation_json(operation: Operation) -> dict[str, Any]:
     """Return `op` and the arguments it takes as JSON values: addresses and sizes as "0x…" strings."""
-    arguments = operation.arguments.items()
-    return {"op": operation.op} | {name: hex(value) if name in _ADDRESSES else value for name, value in arguments}
+    return {"op": operation.op} | {
+        name: hex(value) if name in _ADDRESSES else value for name, value in operation.arguments.items()
+    }
 
 
 def checked(name: str, value: Any, fits: type | Callable[[Any], bool], expected: str) -> Any:

@@ -82,8 +82,8 @@ def read_core(path: Path) -> CoreFile:
         raise InputError(f"{path}: an ELF file, but no core file (the dump comes first, then the vmlinux)")
     # What a filter left out has a size in memory, but none in the file.
     with_memory = tuple(segment for segment in elf.loads if segment.size)
-    notes = tuple(note for _, note in elf.loaded_notes())
-    return CoreFile(**{**vars(elf), "segments": with_memory}, notes=notes, cut=_cut(elf))
+    members = {**vars(elf), "segments": with_memory, "notes": tuple(note for _, note in elf.loaded_notes())}
+    return CoreFile(**members, cut=_cut(elf))
 
 
 def _cut(elf: Elf) -> str | None:

@@ -22,7 +22,7 @@ USUAL_BYTES = 16 << 10
 
 MAX_RESERVATIONS = 1 << 12
 
-_HEADER = struct.Struct(">10I")  # `struct fdt_header`
+_HEADER = struct.Struct(">6I8x2I")  # `struct fdt_header`, without `last_comp_version` and `boot_cpuid_phys`
 _MAGIC = 0xD00DFEED
 _SIZES_SINCE = 17  # the version since which the header tells the size of the structure block
 _MAX_NAME_BYTES = 64
@@ -62,18 +62,14 @@ def memory_map(memory: Memory, at: int) -> FirmwareMap | None:
     return FirmwareMap(*(column(row[place] for row in rows) for place in range(3)))
 
 
+# The structure block, the strings, and what begins with the memory reservations; `struct.error` for a damaged blob.
 def _read(memory: Memory, at: int) -> tuple[bytes, bytes, bytes]:
-    """Return the structure block, the strings, and what begins with the memory reservations.
-
-    Raises: `ReadError`, `struct.error` where the blob is damaged.
-    """
     try:
         blob = memory.read(at, USUAL_BYTES)
     except ReadError:
         # It may lie at the very end of RAM.
         blob = memory.read(at, _HEADER.size)
-    words = _HEADER.unpack_from(blob)
-    magic, total, struct_at, strings_at, reserved_at, version, _, _, strings_size, struct_size = words
+    magic, total, struct_at, strings_at, reserved_at, version, strings_size, struct_size = _HEADER.unpack_from(blob)
     if magic != _MAGIC or not _HEADER.size <= total <= MAX_BYTES:
         raise struct.error("no device tree")
     struct_end = struct_at + struct_size if version >= _SIZES_SINCE else max(struct_at, total)
@@ -86,8 +82,8 @@ def _read(memory: Memory, at: int) -> tuple[bytes, bytes, bytes]:
     return blob[struct_at:struct_end], blob[strings_at : strings_at + strings_size], blob[reserved_at:used]
 
 
+# Every node of the structure block `blob`, the root first, each when it ends or its first child begins.
 def _nodes(blob: bytes, strings: bytes) -> Iterator[_Node]:
-    """Yield every node of the structure block, the root first, each when it ends or its first child begins."""
     at = 0
     path: list[bytes] = []
     node: _Node | None = None
@@ -127,8 +123,8 @@ def _nodes(blob: bytes, strings: bytes) -> Iterator[_Node]:
         raise struct.error("a node does not end")
 
 
+# (base, size) of the memory reservation block, which a row of zeroes ends.
 def _reservations(blob: bytes) -> Iterator[tuple[int, int]]:
-    """Yield (base, size) of the memory reservation block, which a row of zeroes ends."""
     for number in range(MAX_RESERVATIONS):
         base, size = struct.unpack_from(">QQ", blob, 16 * number)
         if not base and not size:
@@ -136,8 +132,8 @@ def _reservations(blob: bytes) -> Iterator[tuple[int, int]]:
         yield base, size
 
 
+# How many 32-bit cells an address or a size takes; `struct.error` for too many.
 def _cells(properties: dict[bytes, bytes], name: bytes) -> int:
-    """Return how many 32-bit cells an address or a size takes. Raises: `struct.error` for too many."""
     raw = properties.get(name, b"")
     count = int.from_bytes(raw, "big") if len(raw) == 4 else _DEFAULT_CELLS
     if count > _MAX_CELLS:
@@ -145,8 +141,8 @@ def _cells(properties: dict[bytes, bytes], name: bytes) -> int:
     return count
 
 
+# (base, size) of each whole pair in a `reg` property; wider numbers lose their upper part.
 def _ranges(raw: bytes, address_cells: int, size_cells: int) -> Iterator[tuple[int, int]]:
-    """Yield (base, size) of each whole pair in a `reg` property; wider numbers lose their upper part."""
     first, both = 4 * address_cells, 4 * (address_cells + size_cells)
     for at in range(0, len(raw) - both + 1, both or 1):
         base = int.from_bytes(raw[at : at + first], "big") & _WORD

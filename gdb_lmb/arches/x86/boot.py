@@ -69,14 +69,13 @@ class X86Linux(X86, LinuxArchitecture):
         want = bytes_in_file(kernel.own_file, kernel.constant_pointer, 8)
         if want is None:
             raise LayoutError(f"{kernel.own_file} does not hold the data of `memblock`")
-        got = self.word_at(memory, image.to_physical(kernel.constant_pointer))
-        virtual = got - int.from_bytes(want.data, "little")
+        linked = int.from_bytes(want.data, "little")
+        virtual = self.word_at(memory, image.to_physical(kernel.constant_pointer)) - linked
         if virtual % ALIGN or not 0 <= virtual < _KASLR_BYTES:
             raise NotReadyError("the kernel is in memory, but not relocated yet: continue a little")
         start = kernel.symbols.get("page_offset_base")
         direct = None if start is None else self.word_at(memory, image.to_physical(start))
-        linear = (Linear(direct, DIRECT_BYTES),) if direct else ()
-        return replace(image, virtual=virtual, linear=linear)
+        return replace(image, virtual=virtual, linear=(Linear(direct, DIRECT_BYTES),) if direct else ())
 
     def require_running(self, kernel: KernelImage, placement: Placement, cpu: Cpu) -> None:
         # The decompressor has the image in its buffer before it is in its place, and leaves its own build id.

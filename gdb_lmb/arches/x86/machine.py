@@ -69,8 +69,8 @@ class X86(Architecture):
         cr0, cr3, cr4 = map(register, ("cr0", "cr3", "cr4"))
         if cr0 is None or cr3 is None or cr4 is None:
             return None
-        long_mode = bool((register("efer") or 0) & _LONG_MODE)
-        return X86PagedMemory(physical, cr0=cr0, cr3=cr3, cr4=cr4, long_mode=long_mode)
+        efer = register("efer") or 0
+        return X86PagedMemory(physical, cr0=cr0, cr3=cr3, cr4=cr4, long_mode=bool(efer & _LONG_MODE))
 
     def boot_image(self, head: bytes, data: bytes | mmap.mmap) -> BootImage | None:
         if head[0x202:0x206] != b"HdrS" or head[0x1FE:0x200] != b"\x55\xaa":
