@@ -16,8 +16,7 @@ from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 
-from gdb_lmb.arches.base import Cpu
-from gdb_lmb.arches.convention import Convention, ReadRegister
+from gdb_lmb.arches.base import Convention, Cpu, ReadRegister
 from gdb_lmb.arches.linux import PAGE_SIZE, LinuxArchitecture
 from gdb_lmb.core.address import MAX_PROBES, KernelImage, Linear, Phase, Placement, holds
 from gdb_lmb.core.errors import NotReadyError, ReadError

@@ -11,8 +11,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from gdb_lmb.arches.base import Architecture
-from gdb_lmb.arches.convention import Convention
+from gdb_lmb.arches.base import Architecture, Convention
 
 _PPC = Architecture(
     name="ppc",

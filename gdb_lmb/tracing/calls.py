@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 import gdb
 
-from gdb_lmb.arches.convention import CallFrame, Convention, Parameter
+from gdb_lmb.arches.base import CallFrame, Convention, Parameter
 from gdb_lmb.arches.registry import NAMES, find
 from gdb_lmb.core.errors import LayoutError
 from gdb_lmb.core.fields import ByteOrder

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import gdb
 
 from gdb_lmb.allocators.base import Allocator, Role
-from gdb_lmb.arches.convention import Parameter
+from gdb_lmb.arches.base import Parameter
 from gdb_lmb.machine.symbols import linker_symbol, outermost_function
 
 

@@ -15,7 +15,7 @@ from functools import partial
 
 import gdb
 
-from gdb_lmb.arches.convention import Convention
+from gdb_lmb.arches.base import Convention
 from gdb_lmb.core.fields import ByteOrder
 from gdb_lmb.machine.run_control import hide_internal
 from gdb_lmb.tracing.calls import described, newest_call, program_counters

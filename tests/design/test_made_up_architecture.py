@@ -18,8 +18,7 @@ from gdb_lmb.allocators.checks import check
 from gdb_lmb.allocators.lmb.decode import decode as decode_lmb
 from gdb_lmb.allocators.lmb.program import LmbProgram
 from gdb_lmb.arches import registry
-from gdb_lmb.arches.base import Cpu
-from gdb_lmb.arches.convention import CallFrame, Convention, Parameter
+from gdb_lmb.arches.base import CallFrame, Convention, Cpu, Parameter
 from gdb_lmb.arches.linux import LinuxArchitecture, linux_architecture
 from gdb_lmb.core.address import KernelImage, Linear, Phase, Placement, TranslatedMemory
 from gdb_lmb.core.errors import LayoutError, NotReadyError, ReadError

@@ -40,7 +40,7 @@ CALLS = {
 IN_GDB = """
 import gdb, json, sys
 sys.path.insert(0, ROOT)
-from gdb_lmb.arches.convention import Parameter
+from gdb_lmb.arches.base import Parameter
 from gdb_lmb.machine.current import current
 from gdb_lmb.tracing.calls import convention_of, newest_call
 sizes = SIZES

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from gdb_lmb.arches.convention import Convention
+from gdb_lmb.arches.base import Convention
 from gdb_lmb.arches.x86.boot import X86Linux
 from gdb_lmb.arches.x86.machine import X86
 

@@ -12,8 +12,7 @@ import struct
 from collections.abc import Iterator
 from dataclasses import replace
 
-from gdb_lmb.arches.base import Cpu
-from gdb_lmb.arches.convention import ReadRegister
+from gdb_lmb.arches.base import Cpu, ReadRegister
 from gdb_lmb.arches.linux import LinuxArchitecture
 from gdb_lmb.arches.x86.machine import X86
 from gdb_lmb.core.address import MAX_PROBES, KernelImage, Linear, Phase, Placement, first_match, holds

@@ -14,8 +14,7 @@ import struct
 from dataclasses import replace
 from pathlib import Path
 
-from gdb_lmb.arches.base import Architecture, BootImage, Cpu
-from gdb_lmb.arches.convention import ReadRegister
+from gdb_lmb.arches.base import Architecture, BootImage, Cpu, ReadRegister
 from gdb_lmb.arches.x86.paging import CR0_PG, X86PagedMemory
 from gdb_lmb.core.errors import InputError
 from gdb_lmb.core.memory import Memory
