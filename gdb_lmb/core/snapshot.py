@@ -50,6 +50,9 @@ class Entry:
     block: int
     slot: int
 
+    def __str__(self) -> str:
+        return f"{self.block}:{self.slot}"
+
 
 @dataclass(frozen=True)
 class Walk:

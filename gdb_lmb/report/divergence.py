@@ -111,7 +111,7 @@ def _row(row: RegionRow, bits: int, names: Mapping[int, str], nodes: bool, entri
     if nodes:
         cells.append("-" if row.nid is None else str(row.nid))
     if entries:
-        cells.append("-" if row.entry is None else f"{row.entry.block}:{row.entry.slot}")
+        cells.append("-" if row.entry is None else str(row.entry))
     return cells
 
 

@@ -63,7 +63,7 @@ def _region(regions: RegionList, at: int, snapshot: Snapshot) -> str:
         text += f", {flag_names(region.flags, snapshot.flag_names)}"
     where = snapshot.storage.entry(regions.entry[at])
     if where is not None:
-        text += f", entry {where.block}:{where.slot}"
+        text += f", entry {where}"
     return text
 
 

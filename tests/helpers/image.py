@@ -165,8 +165,8 @@ def build(
         block=block,
         page_size=4096,
         static_entries=(static_va, static_nr) if static_nr else None,
-        handover=Table(table_va + 0x10000, handover, given, "nr", "ranges"),
-        firmware=Table(table_va, table, record, "nr", "ranges") if firmware is not None else None,
+        handover=Table(table_va + 0x10000, handover, given, "ranges"),
+        firmware=Table(table_va, table, record, "ranges") if firmware is not None else None,
     )
     if log is not None:
         program = replace(program, log=_log_table(abi, table_va + 0x20000), ops=dict(enumerate(OPS)))
@@ -232,7 +232,7 @@ def _log_table(abi: Abi, va: int) -> Table:
     error = replace(record.fields["error"], signed=True)
     record = replace(record, fields={**record.fields, "error": error})
     size = LOG_RECORDS * record.size
-    return Table(va, Struct("lmb_log", 8 + size, {"nr": Field(0, p), "ring": Field(8, size)}), record, "nr", "ring")
+    return Table(va, Struct("lmb_log", 8 + size, {"nr": Field(0, p), "ring": Field(8, size)}), record, "ring")
 
 
 def _write_log(image: Image, table: Table, model: LmbModel, log: Logged) -> None:

@@ -8,7 +8,7 @@ from dataclasses import replace
 from itertools import zip_longest
 from typing import Any
 
-from gdb_lmb.allocators.base import Allocator, Effect, GuestLog, TracedProgram
+from gdb_lmb.allocators.base import Allocator, Call, Effect, GuestLog, Role, TracedProgram
 from gdb_lmb.allocators.difference import SWITCHES, Difference, ValueRow, damage, value_differences
 from gdb_lmb.allocators.json_fields import Description
 from gdb_lmb.allocators.lmb.checks import CHECKS
@@ -16,7 +16,6 @@ from gdb_lmb.allocators.lmb.decode import decode
 from gdb_lmb.allocators.lmb.operations import INIT, OPERATIONS
 from gdb_lmb.allocators.lmb.program import LmbProgram, find_lmb, torn_in, with_page_size
 from gdb_lmb.allocators.lmb.storage import BLOCKS, Block, LmbStorage, description, storage_of
-from gdb_lmb.allocators.lmb.trace import BEFORE_GROWTH, CHECKPOINTS, GROWING, HANDED_OVER, PHASES, ROLES, LmbAdapter
 from gdb_lmb.allocators.predict import Prediction
 from gdb_lmb.allocators.section import (
     ADDRESS,
@@ -28,8 +27,9 @@ from gdb_lmb.allocators.section import (
     Section,
     region_section,
 )  # fmt: skip
+from gdb_lmb.core.address import Phase
 from gdb_lmb.core.machine import Machine
-from gdb_lmb.core.memory import BoundedMemory, Meter
+from gdb_lmb.core.memory import BoundedMemory, Memory, Meter
 from gdb_lmb.core.operation import Model, Operation, Record
 from gdb_lmb.core.ranges import Range
 from gdb_lmb.core.snapshot import Place, RegionList, Snapshot, Stop
@@ -42,10 +42,56 @@ _BLOCKS = (
     Column("entries", NUMBER), Column("first entry address", POINTER, spare=True),
 )  # fmt: skip
 
+# Functions of lmb.h that an operation calls otherwise, and parameters likewise.
+_FUNCTIONS = {"set_limit": "set_current_limit"}
+_PARAMETERS = {"limit": "base", "enable": "flags"}
 
-def _entry_cells(storage: LmbStorage, index: int) -> tuple[str, int | None]:
-    where = storage.entry(index)
-    return f"{where.block}:{where.slot}", storage.entry_va(index)
+BEFORE_GROWTH, GROWING = "before growth", "growing"
+
+
+class LmbAdapter:
+    """Turns calls of a program's LMB into operations."""
+
+    # The program's log and firmware map say nothing that the model has, and are not read at every stop.
+    def __init__(self, where: TracedProgram) -> None:
+        self._where = where
+        program = with_page_size(where.machine, where.program, where.memory)
+        self._program = replace(program, log=None, ops=None, firmware=None)
+        self.bits, self.page_size = program.bits, program.page_size
+
+    def decode(self, memory: Memory) -> Snapshot:
+        return decode(self._program, memory)
+
+    def operation(self, call: Call) -> Operation:
+        op = call.role.op
+        if op in INIT:
+            return INIT[op].call(op)
+        values = {_PARAMETERS.get(name, name): value for name, value in call.arguments.items()}
+        if op == "alloc":
+            del values["base"]
+        return OPERATIONS[op].call(op, **values)
+
+    def settled(self, call: Call, operation: Operation, result: int | None) -> tuple[Operation, int | None]:
+        program = self._program
+        if operation.op == "alloc" and result == 0:
+            raw = self._where.memory.read(call.arguments["base"], program.bits // 8)
+            return operation, int.from_bytes(raw, program.byte_order)
+        if operation.op == "init" and result == 0:
+            first = storage_of(self.decode(self._where.memory)).blocks[0]
+            operation = replace(
+                operation,
+                base=first.base or 0,
+                size=call.arguments["block_size"],
+                flags=program.bits,
+                align=program.header_size,
+                min=program.region.size,
+                # A klimit page is one block: then it is the page that tells, and not the argument.
+                max=call.arguments["nr_static"] if first.static else first.nr,
+            )
+        return operation, result
+
+    def switches(self) -> Mapping[str, int]:
+        return {}
 
 
 class LmbAllocator(Allocator):
@@ -60,43 +106,40 @@ class LmbAllocator(Allocator):
     counters_repeat = True
     keeps_log = True
     init = INIT
-    roles = ROLES
-    checkpoints = CHECKPOINTS
-    phases = PHASES
+    roles = {f"lmb_{_FUNCTIONS.get(op, op)}": Role(op) for op in (*INIT, *OPERATIONS)}
+    # Where the fixture kernel's own faults have struck, if any: nothing but a look can tell there.
+    checkpoints = ("lmb_ready", "lmb_scenario_done")
+    phases = {"init": BEFORE_GROWTH, "allow_growth": GROWING, "free_all": Phase.HANDED_OVER.value}
 
     def probe(self, machine: Machine) -> LmbProgram | None:
-        """Return where the program keeps its LMB."""
         return find_lmb(machine)
 
     def take(
         self, machine: Machine, program: LmbProgram, *, with_log: bool = False, meter: Meter | None = None
     ) -> Snapshot:
-        """Read it at its virtual addresses."""
         memory = BoundedMemory(machine.virtual(), meter)
         sized = with_page_size(machine, program, memory)
         stop = Stop(machine.pc(), machine.name_at(machine.pc()))
         return decode(sized, memory, with_log=with_log, torn=torn_in(machine), stop=stop)
 
     def own_ranges(self, snapshot: Snapshot, *, reserved: bool = False) -> Iterator[Place]:
-        """Yield the blocks of entries."""
         for number, block in enumerate(storage_of(snapshot).blocks):
             if block.own_range is not None:
                 yield Place(*block.own_range, f"block {number} of entries")
 
     def region_section(self, snapshot: Snapshot, regions: RegionList, entries: bool) -> Section:
-        """Return the table of one list, with the entry that stores each region where `entries`."""
         if not entries:
             return region_section(snapshot, regions)
         storage = storage_of(snapshot)
-        return region_section(snapshot, regions, _ENTRY, lambda at: _entry_cells(storage, regions.entry[at]))
+        cells = [(str(storage.entry(index)), storage.entry_va(index)) for index in regions.entry]
+        return region_section(snapshot, regions, _ENTRY, cells.__getitem__)
 
     def storage_sections(self, snapshot: Snapshot, part: str) -> Iterator[Section]:
-        """Yield the freelist and the blocks."""
         storage = storage_of(snapshot)
         if part in ("free", "all"):
             title = f"free: {plural(storage.nr_free, 'entry')} on the freelist, of {storage.nr_entries:,} in all"
-            entries = storage.free if part == "free" else ()
-            yield Section(title, _FREE, [(at, *_entry_cells(storage, index)) for at, index in enumerate(entries)])
+            free = enumerate(storage.free if part == "free" else ())
+            yield Section(title, _FREE, [(at, str(storage.entry(i)), storage.entry_va(i)) for at, i in free])
         if part in ("blocks", "all"):
             size = human_size(storage.block_size)
             growth = f"grows by {size}" if storage.may_grow else f"may not grow yet (block size {size})"
@@ -108,20 +151,17 @@ class LmbAllocator(Allocator):
             yield Section(f"blocks: {plural(storage.nr_blocks, 'block')} of entries, {growth}", _BLOCKS, rows)
 
     def counts(self, snapshot: Snapshot) -> Mapping[str, int]:
-        """Count entries, regions and blocks."""
         storage = storage_of(snapshot)
         return {"entry": storage.nr_entries, **super().counts(snapshot), "block": len(storage.blocks)}
 
     def described(self, storage: LmbStorage) -> Description:
-        """Return what JSON holds of it; entries are known by their blocks."""
         return description(storage)
 
     def bare_storage(self, data: Mapping[str, Any]) -> LmbStorage:
-        """Return the blocks, which number the entries."""
         return LmbStorage(blocks=BLOCKS.read(data["blocks"]))
 
     def from_json(self, data: Mapping[str, Any]) -> Snapshot:
-        """Return the snapshot with the sizes of its blocks, which JSON leaves out: a klimit page, then grown blocks."""
+        # JSON leaves out the sizes of blocks: a klimit page, then grown blocks.
         snapshot = super().from_json(data)
         storage = storage_of(snapshot)
         blocks = tuple(
@@ -131,7 +171,6 @@ class LmbAllocator(Allocator):
         return replace(snapshot, storage=replace(storage, blocks=blocks, handover_nr=len(snapshot.handover or ())))
 
     def differences(self, expected: Snapshot, found: Snapshot) -> Iterator[Difference]:
-        """Yield in what freelists, blocks, switches, counters and ranges handed over differ, and damage found."""
         want, got = storage_of(expected), storage_of(found)
         yield from _freelist(want, got)
         yield from _blocks(want, got)
@@ -141,51 +180,43 @@ class LmbAllocator(Allocator):
         if expected.handover is not None and found.handover is not None:
             yield from _handover(expected.handover, found.handover, want.handover_nr, got.handover_nr)
         yield from damage(found)
-        walks = {found.memory.name: found.memory.walk, found.reserved.name: found.reserved.walk, "free": got.free_walk}
-        for name, walk in walks.items():
+        for name, walk in (*((regions.name, regions.walk) for regions in found.lists), ("free", got.free_walk)):
             if walk is not None and not walk.mutual:
                 yield Difference(f"the links of the {name} list do not agree with each other", name, redundant=True)
 
     def effects(self, record: Record, limit: int, page_size: int) -> Sequence[Effect]:
-        """Return what an operation did; `lmb_init()` reserves a klimit page."""
+        # lmb_init() reserves a klimit page.
         operation = record.operation
         if operation.op == "init" and operation.base and not (record.result or 0) < 0:
             return (("reserved", True, operation.base, operation.base + page_size),)
         return super().effects(record, limit, page_size)
 
     def resume(self, snapshot: Snapshot, facts: Mapping[str, Any]) -> Model:
-        """Return a model that goes on from a walked state; there are no facts beside it."""
         from gdb_lmb.allocators.lmb.model import LmbModel
 
         return LmbModel.from_snapshot(snapshot)
 
     def created_model(self, operation: Operation, page_size: int) -> Model:
-        """Return the model as `lmb_init()` leaves it."""
         from gdb_lmb.allocators.lmb.model import LmbModel
 
         return LmbModel.created(operation, page_size)
 
     def predict(self, snapshot: Snapshot, facts: Mapping[str, Any], op: str, **arguments: int) -> Prediction:
-        """Return what `lmb_<op>()` would do."""
         from gdb_lmb.allocators.lmb.predict import predict_lmb
 
         return predict_lmb(snapshot, op, **arguments)
 
     def adapter(self, where: TracedProgram) -> LmbAdapter:
-        """Return what turns traced calls into operations."""
         return LmbAdapter(where)
 
     def torn_in(self, machine: Machine) -> str | None:
-        """Tell by the source files of the functions."""
         return torn_in(machine)
 
     def phase_of(self, snapshot: Snapshot) -> str | None:
-        """Return how far the boot has come."""
         storage = storage_of(snapshot)
-        return HANDED_OVER if storage.closed else GROWING if storage.may_grow else BEFORE_GROWTH
+        return Phase.HANDED_OVER.value if storage.closed else GROWING if storage.may_grow else BEFORE_GROWTH
 
     def log(self, snapshot: Snapshot) -> GuestLog | None:
-        """Return the guest's log (CONFIG_LMB_LOG)."""
         from gdb_lmb.allocators.lmb.log import guest_log
 
         return guest_log(snapshot)
@@ -204,8 +235,7 @@ def _freelist(want: LmbStorage, got: LmbStorage) -> Iterator[Difference]:
 
 
 def _entry(storage: LmbStorage, index: int | None) -> str:
-    where = None if index is None else storage.entry(index)
-    return "the end" if where is None else f"entry {where.block}:{where.slot}"
+    return "the end" if index is None else f"entry {storage.entry(index)}"
 
 
 def _blocks(want: LmbStorage, got: LmbStorage) -> Iterator[Difference]:

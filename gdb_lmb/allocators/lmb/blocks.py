@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from array import array
 from collections import Counter
+from contextlib import suppress
 
 from gdb_lmb.allocators.lmb.lists import Head
 from gdb_lmb.allocators.lmb.program import REGION_FIELDS, LmbProgram
@@ -17,19 +18,20 @@ from gdb_lmb.core.errors import ReadError
 from gdb_lmb.core.memory import Memory
 from gdb_lmb.core.snapshot import Defect
 
+# More blocks than any machine needs (600,000 regions in blocks of 256 bytes): the block chain's bound.
 MAX_BLOCKS = 1 << 17
-"""More blocks than any machine needs (600,000 regions in blocks of 256 bytes): the block chain's bound."""
 
+# Entries are turned into columns in pieces of about this size: their bytes need not all be held at once.
 CHUNK_BYTES = 64 << 10
-"""Entries are turned into columns in pieces of about this size: their bytes need not all be held at once."""
 
+# What all blocks together may hold (1.6 million entries): a damaged size must not fill our own memory.
 MAX_STORAGE_BYTES = 64 << 20
-"""What all blocks together may hold (1.6 million entries): a damaged size must not fill our own memory."""
 
 MAX_STATIC_ENTRIES = 1 << 16
 MAX_DEFECTS = 1000
+
+# Headers looked at, from either end of the chain, where the size of a block is in doubt.
 MAX_SAMPLES = 8
-"""Headers looked at, from either end of the chain, where the size of a block is in doubt."""
 
 
 class Storage:
@@ -39,12 +41,13 @@ class Storage:
         self.program = program
         self.memory = memory
         self.blocks: list[Block] = []
-        self._raw = bytearray()
-        self._columns = [program.region.empty_column(name) for name in REGION_FIELDS]
-        self._bytes_read = 0
         self.defects: list[Defect] = []
         self.block_size = 0
         self.sane = False
+        self._raw = bytearray()
+        self._columns = [program.region.empty_column(name) for name in REGION_FIELDS]
+        self._bytes_read = 0
+        self._link = program.block.fields["link.next"].offset
 
     def defect(self, what: str, *addresses: int) -> None:
         """Report damage of the storage; `addresses` are virtual unless the text says otherwise."""
@@ -60,8 +63,7 @@ class Storage:
         self.block_size, self.sane = stored, self._is_size(stored)
         if not self.sane or stored != logged:
             samples = self._sampled_sizes(head, stored)
-            witnesses = samples if logged is None else [*samples, logged]
-            votes = Counter(filter(self._is_size, witnesses))
+            votes = Counter(filter(self._is_size, samples if logged is None else [*samples, logged]))
             # One source alone does not refute a size that could be right: it may itself be damaged.
             size, most = votes.most_common(1)[0] if votes else (stored, 0)
             alone = not samples and logged is not None
@@ -72,24 +74,18 @@ class Storage:
         elif self.block_size != stored:
             self.defect(f"block_size is {stored:#x}, but the blocks were made with {self.block_size:#x}")
 
+    # What `lmb_init()` takes for a block, which must also fit into the address space.
     def _is_size(self, size: int) -> bool:
-        """Tell whether `lmb_init()` takes `size` for a block."""
         smallest = self.program.header_size + 2 * self.program.region.size
-        # A block must fit into the address space.
         return smallest <= size < 1 << self.program.bits - 1 and not size & (size - 1)
 
+    # The sizes that the `nr` of some headers imply, from both ends of the chain. One that agrees is enough.
     def _sampled_sizes(self, head: Head, stored: int) -> list[int]:
-        """Return the sizes that the `nr` of some headers imply, from both ends of the chain.
-
-        One that agrees with `stored` is enough.
-        """
         program = self.program
-        offset = program.block.fields["link.next"].offset
         sizes: dict[int, int] = {}
-        for link, start_va in (("link.prev", head.prev_va), ("link.next", head.next_va)):
-            node_va = start_va
+        for link, node_va in (("link.prev", head.prev_va), ("link.next", head.next_va)):
             for _ in range(MAX_SAMPLES):
-                header_va = node_va - offset
+                header_va = node_va - self._link
                 if node_va == head.va or node_va in sizes or header_va < 0 or header_va % program.block.align:
                     break
                 try:
@@ -110,27 +106,23 @@ class Storage:
     def walk_chain(self, head: Head, first_entries: int | None) -> None:
         """Read every block of the chain; where a link is bad, walk it backward too."""
         seen: set[int] = set()
-        found, returned = self._follow(head.va, head.next_va, "link.next", seen, first=True)
-        last_va = found[-1][0] if found else head.va
-        if not returned:
-            rest, _ = self._follow(head.va, head.prev_va, "link.prev", seen, first=False)
-            found += reversed(rest)
-        elif head.prev_va != last_va and head.prev_va not in seen:
+        rest: list[tuple[int, bytes]] = []
+        found, damage = self._follow(head.va, head.next_va, "link.next", seen)
+        before = found[-1][0] if found else head.va
+        if damage or (head.prev_va != before and head.prev_va not in seen):
             # The forward walk may have skipped blocks: walk backward too. What else is wrong there is told below.
-            told = len(self.defects)
-            rest, _ = self._follow(head.va, head.prev_va, "link.prev", seen, first=False)
-            del self.defects[told:]
-            if rest:
-                self.defect(f"the block list's next links miss {len(rest)} of its blocks", last_va)
-                found += reversed(rest)
-                returned = False
-        before = head.va
-        for number, (node_va, raw) in enumerate(found):
-            if self._header(raw, "link.prev") != before and returned:
+            rest, other = self._follow(head.va, head.prev_va, "link.prev", seen)
+            if damage:
+                self.defects += filter(None, (damage, other))
+            elif rest:
+                self.defect(f"the block list's next links miss {len(rest)} of its blocks", before)
+        whole, before = not damage and not rest, head.va
+        for number, (node_va, raw) in enumerate((*found, *reversed(rest))):
+            if self._header(raw, "link.prev") != before and whole:
                 self.defect(f"block {number}'s prev link does not lead to its predecessor", node_va)
             before = node_va
             self._take(number, node_va, raw, first_entries)
-        if returned and head.prev_va != before:
+        if whole and head.prev_va != before:
             self.defect("the block list's head does not lead back to the last block", head.va)
 
     def columns(self) -> list[array[int]]:
@@ -142,139 +134,116 @@ class Storage:
     def _header(self, raw: bytes, name: str) -> int:
         return self.program.block.value(raw, name, self.program.byte_order)
 
+    # Follow one link of the headers: (node address, bytes) of each, and why the head did not come back.
     def _follow(
-        self, head_va: int, start_va: int, link: str, seen: set[int], *, first: bool
-    ) -> tuple[list[tuple[int, bytes]], bool]:
-        """Follow one link of the headers; return (node address, bytes) of each, and whether the head came back."""
+        self, head_va: int, start_va: int, link: str, seen: set[int]
+    ) -> tuple[list[tuple[int, bytes]], Defect | None]:
         found: list[tuple[int, bytes]] = []
-        offset = self.program.block.fields["link.next"].offset
         back = "link.prev" if link == "link.next" else "link.next"
         came_from, node_va = head_va, start_va
         while node_va != head_va:
             if node_va in seen:
-                self.defect(f"the block list's {link[5:]} links run in a circle", node_va)
-                return found, False
+                return found, Defect(f"the block list's {link[5:]} links run in a circle", (node_va,))
             if len(seen) >= MAX_BLOCKS:
-                self.defect(f"the block list is longer than {MAX_BLOCKS} blocks", node_va)
-                return found, False
+                return found, Defect(f"the block list is longer than {MAX_BLOCKS} blocks", (node_va,))
             if self.block_size <= MAX_STORAGE_BYTES < self._bytes_read + self.block_size:
-                self.defect(f"the block list holds more than {MAX_STORAGE_BYTES} bytes", node_va)
-                return found, False
-            raw = self._read_block(node_va - offset, head_va, (back, came_from), first=first and not found)
+                return found, Defect(f"the block list holds more than {MAX_STORAGE_BYTES} bytes", (node_va,))
+            first = link == "link.next" and not found
+            raw = self._read_block(node_va - self._link, head_va, back, came_from, first=first)
             if raw is None:
-                self.defect(f"the block list's {link[5:]} link leads to no block header", node_va)
-                return found, False
+                return found, Defect(f"the block list's {link[5:]} link leads to no block header", (node_va,))
             seen.add(node_va)
             found.append((node_va, raw))
             came_from, node_va = node_va, self._header(raw, link)
-        return found, True
+        return found, None
 
-    def _read_block(self, header_va: int, head_va: int, mutual: tuple[str, int], *, first: bool) -> bytes | None:
-        """Return the bytes of a block from its header on, None if there is no block header.
-
-        Its place in the chain (`mutual`: the link back, and where that must lead) or its contents must show it.
-        A grown block is read whole in this one request; of block 0 only the header is known to lie here.
-        """
+    # The bytes of a block from its header on, None if there is no block header: its place in the chain (the link
+    # `back` must lead to `came_from`) or its contents must show it.
+    # A grown block is read whole in this one request; of block 0 only the header is known to lie here.
+    def _read_block(self, header_va: int, head_va: int, back: str, came_from: int, *, first: bool) -> bytes | None:
         program = self.program
         if header_va < 0 or header_va % program.block.align:
             return None
         raw = None
         if not first and self.sane and self._bytes_read + self.block_size <= MAX_STORAGE_BYTES:
             raw = self._try_read(header_va, self.block_size)
+        raw = raw or self._try_read(header_va, program.block.size)
         if raw is None:
-            raw = self._try_read(header_va, program.block.size)
-        if raw is None or self._is_block_0(raw, head_va):
-            return raw
-        believable = self._header(raw, "entries") == header_va + program.header_size
-        believable = believable or self._header(raw, mutual[0]) == mutual[1]
+            return None
+        entries_va = self._header(raw, "entries")
+        believable = (
+            # Block 0: one of two signs is enough, since the other may be damaged.
+            self._header(raw, "link.prev") == head_va
+            or (program.static_entries is not None and entries_va == program.static_entries[0])
+            or entries_va == header_va + program.header_size
+            or self._header(raw, back) == came_from
+        )
         if not believable and not first:
-            believable = (
-                not self.sane
-                or self._header(raw, "nr") == (self.block_size - program.header_size) // program.region.size
-            )
+            nr = (self.block_size - program.header_size) // program.region.size
+            believable = not self.sane or self._header(raw, "nr") == nr
         return raw if believable else None
 
     def _try_read(self, address: int, size: int) -> bytes | None:
-        try:
+        with suppress(ReadError):
             raw = self.memory.read(address, size)
-        except ReadError:
-            return None
-        self._bytes_read += size
-        return raw
+            self._bytes_read += size
+            return raw
+        return None
 
-    def _is_block_0(self, raw: bytes, head_va: int) -> bool:
-        """Tell whether this is the header of block 0: one of two signs is enough, since the other may be damaged."""
-        if self._header(raw, "link.prev") == head_va:
-            return True
-        known = self.program.static_entries
-        return known is not None and self._header(raw, "entries") == known[0]
-
+    # Turn a header into a `Block` and lay its entries behind the others.
     def _take(self, number: int, node_va: int, raw: bytes, first_entries: int | None) -> None:
-        """Turn a header into a `Block` and lay its entries behind the others."""
-        program = self.program
-        header_va = node_va - program.block.fields["link.next"].offset
+        program, entry_size = self.program, self.program.region.size
+        header_va = node_va - self._link
         base, nr, entries_va = (self._header(raw, name) for name in ("base", "nr", "entries"))
-        inside_va, size = header_va + program.header_size, 0
+        should_va, size = header_va + program.header_size, 0
         # A grown block may come first if the link to block 0 is lost; a static block can only be block 0.
-        static = number == 0 and (entries_va != inside_va if program.static_entries or not base else False)
+        static = number == 0 and entries_va != should_va and (program.static_entries is not None or not base)
         if static:
             should_va, most = program.static_entries or (entries_va, MAX_STATIC_ENTRIES)
             should_nr = self._count_static(nr, first_entries, should_va, most)
             if base:
                 self.defect(f"block 0 says that it lies at {base:#x}, but it is the static array", header_va)
-                base = 0
         else:
             klimit = number == 0 and not program.static_entries
             size = program.page_size if klimit else self.block_size
-            should_va = inside_va
-            if klimit or self.sane:
-                should_nr = (size - program.header_size) // program.region.size
-            else:
-                should_nr = min(nr, MAX_STORAGE_BYTES // program.region.size)
-                size = program.header_size + should_nr * program.region.size
+            should_nr = (size - program.header_size) // entry_size
+            if not klimit and not self.sane:
+                should_nr = min(nr, MAX_STORAGE_BYTES // entry_size)
+                size = program.header_size + should_nr * entry_size
             if not base:
                 self.defect(f"block {number} has no physical address", header_va)
-                size = 0
         if nr != should_nr:
             self.defect(f"block {number} says it has {nr} entries, but it has {should_nr}", header_va)
         if entries_va != should_va:
             says = f"block {number} says its entries are at {entries_va:#x}"
             self.defect(f"{says}, but they are at {should_va:#x}", header_va)
-        data = self._entries_of(number, raw, header_va, should_va, should_nr * program.region.size)
+        data = self._entries_of(number, raw, header_va, should_va, should_nr * entry_size)
         self._raw += data or b""
         if len(self._raw) > CHUNK_BYTES:
             self.columns()
-        kept = 0 if data is None else should_nr
-        self.blocks.append(Block(base or None, kept, static, size, header_va, should_va))
+        kept, known = 0 if data is None else should_nr, None if static else base or None
+        self.blocks.append(Block(known, kept, static, size if known else 0, header_va, should_va))
 
+    # The bytes of a block's entries, from what was read with its header where they lie in it.
     def _entries_of(self, number: int, raw: bytes, header_va: int, start_va: int, need: int) -> bytes | None:
-        """Return the bytes of a block's entries, from what was read with its header where they lie in it."""
         start = start_va - header_va
         if not need or (start > 0 and start + need <= len(raw)):
             return raw[start : start + need] if need else b""
+        data = None
         if self._bytes_read + need > MAX_STORAGE_BYTES:
             self.defect(f"the entries of block {number} ({need:#x} bytes) are more than is ever read", start_va)
-            return None
-        data = self._try_read(start_va, need)
-        if data is None:
+        elif (data := self._try_read(start_va, need)) is None:
             self.defect(f"the entries of block {number} cannot be read", start_va)
         return data
 
+    # How many entries of the static array are in use: the header and the log say so; where they differ the array
+    # itself decides, as an entry that was never queued has no links.
     def _count_static(self, nr: int, logged: int | None, start_va: int, most: int) -> int:
-        """Return how many entries of the static array are in use.
-
-        The header and the log say so; where they differ the array itself decides, as an entry that was
-        never queued has no links.
-        """
         likely = [n for n in (nr, logged) if n is not None and 2 <= n <= most]
         if nr == logged and likely:
             return nr
-        if not self.program.static_entries:
-            return likely[0] if likely else 0
-        region = self.program.region
-        raw = self._try_read(start_va, most * region.size)
-        if raw is None:
-            return likely[0] if likely else most
-        ahead, behind = region.columns(raw, ("link.next", "link.prev"), self.program.byte_order)
-        used = max((slot + 1 for slot, links in enumerate(zip(ahead, behind, strict=True)) if any(links)), default=0)
-        return used if used >= 2 else likely[0] if likely else most
+        known, region = self.program.static_entries is not None, self.program.region
+        raw = self._try_read(start_va, most * region.size) if known else None
+        links = region.columns(raw or b"", ("link.next", "link.prev"), self.program.byte_order)
+        used = max((slot + 1 for slot, pair in enumerate(zip(*links, strict=True)) if any(pair)), default=0)
+        return used if used >= 2 else likely[0] if likely else most if known else 0

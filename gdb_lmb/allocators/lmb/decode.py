@@ -8,14 +8,14 @@ becomes a `Defect`, and the decoder goes on with the most believable value.
 
 from __future__ import annotations
 
+from array import array
+
 from gdb_lmb.allocators.lmb.blocks import Storage
-from gdb_lmb.allocators.lmb.lists import Head, NodeTable, WalkedList, walk_lists
+from gdb_lmb.allocators.lmb.lists import Head, NodeTable, walk_lists
 from gdb_lmb.allocators.lmb.program import LMB_FIELDS, LmbProgram, Table
 from gdb_lmb.allocators.lmb.storage import Links, LmbStorage, OperationLog
 from gdb_lmb.core.errors import NotReadyError, ReadError
-from gdb_lmb.core.fields import ByteOrder
 from gdb_lmb.core.memory import Memory
-from gdb_lmb.core.ranges import Range
 from gdb_lmb.core.snapshot import Defect, FirmwareMap, RegionList, Snapshot, Stop, column
 
 MAX_TABLE_RECORDS = 1 << 22
@@ -37,17 +37,21 @@ def decode(
     """
     raw = memory.read(program.lmb_va, program.lmb.size)
     lmb = {name: program.lmb.value(raw, name, program.byte_order) for name in LMB_FIELDS}
-    blocks_head = program.lmb_va + program.lmb.fields["blocks.next"].offset
+    chain, *heads = (
+        Head(program.lmb_va + program.lmb.fields[f"{name}.next"].offset, lmb[f"{name}.next"], lmb[f"{name}.prev"])
+        for name in ("blocks", "memory.regions", "reserved.regions", "freelist")
+    )
     untouched = lmb["nr_blocks"] == 0 and lmb["nr_free"] == 0 and not lmb["closed"]
-    if untouched and lmb["blocks.next"] in (0, blocks_head):
+    if untouched and chain.next_va in (0, chain.va):
         raise NotReadyError("LMB is not initialised at this stop: continue to a place after lmb_init()")
 
     storage = Storage(program, memory)
-    log = _read_log(program, memory, storage.defects, everything=with_log)
-    chain = Head(blocks_head, lmb["blocks.next"], lmb["blocks.prev"])
-    init = _init_record(log)
-    storage.settle_block_size(chain, lmb["block_size"], init and init[0])
-    storage.walk_chain(chain, init and init[1])
+    log = _read_log(storage, everything=with_log)
+    begins = log is not None and not log.lost and "init" in log.op[:1]
+    # What `lmb_init()` logged, where the log still has it: block size, entries in block 0.
+    logged_size, logged_nr = (log.size[0], log.max[0]) if log and begins else (None, None)
+    storage.settle_block_size(chain, lmb["block_size"], logged_size)
+    storage.walk_chain(chain, logged_nr)
     if lmb["nr_blocks"] != len(storage.blocks):
         storage.defect(f"nr_blocks is {lmb['nr_blocks']}, but the chain has {len(storage.blocks)} blocks")
     for name in ("bottom_up", "may_grow", "closed"):
@@ -56,47 +60,44 @@ def decode(
 
     region, link = program.region, program.region.fields["link.next"].offset
     next_va, prev_va, base, size, flags = storage.columns()
-    blocks = tuple(storage.blocks)
+    starts_va = [block.entries_va or 0 for block in storage.blocks]
     node_va = column(())
-    starts_va = [block.entries_va or 0 for block in blocks]
-    for start, block in zip(starts_va, blocks, strict=True):
+    for start, block in zip(starts_va, storage.blocks, strict=True):
         node_va.extend(range(start + link, start + link + block.nr * region.size, region.size))
     links = Links(node_va, next_va, prev_va)
-    nodes = NodeTable(starts_va, [b.nr for b in blocks], region.size, link)
-
-    def head(name: str) -> Head:
-        head_va = program.lmb_va + program.lmb.fields[f"{name}.next"].offset
-        return Head(head_va, lmb[f"{name}.next"], lmb[f"{name}.prev"])
-
-    heads = [head(name) for name in ("memory.regions", "reserved.regions", "freelist")]
-    on_memory, on_reserved, on_free = walk_lists(heads, nodes, links)
-
-    def region_list(name: str, walked: WalkedList) -> RegionList:
-        return RegionList(
+    nodes = NodeTable(starts_va, [block.nr for block in storage.blocks], region.size, link)
+    on_memory, on_reserved, (free, free_walk) = walk_lists(heads, nodes, links)
+    memory_list, reserved_list = (
+        RegionList(
             name=name,
             cnt=lmb[f"{name}.cnt"],
             total_size=lmb[f"{name}.total_size"],
-            base=column(map(base.__getitem__, walked.order)),
-            size=column(map(size.__getitem__, walked.order)),
-            flags=column(map(flags.__getitem__, walked.order)),
-            entry=walked.order,
-            walk=walked.walk,
+            base=column(map(base.__getitem__, order)),
+            size=column(map(size.__getitem__, order)),
+            flags=column(map(flags.__getitem__, order)),
+            entry=order,
+            walk=walk,
         )
+        for name, (order, walk) in (("memory", on_memory), ("reserved", on_reserved))
+    )
 
-    handover, handover_nr = _read_handover(program, memory, storage.defects, closed=bool(lmb["closed"]))
+    # Before `lmb_free_all()` there is only the number of ranges, which is 0.
+    most, what = MAX_TABLE_RECORDS if lmb["closed"] else 0, "the table of ranges handed over"
+    handover_nr, _, given = _read_table(storage, program.handover, what, ("base", "size"), most)
+    ranges = ((first, first + length) for first, length in zip(*given or ((), ()), strict=True))
     return Snapshot(
-        memory=region_list("memory", on_memory),
-        reserved=region_list("reserved", on_reserved),
+        memory=memory_list,
+        reserved=reserved_list,
         storage=LmbStorage(
             closed=bool(lmb["closed"]),
-            blocks=blocks,
+            blocks=tuple(storage.blocks),
             nr_blocks=lmb["nr_blocks"],
             block_size=lmb["block_size"],
             entry_size=region.size,
             header_size=program.header_size,
-            free=on_free.order,
+            free=free,
             nr_free=lmb["nr_free"],
-            free_walk=on_free.walk,
+            free_walk=free_walk,
             links=links,
             may_grow=bool(lmb["may_grow"]),
             handover_nr=handover_nr,
@@ -110,74 +111,44 @@ def decode(
         byte_order=program.byte_order,
         torn=torn,
         stop=stop,
-        firmware=_read_firmware(program, memory, storage.defects),
-        handover=handover,
+        firmware=_read_firmware(storage),
+        handover=tuple(ranges) if given and lmb["closed"] else None,
         defects=tuple(storage.defects),
     )
 
 
-def _init_record(log: OperationLog | None) -> tuple[int, int] | None:
-    """Return what `lmb_init()` logged, where the log still has it: block size, entries in block 0."""
-    if log and not log.lost and log.op and log.op[0] == "init":
-        return log.size[0], log.max[0]
-    return None
-
-
+# The counter, the capacity and the columns `names` of the first records (at most `most`) of a table. No columns if the
+# program has none, or if it cannot be read, which a defect reports.
 def _read_table(
-    table: Table | None, what: str, memory: Memory, order: ByteOrder, defects: list[Defect], most: int | None = None
-) -> tuple[int, int, bytes] | None:
-    """Return the counter, the capacity and the first records' bytes (at most `most` records) of a table.
-
-    None if the program has none, or if it cannot be read, which a defect reports.
-    """
+    storage: Storage, table: Table | None, what: str, names: tuple[str, ...], most: int = MAX_TABLE_RECORDS
+) -> tuple[int, int, list[array[int]]]:
     if table is None:
-        return None
-    count = table.struct.fields[table.count]
-    capacity = min(table.capacity, MAX_TABLE_RECORDS)
+        return 0, 0, []
+    order, count, items = storage.program.byte_order, table.struct.fields["nr"], table.struct.fields[table.items]
+    capacity = min(items.size // table.record.size, MAX_TABLE_RECORDS)
     try:
-        nr = int.from_bytes(memory.read(table.va + count.offset, count.size), order)
-        held = min(nr, capacity, capacity if most is None else most)
-        start = table.va + table.struct.fields[table.items].offset
-        return nr, capacity, memory.read(start, held * table.record.size) if held else b""
+        nr = int.from_bytes(storage.memory.read(table.va + count.offset, count.size), order)
+        size = min(nr, capacity, most) * table.record.size
+        raw = storage.memory.read(table.va + items.offset, size) if size else b""
     except ReadError as error:
-        defects.append(Defect(f"{what} cannot be read", (error.address,)))
+        storage.defects.append(Defect(f"{what} cannot be read", (error.address,)))
+        return 0, 0, []
+    return nr, capacity, table.record.columns(raw, names, order)
+
+
+# The log, oldest record first; only its first record unless `everything`.
+def _read_log(storage: Storage, *, everything: bool) -> OperationLog | None:
+    most, names = MAX_TABLE_RECORDS if everything else 1, storage.program.ops or {}
+    nr, capacity, columns = _read_table(storage, storage.program.log, "the operation log", _RECORD_FIELDS, most)
+    if not columns:
         return None
+    turn = nr % capacity if nr > capacity and everything else 0
+    op, *others = (values[turn:] + values[:turn] for values in columns)
+    return OperationLog(nr, capacity, [names.get(value, f"?{value}") for value in op], *others)
 
 
-def _read_log(program: LmbProgram, memory: Memory, defects: list[Defect], *, everything: bool) -> OperationLog | None:
-    """Decode the log, oldest record first; only its first record unless `everything`."""
-    most = None if everything else 1
-    read = _read_table(program.log, "the operation log", memory, program.byte_order, defects, most)
-    if read is None or program.log is None:
-        return None
-    (nr, capacity, raw), record = read, program.log.record
-    if nr > capacity and everything:
-        turn = nr % capacity * record.size
-        raw = raw[turn:] + raw[:turn]
-    cols = dict(zip(_RECORD_FIELDS, record.columns(raw, _RECORD_FIELDS, program.byte_order), strict=True))
-    names = program.ops or {}
-    ops = [names.get(value, f"?{value}") for value in cols.pop("op")]
-    return OperationLog(nr=nr, capacity=capacity, op=ops, **cols)
-
-
-def _read_handover(
-    program: LmbProgram, memory: Memory, defects: list[Defect], *, closed: bool
-) -> tuple[tuple[Range, ...] | None, int]:
-    """Decode the ranges handed over and their number; before `lmb_free_all()` only the number, which is 0."""
-    most = None if closed else 0
-    what = "the table of ranges handed over"
-    read = _read_table(program.handover, what, memory, program.byte_order, defects, most)
-    if read is None or program.handover is None or not closed:
-        return None, 0 if read is None else read[0]
-    base, size = program.handover.record.columns(read[2], ("base", "size"), program.byte_order)
-    return tuple((b, b + s) for b, s in zip(base, size, strict=True)), read[0]
-
-
-def _read_firmware(program: LmbProgram, memory: Memory, defects: list[Defect]) -> FirmwareMap | None:
-    read = _read_table(program.firmware, "the firmware map", memory, program.byte_order, defects)
-    if read is None or program.firmware is None:
-        return None
-    nr, capacity, raw = read
+def _read_firmware(storage: Storage) -> FirmwareMap | None:
+    nr, capacity, columns = _read_table(storage, storage.program.firmware, "the firmware map", ("base", "size", "type"))
     if nr > capacity:
-        defects.append(Defect(f"the firmware map says it has {nr} ranges, but holds at most {capacity}"))
-    return FirmwareMap(*program.firmware.record.columns(raw, ("base", "size", "type"), program.byte_order))
+        storage.defects.append(Defect(f"the firmware map says it has {nr} ranges, but holds at most {capacity}"))
+    return FirmwareMap(*columns) if columns else None

@@ -21,10 +21,12 @@ from gdb_lmb.core.snapshot import Walk
 
 
 class NodeTable:
-    """Turns the address of a list node into the index of its entry."""
+    """Turns the address of a list node into the index of its entry.
+
+    Of each block the address of the first entry and the number of entries are known; `link` is offsetof(link).
+    """
 
     def __init__(self, starts_va: Sequence[int], counts: Sequence[int], entry_size: int, link: int) -> None:
-        """Take each block's first entry address and number of entries; `link` is offsetof(link)."""
         runs = zip(starts_va, counts, accumulate(counts, initial=0), strict=False)
         rows = sorted((va, va + count * entry_size, at) for va, count, at in runs if count)
         columns: list[tuple[int, ...]] = list(zip(*rows, strict=True)) or [(), (), ()]
@@ -78,16 +80,8 @@ class Head:
     prev_va: int
 
 
-@dataclass(frozen=True)
-class WalkedList:
-    """The members as entry indexes in list order, and the result of the walk."""
-
-    order: array[int]
-    walk: Walk
-
-
-def walk_lists(heads: Sequence[Head], nodes: NodeTable, links: Links) -> list[WalkedList]:
-    """Return the members of each list, as far as they can be known.
+def walk_lists(heads: Sequence[Head], nodes: NodeTable, links: Links) -> list[tuple[array[int], Walk]]:
+    """Return the members of each list as entry indexes in list order, as far as they can be known, and its walk.
 
     `links.va` holds node addresses. The walk of one list never depends on damage in another, save that
     a lenient walk stays out of what another list owns.
@@ -112,6 +106,7 @@ def walk_lists(heads: Sequence[Head], nodes: NodeTable, links: Links) -> list[Wa
     ]
 
 
+# The members of the forward and the backward walk, and those found between them.
 def _join(
     head: Head,
     forward: array[int],
@@ -120,8 +115,7 @@ def _join(
     nodes: NodeTable,
     links: Links,
     owned: bytearray,
-) -> WalkedList:
-    """Return the members of the forward and the backward walk, and those found between them."""
+) -> tuple[array[int], Walk]:
     backward = deque(tail)
 
     def next_va() -> int:
@@ -135,8 +129,8 @@ def _join(
         right = links.va[backward[0]] if backward else head.va
         return next_va() == right or prev_va() == left
 
+    # Add the one member that both ends agree on, whose own links lead elsewhere: it is on this list too.
     def agreed() -> bool:
-        """Add the one member that both ends agree on, whose own links lead elsewhere: it is on this list too."""
         i = nodes.index(next_va()) if next_va() == prev_va() else None
         if i is None or i in forward or i in backward:
             return False
@@ -155,6 +149,5 @@ def _join(
             complete = joined()
     complete = complete or agreed()
     order = forward + array("Q", backward)
-    last = links.va[order[-1]] if order else head.va
-    mutual = returned and not tail and head.prev_va == last
-    return WalkedList(order, Walk(head.va, head.next_va, head.prev_va, complete, mutual))
+    mutual = returned and not tail and head.prev_va == (links.va[order[-1]] if order else head.va)
+    return order, Walk(head.va, head.next_va, head.prev_va, complete, mutual)

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import PurePath
 
@@ -12,8 +13,8 @@ from gdb_lmb.core.fields import ByteOrder, Struct
 from gdb_lmb.core.machine import Machine
 from gdb_lmb.core.memory import Memory
 
+# In bytes, where the program does not tell (it is a macro, and debug information has none).
 PAGE_SIZE = 4096
-"""`PAGE_SIZE` in bytes where the program does not tell (it is a macro, and debug information has none)."""
 
 MIN_PAGE_SIZE, MAX_PAGE_SIZE = 1 << 10, 1 << 20
 
@@ -31,19 +32,13 @@ REGION_FIELDS = ("link.next", "link.prev", "base", "size", "flags")
 class Table:
     """A counted array in the guest: a structure with a counter and an array of records.
 
-    `va` is the structure's virtual address, `count` and `items` name its members.
+    `va` is the structure's virtual address, `nr` its counter, and `items` names the array.
     """
 
     va: int
     struct: Struct
     record: Struct
-    count: str
     items: str
-
-    @property
-    def capacity(self) -> int:
-        """Return how many records the array holds."""
-        return self.struct.fields[self.items].size // self.record.size
 
 
 @dataclass(frozen=True)
@@ -67,8 +62,8 @@ class LmbProgram:
     handover: Table | None = None
     firmware: Table | None = None
 
+    # Every member that the decoder uses exists, or `LayoutError`.
     def __post_init__(self) -> None:
-        """Check that every member that the decoder uses exists. Raises: `LayoutError`."""
         self.lmb.require(*LMB_FIELDS)
         self.region.require(*REGION_FIELDS)
         self.block.require(*BLOCK_FIELDS)
@@ -81,8 +76,7 @@ class LmbProgram:
     @property
     def header_size(self) -> int:
         """Return the bytes before the first entry of a grown block."""
-        align = self.region.align
-        return -(-self.block.size // align) * align
+        return -(-self.block.size // self.region.align) * self.region.align
 
 
 def find_lmb(machine: Machine) -> LmbProgram | None:
@@ -92,7 +86,7 @@ def find_lmb(machine: Machine) -> LmbProgram | None:
         return None
     region = machine.struct("struct lmb_region")
     static = machine.variable("lmb_static_entries")
-    log = _table(machine, "lmb_log", "nr", "ring")
+    log = _table(machine, "lmb_log", "ring")
     ops = {} if log is None else machine.enum("lmb_log", "ring.op")
     return LmbProgram(
         arch=machine.arch,
@@ -105,23 +99,20 @@ def find_lmb(machine: Machine) -> LmbProgram | None:
         static_entries=None if static is None else (static.address, static.size // region.size),
         log=log,
         ops={value: name.removeprefix("LMB_OP_").lower() for value, name in ops.items()} or None,
-        handover=_table(machine, "lmb_handover", "nr", "ranges"),
-        firmware=_table(machine, "firmware_map", "nr", "ranges"),
+        handover=_table(machine, "lmb_handover", "ranges"),
+        firmware=_table(machine, "firmware_map", "ranges"),
     )
 
 
 def with_page_size(machine: Machine, program: LmbProgram, memory: Memory) -> LmbProgram:
     """Return `program` with the page size that the variable `lmb_page_size` tells, if it tells a possible one."""
     found = machine.variable("lmb_page_size")
-    if found is None:
-        return program
-    try:
-        size = int.from_bytes(memory.read(found.address, found.size), program.byte_order)
-    except ReadError:
-        return program
-    # What is no page size in a damaged guest would be divided by.
-    possible = MIN_PAGE_SIZE <= size <= MAX_PAGE_SIZE and not size & (size - 1)
-    return replace(program, page_size=size) if possible else program
+    with suppress(ReadError):
+        size = int.from_bytes(memory.read(found.address, found.size), program.byte_order) if found else 0
+        # What is no page size in a damaged guest would be divided by.
+        if MIN_PAGE_SIZE <= size <= MAX_PAGE_SIZE and not size & (size - 1):
+            return replace(program, page_size=size)
+    return program
 
 
 def torn_in(machine: Machine) -> str | None:
@@ -135,16 +126,13 @@ def torn_in(machine: Machine) -> str | None:
         return None
     own = PurePath(source)
     for function in machine.functions_on_stack():
-        file = None if function.file is None else PurePath(function.file)
-        if file is None or file.parent != own.parent or file.suffix != own.suffix:
-            continue
-        if file == own or file.name.startswith(f"{own.stem}_"):
+        file = PurePath(function.file or "")
+        beside = (file.parent, file.suffix) == (own.parent, own.suffix) and file.name.startswith(f"{own.stem}_")
+        if file == own or beside:
             return function.name
     return None
 
 
-def _table(machine: Machine, name: str, count: str, items: str) -> Table | None:
+def _table(machine: Machine, name: str, items: str) -> Table | None:
     found = machine.variable(name)
-    if found is None:
-        return None
-    return Table(found.address, machine.struct(name), machine.struct(name, items), count, items)
+    return None if found is None else Table(found.address, machine.struct(name), machine.struct(name, items), items)
