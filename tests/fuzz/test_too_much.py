@@ -34,8 +34,8 @@ COUNTERS = ["memory.cnt", "reserved.cnt", "nr_free", "nr_blocks", "block_size", 
 def _set_table(name: str) -> Callable[[State, int], None]:
     def put(s: State, value: int) -> None:
         table = getattr(s.image.program, name)
-        field = table.struct.fields[table.count]
-        s.image.put(table.struct, table.va, table.count, value % (1 << 8 * field.size))
+        field = table.struct.fields["nr"]
+        s.image.put(table.struct, table.va, "nr", value % (1 << 8 * field.size))
 
     return put
 

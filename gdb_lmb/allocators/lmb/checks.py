@@ -5,9 +5,9 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
 from itertools import pairwise
+from operator import itemgetter
 
 from gdb_lmb.allocators import check as common
 from gdb_lmb.allocators.check import Check, Facts
@@ -19,62 +19,50 @@ from gdb_lmb.core.words import FINDING, NOTE
 # -- links, entries and counters ----------------------------------------------------------------------
 
 
-@dataclass(frozen=True)
-class _Member:
-    """A list's name, its members' entry indexes, and its walk."""
-
-    name: str
-    order: Sequence[int]
-    walk: Walk | None
+# The three lists of entries: name, members' entry indexes, walk.
+def _members(facts: Facts) -> tuple[tuple[str, Sequence[int], Walk | None], ...]:
+    storage = storage_of(facts.snapshot)
+    lists = ((regions.name, regions.entry, regions.walk) for regions in facts.snapshot.lists)
+    return (*lists, ("free", storage.free, storage.free_walk))
 
 
-def _members(facts: Facts) -> tuple[_Member, ...]:
-    """Return the three lists of entries: memory, reserved, free."""
-    snapshot, storage = facts.snapshot, storage_of(facts.snapshot)
-    lists = (_Member(regions.name, regions.entry, regions.walk) for regions in (snapshot.memory, snapshot.reserved))
-    return (*lists, _Member("free", storage.free, storage.free_walk))
-
-
+# On how many lists each entry is.
 def _owners(facts: Facts) -> bytearray:
-    """Return on how many lists each entry is."""
     count = bytearray(storage_of(facts.snapshot).nr_entries)
-    for member in facts.once(_members):
-        for index in member.order:
+    for _, order, _ in facts.once(_members):
+        for index in order:
             count[index] += 1
     return count
 
 
+# The entries that are on more than one list, with the lists' names.
 def _shared(facts: Facts) -> dict[int, list[str]]:
-    """Return the entries that are on more than one list, with the lists' names."""
     names: dict[int, list[str]] = {}
     owners = facts.once(_owners)
     if max(owners, default=0) > 1:
-        for member in facts.once(_members):
-            for index in member.order:
+        for name, order, _ in facts.once(_members):
+            for index in order:
                 if owners[index] > 1:
-                    names.setdefault(index, []).append(member.name)
+                    names.setdefault(index, []).append(name)
     return names
 
 
+# Each link that does not lead to its neighbour, under the one code that names it best.
 def _bad_links(facts: Facts) -> list[tuple[str, Defect]]:
-    """Return each link that does not lead to its neighbour, under the one code that names it best."""
-    return list(_each_bad_link(facts))
-
-
-def _each_bad_link(facts: Facts) -> Iterator[tuple[str, Defect]]:
+    bad: list[tuple[str, Defect]] = []
     links = storage_of(facts.snapshot).links
     if links is None:
-        return
-    index_of: dict[int, int] = {}
-    for member in facts.once(_members):
-        if member.walk is None or member.walk.mutual:
+        return bad
+    entries_va: set[int] = set()
+    for name, order, walk in facts.once(_members):
+        if walk is None or walk.mutual:
             continue
-        head, vas = member.walk.head_va, column(map(links.va.__getitem__, member.order))
-        is_next = column([member.walk.head_next]) + column(map(links.next_va.__getitem__, member.order))
-        is_prev = column(map(links.prev_va.__getitem__, member.order)) + column([member.walk.head_prev])
+        head, vas = walk.head_va, column(map(links.va.__getitem__, order))
+        is_next = column([walk.head_next]) + column(map(links.next_va.__getitem__, order))
+        is_prev = column(map(links.prev_va.__getitem__, order)) + column([walk.head_prev])
         if is_next == vas + column([head]) and is_prev == column([head]) + vas:
             continue
-        index_of = index_of or {va: index for index, va in enumerate(links.va)}
+        entries_va = entries_va or set(links.va)
         # By number: the head is 0, the list's first member 1.
         ring = [head, *vas]
         number_of = {va: number for number, va in enumerate(ring)}
@@ -83,39 +71,31 @@ def _each_bad_link(facts: Facts) -> Iterator[tuple[str, Defect]]:
                 number = (at + step) % len(ring)
                 want = ring[(number + 1 - 2 * step) % len(ring)]
                 # An entry on two lists has one pair of links only: entry-shared reports it.
-                if got == want or (number and member.order[number - 1] in facts.once(_shared)):
+                if got == want or (number and order[number - 1] in facts.once(_shared)):
                     continue
-                where, before = f"{member.name} list: {word} of {_who(number)}", number_of.get(got, 0)
+                code, before = "link-wild", number_of.get(got, 0)
+                what = f"leads to {got:#x}, which is no entry of any block"
                 if word == "next" and 0 < before <= number:
-                    yield "list-cycle", Defect(f"{where} leads back to {_who(before)}", (ring[number], got))
-                else:
-                    yield _link_fault(where, ring[number], got, index_of, member.walk)
+                    code, what = "list-cycle", f"leads back to {_who(before)}"
+                elif got in entries_va or got == head:
+                    code, what = "link-broken", f"leads to {got:#x}, which does not lead back"
+                bad.append((code, Defect(f"{name} list: {word} of {_who(number)} {what}", (ring[number], got))))
+    return bad
 
 
+# The list's head (0) or its member number - 1.
 def _who(number: int) -> str:
-    """Name the list's head (0) or its member number - 1."""
     return f"member {number - 1}" if number else "the head"
 
 
-def _link_fault(where: str, owner: int, got: int, index_of: dict[int, int], walk: Walk) -> tuple[str, Defect]:
-    if got in index_of or got == walk.head_va:
-        return "link-broken", Defect(f"{where} leads to {got:#x}, which does not lead back", (owner, got))
-    return "link-wild", Defect(f"{where} leads to {got:#x}, which is no entry of any block", (owner, got))
-
-
-def links_with(code: str) -> Callable[[Facts], Iterator[Defect]]:
+def links_with(code: str) -> Check:
     """Return the check that yields the bad links of one code."""
-
-    def run(facts: Facts) -> Iterator[Defect]:
-        return (fault for kind, fault in facts.once(_bad_links) if kind == code)
-
-    return run
+    return Check(code, FINDING, lambda facts: (fault for kind, fault in facts.once(_bad_links) if kind == code))
 
 
 def _entry_fault(facts: Facts, index: int, what: str) -> Defect:
     storage = storage_of(facts.snapshot)
-    where = storage.entry(index)
-    return Defect(f"entry {where.block}:{where.slot} is {what}", (storage.entry_va(index) or 0,))
+    return Defect(f"entry {storage.entry(index)} is {what}", (storage.entry_va(index) or 0,))
 
 
 def entry_shared(facts: Facts) -> Iterator[Defect]:
@@ -133,24 +113,22 @@ def entry_lost(facts: Facts) -> Iterator[Defect]:
         at = owners.find(0, at + 1)
 
 
+# A counter can be judged where every member is known, or already too many are.
 def _known(walk: Walk | None, counted: int, stored: int) -> bool:
-    """Tell whether a counter can be judged: every member is known, or already too many are."""
     return walk is None or walk.complete or counted > stored
 
 
 def count_mismatch(facts: Facts) -> Iterator[Defect]:
     """Yield a cnt that is not the number of regions on its list."""
-    snapshot = facts.snapshot
-    for regions in (snapshot.memory, snapshot.reserved):
+    for regions in facts.snapshot.lists:
         if regions.cnt != len(regions) and _known(regions.walk, len(regions), regions.cnt):
             yield Defect(f"{regions.name}.cnt is {regions.cnt}, but the list has {len(regions)} regions")
 
 
 def size_mismatch(facts: Facts) -> Iterator[Defect]:
     """Yield a total_size that is not the sum of its list's regions, modulo 2^W."""
-    snapshot = facts.snapshot
-    for regions in (snapshot.memory, snapshot.reserved):
-        total = sum(regions.size) & snapshot.phys_addr_max
+    for regions in facts.snapshot.lists:
+        total = sum(regions.size) & facts.snapshot.phys_addr_max
         if regions.total_size != total and (regions.walk is None or regions.walk.complete):
             yield Defect(f"{regions.name}.total_size is {regions.total_size:#x}, but its regions sum to {total:#x}")
 
@@ -165,18 +143,14 @@ def free_count_mismatch(facts: Facts) -> Iterator[Defect]:
 # -- regions and blocks -------------------------------------------------------------------------------
 
 
+# Where each block lies: what its header says, unless all others show it to be wrong.
+# Grown blocks are never freed, so all lie in one linear map: virtual less physical is the same for most.
 def _block_bases(facts: Facts) -> list[int | None]:
-    """Return where each block lies: what its header says, unless all others show it to be wrong.
-
-    Grown blocks are never freed, so all lie in one linear map: virtual less physical is the same for most.
-    """
     blocks = storage_of(facts.snapshot).blocks
-    bases = [block.base for block in blocks]
     grown = [block.header_va - block.base for block in blocks[1:] if block.header_va and block.base]
     (offset, votes), *_ = Counter(grown).most_common(1) or [(0, 0)]
-    if votes * 2 <= len(grown):
-        return bases
-    return bases[:1] + [b.header_va - offset if b.header_va and b.base else b.base for b in blocks[1:]]
+    wrong = votes * 2 > len(grown)
+    return [b.header_va - offset if wrong and at and b.header_va and b.base else b.base for at, b in enumerate(blocks)]
 
 
 def unmerged(facts: Facts) -> Iterator[Defect]:
@@ -218,14 +192,12 @@ def block_unreserved(facts: Facts) -> Iterator[Defect]:
     spans = [
         (base or 0, (base or 0) + block.size) for base, block in zip(facts.once(_block_bases), blocks, strict=True)
     ]
-    reserved = facts.columns[1]
-    taken = union(spans)
+    reserved, taken = facts.columns[1], union(spans)
     if not reserved.collides and covers(reserved.regions.base, reserved.ends, taken):
         return
     bare = subtract(taken, reserved.covered())
-    stops = [stop for _, stop in bare]
     for number, (base, end) in enumerate(spans):
-        at = bisect_right(stops, base)
+        at = bisect_right(bare, base, key=itemgetter(1))
         if base < end and at < len(bare) and bare[at][0] < end:
             yield Defect(
                 f"block {number} at {base:#x} (size {end - base:#x}) is not reserved: "
@@ -267,9 +239,9 @@ def handover_mismatch(facts: Facts) -> Iterator[Defect]:
 
 
 CHECKS: tuple[Check, ...] = (
-    Check("link-broken", FINDING, links_with("link-broken")),
-    Check("link-wild", FINDING, links_with("link-wild")),
-    Check("list-cycle", FINDING, links_with("list-cycle")),
+    links_with("link-broken"),
+    links_with("link-wild"),
+    links_with("list-cycle"),
     Check("entry-shared", FINDING, entry_shared),
     Check("entry-lost", FINDING, entry_lost),
     Check("count-mismatch", FINDING, count_mismatch),
