@@ -211,5 +211,5 @@ def run_commands(session: Session, commands: Sequence[str], *, by_default: bool 
     if verdict.exit_status is not ExitStatus.CLEAN or not verdict.checks:
         # The verdict's own stream may be a file while stdout is none.
         shown = Terminal(color=session.terminal.color and sys.stderr.isatty())
-        say(verdict.in_words(), terminal=shown, role=BAD if verdict.findings else NOTE)
+        say(verdict.in_words(), terminal=shown, role=BAD if verdict.total else NOTE)
     return verdict.exit_status

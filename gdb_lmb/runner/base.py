@@ -17,11 +17,11 @@ from gdb_lmb.report.statuses import ExitStatus
 from gdb_lmb.report.terminal import PLAIN, Terminal
 from gdb_lmb.runner.gdb_process import COUNT_FILE, load_extension, open_program, start_gdb
 from gdb_lmb.runner.process import RunFolder, read_file
+from gdb_lmb.runner.results import D, Verdict, read
 
-if TYPE_CHECKING:  # the conversation with gdb, and what is read of it, are imported while gdb starts
-    from gdb_lmb.runner.mi import Mi, Sink
-    from gdb_lmb.runner.mi_records import Reply
-    from gdb_lmb.runner.results import D, Verdict
+if TYPE_CHECKING:  # the conversation with gdb is imported while gdb starts
+    from gdb_lmb.runner.mi import Mi
+    from gdb_lmb.runner.mi_records import Reply, Sink
 
 
 # gdb's own small steps: settings, symbols, breakpoints.
@@ -111,8 +111,6 @@ class Session:
 
     def result(self, kind: type[D], text: str, timeout_s: float | None = None) -> D:
         """Execute an lmb command that writes JSON, and return that; see `command` and `results.read`."""
-        from gdb_lmb.runner.results import read
-
         return read(kind, self.command(text, None, timeout_s))
 
     @contextlib.contextmanager
@@ -148,8 +146,6 @@ class Session:
         self._check_alive()
         if reply.kind != "done" or reply.failed:
             raise InfrastructureError(f"no verdict from gdb: {reply.error or printable(reply.log)}")
-        from gdb_lmb.runner.results import Verdict, read
-
         return read(Verdict, reply.console)
 
     # Raise if the command failed or lost the guest; pass its warnings on.

@@ -54,7 +54,8 @@ def debug_file_of(elf: Elf) -> DebugFile:
     """Return the file that gdb takes the debug information of `elf` from: that file itself, or one apart."""
     if has_debug(elf):
         return DebugFile(elf.path, ())
-    build_id, link = elf.build_id(), _debug_link(elf)
+    build_id = elf.build_id()
+    link = _debug_link(elf)
     name = (build_id or b"").hex()
     by_id = [folder / ".build-id" / name[:2] / f"{name[2:]}.debug" for folder in DEBUG_FOLDERS if build_id]
     by_link = [] if link is None else list(_places(elf.path, link[0]))

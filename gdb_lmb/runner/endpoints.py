@@ -8,6 +8,7 @@ Mirrors /proc/net/unix, /proc/net/tcp and /proc/net/tcp6 of proc(5), which show 
 
 from __future__ import annotations
 
+import contextlib
 import ipaddress
 import os
 import re
@@ -19,26 +20,27 @@ from typing import NamedTuple
 
 from gdb_lmb.core.errors import UsageError
 from gdb_lmb.core.words import printable
+from gdb_lmb.runner.process import read_file
 from gdb_lmb.runner.rsp import Endpoint
 
-_KINDS = ("tcp", "tcp4", "tcp6")
+# Whom gdb means without a host. QEMU then listens on all addresses, of which this is one.
 _LOCAL = "localhost"
-"""Whom gdb means without a host. QEMU then listens on all addresses, of which this is one."""
 _HARMLESS = "|".join(
     (
         r"server(?:=(?:on|yes|true|y))?", "nowait", r"wait(?:=\w+)?", "nodelay(?:=\\w+)?", "delay(?:=\\w+)?",
         r"ipv[46](?:=\w+)?", r"mux=\w+", r"logfile=[^,]*", r"logappend=\w+", r"id=[^,]*",
     )
 )  # fmt: skip
+# Options of QEMU's that change nothing for whoever connects. Source: `qemu_chr_parse_compat()` of chardev/char.c.
 _OPTIONS = re.compile(rf"((?:,(?:{_HARMLESS}))+)$")
-"""Options of QEMU's that change nothing for whoever connects. Source: `qemu_chr_parse_compat()` of chardev/char.c."""
+_HOST_AND_PORT = re.compile(r"(?:\[(?P<bracketed>[^\]]*)\]|(?P<host>[^\s\[\]/,|]*)):(?P<port>[0-9]{1,5})")
 _Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 _NET = Path("/proc/net")
 _TCP_LISTEN, _TCP_ESTABLISHED = "0A", "01"
+# `__SO_ACCEPTCON`: the socket listens.
 _UNIX_ACCEPTS = 0x10000
-"""`__SO_ACCEPTCON`: the socket listens."""
+# `SS_CONNECTING`, which those are that wait to be accepted, and `SS_CONNECTED`.
 _UNIX_CONNECTED = ("02", "03")
-"""`SS_CONNECTING`, which those are that wait to be accepted, and `SS_CONNECTED`."""
 _WORD = 8
 _LOOPBACK = {4: ipaddress.ip_address("127.0.0.1"), 6: ipaddress.ip_address("::1")}
 
@@ -50,16 +52,17 @@ def parse_endpoint(text: str) -> Endpoint:
     """
     kind, colon, rest = text.partition(":")
     endpoint = None
-    if "\0" in text or "\n" in text:
-        pass
-    elif kind == "unix" and colon:
-        endpoint = _unix(_without_options(rest))
-    elif kind in _KINDS and colon:
-        endpoint = _tcp(kind, _without_options(rest))
-    elif "/" in text or _is_socket(text):  # no host has a slash, and gdb looks at the file too
-        endpoint = _unix(text)
-    else:
-        endpoint = _tcp("tcp", _without_options(text))
+    match kind + colon:
+        case _ if "\0" in text or "\n" in text:
+            pass
+        case "unix:":
+            endpoint = _unix(_without_options(rest))
+        case "tcp:" | "tcp4:" | "tcp6:":
+            endpoint = _tcp(kind, _without_options(rest))
+        case _ if "/" in text or _is_socket(text):  # no host has a slash, and gdb looks at the file too
+            endpoint = _unix(text)
+        case _:
+            endpoint = _tcp("tcp", _without_options(text))
     if endpoint is None:
         raise UsageError(
             f"{printable(text, 100)!r} is no gdbstub: give unix:PATH or tcp:HOST:PORT, or as gdb takes it :PORT, "
@@ -72,37 +75,27 @@ def _unix(path: str) -> Endpoint | None:
     return Endpoint(str(Path(path).absolute())) if path else None
 
 
+# Read `[HOST]:PORT`; an IPv6 address stands in brackets or, as gdb takes it, without.
 def _tcp(kind: str, text: str) -> Endpoint | None:
-    """Read `[HOST]:PORT`; an IPv6 address stands in brackets or, as gdb takes it, without."""
-    host, colon, port = text.rpartition(":")
-    if not colon or not re.fullmatch("[0-9]{1,5}", port) or not 0 < int(port) < 65536:
-        return None
-    if host.startswith("[") and host.endswith("]"):
-        host = host[1:-1]
-        if not _is_ipv6(host):
-            return None
-    elif (":" in host and not _is_ipv6(host)) or not re.fullmatch(r"[^\s\[\]/,|]*", host):
-        return None
-    return Endpoint(None, host or _LOCAL, int(port), kind)
-
-
-def _is_ipv6(text: str) -> bool:
-    try:
-        ipaddress.IPv6Address(text)
-    except ValueError:
-        return False
-    return True
+    found = _HOST_AND_PORT.fullmatch(text)
+    with contextlib.suppress(ValueError):
+        if found is not None and 0 < int(found["port"]) < 65536:
+            host = found["host"] if found["bracketed"] is None else found["bracketed"]
+            if found["bracketed"] is not None or ":" in host:
+                ipaddress.IPv6Address(host)  # raises where it is none
+            return Endpoint(None, host or _LOCAL, int(found["port"]), kind)
+    return None
 
 
 def _is_socket(text: str) -> bool:
     try:
         return Path(text).is_socket()
-    except (OSError, ValueError):
+    except OSError:
         return False
 
 
+# What comes before QEMU's options, in which it doubles a comma.
 def _without_options(text: str) -> str:
-    """Return what comes before QEMU's options, in which it doubles a comma."""
     found = _OPTIONS.search(text)
     return text if found is None else text[: found.start()].replace(",,", ",")
 
@@ -128,10 +121,8 @@ def _find_listener_unix(path: str) -> Listener:
     if not wanted:  # it may have been bound by a relative name, or in a container
         last = Path(path).resolve().name
         likely = {inode: name for inode, name in listening.items() if Path(name).name == last}
-        for pid, inode in _holders(likely):
-            name = likely[inode]
-            if _same(f"/proc/{pid}/root{name}" if name.startswith("/") else f"/proc/{pid}/cwd/{name}", path):
-                wanted.add(inode)
+        seen = {(pid, inode): ("root" if likely[inode][0] == "/" else "cwd/") for pid, inode in _holders(likely)}
+        wanted = {inode for (pid, inode), top in seen.items() if _same(f"/proc/{pid}/{top}{likely[inode]}", path)}
     if not wanted:
         return Listener()
     owners = tuple(sorted({pid for pid, _ in _holders(wanted)}))
@@ -144,7 +135,6 @@ def _find_listener_unix(path: str) -> Listener:
 
 
 def _same(name: str, path: str) -> bool:
-    """Tell whether both names are of one file."""
     try:
         return Path(name).samefile(path)
     except OSError:
@@ -161,80 +151,66 @@ class _Tcp(NamedTuple):
 def _find_listener_tcp(endpoint: Endpoint) -> Listener:
     rows = [*_tcp_sockets("tcp"), *_tcp_sockets("tcp6")]
     listening = [row for row in rows if row.state == _TCP_LISTEN and row.port == endpoint.port]
+    wild = [row for row in listening if row.address.is_unspecified]
     for address in map(_address, endpoint.addresses()):
         if not _is_ours(address):
-            return Listener()
+            break
         target = _LOOPBACK[address.version] if address.is_unspecified else address
         exact = [row for row in listening if row.address == target]
-        any_of_it = [row for row in listening if row.address.is_unspecified and row.address.version == target.version]
+        any_of_it = [row for row in wild if row.address.version == target.version]
         # A socket for all of IPv6 takes IPv4 as well, unless it was told not to.
-        any_at_all = [row for row in listening if row.address.is_unspecified and target.version == 4]
-        found = exact or any_of_it or any_at_all
-        if not found:
-            continue  # refused there; the next address is tried
-        # Connections to other addresses of a listener for all are its own, unless there is another for them.
-        others = set() if exact else {row.address for row in listening if not row.address.is_unspecified}
-        taken = any(
-            row.state == _TCP_ESTABLISHED
-            and row.port == endpoint.port
-            and (row.address == target if exact else row.address not in others)
-            for row in rows
-        )
-        return Listener(tuple(sorted({pid for pid, _ in _holders({row.inode for row in found})})), taken)
+        found = exact or any_of_it or (wild if target.version == 4 else [])
+        if found:  # else it is refused there, and the next address is tried
+            # Connections to other addresses of a listener for all are its own, unless there is another for them.
+            others = set() if exact else {row.address for row in listening if row not in wild}
+            taken = any(
+                row.state == _TCP_ESTABLISHED
+                and row.port == endpoint.port
+                and (row.address == target if exact else row.address not in others)
+                for row in rows
+            )
+            return Listener(tuple(sorted({pid for pid, _ in _holders({row.inode for row in found})})), taken)
     return Listener()
 
 
+# A numeric address without its scope, IPv4 that is mapped into IPv6 as what it is.
 def _address(text: str) -> _Address:
-    """Return a numeric address without its scope, IPv4 that is mapped into IPv6 as what it is."""
     found = ipaddress.ip_address(text.partition("%")[0])
     mapped = found.ipv4_mapped if isinstance(found, ipaddress.IPv6Address) else None
     return mapped or found
 
 
+# Tell whether an address is one of this machine's: only such a one can be bound.
 def _is_ours(address: _Address) -> bool:
-    """Tell whether an address is one of this machine's: only such a one can be bound."""
     family = socket.AF_INET if address.version == 4 else socket.AF_INET6
-    try:
-        with socket.socket(family, socket.SOCK_DGRAM) as probe:
-            probe.bind((str(address), 0))
-    except OSError:
-        return False
-    return True
+    with contextlib.suppress(OSError), socket.socket(family, socket.SOCK_DGRAM) as probe:
+        probe.bind((str(address), 0))
+        return True
+    return False
 
 
+# The TCP sockets of one table, IPv4 addresses that are mapped into IPv6 as what they are.
 def _tcp_sockets(name: str) -> Iterable[_Tcp]:
-    """Yield the TCP sockets of one table, IPv4 addresses that are mapped into IPv6 as what they are."""
     for line in _lines(name)[1:]:
         fields = line.split()
-        if len(fields) < 10 or not fields[9].isdecimal():
-            continue
         address, _, port = fields[1].partition(":")
         # Each 32-bit word is the host's number for bytes in the network's order.
-        words = [int(address[at : at + _WORD], 16) for at in range(0, len(address), _WORD)]
+        words = (int(address[at : at + _WORD], 16) for at in range(0, len(address), _WORD))
         packed = b"".join(word.to_bytes(4, sys.byteorder) for word in words)
         yield _Tcp(_address(str(ipaddress.ip_address(packed))), int(port, 16), fields[3], int(fields[9]))
 
 
+# (process, inode) for each open descriptor of one of these sockets, of processes that may be looked at.
 def _holders(inodes: Iterable[int]) -> Iterable[tuple[int, int]]:
-    """Yield (process, inode) for each open descriptor of one of these sockets, of processes that may be looked at."""
     wanted = {f"socket:[{inode}]": inode for inode in inodes if inode}
-    if not wanted:
-        return
-    for name in os.listdir("/proc"):  # noqa: PTH208  thousands of names, few of which matter
-        if not name.isdecimal():
-            continue
-        try:
-            with os.scandir(f"/proc/{name}/fd") as entries:
-                held = {os.readlink(entry.path) for entry in entries}  # noqa: PTH115
-        except OSError:  # gone, or another user's
-            continue
-        for link in held & wanted.keys():
-            yield int(name), wanted[link]
+    # Thousands of names, few of which matter.
+    for pid in filter(str.isdecimal, os.listdir("/proc") if wanted else ()):  # noqa: PTH208
+        # It may be gone, or another user's.
+        with contextlib.suppress(OSError), os.scandir(f"/proc/{pid}/fd") as entries:
+            held = {os.readlink(entry.path) for entry in entries}  # noqa: PTH115
+            yield from ((int(pid), wanted[link]) for link in held & wanted.keys())
 
 
+# The lines of one of the kernel's tables, none where it cannot be read.
 def _lines(table: str) -> list[str]:
-    """Return the lines of one of the kernel's tables, none where it cannot be read."""
-    try:
-        return (_NET / table).read_text(errors="surrogateescape").splitlines()
-    except OSError:
-        return []
+    return read_file(_NET / table).decode(errors="surrogateescape").splitlines()

@@ -12,7 +12,7 @@ import mmap
 import re
 import struct
 import zlib
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from gdb_lmb.arches.registry import architectures
@@ -83,36 +83,36 @@ def identify(path: Path) -> KernelImage | None:
             head = file.read(_HEAD_BYTES)
             if not head:  # nothing can be mapped
                 return None
-            data = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+            data: bytes | mmap.mmap = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
     except OSError as error:
         raise UsageError(f"cannot read {path}: {error.strerror}") from error
     if head.startswith(_GZIP):
-        unpacked = _gunzip(data, 0)
-        inner = None if unpacked is None else _of(path, unpacked[:_HEAD_BYTES], unpacked)
-        return None if inner is None else replace(inner, kind=f"gzip-compressed {inner.kind}")
+        data = _gunzip(data, 0) or b""
+        return _of(path, data[:_HEAD_BYTES], data, "gzip-compressed ")
     return _of(path, head, data)
 
 
-def _of(path: Path, head: bytes, data: bytes | mmap.mmap) -> KernelImage | None:
-    """Tell by the magic numbers of each kind."""
+# Tell by the magic numbers of each kind.
+def _of(path: Path, head: bytes, data: bytes | mmap.mmap, how: str = "") -> KernelImage | None:
     head = head.ljust(_HEAD_BYTES, b"\0")
     if head[4:8] == b"zimg" and head[:2] == b"MZ":
         (offset,) = struct.unpack_from("<I", head, 8)
         packed = head[24:29] == b"gzip\0" and data[offset : offset + 3] == _GZIP
-        kind = "EFI image (vmlinuz.efi)"
-        return KernelImage(path, kind, _pe_machine(head), None, data if packed else None, offset if packed else None)
+        return KernelImage(
+            path, f"{how}EFI image (vmlinuz.efi)", _pe_machine(head), None, data if packed else None,
+            offset if packed else None,
+        )  # fmt: skip
     for architecture in architectures():
         found = architecture.boot_image(head, data)
         if found is not None:
             held = None if found.content_at is None else data
-            return KernelImage(
-                path, found.kind, found.name, found.version, held, found.content_at if found.gzip else None
-            )
+            gzip_at = found.content_at if found.gzip else None
+            return KernelImage(path, how + found.kind, found.name, found.version, held, gzip_at)
     return None
 
 
+# What the gzip stream at an offset holds, None where there is none, or it is damaged.
 def _gunzip(data: bytes | mmap.mmap, at: int) -> bytes | None:
-    """Return what the gzip stream at an offset holds, None where there is none, or it is damaged."""
     if data[at : at + 3] != _GZIP:
         return None
     try:
@@ -121,10 +121,8 @@ def _gunzip(data: bytes | mmap.mmap, at: int) -> bytes | None:
         return None
 
 
+# The architecture by the PE header.
 def _pe_machine(head: bytes) -> str | None:
-    """Return the architecture by the PE header."""
     (at,) = struct.unpack_from("<I", head, 60)
-    if head[at : at + 4] != b"PE\0\0" or at + 6 > len(head):
-        return None
-    (machine,) = struct.unpack_from("<H", head, at + 4)
-    return next((row.name for row in architectures() if row.pe_machine == machine), None)
+    machine = int.from_bytes(head[at + 4 : at + 6], "little") if head[at : at + 4] == b"PE\0\0" else None
+    return next((row.name for row in architectures() if machine and row.pe_machine == machine), None)

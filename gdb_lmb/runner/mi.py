@@ -20,10 +20,8 @@ from typing import IO
 
 from gdb_lmb.core.errors import InfrastructureError, OverdueError
 from gdb_lmb.core.words import printable
-from gdb_lmb.runner.mi_records import PROMPTS, Record, Reply, Stop, parse, python_errors, read_stop, unglue
+from gdb_lmb.runner.mi_records import PROMPTS, Record, Reply, Sink, Stop, parse, python_errors, read_stop, unglue
 from gdb_lmb.runner.process import Child, quote
-
-Sink = Callable[[str], None]
 
 # Short enough that the death of QEMU or gdb is seen at once, without handles to wait on.
 _SLICE_S = 0.1

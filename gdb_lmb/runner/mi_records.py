@@ -4,12 +4,14 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from pygdbmi import gdbmiparser
 
 from gdb_lmb.core.words import printable
 
+Sink = Callable[[str], None]
 Record = dict[str, Any]
 
 PROMPTS = re.compile(rb">+")

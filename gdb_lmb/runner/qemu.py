@@ -11,7 +11,7 @@ from pathlib import Path
 from gdb_lmb.core.errors import InfrastructureError, UsageError
 from gdb_lmb.core.numbers import literal
 from gdb_lmb.runner.elf import ElfFile, find_qemu, machine_of
-from gdb_lmb.runner.process import Child, RunFolder
+from gdb_lmb.runner.process import Child, RunFolder, read_file
 from gdb_lmb.runner.rsp import Endpoint
 
 DEFAULT_MEMORY = "256M"
@@ -76,34 +76,31 @@ class Qemu:
                 listener.listen(1)
             except OSError as error:
                 raise InfrastructureError(f"cannot make the socket {stub}: {error.strerror}") from error
-            arguments = [binary, "-nodefaults", "-display", "none", "-monitor", "none"]
-            machine_name = options.machine or machine.machine
-            if machine_name is not None:
-                arguments += ["-machine", machine_name]
-            if machine.cpu is not None:
-                arguments += ["-cpu", "host" if options.kvm else machine.cpu]
-            arguments += ["-accel", "kvm" if options.kvm else "tcg"]
-            arguments += ["-m", memory_size(options.memory), "-smp", str(options.smp)]
-            # A guest that resets (triple fault) or powers off stays to be looked at, and gdb sees a stop.
-            arguments += ["-action", "reboot=shutdown,shutdown=pause"]
-            arguments += ["-chardev", f"file,id=lmb-console,path={self._console}"]
-            arguments += ["-serial", "chardev:lmb-console"]
-            arguments += ["-chardev", f"socket,id=lmb-gdb,fd={listener.fileno()},server=on,wait=off"]
-            arguments += ["-gdb", "chardev:lmb-gdb"] + (["-S"] if options.paused else [])
-            arguments += ["-kernel", str((image or elf.path).absolute())]
-            if options.initrd is not None:
-                arguments += ["-initrd", str(options.initrd.absolute())]
-            if options.append is not None:
-                arguments += ["-append", options.append]
-            arguments += options.arguments
-            self.child: Child = folder.spawn("qemu", arguments, pass_fds=(listener.fileno(),))
+            rows = (
+                ("-display", "none"),
+                ("-monitor", "none"),
+                ("-machine", options.machine or machine.machine),
+                ("-cpu", "host" if options.kvm and machine.cpu is not None else machine.cpu),
+                ("-accel", "kvm" if options.kvm else "tcg"),
+                ("-m", memory_size(options.memory)),
+                ("-smp", options.smp),
+                # A guest that resets (triple fault) or powers off stays to be looked at, and gdb sees a stop.
+                ("-action", "reboot=shutdown,shutdown=pause"),
+                ("-chardev", f"file,id=lmb-console,path={self._console}"),
+                ("-serial", "chardev:lmb-console"),
+                ("-chardev", f"socket,id=lmb-gdb,fd={listener.fileno()},server=on,wait=off"),
+                ("-gdb", "chardev:lmb-gdb"),
+                ("-kernel", (image or elf.path).absolute()),
+                ("-initrd", None if options.initrd is None else options.initrd.absolute()),
+                ("-append", options.append),
+            )
+            words = [str(word) for row in rows if row[1] is not None for word in row]
+            words = [binary, "-nodefaults", *words, *(["-S"] if options.paused else []), *options.arguments]
+            self.child: Child = folder.spawn("qemu", words, pass_fds=(listener.fileno(),))
         self.child.name = Path(binary).name
         # It may have to write out disk images that the user's arguments opened.
         self.child.grace_s = _GRACE_S
 
     def console(self) -> bytes:
         """Return what the guest has written on its serial console so far."""
-        try:
-            return self._console.read_bytes()
-        except FileNotFoundError:  # QEMU has not got so far
-            return b""
+        return read_file(self._console)

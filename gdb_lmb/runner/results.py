@@ -11,28 +11,18 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import MISSING, dataclass, field, fields, is_dataclass
 from types import UnionType
-from typing import Any, ClassVar, Protocol, TypeVar, get_args, get_origin, get_type_hints
+from typing import Any, NamedTuple, TypeVar, get_args, get_origin, get_type_hints
 
 from gdb_lmb.core.errors import InfrastructureError
 from gdb_lmb.core.words import FINDING, plural, printable
 from gdb_lmb.report.statuses import ExitStatus, status_of_outcome
 
 _DOCUMENT = re.compile(r'\{ *"schema".*')
+D = TypeVar("D")
 
 
-class Document(Protocol):
-    """A class whose values are JSON documents of one schema."""
-
-    SCHEMA: ClassVar[str]
-
-
-D = TypeVar("D", bound=Document)
-
-
-@dataclass(frozen=True)
-class Finding:
+class Finding(NamedTuple):
     """One finding: its `code`, `severity` ("finding" or "note"), `message`, and "0x…" addresses."""
 
     code: str
@@ -41,11 +31,8 @@ class Finding:
     addresses: tuple[str, ...]
 
 
-@dataclass(frozen=True)
-class CheckResult:
+class CheckResult(NamedTuple):
     """What `lmb-check --json` found at one stop."""
-
-    SCHEMA: ClassVar[str] = "gdb-lmb/check/1"
 
     layout: str
     arch: str
@@ -59,32 +46,23 @@ class CheckResult:
         return status_of_outcome(sum(one.severity == FINDING for one in self.findings), self.not_verified)
 
 
-@dataclass(frozen=True)
-class State:
+class State(NamedTuple):
     """How far the guest is, from `lmb-dump --json`: memblock's `phase`, or whether a list-based LMB is `closed`."""
-
-    SCHEMA: ClassVar[str] = "gdb-lmb/snapshot/1"
 
     layout: str
     phase: str | None = None
     closed: bool | None = None
 
 
-@dataclass(frozen=True)
-class Attached:
+class Attached(NamedTuple):
     """What `lmb-attach --json` says of the kernel: its `phase`, and whether it is at its first instruction."""
-
-    SCHEMA: ClassVar[str] = "gdb-lmb/attach/1"
 
     phase: str | None
     at_first_instruction: bool
 
 
-@dataclass(frozen=True)
-class TraceStatus:
+class TraceStatus(NamedTuple):
     """What `lmb-trace status --json` says: why it `ended`, and whether that is at its place (`complete`)."""
-
-    SCHEMA: ClassVar[str] = "gdb-lmb/trace-status/1"
 
     running: bool
     ended: str | None
@@ -94,8 +72,7 @@ class TraceStatus:
     findings: tuple[Finding, ...]
 
 
-@dataclass(frozen=True)
-class Check:
+class Check(NamedTuple):
     """What one lmb command found: numbers of findings and notes, and what it could not verify."""
 
     command: str
@@ -103,34 +80,20 @@ class Check:
     notes: int
     not_verified: tuple[str, ...]
 
-    def __post_init__(self) -> None:
-        """Refuse negative numbers. Raises: ValueError."""
-        if min(self.findings, self.notes) < 0:
-            raise ValueError(f"it counts {self.findings} findings and {self.notes} notes")
 
-
-@dataclass(frozen=True)
-class Verdict:
+class Verdict(NamedTuple):
     """What all lmb commands of a run found together, from `lmb-verdict`; nothing else is a verdict.
 
-    `total` counts what two of them found once, None in the JSON of older releases.
+    `findings` counts what two of them found once, None in the JSON of older releases.
     """
 
-    SCHEMA: ClassVar[str] = "gdb-lmb/verdict/1"
-
     checks: tuple[Check, ...]
-    total: int | None = field(default=None, metadata={"name": "findings"})
-
-    def __post_init__(self) -> None:
-        """Refuse a total that the checks cannot have. Raises: ValueError."""
-        counts = [check.findings for check in self.checks]
-        if self.total is not None and not max(counts, default=0) <= self.total <= sum(counts):
-            raise ValueError(f"it counts {self.total} findings in {counts}")
+    findings: int | None = None
 
     @property
-    def findings(self) -> int:
+    def total(self) -> int:
         """Count the findings."""
-        return sum(check.findings for check in self.checks) if self.total is None else self.total
+        return sum(check.findings for check in self.checks) if self.findings is None else self.findings
 
     @property
     def not_verified(self) -> tuple[str, ...]:
@@ -140,11 +103,11 @@ class Verdict:
     @property
     def exit_status(self) -> ExitStatus:
         """Return the status that follows."""
-        return status_of_outcome(self.findings, self.not_verified)
+        return status_of_outcome(self.total, self.not_verified)
 
     def in_words(self) -> str:
         """Say in one line what the exit status alone does not."""
-        words = [plural(self.findings, "finding")] if self.findings else []
+        words = [plural(self.total, "finding")] if self.total else []
         if self.not_verified:
             words.append("not verified: " + ", ".join(printable(what, 80) for what in self.not_verified))
         if not self.checks:
@@ -152,41 +115,53 @@ class Verdict:
         return "; ".join(words) or "clean"
 
 
+SCHEMAS: dict[type, str] = {
+    CheckResult: "gdb-lmb/check/1",
+    State: "gdb-lmb/snapshot/1",
+    Attached: "gdb-lmb/attach/1",
+    TraceStatus: "gdb-lmb/trace-status/1",
+    Verdict: "gdb-lmb/verdict/1",
+}
+
+
 def read(kind: type[D], output: str) -> D:
     """Return the one document in the output of an lmb command, which may have said something before it.
 
     Raises: InfrastructureError where there is none, or several, or it is not as the schema has it.
     """
+    schema = SCHEMAS[kind]
     found = _DOCUMENT.findall(output)
     if len(found) != 1:
-        raise InfrastructureError(f"no {kind.SCHEMA} from gdb, but {printable(output, 200)!r}")
+        raise InfrastructureError(f"no {schema} from gdb, but {printable(output, 200)!r}")
     try:
         data = json.loads(found[0])
-        if data["schema"] != kind.SCHEMA:
+        if data["schema"] != schema:
             raise ValueError("it is of another schema")
         document: D = _value(kind, data, "it")
+        if isinstance(document, Verdict):
+            counts = [check.findings for check in document.checks]
+            if not max(counts, default=0) <= document.total <= sum(counts):
+                raise ValueError(f"it counts {document.total} findings in {counts}")
     except (ValueError, RecursionError) as error:
         why = printable(str(error), 200)
-        raise InfrastructureError(f"no {kind.SCHEMA} from gdb: {why}: {printable(found[0], 200)}") from None
+        raise InfrastructureError(f"no {schema} from gdb: {why}: {printable(found[0], 200)}") from None
     return document
 
 
-def _value(hint: Any, value: object, where: str) -> Any:
-    """Return a JSON value as the type `hint`; `where` names it. Raises: ValueError where it is of another."""
+# A JSON value as the type `hint`; `where` names it. Raises: ValueError where it is of another.
+def _value(hint: Any, value: Any, where: str) -> Any:
     if isinstance(hint, UnionType):
         return None if value is None else _value(get_args(hint)[0], value, where)
-    if isinstance(hint, type) and is_dataclass(hint) and isinstance(value, dict):
-        hints, members = get_type_hints(hint), {}
-        for member in fields(hint):
-            name = member.metadata.get("name", member.name)
-            if name in value:
-                members[member.name] = _value(hints[member.name], value[name], repr(name))
-            elif member.default is MISSING:
-                raise ValueError(f"{where} has no {name!r}")
-        return hint(**members)
     kind = get_origin(hint) or hint
+    if hasattr(kind, "_fields") and isinstance(value, dict):
+        missing = [name for name in kind._fields if name not in value and name not in kind._field_defaults]
+        if missing:
+            raise ValueError(f"{where} has no {missing[0]!r}")
+        hints = get_type_hints(kind)
+        return kind(**{name: _value(hints[name], value[name], repr(name)) for name in kind._fields if name in value})
     if kind is tuple and isinstance(value, list):
         return tuple(_value(get_args(hint)[0], item, f"an element of {where}") for item in value)
-    if type(value) is not kind:  # not isinstance: true is no number
+    # Not isinstance: true is no number. All numbers are counts.
+    if type(value) is not kind or (kind is int and value < 0):
         raise ValueError(f"{where} is {printable(repr(value), 60)}")
     return value

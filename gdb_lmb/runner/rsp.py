@@ -11,6 +11,7 @@ from __future__ import annotations
 import re
 import socket
 import time
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 _PACKET = re.compile(rb"\$([^#]*)#[0-9a-fA-F]{2}")
@@ -37,13 +38,15 @@ class Endpoint(NamedTuple):
 
     def connect(self, timeout_s: float) -> socket.socket:
         """Connect, waiting at most `timeout_s` seconds for this and for each later step."""
-        if self.path is not None:
-            return _connect(socket.AF_UNIX, self.path, timeout_s)
         failed = OSError(f"{self.host} has no address")
         for family, where in self._resolved():
+            link = socket.socket(family, socket.SOCK_STREAM)
             try:
-                return _connect(family, where, timeout_s)
+                link.settimeout(timeout_s)
+                link.connect(where)
+                return link
             except OSError as error:
+                link.close()
                 failed = error
         raise failed
 
@@ -54,25 +57,15 @@ class Endpoint(NamedTuple):
         except OSError:
             return []
 
-    def _resolved(self) -> list[tuple[int, tuple[Any, ...]]]:
-        """Return the family and the address of each socket to try. Raises: OSError."""
+    # The family and the address of each socket to try. Raises: OSError.
+    def _resolved(self) -> list[tuple[int, Any]]:
+        if self.path is not None:
+            return [(socket.AF_UNIX, self.path)]
         family = {"tcp4": socket.AF_INET, "tcp6": socket.AF_INET6}.get(self.kind, socket.AF_UNSPEC)
         # No host is this one, for which no table of names is needed.
         host = None if self.host == "localhost" else self.host
         rows = socket.getaddrinfo(host, self.port, family, socket.SOCK_STREAM)
         return [(int(row[0]), row[4]) for row in rows]
-
-
-def _connect(family: int, where: Any, timeout_s: float) -> socket.socket:
-    """Return a socket that is connected. Raises: OSError."""
-    link = socket.socket(family, socket.SOCK_STREAM)
-    try:
-        link.settimeout(timeout_s)
-        link.connect(where)
-    except OSError:
-        link.close()
-        raise
-    return link
 
 
 def leave(endpoint: Endpoint, running: bool, timeout_s: float) -> None:
@@ -96,35 +89,32 @@ def detach(link: socket.socket) -> None:
     link.sendall(_packet(_DETACH))
 
 
+# Frame one packet; the leading `+` acknowledges whatever came before.
 def _packet(payload: bytes) -> bytes:
-    """Frame one packet; the leading `+` acknowledges whatever came before."""
     return b"+$" + payload + b"#%02x" % (sum(payload) & 0xFF)
 
 
+# Send a request and return its reply.
 def _ask(link: socket.socket, request: bytes, deadline: float) -> bytes:
-    """Send a request and return its reply."""
     link.sendall(_packet(request))
-    while True:
-        for packet in _receive(link, deadline):
-            if packet[:1] != b"T":
-                return packet
+    return next(packet for packet in _packets(link, deadline) if packet[:1] != b"T")
 
 
 def monitor(link: socket.socket, command: str, deadline: float, seen: list[bytes]) -> str:
     """Run a monitor command through the stub; every packet received is added to `seen`."""
     link.sendall(_packet(b"qRcmd," + command.encode().hex().encode()))
     output = b""
-    while True:
-        for packet in _receive(link, deadline):
-            seen.append(packet)
-            if packet[:1] == b"O" and packet != b"OK":
-                output += bytes.fromhex(packet[1:].decode("ascii"))
-            elif packet[:1] != b"T":  # OK, an error, or empty: a stub without a monitor
-                return output.decode("utf-8", "replace").strip()
+    for packet in _packets(link, deadline):
+        seen.append(packet)
+        if packet[:1] == b"O" and packet != b"OK":
+            output += bytes.fromhex(packet[1:].decode("ascii"))
+        elif packet[:1] != b"T":  # OK, an error, or empty: a stub without a monitor
+            break
+    return output.decode("utf-8", "replace").strip()
 
 
-def _receive(link: socket.socket, deadline: float) -> list[bytes]:
-    """Receive at least one whole packet."""
+# Receive whole packets, without an end. Raises: OSError.
+def _packets(link: socket.socket, deadline: float) -> Iterator[bytes]:
     data = b""
     while True:
         left = deadline - time.monotonic()
@@ -138,4 +128,5 @@ def _receive(link: socket.socket, deadline: float) -> list[bytes]:
         packets = _PACKET.findall(data)
         if packets and not _PACKET.sub(b"", data).lstrip(b"+-"):
             link.sendall(b"+")
-            return packets
+            data = b""
+            yield from packets

@@ -16,7 +16,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from gdb_lmb.core.address import Phase
 from gdb_lmb.core.errors import InfrastructureError, LmbError, NotReachedError, PassedError, UsageError
 from gdb_lmb.core.numbers import DEFAULT_TIMEOUT_S
 from gdb_lmb.core.words import printable
@@ -26,23 +25,16 @@ from gdb_lmb.runner.boot_files import boot_files
 from gdb_lmb.runner.elf import find_programs, has_symbol, machine_of
 from gdb_lmb.runner.process import quote
 from gdb_lmb.runner.qemu import Qemu, QemuOptions
+from gdb_lmb.runner.results import Attached, State, Verdict
 
 if TYPE_CHECKING:
-    from gdb_lmb.runner.mi import Sink
-    from gdb_lmb.runner.mi_records import Reply, Stop
-    from gdb_lmb.runner.results import Verdict
-
-__all__ = ["DEFAULT_SYMBOL", "CommandError", "GuestSession", "NotReachedError"]
+    from gdb_lmb.runner.mi_records import Reply, Sink, Stop
 
 DEFAULT_SYMBOL = "lmb_ready"
+# Where the allocator is complete, in a kernel with LMB and in a stock one.
 _DEFAULT_SYMBOLS = (DEFAULT_SYMBOL, "memblock_free_all")
-"""Where the allocator is complete, in a kernel with LMB and in a stock one."""
-
+# What brings a guest that has run elsewhere.
 _BROUGHT = {"-loadvm", "-incoming", "--loadvm", "--incoming"}
-_PAST_HAND_OVER = {
-    Phase.HANDED_OVER.value: "handed over",
-    Phase.DISCARDED.value: "handed over, and was discarded",
-}
 # How long QEMU may take to end.
 _QUIT_S = 5.0
 # How long a guest that called panic() may go on printing.
@@ -73,9 +65,8 @@ class GuestSession(Session):
         self._options = options or QemuOptions()
         _, gdb_path = find_programs(machine_of(elf, self._options.arch), self._options.binary, gdb)
         self._unpacked = not moves
+        # Where a run ends unless another place is given.
         self.default_symbol = next((name for name in _DEFAULT_SYMBOLS if has_symbol(elf, name)), DEFAULT_SYMBOL)
-        """Where a run ends unless another place is given."""
-        # A snapshot or a migration brings a guest that has run elsewhere.
         self._from_reset = self._options.paused and not _BROUGHT & set(self._options.arguments)
         # How far the guest was when it could first be watched; empty where that was at its first instruction.
         self._late = ""
@@ -92,7 +83,6 @@ class GuestSession(Session):
         return self.qemu.console()
 
     def command(self, text: str, sink: Sink | None = None, timeout_s: float | None = None) -> str:
-        """Execute one gdb command, connected to QEMU's stub; see `Session.command`."""
         self._connect()
         return super().command(text, sink, timeout_s)
 
@@ -104,21 +94,22 @@ class GuestSession(Session):
         """
         limit_s = timeout_s or self.timeout_s
         place = where if where is not None else self.default_symbol
-        self.unpack(limit_s, printable(place, 80) if where is None or where == self.default_symbol else None)
-        target = self._insert_breakpoint(place, by_default=where is None)
-        # `panic_halt` comes after the message is out; a plain panic() has still to print it.
-        panics = {}
-        for name in ("panic_halt", "panic"):
-            number = _breakpoint_number(self._break(name))  # not every kernel has both
-            if number is not None:
-                panics[number] = name
-                break
         what = printable(place, 80)
+        self.unpack(limit_s, what if place == self.default_symbol else None)
+        target = self._insert_breakpoint(place, by_default=where is None)
+        # `panic_halt` comes after the message is out; a plain panic() has still to print it. Not every kernel has both.
+        for panic in ("panic_halt", "panic"):
+            number = _breakpoint_number(self._break(panic))
+            if number is not None:
+                break
         stop, reached = self._continue(what, limit_s)
-        self._delete_breakpoints([target, *panics])
+        for inserted in filter(None, (target, number)):  # but for what was hit: that gdb has deleted
+            self.mi.execute(f"-break-delete {inserted}", STEP_S)
         if stop.breakpoint == target:
             return stop
-        raise self.not_reached(self._why_not(what, stop, panics, reached, limit_s))
+        raise self.not_reached(
+            self._why_not(what, stop, reached, limit_s, panic if stop.breakpoint == number else None)
+        )
 
     def not_reached(self, why: str) -> LmbError:
         """Return the error for a guest that did not reach its place: `InfrastructureError` where it ended QEMU."""
@@ -134,13 +125,11 @@ class GuestSession(Session):
         self._require_not_ended()
         return found
 
+    # Check that the guest has not ended QEMU with an exit status of its own, as by the device isa-debug-exit.
+    # Since 9.1 QEMU takes that for a shutdown, which we have it pause at, and tells the status only by ending with
+    # it: so a guest that has shut down or reset is let go here, after which it cannot be looked at any more.
+    # Raises: InfrastructureError. Source: `qemu_system_shutdown_request_with_code()` of QEMU.
     def _require_not_ended(self) -> None:
-        """Check that the guest has not ended QEMU with an exit status of its own, as by the device isa-debug-exit.
-
-        Since 9.1 QEMU takes that for a shutdown, which we have it pause at, and tells the status only by ending with
-        it: so a guest that has shut down or reset is let go here, after which it cannot be looked at any more.
-        Raises: InfrastructureError. Source: `qemu_system_shutdown_request_with_code()` of QEMU.
-        """
         stop = self.mi.last_stop
         if stop is None or stop.signal != "SIGQUIT" or not self.mi.connected:
             return
@@ -157,9 +146,8 @@ class GuestSession(Session):
         """
         limit_s = timeout_s or self.timeout_s
         stop, stopped = self._continue(what, limit_s)
-        if stopped and stop.signal != "SIGQUIT" and (not stop.signal or stop.breakpoint):
-            return None
-        return self._why_not(what, stop, {}, stopped, limit_s)
+        as_expected = stopped and stop.signal != "SIGQUIT" and (not stop.signal or stop.breakpoint)
+        return None if as_expected else self._why_not(what, stop, stopped, limit_s)
 
     def let_print(self) -> None:
         """Let a guest that called panic() print why."""
@@ -167,8 +155,8 @@ class GuestSession(Session):
         self.mi.wait_stopped(_PANIC_PRINTS_S)
         self.mi.interrupt()
 
+    # Let the guest run; return where it stopped, and whether it did so by itself.
     def _continue(self, what: str, limit_s: float) -> tuple[Stop, bool]:
-        """Let the guest run; return where it stopped, and whether it did so by itself."""
         self._connect()
         with self.watched(f"running to {what}"):
             reply = self.mi.execute("-exec-continue", STEP_S, ignore)
@@ -180,10 +168,9 @@ class GuestSession(Session):
         # A breakpoint's stop() or a handler of events that raises is told of, and gdb goes on.
         for error in self.mi.take_python_errors():
             self._notice(f"Python failed in gdb on the way to {what}: {error}")
-        if not interrupted:
-            self._check_alive()
-            raise InfrastructureError(f"no {what} within {limit_s:g} s, and QEMU does not answer")
         self._check_alive()
+        if not interrupted:
+            raise InfrastructureError(f"no {what} within {limit_s:g} s, and QEMU does not answer")
         stop = self.mi.last_stop
         if stop is None or not self.mi.connected:
             raise InfrastructureError("QEMU closed the connection")
@@ -201,16 +188,18 @@ class GuestSession(Session):
             self._unpack(timeout_s or self.timeout_s)
         elif not self._from_reset:
             self._find_phase()
-        if before_hand_over is not None and self._late in _PAST_HAND_OVER:
-            raise PassedError(
-                f"the guest was past {before_hand_over} already when it could first be watched: its allocator had "
-                f"{_PAST_HAND_OVER[self._late]}; this says nothing about the guest, run it again"
-            )
+        if before_hand_over is not None and self._late:
+            from gdb_lmb.core.address import Phase  # most runs do without, 3 ms sooner
 
+            past = {Phase.HANDED_OVER.value: "handed over", Phase.DISCARDED.value: "handed over, and was discarded"}
+            if self._late in past:
+                raise PassedError(
+                    f"the guest was past {before_hand_over} already when it could first be watched: its allocator had "
+                    f"{past[self._late]}; this says nothing about the guest, run it again"
+                )
+
+    # Have `lmb-attach --wait` lead the guest to its first instruction.
     def _unpack(self, limit_s: float) -> None:
-        """Have `lmb-attach --wait` lead the guest to its first instruction."""
-        from gdb_lmb.runner.results import Attached
-
         try:
             told = self.result(Attached, f"lmb-attach --wait --json --timeout {limit_s:g}", limit_s + STEP_S)
         except CommandError as error:
@@ -219,9 +208,9 @@ class GuestSession(Session):
         if not told.at_first_instruction:
             self._late = str(told.phase)
 
+    # Find the boot phase of a guest that was not started from reset, once.
     def _find_phase(self) -> None:
-        """Find the boot phase of a guest that was not started from reset, once."""
-        from gdb_lmb.runner.results import State
+        from gdb_lmb.core.address import Phase
 
         self._from_reset = True
         self._late = "somewhere in its boot"
@@ -230,29 +219,26 @@ class GuestSession(Session):
             self._late = state.phase or (Phase.HANDED_OVER.value if state.closed else self._late)
         self.command("lmb-verdict --reset")  # that was no check of the user's
 
-    def _why_not(self, what: str, stop: Stop, panics: dict[str, str], stopped: bool, limit_s: float) -> str:
-        """Return in one line why the guest stopped where it is and not at `what`."""
-        why = self._what_happened(what, stop, panics, stopped, limit_s)
+    # In one line why the guest stopped where it is and not at `what`; `panic` is the function that it called then.
+    def _why_not(self, what: str, stop: Stop, stopped: bool, limit_s: float, panic: str | None = None) -> str:
         # What happened before it was watched is not known.
-        late = f"; when it was first watched it was {self._late} already, and may have passed {what} before"
-        return why + late if self._late else why
-
-    def _what_happened(self, what: str, stop: Stop, panics: dict[str, str], stopped: bool, limit_s: float) -> str:
         missed = f"did not come to {what}" if self._late else ""
-        if stop.breakpoint in panics:
-            if panics[stop.breakpoint] == "panic":
+        if panic is not None:
+            if panic == "panic":
                 self.let_print()
-            return f"the guest panicked {'and ' + missed if missed else 'before it reached ' + what}"
-        if stop.signal == "SIGQUIT":
+            why = f"the guest panicked {'and ' + missed if missed else 'before it reached ' + what}"
+        elif stop.signal == "SIGQUIT":
             how, where = "the guest reset (triple fault?) or powered off", f"in {stop.place()}"
-            return f"{how} {where} and {missed}" if missed else f"{how} before it reached {what}, {where}"
-        if stopped:
-            why = printable(stop.signal or stop.reason, 40)
-            return f"the guest stopped ({why}) in {stop.place()}, not at {what}"
-        return f"the guest did not reach {what} within {limit_s:g} s; it was in {stop.place()}"
+            why = f"{how} {where} and {missed}" if missed else f"{how} before it reached {what}, {where}"
+        elif stopped:
+            signal = printable(stop.signal or stop.reason, 40)
+            why = f"the guest stopped ({signal}) in {stop.place()}, not at {what}"
+        else:
+            why = f"the guest did not reach {what} within {limit_s:g} s; it was in {stop.place()}"
+        late = f"; when it was first watched it was {self._late} already, and may have passed {what} before"
+        return why + (late if self._late else "")
 
     def _insert_breakpoint(self, where: str, by_default: bool) -> str:
-        """Insert the breakpoint that ends the run and return its number."""
         if not where.strip() or "\n" in where:
             raise UsageError("the place to run until is empty or has several lines")
         reply = self._break(where)
@@ -263,27 +249,22 @@ class GuestSession(Session):
             raise UsageError(f"cannot stop at {printable(where, 80)}: {why}{advice if by_default else ''}")
         return number
 
+    # Insert a temporary breakpoint: a hardware one under KVM, where loading overwrites the others.
     def _break(self, where: str) -> Reply:
-        """Insert a temporary breakpoint: a hardware one under KVM, where loading overwrites the others."""
         # The first look-up in half a gigabyte of debug information may take gdb a minute on a busy machine.
         reply = self.mi.execute(f"-break-insert -t {quote(where)}", max(STEP_S, self.timeout_s))
         number = _breakpoint_number(reply)
         if number is None or not self._options.kvm:
             return reply
         # The place was looked up without the guest, whose memory may not be mapped yet; the hardware needs it.
-        self._delete_breakpoints([number])
+        self.mi.execute(f"-break-delete {number}", STEP_S)
         self._connect()
-        address = str(reply.payload["bkpt"].get("addr", "")) if isinstance(reply.payload["bkpt"], dict) else ""
+        address = reply.payload["bkpt"].get("addr", "")
         place = f"*{address}" if address.startswith("0x") else where
         return self.mi.execute(f"-break-insert -t -h {quote(place)}", STEP_S)
 
-    def _delete_breakpoints(self, numbers: list[str]) -> None:
-        """Delete what has not been hit; gdb deleted the one that was."""
-        for number in numbers:
-            self.mi.execute(f"-break-delete {number}", STEP_S)
-
+    # Connect gdb to the stub, once.
     def _connect(self) -> None:
-        """Connect gdb to the stub, once."""
         if not self.mi.connected and self.mi.last_stop is None:
             limit_s = min(self.timeout_s, STEP_S)
             reply = self.mi.execute(f"-target-select remote {self.qemu.endpoint.path}", limit_s)
@@ -293,16 +274,13 @@ class GuestSession(Session):
                 raise InfrastructureError(f"gdb cannot connect to QEMU: {reply.error}")
 
     def _check_alive(self) -> None:
-        """Raise InfrastructureError if QEMU has died."""
         # The connection is closed before the process has exited.
         within_s = 0.0 if self.mi.connected or self.mi.last_stop is None else 0.5
         if self.qemu.child.ended(within_s):
             raise InfrastructureError(self.qemu.child.how_it_ended())
 
 
+# The number of the breakpoint that was inserted, if one was.
 def _breakpoint_number(reply: Reply) -> str | None:
-    """Return the number of the breakpoint that was inserted, if one was."""
-    described = reply.payload.get("bkpt") if reply.kind == "done" else None
-    if isinstance(described, list):  # one with several locations lists them after itself
-        described = described[0]
-    return str(described["number"]) if isinstance(described, dict) and "number" in described else None
+    number: str | None = reply.payload.get("bkpt", {}).get("number")
+    return number

@@ -25,12 +25,12 @@ from gdb_lmb.runner.gdb_process import python_path
 from gdb_lmb.runner.mi import Lines
 from gdb_lmb.runner.mi_records import unglue
 from gdb_lmb.runner.process import quote, tail
-from gdb_lmb.runner.results import Verdict, read
+from gdb_lmb.runner.results import SCHEMAS, Verdict, read
 
 
 def verdict_text(*checks: tuple[int, int, list[str]]) -> str:
     listed = [{"command": "lmb-check", "findings": f, "notes": n, "not_verified": v} for f, n, v in checks]
-    return json.dumps({"schema": Verdict.SCHEMA, "checks": listed}) + "\n"
+    return json.dumps({"schema": SCHEMAS[Verdict], "checks": listed}) + "\n"
 
 
 @pytest.mark.parametrize(
