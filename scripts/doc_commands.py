@@ -10,9 +10,8 @@ import textwrap
 from collections.abc import Iterator
 from pathlib import Path
 
-from gdb_lmb.cli.completion import LMB_COMMANDS, described
-from gdb_lmb.cli.completion_shells import Argument, Command
-from gdb_lmb.cli.dispatch import build_parser
+from gdb_lmb.cli.common import build_parser
+from gdb_lmb.cli.completion import LMB_COMMANDS, Argument, Command, described
 from gdb_lmb.report.statuses import STATUSES
 from gdb_lmb.runner.gdb_process import PATH_VARIABLE, extension, python_path
 

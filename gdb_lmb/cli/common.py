@@ -1,38 +1,52 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What several commands of the command line share: options, output, and the way to the verdict."""
+"""From words to a command, and from how it ended to the exit status; and what commands share: options and output."""
 
 from __future__ import annotations
 
 import argparse
 import difflib
+import importlib
 import os
 import shlex
 import shutil
+import signal
 import sys
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn, TextIO
+from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn, TextIO, TypeVar
 
-from gdb_lmb.core.errors import UsageError
-from gdb_lmb.core.numbers import DEFAULT_TIMEOUT_S, seconds, whole_number
+from gdb_lmb import __version__
+from gdb_lmb.core.errors import LmbError, NotReachedError, UsageError
+from gdb_lmb.core.numbers import DEFAULT_TIMEOUT_S, seconds
 from gdb_lmb.core.words import printable
 from gdb_lmb.report.progress import PROGRESS
-from gdb_lmb.report.statuses import ExitStatus
+from gdb_lmb.report.statuses import STATUSES, ExitStatus, status_of_error
 from gdb_lmb.report.terminal import BAD, NOTE, PLAIN, Terminal, is_utf8, may_color
 
 if TYPE_CHECKING:
     from gdb_lmb.runner.base import Session
 
-DEFAULT_COMMANDS = ("lmb-dump", "lmb-check")
-_MESSAGE_CHARACTERS = 2000
-
-# What add_subparsers returns; argparse keeps its name private.
-Subparsers = Any
-
-Argument = tuple[tuple[str, ...], dict[str, Any]]
-"""Names and settings of one argument of a command."""
+_MODULES = {
+    "run": "guest",
+    "trace": "trace",
+    "attach": "guest",
+    "core": "guest",
+    "gdb": "interactive",
+    "gdbinit": "interactive",
+    "replay": "replay",
+    "export": "replay",
+    "completion": "completion",
+    "help": "help",
+}
+"""Which module of this package has which command."""
 
 WITH_GDB_COMMANDS = ("run", "attach", "core", "trace")
 """The commands that take gdb commands after `--`."""
+
+DEFAULT_COMMANDS = ("lmb-dump", "lmb-check")
+N = TypeVar("N", int, float)
+
+Argument = tuple[tuple[str, ...], dict[str, Any]]
+"""Names and settings of one argument of a command."""
 
 
 class SplitParser(argparse.ArgumentParser):
@@ -41,7 +55,7 @@ class SplitParser(argparse.ArgumentParser):
     argparse drops a `--` here and there, and which one depends on its version.
     """
 
-    commands: Subparsers = None
+    commands: Any = None
 
     def parse_args(self, args: Any = None, namespace: Any = None) -> Any:
         """Parse `args`; what follows `--` is `gdb_commands`, or None where there is no `--`."""
@@ -56,35 +70,14 @@ class SplitParser(argparse.ArgumentParser):
 
     def refuse(self, word: str, command: str) -> NoReturn:
         """End with the usage of `command`, which knows no such word; a gdb command is shown its place."""
-        shown = printable(word, 80)
-        options = [name for action in self._actions for name in action.option_strings]
-        near = difflib.get_close_matches(word, options, 1) if word.startswith("-") else []
-        what = f"unknown option {shown!r}" if word.startswith("-") else f"{shown!r} is one word too many"
+        what, near, sample = f"{printable(word, 80)!r} is one word too many", [], printable(word, 80)
+        if word.startswith("-"):
+            what, sample = f"unknown option {printable(word, 80)!r}", "lmb-dump"
+            near = difflib.get_close_matches(word, [name for row in self._actions for name in row.option_strings], 1)
         hint = f", did you mean {near[0]}?" if near else ""
         if not near and command in WITH_GDB_COMMANDS:
-            sample = "lmb-dump" if word.startswith("-") else shown
             hint = f" (gdb commands come after --: gdb-lmb {command} ... -- {shlex.quote(sample)})"
         self.error(what + hint)
-
-
-def number_of(least: int = 0, most: int = (1 << 64) - 1) -> Callable[[str], int]:
-    """Return a type for argparse: a number as it is typed everywhere, from `least` to `most`."""
-
-    def number(text: str) -> int:
-        try:
-            return whole_number(text, "", least=least, most=most)
-        except UsageError as error:
-            raise argparse.ArgumentTypeError(str(error).strip()) from None
-
-    return number
-
-
-def time_of(text: str) -> float:
-    """Return a time in seconds, as a type for argparse."""
-    try:
-        return seconds(text, "")
-    except UsageError as error:
-        raise argparse.ArgumentTypeError(str(error).strip()) from None
 
 
 class Either(NamedTuple):
@@ -105,21 +98,76 @@ class CommandLine(NamedTuple):
     arguments: Sequence[Argument | Either] = ()
     usage: str | None = None
 
-    def add_to(self, commands: Subparsers) -> None:
-        """Add the command to the command line."""
-        raw = argparse.RawDescriptionHelpFormatter
-        parser = commands.add_parser(
-            self.name, help=self.help, description=self.description, epilog=self.epilog, usage=self.usage,
-            formatter_class=raw,
-        )  # fmt: skip
-        for entry in self.arguments:
+
+def build_parser(word: str = "") -> argparse.ArgumentParser:
+    """Return the parser of all commands, or only what a line that begins with `word` needs: it imports no more."""
+    raw = argparse.RawDescriptionHelpFormatter
+    parser = SplitParser(
+        prog="gdb-lmb",
+        epilog=STATUSES,
+        formatter_class=raw,
+        description="See and prove the early-boot memory allocator (LMB) of a kernel, on live memory.",
+    )
+    parser.add_argument("--version", action="version", version=f"gdb-lmb {__version__}")
+    parser.commands = parser.add_subparsers(title="commands", dest="command_name", metavar="COMMAND", required=True)
+    for name in () if word == "--version" else [word] if word in _MODULES else _MODULES:
+        module = importlib.import_module(f"gdb_lmb.cli.{_MODULES[name]}")
+        row: CommandLine = next(row for row in module.COMMANDS if row.name == name)
+        command = parser.commands.add_parser(
+            name, help=row.help, description=row.description, epilog=row.epilog, usage=row.usage, formatter_class=raw
+        )
+        command.set_defaults(run=row.run)
+        for entry in row.arguments:
+            group = command
             if isinstance(entry, Either):
-                group = parser.add_mutually_exclusive_group(required=entry.required)
-                for names, settings in entry.arguments:
-                    group.add_argument(*names, **settings)
-            else:
-                parser.add_argument(*entry[0], **entry[1])
-        parser.set_defaults(run=self.run)
+                group = command.add_mutually_exclusive_group(required=entry.required)
+            for names, settings in entry.arguments if isinstance(entry, Either) else [entry]:
+                group.add_argument(*names, **settings)
+    return parser
+
+
+def dispatch(words: Sequence[str]) -> int:
+    """Run one command line and return its exit status, having said on stderr why it is not 0."""
+    try:
+        try:
+            arguments = build_parser(words[0] if words else "").parse_args(words)
+            status = int(arguments.run(arguments))
+        except SystemExit as end:  # argparse has said why; --help and --version end with 0
+            status = int(end.code or 0)
+        sys.stdout.flush()
+        return status
+    except BrokenPipeError:  # the reader of our output has exited
+        discard(sys.stdout)
+        return 128 + signal.SIGPIPE
+    except LmbError as error:
+        say(str(error))
+        if isinstance(error, NotReachedError):
+            from gdb_lmb.runner.process import tail
+
+            lines = tail(error.console)
+            say("the guest's console is empty" if not lines else "the guest's console ends with:")
+            for line in lines:
+                say(line, "  | ")
+        return int(status_of_error(error))
+    except OSError as error:
+        say(f"{error.filename or 'cannot write to stdout'}: {error.strerror or error}")
+        discard(sys.stdout)
+        return int(ExitStatus.INFRASTRUCTURE)
+
+
+# -- options ----------------------------------------------------------------------------------------
+
+
+def typed(parse: Callable[..., N], **limits: int) -> Callable[[str], N]:
+    """Return a type for argparse: a number as it is typed everywhere, by a function of `core.numbers`."""
+
+    def value(text: str) -> N:
+        try:
+            return parse(text, "", **limits)
+        except UsageError as error:
+            raise argparse.ArgumentTypeError(str(error).strip()) from None
+
+    return value
 
 
 def argument(*names: str, **settings: Any) -> Argument:
@@ -135,12 +183,15 @@ GDB_OPTION = argument("--gdb", metavar="BIN", help="the gdb to use (default: gdb
 GDB_OPTIONS = (
     GDB_OPTION,
     argument(
-        "--timeout", metavar="SECONDS", type=time_of, default=DEFAULT_TIMEOUT_S,
+        "--timeout", metavar="SECONDS", type=typed(seconds), default=DEFAULT_TIMEOUT_S,
         help="the longest the way to the symbol, and each command, may take (default: %(default)g)",
     ),
     COLOR_OPTION,
 )  # fmt: skip
 """What all commands take that start gdb."""
+
+
+# -- output -----------------------------------------------------------------------------------------
 
 
 def stdout_terminal(color: str) -> Terminal:
@@ -153,17 +204,11 @@ def stdout_terminal(color: str) -> Terminal:
     )
 
 
-def commands_of(arguments: argparse.Namespace) -> Sequence[str]:
-    """Return the gdb commands to run."""
-    return DEFAULT_COMMANDS if arguments.gdb_commands is None else arguments.gdb_commands
-
-
 def say(message: str, prefix: str = "gdb-lmb: ", terminal: Terminal = PLAIN, role: str | None = None) -> None:
     """Write one line of our own to stderr, in the colour of a role where `terminal` shows colours."""
-    text = terminal.paint(printable(message, _MESSAGE_CHARACTERS), role)
     PROGRESS.clear()
     try:
-        sys.stderr.write(f"{prefix}{text}\n")
+        sys.stderr.write(f"{prefix}{terminal.paint(printable(message, 2000), role)}\n")
         sys.stderr.flush()
     except OSError:  # stderr is closed; the exit status still tells
         discard(sys.stderr)
@@ -189,19 +234,19 @@ def show(text: str) -> None:
     sys.stdout.flush()
 
 
-def run_commands(session: Session, commands: Sequence[str], *, by_default: bool = False) -> ExitStatus:
-    """Execute gdb `commands` in order, show their output, and return the verdict's status.
+def run_commands(session: Session, commands: Sequence[str] | None) -> ExitStatus:
+    """Execute gdb `commands` in order, `DEFAULT_COMMANDS` for None; show their output, return the verdict's status.
 
     Where they were chosen by us, a failing one is no command of the user's: its message stands for itself.
     """
     from gdb_lmb.runner.base import CommandError  # by now loaded with the session; other commands need no runner
 
-    for command in commands:
+    for command in DEFAULT_COMMANDS if commands is None else commands:
         progress(printable(command, 80))
         try:
             session.command(command, show)
         except CommandError as error:
-            if not by_default:
+            if commands is not None:
                 raise
             if error.status != ExitStatus.NOT_VERIFIED:
                 raise UsageError(error.message) from None

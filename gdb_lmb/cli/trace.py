@@ -7,19 +7,11 @@ import argparse
 from pathlib import Path
 
 from gdb_lmb.analysis.trace_options import TraceOptions
-from gdb_lmb.cli.boot import BOOT_OPTIONS, booted
-from gdb_lmb.cli.common import (
-    GDB_OPTIONS,
-    CommandLine,
-    argument,
-    number_of,
-    progress,
-    run_commands,
-    say,
-    show,
-)
-from gdb_lmb.cli.trace_file import open_lines, open_trace
+from gdb_lmb.cli.common import GDB_OPTIONS, CommandLine, argument, progress, run_commands, say, show, typed
+from gdb_lmb.cli.guest import BOOT_OPTIONS, booted
+from gdb_lmb.cli.replay import open_lines, open_trace
 from gdb_lmb.core.errors import LmbError, OutputError, UsageError
+from gdb_lmb.core.numbers import whole_number
 from gdb_lmb.core.words import plural, printable
 from gdb_lmb.report.output import require_apart, require_writable
 from gdb_lmb.report.statuses import STATUSES, ExitStatus
@@ -45,7 +37,6 @@ _STATUS = "lmb-trace status --json"
 
 
 def _run(arguments: argparse.Namespace) -> ExitStatus:
-    """Boot, record, and return the status."""
     if arguments.output is None and not arguments.lockstep and not arguments.gdb_commands:
         raise UsageError("nothing to do: give -o FILE for the trace, --lockstep, or gdb commands after --")
     if arguments.kvm:
@@ -68,21 +59,19 @@ def _run(arguments: argparse.Namespace) -> ExitStatus:
 
 
 def _kept(output: Path | None, recorded: int) -> str:
-    """Say what is left of a trace that was broken off."""
     if not recorded:
         return "interrupted before an operation was recorded"
     if output is None:
         return f"interrupted: {plural(recorded, 'operation')} recorded, none kept (-o FILE keeps them)"
     try:
-        with open_lines(str(output)) as lines:
-            kept = sum(1 for _ in open_trace(str(output), lines))
+        with open_lines(str(output)) as lines, open_trace(str(output), lines) as reader:
+            kept = sum(1 for _ in reader)
     except LmbError:  # it has been replaced
         return f"interrupted: nothing is kept in {output}"
     return f"interrupted: {plural(kept, 'operation')} kept in {output}"
 
 
 def _trace(guest: GuestSession, arguments: argparse.Namespace, until: str) -> ExitStatus:
-    """Record the boot of `guest`, and return the status."""
     progress(f"booting {arguments.kernel}, tracing to {until}")
     guest.unpack(before_hand_over=None if arguments.until else until)
     guest.command(_start(arguments), ignore)
@@ -106,21 +95,16 @@ def _trace(guest: GuestSession, arguments: argparse.Namespace, until: str) -> Ex
 
 
 def _start(arguments: argparse.Namespace) -> str:
-    """Return the command that begins the trace."""
-    words = ["lmb-trace", "start"]
-    if arguments.lockstep:
-        words.append("--lockstep")
-    if arguments.every is not None:
-        words += ["--every", str(arguments.every)]
-    if arguments.until is not None:
-        words += ["--until", _quoted(arguments.until)]
-    if arguments.output is not None:
-        words += ["-o", _quoted(str(arguments.output.absolute()))]
+    output = None if arguments.output is None else str(arguments.output.absolute())
+    words = ["lmb-trace start", *["--lockstep"] * arguments.lockstep]
+    for name, value in (("--every", arguments.every), ("--until", arguments.until), ("-o", output)):
+        if value is not None:
+            words.append(f"{name} {_quoted(value) if isinstance(value, str) else value}")
     return " ".join(words)
 
 
 def _quoted(text: str) -> str:
-    """Return one word for gdb's way of taking an argument apart."""
+    # One word for gdb's way of taking an argument apart.
     if "\n" in text:
         raise UsageError(f"{printable(text, 80)!r} has several lines")
     escaped = text.replace("\\", "\\\\").replace('"', '\\"')
@@ -139,7 +123,10 @@ COMMANDS = (
             argument("-o", "--output", metavar="FILE", type=Path, help="the trace, schema gdb-lmb/trace/1"),
             argument("--lockstep", action="store_true", help="compare with the reference model after each operation"),
             argument(
-                "--every", metavar="N", type=number_of(1), help="with --lockstep: compare after every N operations only"
+                "--every",
+                metavar="N",
+                type=typed(whole_number, least=1, most=(1 << 64) - 1),
+                help="with --lockstep: compare after every N operations only",
             ),
             argument("--until", metavar="SYMBOL", help=f"where to end (default: {_HAND_OVER})"),
             *GDB_OPTIONS,

@@ -21,12 +21,12 @@ def cannot_write(path: Path | str, error: OSError, left: str = "") -> OutputErro
 
 
 @contextlib.contextmanager
-def told_of(path: Path) -> Iterator[None]:
-    """Turn a failure to write below `path` into an `OutputError` that names the file, or else `path`."""
+def told_of(path: Path, left: str = "") -> Iterator[None]:
+    """Turn a failure to write below `path` into an `OutputError` that names the file, or else `path`; see above."""
     try:
         yield
     except OSError as error:
-        raise cannot_write(error.filename or path, error) from None
+        raise cannot_write(error.filename or path, error, left) from None
 
 
 def require_writable(path: Path) -> None:

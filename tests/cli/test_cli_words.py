@@ -11,9 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from gdb_lmb.cli import main
-from gdb_lmb.cli.dispatch import build_parser
-from gdb_lmb.cli.startup import plain
+from gdb_lmb.cli import main, plain
+from gdb_lmb.cli.common import build_parser
 from gdb_lmb.core.errors import UsageError
 from gdb_lmb.runner.qemu import QemuOptions, memory_size
 

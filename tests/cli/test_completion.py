@@ -16,8 +16,8 @@ from pathlib import Path
 import pytest
 
 from gdb_lmb.cli import main
+from gdb_lmb.cli.common import build_parser
 from gdb_lmb.cli.completion import LMB_COMMANDS, described
-from gdb_lmb.cli.dispatch import build_parser
 from gdb_lmb.commands import MODULES
 
 COMMANDS = {"run", "trace", "attach", "core", "gdb", "gdbinit", "replay", "export", "completion", "help"}

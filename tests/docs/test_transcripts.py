@@ -11,7 +11,7 @@ import pytest
 import transcripts
 from transcripts import INSTALL, PAGES, PLAIN, PROMPTS, TRANSCRIPTS, Block, Page, difference, masked, read_page
 
-from gdb_lmb.cli.dispatch import build_parser
+from gdb_lmb.cli.common import build_parser
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 PARSED = {path: read_page(path) for path in PAGES}

@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""`gdb-lmb run`: boot a kernel, stop it, look, and say the verdict; and the options that `trace` shares with it."""
+"""`gdb-lmb run`, `attach` and `core`: look at a guest that is booted here, runs in another QEMU, or was dumped.
+
+The options of booting are shared with `trace`.
+"""
 
 from __future__ import annotations
 
@@ -14,28 +17,28 @@ from gdb_lmb.cli.common import (
     GDB_OPTIONS,
     CommandLine,
     argument,
-    commands_of,
-    number_of,
     progress,
     run_commands,
     say,
     stdout_terminal,
+    typed,
 )
 from gdb_lmb.core.errors import UsageError
+from gdb_lmb.core.numbers import whole_number
 from gdb_lmb.kernels.names import is_name, row_of
 from gdb_lmb.kernels.stock import find_kernel
-from gdb_lmb.report.output import cannot_write, require_apart
+from gdb_lmb.report.output import require_apart, told_of
 from gdb_lmb.report.statuses import STATUSES, ExitStatus
-from gdb_lmb.runner.elf import find_programs
+from gdb_lmb.runner.elf import find_gdb, find_programs
 from gdb_lmb.runner.qemu import DEFAULT_MEMORY, QemuOptions
 from gdb_lmb.runner.session import DEFAULT_SYMBOL, GuestSession
 
-_DESCRIPTION = f"""\
+_RUN = f"""\
 Boot KERNEL (an ELF with symbols) in QEMU, stop it at a symbol, and run gdb commands there.
 Each word after -- is one gdb command (default: {", ".join(DEFAULT_COMMANDS)}).
 Nothing of the run is left behind but, in the cache, gdb's index of a large program.
 """
-_EXAMPLES = """\
+_RUN_EXAMPLES = """\
 examples:
   gdb-lmb run vmlinux
   gdb-lmb run debian:6.1-cloud-amd64 --memory 512M
@@ -43,6 +46,29 @@ examples:
   gdb-lmb run Image --symbols vmlinux --append console=ttyAMA0
   gdb-lmb run vmlinux --append 'lmb.scenario=random lmb.ops=5000' --until lmb_scenario_done
   gdb-lmb run vmlinux --memory 1G --qemu-arg=-cpu --qemu-arg=max -- 'lmb-dump reserved' 'info registers'
+"""
+_ATTACH = f"""\
+Connect to the gdbstub of a running QEMU, run gdb commands, and leave the guest as it was: running if it ran,
+paused if it was paused. Each word after -- is one gdb command (default: {", ".join(DEFAULT_COMMANDS)}).
+QEMU opens a stub with: -gdb unix:PATH,server=on,wait=off or -gdb tcp::PORT (-s is -gdb tcp::1234). STUB is what QEMU
+was given, or what gdb's `target remote` takes: :1234, HOST:PORT, [::1]:1234, a socket's path. VMLINUX may be a name of
+scripts/get-kernel. Where nothing tells whether the guest ran, it is left paused, and that is said.
+"""
+_ATTACH_EXAMPLES = """\
+examples:
+  gdb-lmb attach unix:/tmp/vm.sock vmlinux
+  gdb-lmb attach :1234 vmlinux -- 'lmb-check --json'
+  gdb-lmb attach tcp::1234 debian:6.1-cloud-amd64
+"""
+_CORE = f"""\
+Open a dump of a guest's memory in gdb and run gdb commands on it. Each word after -- is one gdb command
+(default: {", ".join(DEFAULT_COMMANDS)}). QEMU writes a dump, with -p or without, with its monitor's command:
+dump-guest-memory FILE
+"""
+_CORE_EXAMPLES = """\
+examples:
+  gdb-lmb core guest.core vmlinux
+  gdb-lmb core guest.core vmlinux -- lmb-attach 'lmb-dump reserved' bt
 """
 
 BOOT_OPTIONS = (
@@ -60,7 +86,10 @@ BOOT_OPTIONS = (
     argument("--append", metavar="ARGS", help="the kernel's command line"),
     argument("--initrd", metavar="FILE", type=Path, help="an initial RAM disk"),
     argument("--memory", metavar="SIZE", default=DEFAULT_MEMORY, help="RAM (default: %(default)s)"),
-    argument("--smp", metavar="N", type=number_of(1, 1 << 16), default=1, help="number of CPUs (default: 1)"),
+    argument(
+        "--smp", metavar="N", type=typed(whole_number, least=1, most=1 << 16), default=1,
+        help="number of CPUs (default: 1)",
+    ),
     argument("--machine", metavar="M", help="QEMU's machine (default: by the ELF)"),
     argument("--qemu", metavar="BIN", help="the QEMU to use (default: by the ELF)"),
     argument("--qemu-arg", metavar="ARG", action="append", default=[], help="one more word for QEMU; may be repeated"),
@@ -88,7 +117,8 @@ def booted(arguments: argparse.Namespace) -> Iterator[GuestSession]:
     console: Path | None = arguments.console
     if console is not None:
         require_apart(console, Path(arguments.kernel), arguments.symbols, arguments.initrd)
-        _save(console, b"")  # whether it can be written is to be known before the boot
+        with told_of(console):  # whether it can be written is to be known before the boot
+            console.write_bytes(b"")
     with GuestSession(
         kernel,
         options,
@@ -103,36 +133,67 @@ def booted(arguments: argparse.Namespace) -> Iterator[GuestSession]:
         finally:
             # Also after a failure: that is when it is wanted most.
             if console is not None:
-                _save(console, guest.console(), "it holds a part of the guest's console at most")
+                with told_of(console, "it holds a part of the guest's console at most"):
+                    console.write_bytes(guest.console())
 
 
 def _kernel_of(arguments: argparse.Namespace) -> tuple[Path, Path | None]:
-    """Return the kernel to boot and its symbols, from a file or from a name of the cache."""
     if not is_name(arguments.kernel):
         return Path(arguments.kernel), arguments.symbols
     if arguments.symbols is not None:
         raise UsageError(f"{arguments.kernel} brings its own symbols: leave --symbols out")
-    row = row_of(arguments.kernel)
     # Before a long download, not after it.
-    find_programs(named(row.arch), arguments.qemu, arguments.gdb)
+    find_programs(named(row_of(arguments.kernel).arch), arguments.qemu, arguments.gdb)
     files = find_kernel(arguments.kernel, notice=say)
     return files.image, files.vmlinux
 
 
-def _save(console: Path, content: bytes, left: str = "") -> None:
-    """Write the console's file; `left` says what it holds where that fails. Raises: `OutputError`."""
-    try:
-        console.write_bytes(content)
-    except OSError as error:
-        raise cannot_write(console, error, left) from None
-
-
 def _run(arguments: argparse.Namespace) -> ExitStatus:
-    """Boot, look, and return the status."""
     with booted(arguments) as guest:
         progress(f"booting {arguments.kernel} to {arguments.until or guest.default_symbol}")
         guest.run_until(arguments.until)
-        return run_commands(guest, commands_of(arguments), by_default=arguments.gdb_commands is None)
+        return run_commands(guest, arguments.gdb_commands)
+
+
+def _program_of(text: str, gdb: str | None) -> Path:
+    if not is_name(text):
+        return Path(text)
+    # Before a long download, not after it.
+    find_gdb(named(row_of(text).arch), gdb)
+    return find_kernel(text, notice=say).vmlinux
+
+
+def _attach(arguments: argparse.Namespace) -> ExitStatus:
+    from gdb_lmb.runner.endpoints import parse_endpoint
+    from gdb_lmb.runner.existing import AttachedSession
+
+    endpoint = parse_endpoint(arguments.endpoint)
+    progress(f"connecting to {endpoint}")
+    with AttachedSession(
+        endpoint,
+        _program_of(arguments.program, arguments.gdb),
+        gdb=arguments.gdb,
+        timeout_s=arguments.timeout,
+        leave=arguments.leave,
+        notice=say,
+        terminal=stdout_terminal(arguments.color),
+    ) as guest:
+        return run_commands(guest, arguments.gdb_commands)
+
+
+def _core(arguments: argparse.Namespace) -> ExitStatus:
+    from gdb_lmb.runner.existing import CoreSession
+
+    progress(f"opening {arguments.core}")
+    with CoreSession(
+        arguments.core,
+        _program_of(arguments.program, arguments.gdb),
+        gdb=arguments.gdb,
+        timeout_s=arguments.timeout,
+        notice=say,
+        terminal=stdout_terminal(arguments.color),
+    ) as dump:
+        return run_commands(dump, arguments.gdb_commands)
 
 
 COMMANDS = (
@@ -140,8 +201,8 @@ COMMANDS = (
         "run",
         _run,
         "boot a kernel in QEMU, stop it at a symbol, and check its allocator",
-        _DESCRIPTION,
-        f"{_EXAMPLES}\n{STATUSES}",
+        _RUN,
+        f"{_RUN_EXAMPLES}\n{STATUSES}",
         (
             *BOOT_OPTIONS,
             argument(
@@ -152,5 +213,32 @@ COMMANDS = (
             *GDB_OPTIONS,
         ),
         "gdb-lmb run KERNEL [options] [-- GDB-COMMAND ...]",
+    ),
+    CommandLine(
+        "attach",
+        _attach,
+        "check the allocator in a QEMU that already runs, and leave it as it was",
+        _ATTACH,
+        f"{_ATTACH_EXAMPLES}\n{STATUSES}",
+        (
+            argument("endpoint", metavar="STUB", help="QEMU's gdbstub: unix:PATH, [tcp:][HOST]:PORT, or a path"),
+            argument("program", metavar="VMLINUX", help="the ELF of the kernel that runs there, or its name"),
+            argument("--leave", choices=("running", "paused"), help="how to leave the guest (default: as it was)"),
+            *GDB_OPTIONS,
+        ),
+        "gdb-lmb attach STUB VMLINUX [options] [-- GDB-COMMAND ...]",
+    ),
+    CommandLine(
+        "core",
+        _core,
+        "check the allocator in a dump of a guest's memory",
+        _CORE,
+        f"{_CORE_EXAMPLES}\n{STATUSES}",
+        (
+            argument("core", metavar="FILE", type=Path, help="an ELF dump, by dump-guest-memory"),
+            argument("program", metavar="VMLINUX", help="the ELF of the kernel that ran there, or its name"),
+            *GDB_OPTIONS,
+        ),
+        "gdb-lmb core FILE VMLINUX [options] [-- GDB-COMMAND ...]",
     ),
 )  # fmt: skip
