@@ -17,9 +17,8 @@ from gdb_lmb.machine.current import current
 from gdb_lmb.machine.symbols import name_at
 from gdb_lmb.programs.base import image_ranges
 from gdb_lmb.report.jsonio import VERDICT_SCHEMA, check_json, dumps, not_verified, snapshot_json
-from gdb_lmb.report.kernel import kernel_text
 from gdb_lmb.report.terminal import BAD
-from gdb_lmb.report.text import DRAWN, PARTS, check_text, dump_text, stats_line
+from gdb_lmb.report.text import DRAWN, PARTS, check_text, dump_text, kernel_text, stats_line
 from gdb_lmb.report.who import owners_json, owners_lines
 
 

@@ -14,8 +14,7 @@ from gdb_lmb.core.numbers import alignment, flags_of, number
 from gdb_lmb.core.snapshot import Snapshot
 from gdb_lmb.machine.current import current
 from gdb_lmb.programs.base import model_facts
-from gdb_lmb.report.free import free_json, free_text
-from gdb_lmb.report.prediction import prediction_json, prediction_text
+from gdb_lmb.report.prediction import free_json, free_text, prediction_json, prediction_text
 
 _RANGES = ("reserve", "free", "add", "remove")
 _NID_BITS = 31

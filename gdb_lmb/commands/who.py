@@ -15,8 +15,7 @@ from gdb_lmb.core.snapshot import Snapshot
 from gdb_lmb.machine.current import current
 from gdb_lmb.programs.base import Role, places, role_ranges
 from gdb_lmb.report.map import Shown, map_json, map_text
-from gdb_lmb.report.map_cells import Layers
-from gdb_lmb.report.map_text import why_not
+from gdb_lmb.report.picture import Layers, why_not
 from gdb_lmb.report.who import Known, owner_text, who_json, who_text
 
 

@@ -31,12 +31,6 @@ def finding_json(finding: Finding) -> Json:
     }
 
 
-def stop_json(snapshot: Snapshot) -> Json | None:
-    """Return where the guest stands as JSON values, None for a model."""
-    stop: Json | None = STOP.write(snapshot.stop)
-    return stop
-
-
 def snapshot_json(snapshot: Snapshot, findings: Sequence[Finding] = ()) -> Json:
     """Return `snapshot` as JSON values of schema `gdb-lmb/snapshot/1`."""
     return {
@@ -56,7 +50,7 @@ def check_json(snapshot: Snapshot, findings: Sequence[Finding], log: LogVerdict 
         "layout": snapshot.layout,
         "arch": snapshot.arch,
         "torn": snapshot.torn is not None,
-        "stop": stop_json(snapshot),
+        "stop": STOP.write(snapshot.stop),
         "checked": {
             "entries": counts.get("entry", 0),
             "regions": sum(map(len, snapshot.lists)),
@@ -73,10 +67,9 @@ def not_verified(snapshot: Snapshot, log: LogVerdict | None) -> list[str]:
 
     That a kernel keeps no log is no such reason.
     """
-    reasons = (["torn"] if snapshot.torn else []) + (["freed"] if snapshot.refused else [])
-    if log is not None and log.reason not in (None, "torn", "no-log"):
-        reasons.append(str(log.reason))
-    return reasons
+    logged = None if log is None or log.reason in ("torn", "no-log") else log.reason
+    reasons = (("torn", snapshot.torn), ("freed", snapshot.refused), (logged, logged))
+    return [code for code, holds in reasons if code and holds]
 
 
 def dumps(value: Json) -> str:
@@ -87,20 +80,11 @@ def dumps(value: Json) -> str:
 # -- reading ----------------------------------------------------------------------------------------
 
 
-def snapshot_from_json(text: str | bytes) -> Snapshot:
-    """Read a snapshot of schema `gdb-lmb/snapshot/1` back. Raises: `InputError`.
+def snapshot_from(data: Json) -> Snapshot:
+    """Return the snapshot that JSON values of schema `gdb-lmb/snapshot/1` tell of. Raises: `InputError`.
 
     What only live memory holds (links, the log) is not in the JSON and not in the result.
     """
-    try:
-        data = json.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise InputError(f"this is no snapshot of schema {SNAPSHOT_SCHEMA}: {type(error).__name__}: {error}") from None
-    return snapshot_from(data)
-
-
-def snapshot_from(data: Json) -> Snapshot:
-    """Return the snapshot that JSON values of schema `gdb-lmb/snapshot/1` tell of. Raises: `InputError`."""
     try:
         if data["schema"] != SNAPSHOT_SCHEMA:
             raise InputError(f"this is {safe(str(data['schema']))!r}, not a snapshot of schema {SNAPSHOT_SCHEMA}")

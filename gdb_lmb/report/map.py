@@ -7,15 +7,13 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby, islice
 
-from gdb_lmb.allocators.json_fields import Json
+from gdb_lmb.allocators.json_fields import STOP, Json
 from gdb_lmb.analysis.owners import History
 from gdb_lmb.analysis.who import RESERVED, Stretch, Stretches, answer, own_places, pieces_in
 from gdb_lmb.core.ranges import Range
 from gdb_lmb.core.snapshot import Place, Snapshot
 from gdb_lmb.core.words import address, human_size, plural, safe
-from gdb_lmb.report.jsonio import stop_json
-from gdb_lmb.report.map_cells import Layers
-from gdb_lmb.report.map_text import grid_lines
+from gdb_lmb.report.picture import Layers, grid_lines
 from gdb_lmb.report.table import table
 from gdb_lmb.report.terminal import HEADING, PLAIN, Terminal
 from gdb_lmb.report.text import torn_line
@@ -26,8 +24,7 @@ MAP_SCHEMA = "gdb-lmb/map/1"
 MAX_LISTED = 40
 """Rows of the table under a map: where there are more parts, the smallest ones are summed up."""
 
-_MAX_COUNTED = 1 << 20
-"""Stretches that are looked at for that table."""
+_MAX_COUNTED = 1 << 20  # stretches are looked at for that table
 
 
 @dataclass(frozen=True)
@@ -43,7 +40,7 @@ class Shown:
 
 @dataclass(frozen=True)
 class _Row:
-    """A row of the table under a map: one stretch, or the number of `parts` that are summed up."""
+    # A row of the table under a map: one stretch, or the number of `parts` that are summed up.
 
     base: int
     end: int
@@ -78,11 +75,10 @@ def _totals(layers: Layers, shown: Range) -> str:
 
 
 def _rows(shown: Shown, cell: int) -> tuple[list[_Row], bool]:
-    """Return the stretches of a range as rows, runs of small ones as one where they are many; and if some are left."""
+    # The stretches of a range as rows, runs of small ones as one where they are many; and if some are left.
     base, end = shown.range
     between = Stretches(shown.snapshot).between(base, end)
-    stretches = list(islice(between, _MAX_COUNTED))
-    rows = [_Row(max(each.base, base), min(each.end, end), each) for each in stretches]
+    rows = [_Row(max(each.base, base), min(each.end, end), each) for each in islice(between, _MAX_COUNTED)]
     if len(rows) > MAX_LISTED:
         rows = [joined for small, run in groupby(rows, lambda row: row.end - row.base < cell)
                 for joined in (_joined(list(run)) if small else run)]  # fmt: skip
@@ -90,12 +86,11 @@ def _rows(shown: Shown, cell: int) -> tuple[list[_Row], bool]:
 
 
 def _joined(run: list[_Row]) -> list[_Row]:
-    """Return neighbouring rows as one; a single one as it is."""
     return run if len(run) == 1 else [_Row(run[0].base, run[-1].end, None, len(run))]
 
 
 def _cells(shown: Shown, row: _Row, layers: Layers) -> Iterator[list[str]]:
-    """Yield the cells of a row; a reserved stretch has one row for each piece of its own history."""
+    # The cells of a row; a reserved stretch has one row for each piece of its own history.
     if row.stretch is None:
         totals = _totals(layers, (row.base, row.end))
         yield _line(shown, row.base, row.end, "mixed", f"{plural(row.parts, 'small part')}: {totals}")
@@ -108,10 +103,9 @@ def _cells(shown: Shown, row: _Row, layers: Layers) -> Iterator[list[str]]:
         return
     for piece in pieces:
         base, end = max(piece.base, row.base), min(piece.end, row.end)
-        words = [_places_text(shown, base, end), owner_text(piece, history)]
-        if piece.storage:  # the places name it already
-            words = words[1:]
-        yield _line(shown, base, end, RESERVED, "; ".join(word for word in words if word != "-"))
+        place = "-" if piece.storage else _places_text(shown, base, end)  # of its storage, the owner's name says it
+        words = [word for word in (place, owner_text(piece, history)) if word != "-"]
+        yield _line(shown, base, end, RESERVED, "; ".join(words))
 
 
 def _line(shown: Shown, base: int, end: int, state: str, what: str) -> list[str]:
@@ -120,10 +114,8 @@ def _line(shown: Shown, base: int, end: int, state: str, what: str) -> list[str]
 
 
 def _places_text(shown: Shown, base: int, end: int) -> str:
-    """Return what is known to lie in a range: the smallest place that holds all of it, else the largest ones it meets.
-
-    A place that goes on outside is said to be there partly: free memory may begin in the image's unused end.
-    """
+    # What is known to lie in a range: the smallest place that holds all of it, else the largest ones it meets. A place
+    # that goes on outside is said to be there partly: free memory may begin in the image's unused end.
     meeting = [place for place in (*shown.places, *own_places(shown.snapshot)) if place.base < end and base < place.end]
     holding = [place for place in meeting if place.base <= base and end <= place.end]
     if holding:
@@ -134,7 +126,6 @@ def _places_text(shown: Shown, base: int, end: int) -> str:
 
 
 def _within(place: Place, other: Place) -> bool:
-    """Tell whether a place is a part of a larger one."""
     larger = other.end - other.base > place.end - place.base
     return larger and other.base <= place.base and place.end <= other.end
 
@@ -149,7 +140,7 @@ def map_json(shown: Shown) -> Json:
         "layout": snapshot.layout,
         "arch": snapshot.arch,
         "torn": snapshot.torn is not None,
-        "stop": stop_json(snapshot),
+        "stop": STOP.write(snapshot.stop),
         "base": hex(base),
         "size": hex(end - base),
         "bytes": {

@@ -1,23 +1,25 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What an operation would do, for people and as `gdb-lmb/whatif/1`: what `lmb-whatif` prints."""
+"""What an allocation may still get and what an operation would do, for people and as JSON: `lmb-free`, `lmb-whatif`."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
 from gdb_lmb.allocators.base import allocator
-from gdb_lmb.allocators.json_fields import Json
-from gdb_lmb.allocators.predict import Change, Prediction, Row
+from gdb_lmb.allocators.json_fields import STOP, Json
+from gdb_lmb.allocators.predict import Prediction, Row
+from gdb_lmb.core.holes import Fit, FreeSpace
 from gdb_lmb.core.snapshot import Snapshot, flag_names
-from gdb_lmb.core.words import errno_name, safe, written
-from gdb_lmb.report.jsonio import stop_json
+from gdb_lmb.core.words import address, errno_name, human_size, plural, safe, written
+from gdb_lmb.report.table import table
 from gdb_lmb.report.terminal import HEADING, PLAIN, Terminal
+from gdb_lmb.report.text import torn_line
 
+FREE_SCHEMA = "gdb-lmb/free/1"
 WHATIF_SCHEMA = "gdb-lmb/whatif/1"
 
 
-def function_of(prediction: Prediction) -> str:
-    """Return the kernel's name of the function that was asked about."""
+def _function(prediction: Prediction) -> str:
     return allocator(prediction.before.layout).prefixes[0] + prediction.op
 
 
@@ -25,32 +27,14 @@ def _allocates(prediction: Prediction) -> bool:
     return allocator(prediction.before.layout).allocates(prediction.op)
 
 
-def _argument_json(value: int | str | bool) -> str | bool:
-    """Return an argument as the schema has it: numbers are "0x..." strings, "-1" is no node."""
-    if isinstance(value, str | bool):
-        return value
-    return hex(value) if value >= 0 else str(value)
-
-
-def _node(row: Row, snapshot: Snapshot) -> str:
-    if row.nid is None or (snapshot.no_node is not None and not 0 <= row.nid < snapshot.no_node):
-        return ""
-    return f" node {row.nid}"
-
-
 def _regions(rows: Sequence[Row], snapshot: Snapshot) -> str:
-    if not rows:
-        return "nothing"
-    return ", ".join(
-        f"[{row.base:#x}, {row.end:#x})"
-        + (f" {flag_names(row.flags, snapshot.flag_names)}" if row.flags else "")
-        + _node(row, snapshot)
-        for row in rows
-    )
+    return ", ".join(_region(row, snapshot) for row in rows) or "nothing"
 
 
-def _change_line(change: Change, snapshot: Snapshot) -> str:
-    return f"  {change.list}: {_regions(change.before, snapshot)} -> {_regions(change.after, snapshot)}"
+def _region(row: Row, snapshot: Snapshot) -> str:
+    flags = f" {flag_names(row.flags, snapshot.flag_names)}" if row.flags else ""
+    has_node = row.nid is not None and (snapshot.no_node is None or 0 <= row.nid < snapshot.no_node)
+    return f"[{row.base:#x}, {row.end:#x}){flags}" + (f" node {row.nid}" if has_node else "")
 
 
 def outcome(prediction: Prediction) -> str:
@@ -70,13 +54,14 @@ def outcome(prediction: Prediction) -> str:
 def prediction_text(prediction: Prediction, terminal: Terminal = PLAIN) -> str:
     """Return what `lmb-whatif` prints: the outcome, then what would change."""
     given = ", ".join(f"{name}={written(name, value)}" for name, value in prediction.arguments.items())
-    lines = [terminal.paint(f"{function_of(prediction)}({given}) {outcome(prediction)}", HEADING)]
-    lines += [_change_line(change, prediction.after) for change in prediction.changes]
-    if not prediction.changes:
-        lines.append("  nothing changes" if prediction.reason else "  no region changes")
-        if prediction.reason:
-            return "\n".join(lines)
-    return "\n".join([*lines, *(f"  {line}" for line in prediction.growth)])
+    title = terminal.paint(f"{_function(prediction)}({given}) {outcome(prediction)}", HEADING)
+    if prediction.reason and not prediction.changes:
+        return f"{title}\n  nothing changes"
+    changes = [
+        f"{change.list}: {_regions(change.before, prediction.after)} -> {_regions(change.after, prediction.after)}"
+        for change in prediction.changes
+    ]
+    return "\n  ".join([title, *(changes or ["no region changes"]), *prediction.growth])
 
 
 def _rows_json(rows: Sequence[Row]) -> list[Json]:
@@ -89,18 +74,20 @@ def _rows_json(rows: Sequence[Row]) -> list[Json]:
 
 def prediction_json(prediction: Prediction, asked: Snapshot) -> Json:
     """Return a prediction as JSON values of schema `gdb-lmb/whatif/1`; `asked` is the guest's own snapshot."""
-    result: int | str | None = prediction.result
-    if _allocates(prediction) and prediction.result is not None and prediction.result > 0:
-        result = hex(prediction.result)
+    result = prediction.result
     return {
         "schema": WHATIF_SCHEMA,
         "layout": asked.layout,
         "arch": asked.arch,
-        "stop": stop_json(asked),
-        "function": function_of(prediction),
-        "arguments": {name: _argument_json(value) for name, value in prediction.arguments.items()},
-        "result": result,
-        "errno": errno_name(prediction.result),
+        "stop": STOP.write(asked.stop),
+        "function": _function(prediction),
+        "arguments": {
+            # Numbers are "0x..." strings, and "-1" is no node.
+            name: value if isinstance(value, str | bool) else hex(value) if value >= 0 else str(value)
+            for name, value in prediction.arguments.items()
+        },
+        "result": hex(result) if result is not None and result > 0 and _allocates(prediction) else result,
+        "errno": errno_name(result),
         "reason": safe(prediction.reason, 1000) or None,
         "changes": [
             {"list": change.list, "before": _rows_json(change.before), "after": _rows_json(change.after)}
@@ -110,4 +97,79 @@ def prediction_json(prediction: Prediction, asked: Snapshot) -> Json:
         "blocks": [],
         "arrays": [],
         **prediction.storage,
+    }
+
+
+# -- free memory -------------------------------------------------------------------------------------
+
+
+def free_text(snapshot: Snapshot, space: FreeSpace, terminal: Terminal = PLAIN) -> str:
+    """Return the tables of `lmb-free`: the holes, then the largest allocations, then fragmentation."""
+    bits = snapshot.bits
+    lines = [torn_line(snapshot, terminal)] if snapshot.torn else []
+    if snapshot.storage.closed:
+        lines.append("handed over: the allocator is closed, and what was free then is the page allocator's now")
+    title = (
+        f"free in [{space.min:#x}, {space.max:#x}): {plural(len(space.holes), 'hole')}, {human_size(space.total)} "
+        f"({space.total:,} bytes)"
+    )
+    lines.append(terminal.paint(title, HEADING))
+    if not space.holes:
+        return "\n".join(lines)
+    rows = [
+        [at, address(base, bits), address(end, bits), human_size(end - base), f"{end - base:,}"]
+        for at, (base, end) in enumerate(space.holes)
+    ]
+    lines += table(rows, ["#", "base", "end", "size", "bytes"], ("#", "size", "bytes"), terminal, spare=("bytes",))
+    lines += ["", terminal.paint("largest allocation possible, by the alignment of its base:", HEADING)]
+    lines += _fits_lines(space, terminal)
+    lines += ["", f"fragmentation: {100 * space.fragmentation:.1f} % (1 - largest hole / all free bytes)"]
+    return "\n".join(lines)
+
+
+def _fits_lines(space: FreeSpace, terminal: Terminal) -> list[str]:
+    # A row for each alignment and a column for each limit; a row for each of both where that is too wide.
+    limits = list(dict.fromkeys(fit.max for fit in space.fits))
+    names = ["anywhere", *(f"below {human_size(limit)}" for limit in limits[1:])]
+    found = {(fit.align, fit.max): fit for fit in space.fits}
+    aligns = list(dict.fromkeys(fit.align for fit in space.fits))
+    rows = [[human_size(align), *(_fit(found[align, limit]) for limit in limits)] for align in aligns]
+    lines = table(rows, ["align", *names], ("align",), Terminal(color=terminal.color))
+    if terminal.width is None or max(map(len, lines[1:])) <= terminal.columns:
+        return lines
+    rows = [
+        [human_size(align), name, _fit(found[align, limit])]
+        for align in aligns
+        for limit, name in zip(limits, names, strict=True)
+    ]
+    return table(rows, ["align", "where", "largest"], ("align",), terminal)
+
+
+def _fit(fit: Fit) -> str:
+    return f"{human_size(fit.size)} at {fit.base:#x}" if fit.size else "none"
+
+
+def free_json(snapshot: Snapshot, space: FreeSpace) -> Json:
+    """Return what is free as JSON values of schema `gdb-lmb/free/1`."""
+    return {
+        "schema": FREE_SCHEMA,
+        "layout": snapshot.layout,
+        "arch": snapshot.arch,
+        "torn": snapshot.torn is not None,
+        "closed": snapshot.storage.closed,
+        "stop": STOP.write(snapshot.stop),
+        "min": hex(space.min),
+        "max": hex(space.max),
+        "free": hex(space.total),
+        "holes": [{"base": hex(base), "size": hex(end - base)} for base, end in space.holes],
+        "largest": [
+            {
+                "align": hex(fit.align),
+                "max": hex(fit.max),
+                "base": hex(fit.base) if fit.size else None,
+                "size": hex(fit.size),
+            }
+            for fit in space.fits
+        ],
+        "fragmentation": round(space.fragmentation, 6),
     }

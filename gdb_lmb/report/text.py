@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Tables and sentences for people: the output of `lmb-dump` and `lmb-check`."""
+"""Tables and sentences for people, and the kernel's own printout: the output of `lmb-dump` and `lmb-check`."""
 
 from __future__ import annotations
 
@@ -9,11 +9,12 @@ from typing import Any
 from gdb_lmb.allocators.base import LogVerdict, allocator
 from gdb_lmb.allocators.section import ADDRESS, BYTES, FLAGS, NUMBER, POINTER, SIZE, TEXT, WIDE, Section
 from gdb_lmb.core.address import Phase
+from gdb_lmb.core.errors import LmbError
 from gdb_lmb.core.memory import Meter
 from gdb_lmb.core.ranges import Range
 from gdb_lmb.core.snapshot import Finding, Snapshot, flag_names
 from gdb_lmb.core.words import FINDING, address, human_size, plural, safe
-from gdb_lmb.report.map_text import bar_lines
+from gdb_lmb.report.picture import bar_lines
 from gdb_lmb.report.table import table
 from gdb_lmb.report.terminal import BAD, CLEAN, HEADING, NOTE, PLAIN, Terminal
 
@@ -22,6 +23,7 @@ DRAWN = ("memory", "reserved", "all")
 """The parts of `lmb-dump` that begin with a picture of memory."""
 
 
+# How a cell is written, by the kind of its column.
 _CELLS: Mapping[str, Callable[[Any, Snapshot], str]] = {
     ADDRESS: lambda value, snapshot: address(value, snapshot.bits),
     WIDE: lambda value, snapshot: address(value, 64),
@@ -32,9 +34,6 @@ _CELLS: Mapping[str, Callable[[Any, Snapshot], str]] = {
     TEXT: lambda value, snapshot: safe(value),
     FLAGS: lambda value, snapshot: safe(flag_names(value, snapshot.flag_names)),
 }
-"""How a cell is written, by the kind of its column."""
-
-_TO_THE_RIGHT = (SIZE, BYTES, NUMBER)
 
 
 def section_lines(section: Section, snapshot: Snapshot, terminal: Terminal = PLAIN) -> list[str]:
@@ -43,15 +42,17 @@ def section_lines(section: Section, snapshot: Snapshot, terminal: Terminal = PLA
     if not section.rows:
         return lines
     columns = section.columns
-    writers = [_CELLS[column.kind] for column in columns]
     rows = [
-        ["-" if value is None else write(value, snapshot) for write, value in zip(writers, row, strict=True)]
+        [
+            "-" if value is None else _CELLS[column.kind](value, snapshot)
+            for column, value in zip(columns, row, strict=True)
+        ]
         for row in section.rows
     ]
     return lines + table(
         rows,
         [column.title for column in columns],
-        [column.title for column in columns if column.kind in _TO_THE_RIGHT],
+        [column.title for column in columns if column.kind in (SIZE, BYTES, NUMBER)],
         terminal,
         cut=[column.title for column in columns if column.cut],
         spare=[column.title for column in columns if column.spare],
@@ -116,10 +117,10 @@ def check_text(
     snapshot: Snapshot, findings: Sequence[Finding], log: LogVerdict | None, terminal: Terminal = PLAIN
 ) -> str:
     """Return what `lmb-check` prints: findings, then one line that says what was verified."""
-    lines = [torn_line(snapshot, terminal)] if snapshot.torn else []
-    lines += finding_lines(findings, terminal)
-    lines += [
-        terminal.paint(f"not verified: {name}: {safe(why, 1000)}", NOTE) for name, why in snapshot.refused.items()
+    lines = [
+        *([torn_line(snapshot, terminal)] if snapshot.torn else []),
+        *finding_lines(findings, terminal),
+        *(terminal.paint(f"not verified: {name}: {safe(why, 1000)}", NOTE) for name, why in snapshot.refused.items()),
     ]
     own = allocator(snapshot.layout)
     seen = ", ".join(plural(number, noun) for noun, number in own.counts(snapshot).items())
@@ -141,6 +142,33 @@ def check_text(
         verdict = "clean" + (f" ({summary(findings)[len('0 findings, ') :]})" if findings else "") + ", verified"
     lines.append(f"{terminal.paint(f'lmb-check: {verdict}:', role)} {seen}; {replayed}")
     return "\n".join(lines)
+
+
+def kernel_text(snapshot: Snapshot) -> str:
+    """Return what the kernel's own dump prints in this state, without time stamps, byte for byte.
+
+    Raises: `LmbError` where a list is not true any more.
+    Source: `lmb_dump_all()` in lmb_handover.c; `__memblock_dump_all()` in mm/memblock.c.
+    """
+    for name, why in snapshot.refused.items():
+        raise LmbError(f"the kernel's own dump cannot be shown any more: {name}: {why}")
+    bits = snapshot.bits
+    lines = [
+        f"{allocator(snapshot.layout).title.upper()} configuration:",
+        f" memory size = {address(snapshot.memory.total_size, bits)} "
+        f"reserved size = {address(snapshot.reserved.total_size, bits)}",
+    ]
+    for regions in snapshot.lists:
+        lines.append(f" {regions.name}.cnt  = {regions.cnt:#x}")
+        for at, region in enumerate(regions.regions()):
+            nid = regions.nid[at] if at < len(regions.nid) else -1
+            node = f" on node {nid}" if snapshot.no_node is not None and 0 <= nid < snapshot.no_node else ""
+            low, high = address(region.base, bits), address((region.end - 1) & snapshot.phys_addr_max, bits)
+            lines.append(
+                f" {regions.name}[{at:#x}]\t[{low}-{high}], {address(region.size, bits)} bytes{node} "
+                f"flags: {region.flags:#x}"
+            )
+    return "".join(f"{line}\n" for line in lines)
 
 
 def stats_line(meter: Meter, seconds: float) -> str:

@@ -3,18 +3,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
 
-from gdb_lmb.allocators.json_fields import Json
+from gdb_lmb.allocators.json_fields import STOP, Json
 from gdb_lmb.analysis.owners import History, Piece
 from gdb_lmb.analysis.who import FREE, KEPT, NOTHING, Answer, Part, Stretch
-from gdb_lmb.core.operation import Record, Symbol
+from gdb_lmb.core.operation import Symbol
 from gdb_lmb.core.snapshot import FIRMWARE_TYPES, RegionList, Snapshot, flag_names
 from gdb_lmb.core.words import address, human_size, safe
 from gdb_lmb.report.divergence import site
-from gdb_lmb.report.jsonio import stop_json
 from gdb_lmb.report.table import table
 from gdb_lmb.report.terminal import HEADING, PLAIN, Terminal
 from gdb_lmb.report.text import torn_line
@@ -42,12 +40,6 @@ def owner_text(piece: Piece, history: History) -> str:
     if piece.storage:
         return f"the allocator itself: {piece.storage}"
     return "reserved before the history begins" if piece.initial else "nobody that the history tells of"
-
-
-def when_text(record: Record) -> str:
-    """Return which operation it was, and where in the boot."""
-    phase = f", {safe(record.phase)}" if record.phase else ""
-    return f"operation {record.seq}, {record.operation}{phase}"
 
 
 def _range(base: int, end: int) -> str:
@@ -82,24 +74,20 @@ def _part_lines(part: Part, known: Known) -> list[str]:
     symbol = known.symbol(part.base)
     if symbol is not None:
         rows.append(("symbol", safe(symbol)))
-    for piece in part.owners:
-        rows += _owner_rows(piece, known)
+    if known.history is not None:
+        for piece in part.owners:
+            rows += _owner_rows(piece, known.history)
     return [f"  {name:9} {text}" for name, text in rows]
 
 
-def _owner_rows(piece: Piece, known: Known) -> list[tuple[str, str]]:
-    assert known.history is not None
-    history, record = known.history, piece.record
-    rows = [("owner", f"{_range(piece.base, piece.end)} {owner_text(piece, history)}")]
+def _owner_rows(piece: Piece, history: History) -> Iterator[tuple[str, str]]:
+    record = piece.record
+    yield "owner", f"{_range(piece.base, piece.end)} {owner_text(piece, history)}"
     if record is not None:
-        rows.append(("when", when_text(record)))
-        callers = history.callers(record)[1 : 1 + _MAX_CALLERS_SHOWN]
-        rows += [("from", site(pc, history.look(pc))) for pc in callers]
-    return rows
-
-
-def _stretch_text(stretch: Stretch | None) -> str:
-    return "the end of the address space" if stretch is None else f"{stretch.state} {_range(stretch.base, stretch.end)}"
+        phase = f", {safe(record.phase)}" if record.phase else ""
+        yield "when", f"operation {record.seq}, {record.operation}{phase}"
+        for pc in history.callers(record)[1 : 1 + _MAX_CALLERS_SHOWN]:
+            yield "from", site(pc, history.look(pc))
 
 
 def who_text(answer: Answer, known: Known, terminal: Terminal = PLAIN) -> str:
@@ -112,8 +100,9 @@ def who_text(answer: Answer, known: Known, terminal: Terminal = PLAIN) -> str:
         lines += _part_lines(part, known)
     if answer.more:
         lines.append("... and more, not shown")
-    lines.append(f"  below     {_stretch_text(answer.below)}")
-    lines.append(f"  above     {_stretch_text(answer.above)}")
+    for name, one in (("below", answer.below), ("above", answer.above)):
+        around = "the end of the address space" if one is None else f"{one.state} {_range(one.base, one.end)}"
+        lines.append(f"  {name:9} {around}")
     if any(part.stretch.reserved is not None for part in answer.parts):
         lines.append(f"  history   {history_text(history)}")
     return "\n".join(lines)
@@ -130,19 +119,22 @@ def owners_lines(snapshot: Snapshot, history: History | None, terminal: Terminal
     """Return the table of who reserved each region, piece by piece, for `lmb-dump --owners`."""
     if history is None:
         return [f"owners: {history_text(None)}"]
-    rows: list[list[Any]] = []
     bits = snapshot.bits
-    for at, pieces in enumerate(history.owners.cover(snapshot)):
-        for piece in pieces:
-            rows.append([at, address(piece.base, bits), address(piece.end, bits), human_size(piece.end - piece.base),
-                         "-" if piece.record is None else piece.record.seq, owner_text(piece, history)])  # fmt: skip
-    title = f"owners of what is reserved, by {history_text(history)}:"
+    rows = [
+        [at, address(piece.base, bits), address(piece.end, bits), human_size(piece.end - piece.base),
+         "-" if piece.record is None else piece.record.seq, owner_text(piece, history)]
+        for at, pieces in enumerate(history.owners.cover(snapshot)) for piece in pieces
+    ]  # fmt: skip
     headers = ["#", "base", "end", "size", "operation", "owner"]
-    lines = [terminal.paint(title, HEADING)]
+    lines = [terminal.paint(f"owners of what is reserved, by {history_text(history)}:", HEADING)]
     return lines + (table(rows, headers, ("#", "size", "operation"), terminal, cut=("owner",)) if rows else [])
 
 
 # -- JSON -------------------------------------------------------------------------------------------
+
+
+def _safe(text: str | None) -> str | None:
+    return None if text is None else safe(text)
 
 
 def _stretch_json(stretch: Stretch | None) -> Json | None:
@@ -154,33 +146,27 @@ def _stretch_json(stretch: Stretch | None) -> Json | None:
 def _region_json(regions: RegionList, at: int | None) -> Json | None:
     if at is None:
         return None
-    region = regions[at]
-    row: Json = {"index": at, "base": hex(region.base), "size": hex(region.size), "flags": region.flags}
-    if len(regions.nid):
-        row["nid"] = regions.nid[at]
-    return row
+    base, size, flags = hex(regions.base[at]), hex(regions.size[at]), regions.flags[at]
+    node = {"nid": regions.nid[at]} if len(regions.nid) else {}
+    return {"index": at, "base": base, "size": size, "flags": flags, **node}
 
 
 def _site_json(pc: int, symbol: Symbol | None) -> Json:
-    row: Json = {"pc": hex(pc)}
-    if symbol is not None:
-        row |= {"function": safe(symbol.function), "offset": symbol.offset,
-                "file": None if symbol.file is None else safe(symbol.file), "line": symbol.line}  # fmt: skip
-    return row
+    if symbol is None:
+        return {"pc": hex(pc)}
+    return {"pc": hex(pc), **asdict(symbol), "function": safe(symbol.function), "file": _safe(symbol.file)}
 
 
 def piece_json(piece: Piece, history: History) -> Json:
     """Return a piece of a reservation with its owner as JSON values."""
     row: Json = {"base": hex(piece.base), "size": hex(piece.end - piece.base), "owner": owner_text(piece, history)}
     record = piece.record
-    if record is not None:
-        row |= {
-            "seq": record.seq,
-            "call": str(record.operation),
-            "phase": None if record.phase is None else safe(record.phase),
-            "callers": [_site_json(pc, history.look(pc)) for pc in history.callers(record)],
-        }
-    return row
+    if record is None:
+        return row
+    callers = [_site_json(pc, history.look(pc)) for pc in history.callers(record)]
+    return {
+        **row, "seq": record.seq, "call": str(record.operation), "phase": _safe(record.phase), "callers": callers,
+    }  # fmt: skip
 
 
 def owners_json(snapshot: Snapshot, history: History | None) -> Json | None:
@@ -197,10 +183,17 @@ def owners_json(snapshot: Snapshot, history: History | None) -> Json | None:
 def who_json(answer: Answer, known: Known) -> Json:
     """Return an answer as JSON values of schema `gdb-lmb/who/1`."""
     snapshot, history = known.snapshot, known.history
-    parts = []
-    for part in answer.parts:
-        symbol = known.symbol(part.base)
-        parts.append(
+    return {
+        "schema": WHO_SCHEMA,
+        "layout": snapshot.layout,
+        "arch": snapshot.arch,
+        "torn": snapshot.torn is not None,
+        "stop": STOP.write(snapshot.stop),
+        "base": hex(answer.base),
+        "size": hex(answer.end - answer.base),
+        "history": None if history is None else history.source,
+        "note": safe(history.note) if history is not None and history.note else None,
+        "parts": [
             {
                 "base": hex(part.base),
                 "size": hex(part.end - part.base),
@@ -213,21 +206,11 @@ def who_json(answer: Answer, known: Known) -> Json:
                     {"base": hex(place.base), "size": hex(place.end - place.base), "what": place.what}
                     for place in part.places
                 ],
-                "symbol": None if symbol is None else safe(symbol),
+                "symbol": _safe(known.symbol(part.base)),
                 "owners": [piece_json(piece, history) for piece in part.owners] if history is not None else [],
             }
-        )
-    return {
-        "schema": WHO_SCHEMA,
-        "layout": snapshot.layout,
-        "arch": snapshot.arch,
-        "torn": snapshot.torn is not None,
-        "stop": stop_json(snapshot),
-        "base": hex(answer.base),
-        "size": hex(answer.end - answer.base),
-        "history": None if history is None else history.source,
-        "note": safe(history.note) if history is not None and history.note else None,
-        "parts": parts,
+            for part in answer.parts
+        ],
         "below": _stretch_json(answer.below),
         "above": _stretch_json(answer.above),
     }

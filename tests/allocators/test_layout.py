@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import random
 from collections.abc import Callable
 
@@ -16,7 +17,7 @@ from gdb_lmb.allocators.lmb.model import LmbConfig, LmbModel
 from gdb_lmb.analysis.compare import compare
 from gdb_lmb.core.errors import NotReadyError
 from gdb_lmb.core.words import FINDING
-from gdb_lmb.report.jsonio import dumps, snapshot_from_json, snapshot_json
+from gdb_lmb.report.jsonio import dumps, snapshot_from, snapshot_json
 from tests.helpers.image import ABIS, Abi, Image, build
 from tests.helpers.states import lmb
 
@@ -80,7 +81,7 @@ def test_json_round_trip() -> None:
     model.free_all()
     snapshot = decode(build(model, abi, RAM).program, build(model, abi, RAM))
     text = dumps(snapshot_json(snapshot, check(snapshot)))
-    assert dumps(snapshot_json(snapshot_from_json(text), check(snapshot))) == text
+    assert dumps(snapshot_json(snapshot_from(json.loads(text)), check(snapshot))) == text
 
 
 def test_before_init_is_said() -> None:

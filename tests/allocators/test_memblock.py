@@ -17,8 +17,7 @@ from gdb_lmb.core.memory import BytesMemory
 from gdb_lmb.core.snapshot import FirmwareMap, Snapshot
 from gdb_lmb.core.words import FINDING
 from gdb_lmb.report.jsonio import not_verified, snapshot_json
-from gdb_lmb.report.kernel import kernel_text
-from gdb_lmb.report.text import check_text, dump_text
+from gdb_lmb.report.text import check_text, dump_text, kernel_text
 from tests.helpers.image import ABIS, Abi, c_struct
 from tests.helpers.states import memblock, stored
 

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 from collections.abc import Callable
 from dataclasses import replace
@@ -16,7 +17,7 @@ from gdb_lmb.allocators.lmb.storage import Block
 from gdb_lmb.core.errors import StateError
 from gdb_lmb.core.operation import Operation
 from gdb_lmb.core.snapshot import Defect, RegionList, Snapshot, Walk, column
-from gdb_lmb.report.jsonio import dumps, snapshot_from_json, snapshot_json
+from gdb_lmb.report.jsonio import dumps, snapshot_from, snapshot_json
 from tests.helpers.host import CLmb, model_state
 from tests.helpers.lmb_random import WEIGHTS, random_operation
 from tests.helpers.soak import ROUNDS, SEED
@@ -43,7 +44,7 @@ def test_goes_on_as_the_C_does(fixture_build: Path, bits: int, klimit: int | Non
         for number, operation in enumerate(operations):
             if number % 7 == run % 7:
                 # Through JSON, so that nothing the snapshot does not say can come along.
-                model = LmbModel.from_snapshot(snapshot_from_json(dumps(snapshot_json(model.snapshot()))))
+                model = LmbModel.from_snapshot(snapshot_from(json.loads(dumps(snapshot_json(model.snapshot())))))
             assert apply(model, operation) == c.apply(operation), f"operation {number}: {operation}"
             assert c.state() == model_state(model), f"after operation {number}: {operation}"
         blocks += len(model.blocks)

@@ -20,7 +20,7 @@ from gdb_lmb.analysis.replay import Replay
 from gdb_lmb.core.operation import Operation, Record, TraceHeader
 from gdb_lmb.core.snapshot import Snapshot
 from gdb_lmb.core.words import FINDING, NOTE
-from gdb_lmb.report.jsonio import check_json, dumps, snapshot_from_json, snapshot_json
+from gdb_lmb.report.jsonio import check_json, dumps, snapshot_from, snapshot_json
 from gdb_lmb.report.text import check_text, dump_text
 from gdb_lmb.report.trace_file import TraceReader, TraceWriter
 from tests.helpers import toy_allocator
@@ -69,7 +69,7 @@ def test_its_json_goes_both_ways() -> None:
     text = dumps(snapshot_json(snapshot))
     assert json.loads(text)["used"] == 7
     assert json.loads(text)["reserved"]["regions"] == [{"base": "0x1000", "size": "0x1000", "flags": 0}]
-    again = snapshot_from_json(text)
+    again = snapshot_from(json.loads(text))
     assert compare(snapshot, again, whole=True) is None and again.storage == snapshot.storage
     assert dumps(snapshot_json(again)) == text
 
@@ -168,7 +168,7 @@ def test_it_is_found_in_a_program_and_dumped(said: dict[str, str]) -> None:
     data = json.loads(said["1 lmb-dump --json"])
     assert (data["layout"], data["used"], data["findings"]) == ("toy", 2, [])
     assert data["memory"]["regions"] == [{"base": "0x0", "size": "0x10000", "flags": 0}]
-    assert snapshot_from_json(said["1 lmb-dump --json"]).reserved.cnt == 1
+    assert snapshot_from(json.loads(said["1 lmb-dump --json"])).reserved.cnt == 1
 
 
 def test_it_is_checked_in_a_program(said: dict[str, str]) -> None:

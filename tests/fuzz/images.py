@@ -22,8 +22,7 @@ from gdb_lmb.core.memory import BoundedMemory, Memory
 from gdb_lmb.core.operation import Operation
 from gdb_lmb.core.snapshot import Finding, Snapshot
 from gdb_lmb.report.jsonio import check_json, dumps, snapshot_json
-from gdb_lmb.report.kernel import kernel_text
-from gdb_lmb.report.text import PARTS, check_text, dump_text
+from gdb_lmb.report.text import PARTS, check_text, dump_text, kernel_text
 from tests.helpers.image import ABIS, HIGH, STATIC_ENTRIES, STATIC_HEADER, Abi, Image, Logged, build
 from tests.helpers.states import lmb
 

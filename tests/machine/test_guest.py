@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from gdb_lmb.report.jsonio import snapshot_from_json
+from gdb_lmb.report.jsonio import snapshot_from
 from gdb_lmb.runner.qemu import QemuOptions
 from gdb_lmb.runner.session import CommandError, GuestSession
 from tests.helpers.states import lmb
@@ -56,7 +56,7 @@ def test_sound_boot(
         assert checked["checked"]["operations"] > (5000 if scenario == "random" else 10)
         assert guest.command("lmb-dump --kernel") == dump_in(guest.console().decode())
 
-        snapshot = snapshot_from_json(guest.command("lmb-dump --json"))
+        snapshot = snapshot_from(json.loads(guest.command("lmb-dump --json")))
         assert snapshot.arch == "x86_64" and snapshot.bottom_up == (direction == "bottom-up")
         assert lmb(snapshot).blocks[0].static == (storage != "klimit")
         assert lmb(snapshot).blocks[0].nr == {"static8": 8, "static64": 64, "klimit": 101}[storage]
@@ -70,7 +70,7 @@ def test_sound_boot(
         assert [f for f in checked["findings"] if f["severity"] == "finding"] == []
         given = re.search(r"gave (\d+) pages in (\d+) ranges", guest.console().decode())
         assert given is not None
-        after = snapshot_from_json(guest.command("lmb-dump --json"))
+        after = snapshot_from(json.loads(guest.command("lmb-dump --json")))
         assert after.storage.closed and after.handover is not None
         assert sum(end - base for base, end in after.handover) // 4096 == int(given[1]) > 1000
         assert len(after.handover) == int(given[2])
@@ -84,7 +84,7 @@ def test_initrd_and_callers_are_seen(fixture_kernel: Path, tmp_path: Path) -> No
         guest.run_until("lmb_ready")
         loaded = re.search(r"0x0*(\w+)", guest.command("output/x lmb_log.ring[0].base"))
         assert loaded is not None
-        snapshot = snapshot_from_json(guest.command("lmb-dump --json"))
+        snapshot = snapshot_from(json.loads(guest.command("lmb-dump --json")))
         # 123,456 bytes are 30.14 pages; QEMU's own hardware dump says where they lie.
         data = guest.command("find /1 0x0 + 0xffff888000000000, +0x03fe0000, 0x69696969, 0x69696969")
         va = int(data.split()[0], 16)
@@ -177,7 +177,7 @@ def test_what_a_stranger_finds(fixture_kernel: Path) -> None:
 def test_large_lists_are_read_block_by_block(fixture_kernel: Path) -> None:
     with GuestSession(fixture_kernel, QemuOptions(append="lmb.scenario=fill lmb.ops=3000")) as guest:
         guest.run_until("lmb_ready")
-        snapshot = snapshot_from_json(guest.command("lmb-dump --json"))
+        snapshot = snapshot_from(json.loads(guest.command("lmb-dump --json")))
         assert snapshot.memory.cnt > 3000 and snapshot.reserved.cnt > 3000
         # Shuffled in memory: neighbours in the list are not neighbours in their block.
         steps = [b - a for a, b in zip(snapshot.reserved.entry, snapshot.reserved.entry[1:], strict=False)]

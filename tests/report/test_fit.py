@@ -8,8 +8,7 @@ import re
 import pytest
 
 from gdb_lmb.core.snapshot import Finding
-from gdb_lmb.report.fit import fitted
-from gdb_lmb.report.table import table
+from gdb_lmb.report.table import fitted, table
 from gdb_lmb.report.terminal import BAD, HEADING, PLAIN, Terminal
 from gdb_lmb.report.text import finding_lines
 

@@ -15,8 +15,7 @@ import pytest
 from gdb_lmb.allocators.lmb.storage import LmbStorage
 from gdb_lmb.core.snapshot import LMB_NOMAP, Place, RegionList, Snapshot, column
 from gdb_lmb.report.map import Shown, map_json, map_text
-from gdb_lmb.report.map_cells import Cell, Layers, drawn
-from gdb_lmb.report.map_text import bar_lines, glyph, grid_lines, why_not
+from gdb_lmb.report.picture import Cell, Layers, bar_lines, drawn, glyph, grid_lines, why_not
 from gdb_lmb.report.terminal import PLAIN, Terminal
 from gdb_lmb.report.text import DRAWN, PARTS, dump_text
 

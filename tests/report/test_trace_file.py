@@ -16,7 +16,7 @@ from gdb_lmb.analysis.compare import compare
 from gdb_lmb.core.errors import InputError
 from gdb_lmb.core.operation import Record, Symbol, TraceHeader
 from gdb_lmb.core.snapshot import RegionList, Snapshot, Stop, column
-from gdb_lmb.report.jsonio import dumps, snapshot_from_json, snapshot_json
+from gdb_lmb.report.jsonio import dumps, snapshot_from, snapshot_json
 from gdb_lmb.report.trace_file import TraceEnd, TraceReader, TraceWriter
 from tests.helpers.operations import op
 from tests.helpers.states import memblock
@@ -133,7 +133,7 @@ def test_strings_from_outside_stay_ascii() -> None:
 
 def test_a_memblock_snapshot_there_and_back() -> None:
     text = dumps(snapshot_json(MEMBLOCK))
-    again = snapshot_from_json(text)
+    again = snapshot_from(json.loads(text))
     assert compare(MEMBLOCK, again) is None
     assert dumps(snapshot_json(again)) == text
     assert (
