@@ -134,7 +134,7 @@ def _replay(arguments: argparse.Namespace) -> int:
 def _replay_trace(arguments: argparse.Namespace, lines: Lines) -> int:
     from gdb_lmb.analysis.owners import function_of
     from gdb_lmb.analysis.replay import Replay
-    from gdb_lmb.report.replay import replay_json, replay_text
+    from gdb_lmb.report.trace_text import replay_json, replay_text
 
     with open_trace(arguments.ops, lines) as reader:
         replay = Replay(reader.header)
@@ -226,12 +226,12 @@ def _c_name(file: str) -> str:
 
 
 def _c_lines(trace: str, name: str) -> Iterator[str]:
-    from gdb_lmb.report.export_c import source, survey
+    from gdb_lmb.report.trace_text import survey
 
     with open_lines(trace) as lines, open_trace(trace, lines) as reader:
         seen = survey(reader)
     with open_lines(trace) as lines, open_trace(trace, lines) as reader:
-        yield from source(seen, reader, name)
+        yield from seen.lines(name, reader)
 
 
 # Not given is not there: 0 is a value, and a trace refuses all of them.

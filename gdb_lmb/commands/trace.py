@@ -21,7 +21,7 @@ from gdb_lmb.core.words import plural, safe
 from gdb_lmb.machine.current import current
 from gdb_lmb.machine.symbols import symbols_of
 from gdb_lmb.report.jsonio import dumps
-from gdb_lmb.report.trace_output import TraceOutput, save
+from gdb_lmb.report.trace_file import TraceOutput, save
 from gdb_lmb.report.trace_text import (
     TraceResult,
     Wanted,

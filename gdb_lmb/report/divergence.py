@@ -3,13 +3,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict
 from typing import Any
 
 from gdb_lmb.allocators.difference import RegionRow
 from gdb_lmb.analysis.compare import StateDiff
 from gdb_lmb.analysis.lockstep import Divergence
-from gdb_lmb.core.operation import Record, Symbol
+from gdb_lmb.core.operation import Symbol
 from gdb_lmb.core.snapshot import FLAG_NAMES, flag_names
 from gdb_lmb.core.words import address, human_size, safe
 from gdb_lmb.report.table import table
@@ -27,16 +28,6 @@ def site(pc: int, symbol: Symbol | None) -> str:
     text = safe(symbol.function) + (f"+{symbol.offset:#x}" if symbol.offset else "")
     line = "" if symbol.line is None else f":{symbol.line}"
     return text if symbol.file is None else f"{text} ({safe(symbol.file)}{line})"
-
-
-def place(pc: int, symbols: Mapping[int, Symbol]) -> str:
-    """Return the same by a table of symbols."""
-    return site(pc, symbols.get(pc))
-
-
-def caller_lines(callers: Sequence[int], symbols: Mapping[int, Symbol]) -> list[str]:
-    """Return one line for each program counter, innermost first."""
-    return [f"  #{number} {pc:#x} {place(pc, symbols) if pc in symbols else '?'}" for number, pc in enumerate(callers)]
 
 
 def headline(divergence: Divergence) -> str:
@@ -67,17 +58,15 @@ def divergence_text(
                 if divergence.good
                 else f"  (states were not compared: any operation from 1 to {record.seq} may have done it)"
             )
-        lines += _about(record, symbols)
+        if record.phase is not None:
+            lines.append(f"in the boot: {safe(record.phase)}")
+        if record.callers:
+            lines.append("called from:")
+        for number, pc in enumerate(record.callers):
+            lines.append(f"  #{number} {pc:#x} {site(pc, symbols[pc]) if pc in symbols else '?'}")
     if divergence.diff is not None:
         lines += diff_lines(divergence.diff, bits, names, terminal)
     return "\n".join(lines)
-
-
-def _about(record: Record, symbols: Mapping[int, Symbol]) -> list[str]:
-    lines = [] if record.phase is None else [f"in the boot: {safe(record.phase)}"]
-    if record.callers:
-        lines += ["called from:", *caller_lines(record.callers, symbols)]
-    return lines
 
 
 def diff_lines(
@@ -86,16 +75,14 @@ def diff_lines(
     """Return all that differs as a table of regions and one of values: - is expected, + was found."""
     lines: list[str] = []
     if diff.regions:
-        shown, hidden = diff.regions[:MAX_SHOWN], len(diff.regions[MAX_SHOWN:]) + diff.omitted
-        nodes = any(row.nid is not None for row in shown)
-        entries = any(row.entry is not None for row in shown)
-        headers = ["", "list", "#", "base", "end", "size", "flags"]
-        headers += [name for name, there in (("node", nodes), ("entry", entries)) if there]
-        rows = [_row(row, bits, names, nodes, entries) for row in shown]
+        cells = [_row(row, bits, names) for row in diff.regions[:MAX_SHOWN]]
+        columns = [at for at in range(len(_HEADERS)) if at < _ALWAYS or any(row[at] != "-" for row in cells)]
+        rows, headers = [[row[at] for at in columns] for row in cells], [_HEADERS[at] for at in columns]
         lines.append(terminal.paint("regions (- expected, + found):", HEADING))
         head, rule, *rest = table(rows, headers, ("#", "size", "node"), terminal, cut=("flags",), spare=("entry",))
         roles = {"+": CLEAN, "-": BAD}
         lines += [head, rule, *(terminal.paint(line, roles.get(line.strip()[:1])) for line in rest)]
+        hidden = len(diff.regions) - len(rows) + diff.omitted
         if hidden:
             lines.append(f"  ... and {hidden:,} more")
     if diff.values:
@@ -105,14 +92,16 @@ def diff_lines(
     return lines
 
 
-def _row(row: RegionRow, bits: int, names: Mapping[int, str], nodes: bool, entries: bool) -> list[str]:
-    cells = [row.sign, row.list, str(row.position), address(row.base, bits), address(row.base + row.size, bits),
-             human_size(row.size), safe(flag_names(row.flags, names))]  # fmt: skip
-    if nodes:
-        cells.append("-" if row.nid is None else str(row.nid))
-    if entries:
-        cells.append("-" if row.entry is None else str(row.entry))
-    return cells
+_HEADERS = ("", "list", "#", "base", "end", "size", "flags", "node", "entry")
+_ALWAYS = 7  # of them are shown also where all cells are "-"
+
+
+def _row(row: RegionRow, bits: int, names: Mapping[int, str]) -> list[str]:
+    return [
+        row.sign, row.list, str(row.position), address(row.base, bits), address(row.base + row.size, bits),
+        human_size(row.size), safe(flag_names(row.flags, names)), "-" if row.nid is None else str(row.nid),
+        "-" if row.entry is None else str(row.entry),
+    ]  # fmt: skip
 
 
 def divergence_json(divergence: Divergence) -> dict[str, Any]:
@@ -126,7 +115,15 @@ def divergence_json(divergence: Divergence) -> dict[str, Any]:
         "exact": divergence.exact,
         "expected": divergence.expected,
         "found": divergence.found,
-        "regions": [_region_json(row) for row in diff.regions],
+        "regions": [
+            {
+                **asdict(row),
+                "base": hex(row.base),
+                "size": hex(row.size),
+                "entry": None if row.entry is None else [row.entry.block, row.entry.slot],
+            }
+            for row in diff.regions
+        ],
         "omitted": diff.omitted,
         "values": [
             {"name": value.name, "expected": safe(value.expected), "found": safe(value.found)} for value in diff.values
@@ -134,19 +131,6 @@ def divergence_json(divergence: Divergence) -> dict[str, Any]:
     }
 
 
-def _region_json(row: RegionRow) -> dict[str, Any]:
-    return {
-        "sign": row.sign,
-        "list": row.list,
-        "position": row.position,
-        "base": hex(row.base),
-        "size": hex(row.size),
-        "flags": row.flags,
-        "nid": row.nid,
-        "entry": None if row.entry is None else [row.entry.block, row.entry.slot],
-    }
-
-
 def symbols_json(pcs: Iterable[int], symbols: Mapping[int, Symbol]) -> dict[str, str]:
     """Return what those of `pcs` mean that are known, in words."""
-    return {hex(pc): place(pc, symbols) for pc in pcs if pc in symbols}
+    return {hex(pc): site(pc, symbols[pc]) for pc in pcs if pc in symbols}

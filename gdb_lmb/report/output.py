@@ -21,12 +21,15 @@ def cannot_write(path: Path | str, error: OSError, left: str = "") -> OutputErro
 
 
 @contextlib.contextmanager
-def told_of(path: Path, left: str = "") -> Iterator[None]:
-    """Turn a failure to write below `path` into an `OutputError` that names the file, or else `path`; see above."""
+def told_of(path: Path, left: str = "", *, below: bool = True) -> Iterator[None]:
+    """Turn a failure to write into an `OutputError` that names `path`, or the file in question if that is `below`.
+
+    `left` says what it holds then.
+    """
     try:
         yield
     except OSError as error:
-        raise cannot_write(error.filename or path, error, left) from None
+        raise cannot_write(error.filename if below and error.filename else path, error, left) from None
 
 
 def require_writable(path: Path) -> None:
@@ -35,7 +38,7 @@ def require_writable(path: Path) -> None:
     A file that is there keeps what it holds; one that is not is not there afterwards either.
     """
     target = Path(os.path.realpath(path))
-    try:
+    with told_of(path, below=False):
         new = not target.exists()
         if target.is_fifo():  # opening it would wait for a reader
             return
@@ -43,8 +46,6 @@ def require_writable(path: Path) -> None:
             pass
         if new:
             target.unlink()
-    except OSError as error:
-        raise cannot_write(path, error) from None
 
 
 def require_apart(output: Path, *inputs: Path | None) -> None:
@@ -64,40 +65,21 @@ def whole_file(path: Path) -> Iterator[IO[bytes]]:
     """
     target = Path(os.path.realpath(path))
     partial = target.parent / f"{target.name}.{os.getpid()}.partial"
-    try:
-        mode = target.stat().st_mode
-    except FileNotFoundError:
-        mode = None
-    except OSError as error:
-        raise cannot_write(path, error) from None
-    if mode is not None and not (stat.S_ISREG(mode) and os.access(target.parent, os.W_OK)):
-        with _written(path, target) as stream:
-            yield stream
-        return
-    if mode is not None and not os.access(target, os.W_OK):
-        raise cannot_write(path, PermissionError(0, "Permission denied"))
-    try:
-        with _written(path, partial) as stream:
-            yield stream
+    mode = None
+    with told_of(path, below=False):
+        with contextlib.suppress(FileNotFoundError):
+            mode = target.stat().st_mode
+        if mode is not None and not (stat.S_ISREG(mode) and os.access(target.parent, os.W_OK)):
+            with target.open("wb") as stream:
+                yield stream
+            return
+        if mode is not None and not os.access(target, os.W_OK):
+            raise PermissionError(0, "Permission denied")
         try:
+            with partial.open("wb") as stream:
+                yield stream
             if mode is not None:
                 partial.chmod(stat.S_IMODE(mode))
             partial.replace(target)
-        except OSError as error:
-            raise cannot_write(path, error) from None
-    finally:
-        partial.unlink(missing_ok=True)
-
-
-@contextlib.contextmanager
-def _written(path: Path, actual: Path) -> Iterator[IO[bytes]]:
-    """Open `actual` to write; what goes wrong is told of `path`, the name that the user gave."""
-    try:
-        stream = actual.open("wb")
-    except OSError as error:
-        raise cannot_write(path, error) from None
-    try:
-        with stream:
-            yield stream
-    except OSError as error:
-        raise cannot_write(path, error) from None
+        finally:
+            partial.unlink(missing_ok=True)

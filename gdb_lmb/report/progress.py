@@ -32,7 +32,11 @@ class ProgressLine:
 
     def wanted(self) -> bool:
         """Tell whether a text would be shown now."""
-        return time.monotonic() >= self._next and self._able()
+        stream = self._stream or sys.stderr
+        try:
+            return time.monotonic() >= self._next and stream.isatty() and os.environ.get("TERM", "dumb") != "dumb"
+        except ValueError:  # it is closed
+            return False
 
     def show(self, text: str) -> None:
         """Show a text, unless the last one is too new."""
@@ -49,18 +53,9 @@ class ProgressLine:
             self._shown = False
             self._write(_ERASE)
 
-    def _able(self) -> bool:
-        stream = self._stream or sys.stderr
-        try:
-            return stream.isatty() and os.environ.get("TERM", "dumb") != "dumb"
-        except ValueError:  # it is closed
-            return False
-
     def _write(self, text: str) -> None:
-        stream = self._stream or sys.stderr
         try:
-            stream.write(text)
-            stream.flush()
+            print(text, end="", file=self._stream or sys.stderr, flush=True)
         except (OSError, ValueError):  # stderr is closed
             self._next = float("inf")
 

@@ -9,9 +9,12 @@ holds more than one line: a million operations cost no more memory than one.
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import IO, Any
 
 from gdb_lmb.allocators.base import allocator, names
@@ -29,7 +32,8 @@ from gdb_lmb.core.operation import (
 from gdb_lmb.core.snapshot import Snapshot
 from gdb_lmb.core.words import plural, safe
 from gdb_lmb.report.jsonio import snapshot_from, snapshot_json
-from gdb_lmb.report.output import cannot_write
+from gdb_lmb.report.output import cannot_write, told_of, whole_file
+from gdb_lmb.report.terminal import COUNT_VARIABLE
 
 TRACE_SCHEMA = "gdb-lmb/trace/1"
 
@@ -38,7 +42,6 @@ MAX_LINE_BYTES = 32 << 20
 
 MAX_CALLERS = 64
 MAX_SYMBOLS = 1 << 20
-_CALLERS = f"at most {MAX_CALLERS} addresses"
 _SOURCES = ("breakpoints", "log")
 _PC_BITS = 64
 
@@ -53,7 +56,21 @@ class TraceWriter:
         """Write the header at once."""
         self._stream = stream
         self.records = 0
-        self._line(header_json(header))
+        self._line(
+            {
+                "schema": TRACE_SCHEMA,
+                "layout": header.layout,
+                "arch": header.arch,
+                "byte_order": header.byte_order,
+                "bits": header.bits,
+                "page_size": hex(header.page_size),
+                "source": header.source,
+                "lost": header.lost,
+                "only": list(header.only),
+                "generation": dict(header.behavior),
+                "initial": None if header.initial is None else snapshot_json(header.initial),
+            }
+        )
 
     def record(self, record: Record) -> None:
         """Write one operation."""
@@ -62,13 +79,11 @@ class TraceWriter:
 
     def symbols(self, symbols: Mapping[int, Symbol]) -> None:
         """Write what program counters mean."""
-        self._line({"symbols": {hex(pc): _symbol_json(symbol) for pc, symbol in symbols.items()}})
+        self._line({"symbols": {hex(pc): asdict(symbol) for pc, symbol in symbols.items()}})
 
     def end(self, final: Snapshot | None) -> None:
         """Write the last line: how many records there are, and the state after them (None: not known)."""
-        self._line(
-            {"end": {"records": self.records, "final": None if final is None else snapshot_json(final)}},
-        )
+        self._line({"end": {"records": self.records, "final": None if final is None else snapshot_json(final)}})
 
     def _line(self, row: Mapping[str, Any]) -> None:
         try:
@@ -108,8 +123,58 @@ def record_json(record: Record) -> dict[str, Any]:
     }
 
 
-def _symbol_json(symbol: Symbol) -> dict[str, Any]:
-    return {"function": symbol.function, "offset": symbol.offset, "file": symbol.file, "line": symbol.line}
+class TraceOutput:
+    """Where the records of a running trace go: the file at `path` (None: none), opened when the trace begins.
+
+    Their number goes to a file of its own, where the program that has started this gdb names one.
+    """
+
+    def __init__(self, path: Path | None) -> None:
+        self.path = path
+        self._files = contextlib.ExitStack()
+        self._writer: TraceWriter | None = None
+        self._count: IO[bytes] | None = None
+
+    def begin(self, header: TraceHeader) -> None:
+        """Open the files, and write what the trace is of. Raises: `OutputError`."""
+        if COUNT_VARIABLE in os.environ:
+            with contextlib.suppress(OSError):
+                count = Path(os.environ[COUNT_VARIABLE]).open("wb", buffering=0)  # noqa: SIM115  closed with the others
+                self._count = self._files.enter_context(count)
+        if self.path is not None:
+            with told_of(self.path):
+                self._writer = TraceWriter(self._files.enter_context(self.path.open("wb")), header)
+
+    def record(self, record: Record) -> None:
+        """Write one operation, at once. Raises: `OutputError`."""
+        if self._count is not None:
+            with contextlib.suppress(OSError):  # the trace does not need it
+                os.pwrite(self._count.fileno(), b"%d" % record.seq, 0)
+        if self._writer is not None:
+            self._writer.record(record)
+
+    def end(self, symbols: Mapping[int, Symbol], final: Snapshot | None) -> None:
+        """Write what comes after the last operation. Raises: `OutputError`."""
+        if self._writer is not None:
+            self._writer.symbols(symbols)
+            self._writer.end(final)
+
+    def close(self) -> None:
+        """Close the files. Raises: `OutputError` where the last bytes cannot be written."""
+        with told_of(self.path or Path(os.devnull)):
+            self._files.close()
+
+
+def save(
+    path: Path, header: TraceHeader, records: Iterable[Record], symbols: Mapping[int, Symbol], final: Snapshot | None
+) -> None:
+    """Write a whole trace. Raises: `OutputError` where the file cannot be written."""
+    with whole_file(path) as stream:
+        writer = TraceWriter(stream, header)
+        for record in records:
+            writer.record(record)
+        writer.symbols(symbols)
+        writer.end(final)
 
 
 # -- reading ----------------------------------------------------------------------------------------
@@ -131,7 +196,6 @@ class TraceReader:
     """
 
     def __init__(self, lines: Iterable[bytes]) -> None:
-        """Read the header."""
         self._lines = enumerate(lines, 1)
         self.symbols: dict[int, Symbol] = {}
         self.end: TraceEnd | None = None
@@ -157,7 +221,6 @@ class TraceReader:
         return f"{what} after record {self.records + self.header.lost}"
 
     def __iter__(self) -> Iterator[Record]:
-        """Yield the operations in their order."""
         for number, line in self._lines:
             row = self._row(number, line)
             if row is None:
@@ -170,7 +233,7 @@ class TraceReader:
                 yield record
 
     def _take(self, row: dict[str, Any]) -> Record | None:
-        """Return a line's operation, or keep what else it holds."""
+        # A line's operation is returned, and kept what else it holds.
         if self.end is not None:
             raise InputError("nothing may follow the line with the end")
         if "seq" in row:
@@ -184,7 +247,7 @@ class TraceReader:
         return None
 
     def _row(self, number: int, line: bytes) -> dict[str, Any] | None:
-        """Return a line's object, or None for the last line where it is cut off."""
+        # A line's object, or None for the last line where it is cut off.
         if len(line) > MAX_LINE_BYTES:
             raise InputError(f"line {number} is longer than {MAX_LINE_BYTES} bytes")
         try:
@@ -203,24 +266,23 @@ class TraceReader:
         if seq != expected or isinstance(seq, bool):
             raise InputError(f'"seq" is {short(seq)}, but operation {expected} comes next')
         result = _result(row.pop("result", None), self.header.bits)
-        callers = checked("callers", row.pop("callers", []), _are_callers, _CALLERS)
+        callers = checked("callers", row.pop("callers", []), _are_callers, f"at most {MAX_CALLERS} addresses")
+        try:  # the same few come again and again
+            pcs = tuple([self._pcs[text] for text in callers])
+        except (KeyError, TypeError):
+            pcs = tuple(map(self._pc, callers))
         phase = checked("phase", row.pop("phase", None), _is_text_or_null, "a string or null")
         # Where there is no state to begin with, the allocator's own first call makes it.
         creates = seq == 1 and self.header.initial is None
         table = self._allocator.init if creates else self._allocator.operations
         operation = operation_from(row, self.header.bits, table, exactly=True)
         self.records += 1
-        return Record(seq, operation, result, tuple([self._pc(pc) for pc in callers]), phase)
+        return Record(seq, operation, result, pcs, phase)
 
     def _pc(self, text: Any) -> int:
-        """Return a caller's program counter; the same few come again and again."""
-        if not isinstance(text, str):
-            return read_number("callers", text, _PC_BITS)
-        pc = self._pcs.get(text)
-        if pc is None:
-            pc = read_number("callers", text, _PC_BITS)
-            if len(self._pcs) < MAX_SYMBOLS:
-                self._pcs[text] = pc
+        pc = read_number("callers", text, _PC_BITS)
+        if isinstance(text, str) and len(self._pcs) < MAX_SYMBOLS:
+            self._pcs[text] = pc
         return pc
 
     def _symbols(self, row: dict[str, Any]) -> None:
@@ -236,8 +298,7 @@ class TraceReader:
         if not isinstance(row, dict) or row.get("records") != self.records:
             said = row.get("records") if isinstance(row, dict) else row
             raise InputError(f"the end tells of {short(said)} records, but there are {self.records}")
-        final = row.get("final")
-        header = self.header
+        final, header = row.get("final"), self.header
         state = None if final is None else _state(final, header.layout, header.bits, header.page_size)
         return TraceEnd(self.records, state)
 
@@ -248,8 +309,6 @@ def _header(row: dict[str, Any]) -> TraceHeader:
     layout = checked("layout", row.get("layout"), names().__contains__, f"one of {', '.join(names())}")
     source = checked("source", row.get("source"), _SOURCES.__contains__, f"one of {', '.join(_SOURCES)}")
     bits = checked("bits", row.get("bits"), (32, 64).__contains__, "32 or 64")
-    behavior = row.get("generation")
-    checked("generation", behavior, lambda value: isinstance(value, dict | None), "a JSON object")
     page_size = read_number("page_size", row.get("page_size"), 32)
     if not page_size or page_size & (page_size - 1):
         raise InputError(f'"page_size" is {page_size:#x}, which is no power of two')
@@ -271,7 +330,7 @@ def _header(row: dict[str, Any]) -> TraceHeader:
         page_size=page_size,
         source=source,
         initial=None if initial is None else _state(initial, layout, bits, page_size),
-        behavior=behavior or {},
+        behavior=checked("generation", row.get("generation"), _is_object_or_null, "a JSON object") or {},
         lost=read_number("lost", row.get("lost", 0), 64),
         only=tuple(checked("only", row.get("only", []), known, "names of operations")),
     )
@@ -281,8 +340,12 @@ def _are_callers(value: Any) -> bool:
     return isinstance(value, list) and len(value) <= MAX_CALLERS
 
 
+def _is_object_or_null(value: Any) -> bool:
+    return isinstance(value, dict | None)
+
+
 def _is_text_or_null(value: Any) -> bool:
-    return value is None or isinstance(value, str)
+    return isinstance(value, str | None)
 
 
 def _state(data: Any, layout: str, bits: int, page_size: int) -> Snapshot:
@@ -296,9 +359,7 @@ def _state(data: Any, layout: str, bits: int, page_size: int) -> Snapshot:
 
 
 def _result(value: Any, bits: int) -> int | None:
-    if value is None:
-        return None
-    if isinstance(value, int) and not isinstance(value, bool) and -4096 < value < 0:
+    if value is None or (isinstance(value, int) and not isinstance(value, bool) and -4096 < value < 0):
         return value
     return read_number("result", value, bits)
 

@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""A trace for people and as JSON: what it has recorded and found so far, and its records."""
+"""A trace for people and as JSON: what it has recorded and found so far, its records, and what replaying it showed.
+
+A saved trace can also be written as a test in C for the kernel's own simulator of its allocator.
+"""
 
 from __future__ import annotations
 
@@ -8,23 +11,37 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from gdb_lmb.allocators.base import allocator
+from gdb_lmb.allocators.base import CTest, allocator
 from gdb_lmb.analysis.lockstep import Divergence
-from gdb_lmb.analysis.owners import function_of, owner_pc
-from gdb_lmb.core.errors import UsageError
+from gdb_lmb.analysis.owners import function_of, owner_name, owner_pc
+from gdb_lmb.analysis.replay import Replay
+from gdb_lmb.core.errors import InputError, UsageError
 from gdb_lmb.core.operation import Operation, Record, Symbol
 from gdb_lmb.core.ranges import Range
-from gdb_lmb.core.snapshot import Finding
+from gdb_lmb.core.snapshot import FLAG_NAMES, Finding
 from gdb_lmb.core.words import FINDING, plural, result_text, safe
-from gdb_lmb.report.divergence import divergence_json, divergence_text, place, symbols_json
+from gdb_lmb.report.divergence import divergence_json, divergence_text, headline, site, symbols_json
 from gdb_lmb.report.jsonio import finding_json
-from gdb_lmb.report.replay import divergence_findings
 from gdb_lmb.report.table import table
 from gdb_lmb.report.terminal import BAD, CLEAN, HEADING, NOTE, PLAIN, Terminal
 from gdb_lmb.report.text import finding_lines, summary
-from gdb_lmb.report.trace_file import record_json
+from gdb_lmb.report.trace_file import TraceReader, record_json
 
+REPLAY_SCHEMA = "gdb-lmb/replay/1"
+SHOW_SCHEMA = "gdb-lmb/trace-show/1"
 STATUS_SCHEMA = "gdb-lmb/trace-status/1"
+DIVERGENCE_CODE = "trace-divergence"
+
+
+# -- a trace that runs, or has ended -----------------------------------------------------------------
+
+
+def divergence_findings(divergence: Divergence | None) -> list[Finding]:
+    """Return a divergence as a finding, none where there is none."""
+    if divergence is None:
+        return []
+    addresses = () if divergence.address is None else (divergence.address,)
+    return [Finding(DIVERGENCE_CODE, FINDING, headline(divergence), addresses)]
 
 
 @dataclass(frozen=True)
@@ -115,7 +132,7 @@ def status_json(result: TraceResult) -> dict[str, Any]:
     }
 
 
-SHOW_SCHEMA = "gdb-lmb/trace-show/1"
+# -- its records -------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
@@ -132,7 +149,7 @@ class Wanted:
         return found if self.last is None else found[len(found) - min(self.last, len(found)) :]
 
     def _fits(self, record: Record, symbols: Mapping[int, Symbol], layout: str) -> bool:
-        if self.caller is not None and not any(self.caller.search(place(pc, symbols)) for pc in record.callers):
+        if self.caller is not None and not any(self.caller.search(site(pc, symbols.get(pc))) for pc in record.callers):
             return False
         if self.within is None:
             return True
@@ -154,18 +171,14 @@ def trace_table(
     """Return one row for each record: number, call, result, the first caller outside the allocator, the phase."""
     if not records:
         return "no operation"
+    owners = [owner_pc(record, function_of(symbols.get), layout) for record in records]
     rows = [
-        [str(record.seq), str(record.operation), result_text(record.result), _owner(record, symbols, layout),
-         record.phase or "-"]
-        for record in records
+        [str(record.seq), str(record.operation), result_text(record.result),
+         "-" if pc is None else site(pc, symbols.get(pc)), record.phase or "-"]
+        for record, pc in zip(records, owners, strict=True)
     ]  # fmt: skip
     headers = ["#", "operation", "result", "caller", "in the boot"]
     return "\n".join(table(rows, headers, ("#", "result"), terminal, cut=("operation", "caller", "in the boot")))
-
-
-def _owner(record: Record, symbols: Mapping[int, Symbol], layout: str) -> str:
-    pc = owner_pc(record, function_of(symbols.get), layout)
-    return "-" if pc is None else place(pc, symbols)
 
 
 def trace_json(records: Sequence[Record], symbols: Mapping[int, Symbol], layout: str, total: int) -> dict[str, Any]:
@@ -177,3 +190,80 @@ def trace_json(records: Sequence[Record], symbols: Mapping[int, Symbol], layout:
         "records": [record_json(record) for record in records],
         "symbols": symbols_json({pc: None for record in records for pc in record.callers}, symbols),
     }
+
+
+# -- a saved trace -----------------------------------------------------------------------------------
+
+
+def replay_text(
+    reader: TraceReader,
+    replay: Replay,
+    findings: Sequence[Finding],
+    not_verified: str | None,
+    terminal: Terminal = PLAIN,
+) -> str:
+    """Return what `gdb-lmb replay` prints: a divergence in full, findings, and one line that says what was verified."""
+    header, divergence = reader.header, replay.divergence
+    source = "the kernel's own log" if header.source == "log" else header.source
+    lines = [terminal.paint(f"trace of {header.layout} on {safe(header.arch)}, from {source}", HEADING)]
+    if divergence is not None:
+        names = FLAG_NAMES if header.initial is None else header.initial.flag_names
+        lines.append(divergence_text(divergence, reader.symbols, header.bits, names, terminal))
+    lines += finding_lines(findings, terminal)
+    done = f"{plural(replay.replayed, 'operation')} replayed on the model"
+    every = [*divergence_findings(divergence), *findings]
+    if any(finding.severity == FINDING for finding in every):
+        role, verdict = BAD, summary(every)
+    elif not_verified is not None:
+        role, verdict = NOTE, "NOT verified"
+    else:
+        role, verdict = CLEAN, "verified" + (f" ({summary(every)[len('0 findings, ') :]})" if every else "")
+    told = terminal.paint(f"gdb-lmb replay: {verdict}:", role)
+    lines.append(f"{told} {done}" + (f"; {not_verified}" if not_verified else ""))
+    return "\n".join(lines)
+
+
+def replay_json(
+    reader: TraceReader, replay: Replay, findings: Sequence[Finding], not_verified: str | None
+) -> dict[str, Any]:
+    """Return the same as JSON values."""
+    divergence = replay.divergence
+    record = divergence.record if divergence is not None else None
+    return {
+        "schema": REPLAY_SCHEMA,
+        "layout": reader.header.layout,
+        "arch": safe(reader.header.arch),
+        "records": reader.records,
+        "replayed": replay.replayed,
+        "not_verified": not_verified,
+        "findings": [finding_json(finding) for finding in [*divergence_findings(divergence), *findings]],
+        "divergence": None if divergence is None else divergence_json(divergence),
+        "symbols": symbols_json(() if record is None else record.callers, reader.symbols),
+    }
+
+
+def survey(reader: TraceReader) -> CTest:
+    """Read a whole trace and return what writes it as a test in C, for which it is then read once more.
+
+    Raises: `InputError` for a trace that the simulator cannot run.
+    """
+    header = reader.header
+    test = allocator(header.layout).simulator_test(header)
+    replay = Replay(header)
+    if replay.lockstep is None:
+        raise InputError(f"{replay.finish(None)}, so that nothing can be run again")
+    model = replay.lockstep.model
+    for record in reader:
+        replay.follow(record)
+        test.see(record, model)
+    recorded = reader.end.final if reader.end is not None else None
+    why = replay.finish(recorded, reader.cut_off)
+    if recorded is not None and recorded.refused:
+        recorded = None
+    if replay.divergence is not None:
+        why = f"kernel and model differ: {replay.divergence.message}"
+        if recorded is None:
+            raise InputError(f"the trace does not hold the final state, and {why}")
+    function = function_of(reader.symbols.get)
+    test.finish(recorded or model.snapshot(), why, lambda record: owner_name(record, function, header.layout))
+    return test

@@ -21,7 +21,7 @@ from gdb_lmb.core.errors import LmbError, OutputError, StateError
 from gdb_lmb.core.operation import Operation, Record, TraceHeader
 from gdb_lmb.core.snapshot import Snapshot
 from gdb_lmb.programs.traced import Traced
-from gdb_lmb.report.trace_output import TraceOutput
+from gdb_lmb.report.trace_file import TraceOutput
 
 
 @dataclass(frozen=True)

@@ -26,7 +26,7 @@ from gdb_lmb.machine.current import current
 from gdb_lmb.machine.symbols import symbols_of, why_no_allocator
 from gdb_lmb.programs.base import Program, find_programs
 from gdb_lmb.programs.traced import Traced
-from gdb_lmb.report.trace_output import TraceOutput
+from gdb_lmb.report.trace_file import TraceOutput
 from gdb_lmb.report.trace_text import TraceResult
 from gdb_lmb.tracing.calls import convention_of
 from gdb_lmb.tracing.points import find_points, function_addresses, inlined_switches

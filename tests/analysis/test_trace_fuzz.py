@@ -21,9 +21,8 @@ from gdb_lmb.analysis.owners import function_of
 from gdb_lmb.analysis.replay import Replay
 from gdb_lmb.core.errors import InputError
 from gdb_lmb.core.operation import Operation, Record, TraceHeader
-from gdb_lmb.report.export_c import source, survey
-from gdb_lmb.report.replay import replay_json, replay_text
 from gdb_lmb.report.trace_file import TraceReader, TraceWriter
+from gdb_lmb.report.trace_text import replay_json, replay_text, survey
 from tests.helpers.soak import ROUNDS, SEED, seeds
 from tests.helpers.traces import LOG, SOUND, text_of
 
@@ -49,7 +48,7 @@ def verdict(data: bytes) -> str:
     assert "\x1b" not in text
     try:
         seen = survey(TraceReader(io.BytesIO(data)))
-        "".join(source(seen, TraceReader(io.BytesIO(data)), "x"))
+        "".join(seen.lines("x", TraceReader(io.BytesIO(data))))
     except InputError as error:
         assert "\n" not in str(error)
     return text

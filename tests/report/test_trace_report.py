@@ -10,7 +10,7 @@ from gdb_lmb.analysis.compare import StateDiff
 from gdb_lmb.analysis.lockstep import Divergence
 from gdb_lmb.core.operation import Record, Symbol
 from gdb_lmb.core.snapshot import Entry
-from gdb_lmb.report.divergence import divergence_json, divergence_text, headline, place, symbols_json
+from gdb_lmb.report.divergence import divergence_json, divergence_text, headline, site, symbols_json
 from tests.helpers.operations import op
 
 RECORD = Record(
@@ -88,8 +88,8 @@ def test_a_long_diff_is_cut() -> None:
 
 
 def test_places() -> None:
-    assert place(0x1234, {}) == "0x1234"
-    assert place(1, {1: Symbol("f")}) == "f" and place(1, {1: Symbol("f", 16, "x.c")}) == "f+0x10 (x.c)"
+    assert site(0x1234, None) == "0x1234"
+    assert site(1, Symbol("f")) == "f" and site(1, Symbol("f", 16, "x.c")) == "f+0x10 (x.c)"
     assert symbols_json([1, 2], {1: Symbol("f")}) == {"0x1": "f"}
 
 

@@ -21,8 +21,8 @@ from gdb_lmb.allocators.memblock.resume import facts_of
 from gdb_lmb.cli import main
 from gdb_lmb.core.operation import Operation, Record, Symbol, TraceHeader
 from gdb_lmb.kernels.stock import find_source
-from gdb_lmb.report.export_c import source, survey
 from gdb_lmb.report.trace_file import TraceReader, TraceWriter
+from gdb_lmb.report.trace_text import survey
 from tests.helpers.operations import op
 from tests.helpers.simulator import Simulator
 from tests.helpers.soak import seeds
@@ -95,7 +95,7 @@ def exported(
     writer.end(model.snapshot())
     seen = survey(TraceReader(io.BytesIO(stream.getvalue())))
     assert seen.agrees is None
-    return "\n".join(source(seen, TraceReader(io.BytesIO(stream.getvalue())), "boot")) + "\n", model.doublings
+    return "\n".join(seen.lines("boot", TraceReader(io.BytesIO(stream.getvalue())))) + "\n", model.doublings
 
 
 @pytest.mark.random

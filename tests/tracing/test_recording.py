@@ -16,8 +16,7 @@ from gdb_lmb.analysis.trace_options import TraceOptions
 from gdb_lmb.core.errors import OutputError, ReadError, StateError
 from gdb_lmb.core.operation import Operation
 from gdb_lmb.core.snapshot import Snapshot
-from gdb_lmb.report.trace_file import TraceReader
-from gdb_lmb.report.trace_output import TraceOutput
+from gdb_lmb.report.trace_file import TraceOutput, TraceReader
 from gdb_lmb.tracing.recording import Call, Place, Purpose, Recording
 from tests.helpers.operations import op
 
