@@ -8,15 +8,16 @@ from __future__ import annotations
 
 import contextlib
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from enum import Enum
 from importlib import import_module
+from itertools import chain
 from typing import Any
 
 from gdb_lmb.arches.base import Cpu, PagedMemory
 from gdb_lmb.arches.registry import find
-from gdb_lmb.core.address import Phase, Placement
+from gdb_lmb.core.address import Linear, Phase, Placement
 from gdb_lmb.core.errors import LayoutError, LmbError, NotReadyError, ReadError
 from gdb_lmb.core.fields import Struct
 from gdb_lmb.core.machine import Machine
@@ -25,11 +26,8 @@ from gdb_lmb.core.ranges import Range
 from gdb_lmb.core.snapshot import FIRMWARE_RAM, FIRMWARE_TYPES, FirmwareMap, Place, Snapshot
 from gdb_lmb.programs.traced import Traced
 
-MAX_VARIABLE_BYTES = 1 << 20
-"""No variable that is read whole is larger."""
-
-MAX_RANGE_BYTES = 1 << 34
-"""No initrd is larger: beyond it what is read is no size."""
+_MAX_VARIABLE_BYTES = 1 << 20  # no variable that is read whole is larger
+_MAX_RANGE_BYTES = 1 << 34  # no initrd is larger: beyond it what is read is no size
 
 
 class Role(Enum):
@@ -75,23 +73,15 @@ class RoleRange:
 
 
 @dataclass(frozen=True)
-class ImagePart:
-    """A run of a program's image: `size` bytes at `physical`, whose symbols the debugger has from `symbol_va` on."""
-
-    physical: int
-    size: int
-    symbol_va: int
-
-
-@dataclass(frozen=True)
 class AddressMap:
     """Where a program's image lies, and how else its addresses are translated, at this stop.
 
-    `placement` is that of a kernel that was found by its build id.
+    `va` of each of its `parts` is where the debugger has the part's symbols. `placement` is that of a kernel that was
+    found by its build id.
     """
 
     machine: Machine
-    parts: Sequence[ImagePart] = ()
+    parts: Sequence[Linear] = ()
     placement: Placement | None = None
 
     def of_symbol(self, va: int) -> int:
@@ -103,51 +93,46 @@ class AddressMap:
         """Return the physical address of what the program has at `va` now. Raises: `ReadError`."""
         if self.placement is not None:
             return self.placement.to_physical(va)
-        found = self.machine.translate(va)
-        if found is None:
-            found = self._in_image(va)
-        if found is None:
-            raise ReadError(va, 1, "this virtual address is not mapped at this stop")
-        return found
+        for found in (self.machine.translate(va), self._in_image(va)):
+            if found is not None:
+                return found
+        raise ReadError(va, 1, "this virtual address is not mapped at this stop")
 
     def symbol(self, physical: int) -> str | None:
         """Return "name+16" of the image's symbol at a physical address, None where there is none."""
-        for part in self.parts:
-            if part.physical <= physical < part.physical + part.size:
-                found = self.machine.symbol_at(physical - part.physical + part.symbol_va)
-                return None if found is None else f"{found.name}+{found.offset}" if found.offset else found.name
-        return None
+        vas = (p.va + physical - p.physical for p in self.parts if p.physical <= physical < p.physical + p.size)
+        found = next(map(self.machine.symbol_at, vas), None)
+        return None if found is None else f"{found.name}+{found.offset}" if found.offset else found.name
 
     def _in_image(self, va: int) -> int | None:
-        for part in self.parts:
-            if part.symbol_va <= va < part.symbol_va + part.size:
-                return va - part.symbol_va + part.physical
-        return None
+        return next((at for part in self.parts if (at := part.to_physical(va)) is not None), None)
 
 
-@dataclass(frozen=True)
+@dataclass
 class Guest:
     """A program's variables at this stop, read at their physical addresses; what cannot be read is None.
 
-    `memory` reads physical addresses, `map` translates. `tables` are where the CPU's page tables lie, `paged` walks
+    `map` translates, `memory` reads physical addresses. `tables` are where the CPU's page tables lie, `paged` walks
     them; None where they cannot be walked here.
     """
 
     machine: Machine
-    memory: Memory
     map: AddressMap
+    memory: Memory = field(default_factory=lambda: BytesMemory({}))
     tables: tuple[int, ...] = ()
     paged: PagedMemory | None = None
+
+    def read(self, address: int, size: int) -> bytes:
+        """Return `size` bytes at physical `address`. Raises: `ReadError`."""
+        return self.memory.read(address, size)
 
     def raw(self, name: str) -> bytes | None:
         """Return a variable's bytes."""
         found = self.machine.variable(name)
-        if found is None or not 0 < found.size <= MAX_VARIABLE_BYTES:
-            return None
-        try:
-            return self.memory.read(self.map.of_symbol(found.address), found.size)
-        except ReadError:
-            return None
+        if found is not None and 0 < found.size <= _MAX_VARIABLE_BYTES:
+            with contextlib.suppress(ReadError):
+                return self.read(self.map.of_symbol(found.address), found.size)
+        return None
 
     def word(self, name: str) -> int | None:
         """Return a variable of an integer, enumeration or pointer type, unsigned."""
@@ -159,30 +144,6 @@ class Guest:
         raw = self.raw(name)
         return None if raw is None else (self.machine.struct(name), raw)
 
-    def labelled(
-        self,
-        role: Role,
-        first: str,
-        pasts: str | tuple[str, ...],
-        since: Phase | None = None,
-        until: Phase | None = None,
-    ) -> Iterator[RoleRange]:
-        """Yield the part of the image between label `first` and the first of `pasts` that the program has."""
-        start = self.machine.label(first)
-        names = (pasts,) if isinstance(pasts, str) else pasts
-        past = next((at for at in map(self.machine.label, names) if at is not None), None)
-        if start is not None and past is not None:
-            yield from self.inside(role, start, past - start, first, until=until)
-
-    def inside(
-        self, role: Role, symbol_va: int, size: int, source: str, since: Phase | None = None, until: Phase | None = None
-    ) -> Iterator[RoleRange]:
-        """Yield what lies at `symbol_va` where the debugger has it, if all of it is in one part of the image."""
-        for part in self.map.parts:
-            if size > 0 and part.symbol_va <= symbol_va and symbol_va + size <= part.symbol_va + part.size:
-                base = symbol_va - part.symbol_va + part.physical
-                yield RoleRange(role, base, base + size, source, since, until)
-
     def physical(self, va: int | None) -> int | None:
         """Return the physical address of run-time address `va`; None for none, or where it is not mapped linearly."""
         try:
@@ -190,26 +151,42 @@ class Guest:
         except ReadError:
             return None
 
+    def labelled(
+        self, role: Role, first: str, pasts: tuple[str, ...], until: Phase | None = None
+    ) -> Iterator[RoleRange]:
+        """Yield the part of the image between label `first` and the first of `pasts` that the program has."""
+        start = self.machine.label(first)
+        past = next((at for at in map(self.machine.label, pasts) if at is not None), None)
+        if start is not None and past is not None:
+            yield from self.inside(role, start, past - start, first, until=until)
 
-IMAGE_PARTS: tuple[tuple[Role, str, str | tuple[str, ...]], ...] = (
-    (Role.TEXT, "_text", "_etext"),
-    (Role.INIT_TEXT, "_sinittext", "_einittext"),
-    (Role.RODATA, "__start_rodata", "__end_rodata"),
-    (Role.DATA, "_sdata", "_edata"),
-    (Role.BSS, "__bss_start", ("__bss_stop", "__bss_end")),
-)
-"""Parts of an image that go by the same labels in Linux and in programs like it: role, first label, label past it."""
+    def inside(
+        self, role: Role, va: int, size: int, source: str, since: Phase | None = None, until: Phase | None = None
+    ) -> Iterator[RoleRange]:
+        """Yield what lies at `va` where the debugger has it, if all of it is in one part of the image."""
+        for part in self.map.parts:
+            base = part.to_physical(va)
+            if base is not None and 0 < size <= part.va + part.size - va:
+                yield RoleRange(role, base, base + size, source, since, until)
 
 
 class Program(ABC):
     """A kind of program; an instance holds no state. `name` is that of its package.
 
-    `panics` are its functions after which the guest is lost, `frees_init` those that free its init code.
+    `panics` are its functions after which the guest is lost, `frees_init` those that free its init code. `parts` are
+    those of its image that go by labels, as `Guest.labelled()` takes them: the same in Linux and in programs like it.
     """
 
     name: str
     panics: tuple[str, ...] = ("panic", "panic_halt")
     frees_init: tuple[str, ...] = ("free_initmem", "free_init_memory")
+    parts: tuple[tuple[Role, str, tuple[str, ...], Phase | None], ...] = (
+        (Role.TEXT, "_text", ("_etext",), None),
+        (Role.INIT_TEXT, "_sinittext", ("_einittext",), Phase.HANDED_OVER),
+        (Role.RODATA, "__start_rodata", ("__end_rodata",), None),
+        (Role.DATA, "_sdata", ("_edata",), None),
+        (Role.BSS, "__bss_start", ("__bss_stop", "__bss_end"), None),
+    )
 
     @abstractmethod
     def recognises(self, machine: Machine) -> bool:
@@ -231,6 +208,13 @@ class Program(ABC):
     def ranges(self, guest: Guest) -> Iterator[RoleRange]:
         """Yield what it knows of ranges beside its image; a range may be told of twice."""
 
+    def image(self, guest: Guest) -> Iterator[RoleRange]:
+        """Yield the image and its parts."""
+        for part in guest.map.parts:
+            yield RoleRange(Role.IMAGE, part.physical, part.physical + part.size, "ELF")
+        for row in self.parts:
+            yield from guest.labelled(*row)
+
     def kernel(self, machine: Machine) -> Any | None:
         """Return the image that KASLR may move, as `machine.boot` takes it; None where it lies where its ELF says."""
         return None
@@ -244,20 +228,12 @@ class Program(ABC):
         low, high = map(machine.label, ("__init_begin", "__init_end"))
         return range(0) if low is None or high is None else range(low, high)
 
-    def image(self, guest: Guest) -> Iterator[RoleRange]:
-        """Yield the image and its parts."""
-        for part in guest.map.parts:
-            yield RoleRange(Role.IMAGE, part.physical, part.physical + part.size, "ELF")
-        for role, first, pasts in IMAGE_PARTS:
-            until = Phase.HANDED_OVER if role is Role.INIT_TEXT else None
-            yield from guest.labelled(role, first, pasts, until)
 
-
+# The more particular first: a kernel may hold more than one allocator.
 PROGRAMS: list[Callable[[], Program]] = [
     lambda: import_module("gdb_lmb.programs.linux.program").PROGRAM,
     lambda: import_module("gdb_lmb.programs.bare.program").PROGRAM,
 ]
-"""What makes each program known, the more particular first: a kernel may hold more than one allocator."""
 
 
 def find_programs(machine: Machine) -> list[Program]:
@@ -272,13 +248,11 @@ def take_snapshot(machine: Machine, *, with_log: bool = False, meter: Meter | No
     read yet. What reading costs is added to `meter`. Raises: `LmbError`.
     """
     found = find_programs(machine)
-    if not found:
-        return None
     with machine.booting_cpu():
         for program in reversed(found[1:]):
             with contextlib.suppress(NotReadyError, ReadError):
                 return program.take(machine, with_log=with_log, meter=meter)
-        return found[0].take(machine, with_log=with_log, meter=meter)
+        return found[0].take(machine, with_log=with_log, meter=meter) if found else None
 
 
 def model_facts(machine: Machine) -> dict[str, Any]:
@@ -298,27 +272,20 @@ def address_map(machine: Machine) -> AddressMap:
     return found[0].where(machine) if found else AddressMap(machine)
 
 
-class _Opened:
-    """Physical memory that is opened when all registers have been read."""
-
-    memory: Memory = BytesMemory({})
-
-    def read(self, address: int, size: int) -> bytes:
-        """Return `size` bytes at physical `address`. Raises: `ReadError`."""
-        return self.memory.read(address, size)
-
-
 @contextlib.contextmanager
 def guest_variables(machine: Machine, where: AddressMap | None = None) -> Iterator[Guest]:
     """Open the guest's variables at this stop. Raises: `LmbError` where physical memory cannot be read."""
-    where = where or address_map(machine)
-    later, arch = _Opened(), find(uname=machine.arch)
+    guest = Guest(machine, where or address_map(machine))
+    arch = find(uname=machine.arch)
+    # All registers are read before memory is.
     with machine.booting_cpu():
         cpu = selected_cpu(machine)
-        paged = None if arch is None or cpu is None or not cpu.paging else arch.paged_memory(later, machine.register)
+        if arch is not None and cpu is not None:
+            guest.tables = cpu.tables
+            guest.paged = arch.paged_memory(guest, machine.register) if cpu.paging else None
     with machine.physical() as physical:
-        later.memory = BoundedMemory(physical)
-        yield Guest(machine, later.memory, where, () if cpu is None else cpu.tables, paged)
+        guest.memory = BoundedMemory(physical)
+        yield guest
 
 
 def role_ranges(machine: Machine, firmware: FirmwareMap | None = None) -> list[RoleRange]:
@@ -327,34 +294,30 @@ def role_ranges(machine: Machine, firmware: FirmwareMap | None = None) -> list[R
     What the program has not, has not filled in yet or has freed is left out; so is all but the image where guest
     memory cannot be read physically. `firmware` is the map that a snapshot of the same stop has.
     """
-    try:
+    found: Iterable[RoleRange] = ()
+    with contextlib.suppress(LmbError):
         where = address_map(machine)
         try:
             with guest_variables(machine, where) as guest:
-                found = [*_table(guest)]
+                found = _table(guest)
         except LmbError:
-            found = [*_table(Guest(machine, BytesMemory({}), where))]
-    except LmbError:
-        found = []
+            found = _table(Guest(machine, where))
     return [*found, *_firmware(firmware)]
 
 
-def _table(guest: Guest) -> Iterator[RoleRange]:
-    image: dict[tuple[Role, int, int], RoleRange] = {}
-    found: dict[tuple[int, int], RoleRange] = {}
-    for program in find_programs(guest.machine):
-        for one in program.image(guest):
-            image.setdefault((one.role, one.base, one.end), one)
-        for one in program.ranges(guest):
-            # Several variables tell of the same thing.
-            if 0 < one.end - one.base <= MAX_RANGE_BYTES:
-                found.setdefault((one.base, one.end), one)
-    yield from image.values()
-    yield from found.values()
+def _table(guest: Guest) -> Iterable[RoleRange]:
+    programs = find_programs(guest.machine)
+    found: dict[tuple[Role | None, int, int], RoleRange] = {}
+    for one in chain.from_iterable(program.image(guest) for program in programs):
+        found.setdefault((one.role, one.base, one.end), one)
+    for one in chain.from_iterable(program.ranges(guest) for program in programs):
+        # Several variables tell of the same thing.
+        if 0 < one.end - one.base <= _MAX_RANGE_BYTES:
+            found.setdefault((None, one.base, one.end), one)
+    return found.values()
 
 
 def _firmware(firmware: FirmwareMap | None) -> Iterator[RoleRange]:
-    """Yield what the firmware keeps for itself."""
     rows = () if firmware is None else zip(firmware.base, firmware.size, firmware.type, strict=True)
     for base, size, kind in rows:
         if kind != FIRMWARE_RAM and size:

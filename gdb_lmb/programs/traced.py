@@ -29,11 +29,12 @@ class Traced:
         self, machine: Machine, own: Allocator, program: Any, memory: Memory | None = None, facts: Facts = dict
     ) -> None:
         """Trace `own`; `facts` tells what `Allocator.resume()` must know beside a state. Raises: `LmbError`."""
-        self.machine, self.allocator, self.program = machine, own, program
-        self.arch, self.byte_order = machine.arch, machine.byte_order
-        self.memory, self._facts = memory or machine.virtual(), facts
+        self.machine = machine
+        self.allocator = own
+        self.program = program
+        self.memory = memory or machine.virtual()
+        self._facts = facts
         self.adapter = own.adapter(self)
-        self.bits, self.page_size = self.adapter.bits, self.adapter.page_size
         self._capture = Capture(self.memory)
 
     def physical(self, va: int) -> int:

@@ -136,10 +136,10 @@ class Recording:
             traced.read()
         header = TraceHeader(
             layout=traced.allocator.name,
-            arch=traced.arch,
-            byte_order=traced.byte_order,
-            bits=traced.bits,
-            page_size=traced.page_size,
+            arch=traced.machine.arch,
+            byte_order=traced.machine.byte_order,
+            bits=traced.adapter.bits,
+            page_size=traced.adapter.page_size,
             initial=state,
             only=self.options.only,
             behavior={} if model is None else traced.allocator.facts_of(model),
@@ -233,7 +233,7 @@ class Recording:
         """Run the operation on the model too. Return True if kernel and model differ."""
         state = self.traced.read()
         if first:
-            model = self.traced.allocator.created_model(record.operation, self.traced.page_size)
+            model = self.traced.allocator.created_model(record.operation, self.traced.adapter.page_size)
             self.lockstep = Lockstep(model, every=self._every)
             self.lockstep.seq, self.lockstep.last = record.seq, record
             self.lockstep.look(state)

@@ -91,9 +91,9 @@ class TraceSession:
         self._output = output
         self._listener = listener
         self._recording = Recording(traced, options, output)
-        convention = convention_of(traced.arch)
+        convention = convention_of(machine.arch)
         self._tracer = Tracer(
-            points, places, convention, traced.byte_order, self._recording, programs[0].init_code(machine)
+            points, places, convention, machine.byte_order, self._recording, programs[0].init_code(machine)
         )
         try:
             with machine.booting_cpu():

@@ -8,12 +8,13 @@ from pathlib import Path
 
 import pytest
 
+from gdb_lmb.core.address import Linear
 from gdb_lmb.core.errors import NotReadyError, ReadError
 from gdb_lmb.core.machine import Machine, Variable
 from gdb_lmb.core.memory import Meter
 from gdb_lmb.core.snapshot import Snapshot
 from gdb_lmb.programs import base
-from gdb_lmb.programs.base import AddressMap, Guest, ImagePart, Program, Role, RoleRange
+from gdb_lmb.programs.base import AddressMap, Guest, Program, Role, RoleRange
 from tests.helpers.linux import linux
 from tests.helpers.machine import BytesMachine
 
@@ -36,7 +37,7 @@ class BootLoader(Program):
 
     def where(self, machine: Machine) -> AddressMap:
         """Return the place that it has moved to."""
-        return AddressMap(machine, (ImagePart(0x7F00_0000, 0x1000, 0x100_0000),))
+        return AddressMap(machine, (Linear(0x100_0000, 0x1000, 0x7F00_0000),))
 
     def ranges(self, guest: Guest) -> Iterator[RoleRange]:
         """Yield its stack."""

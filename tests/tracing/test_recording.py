@@ -31,7 +31,7 @@ class Kernel:
     allocator = allocator("lmb-list")
 
     def __init__(self) -> None:
-        self.adapter = self
+        self.adapter = self.machine = self
         self.lmb = LmbModel(LmbConfig())
         self.fails = False
         self.reads = 0

@@ -11,12 +11,12 @@ from typing import Any
 from gdb_lmb.allocators.base import allocator
 from gdb_lmb.allocators.memblock.decode import decode
 from gdb_lmb.allocators.memblock.storage import MemblockStorage, storage_of
-from gdb_lmb.core.address import Placement, TranslatedMemory
+from gdb_lmb.core.address import Linear, Placement, TranslatedMemory
 from gdb_lmb.core.errors import LayoutError, NotReadyError, ReadError
 from gdb_lmb.core.machine import Machine
 from gdb_lmb.core.memory import BoundedMemory, Meter
 from gdb_lmb.core.snapshot import Snapshot, Stop
-from gdb_lmb.programs.base import AddressMap, Guest, ImagePart, Program, RoleRange
+from gdb_lmb.programs.base import AddressMap, Guest, Program, RoleRange
 from gdb_lmb.programs.linux.facts import memblock_facts
 from gdb_lmb.programs.linux.firmware import read_firmware_map
 from gdb_lmb.programs.linux.kernel import Kernel, find_kernel, init_memory, symbols_moved_by
@@ -102,7 +102,7 @@ class Linux(Program):
         except NotReadyError:
             return AddressMap(machine)
         low, high = kernel.image
-        part = ImagePart(placement.to_physical(low + placement.virtual), high - low, low + moved)
+        part = Linear(low + moved, high - low, placement.to_physical(low + placement.virtual))
         return AddressMap(machine, (part,), placement)
 
     def image(self, guest: Guest) -> Iterator[RoleRange]:
