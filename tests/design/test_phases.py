@@ -14,7 +14,7 @@ NAMES = {"compressed", "unmapped", "identity-mapped", "mapped", "allocator compl
 """As the README and the JSON schemas have them."""
 
 # A phrase for people that is a phase's name, and a key of a kernel's own switch of that name.
-OTHERS = {("runner/session.py", "handed over"), ("programs/linux/facts.py", "discarded"),
+OTHERS = {("runner/session.py", "handed over"), ("programs/linux/program.py", "discarded"),
           ("allocators/memblock/resume.py", "discarded")}  # fmt: skip
 
 

@@ -1,71 +1,43 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Linux as a `Program`: recognised by its memblock, read physically, wherever the kernel is."""
+"""Linux as a `Program`: recognised by its memblock, read physically, wherever the kernel is.
+
+Whether the stop is inside a function that changes memblock, so that its lists may be inconsistent, gdb's unwinder tells
+by several small reads, and needs symbols that stand where the kernel does. So the stack of a live guest is first looked
+at as plain words, in one read: where no word leads back into mm/memblock.c, nothing of it is on the stack.
+What tells one kernel's memblock from another's is probed in debug information, in the program's own data and in its
+texts, never in a version; the model says what each fact means (`behavior_of()`).
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import asdict, dataclass, replace
 from functools import partial
+from itertools import chain
 from typing import Any
 
 from gdb_lmb.allocators.base import allocator
+from gdb_lmb.allocators.memblock.behavior import MemblockBehavior, behavior_of
 from gdb_lmb.allocators.memblock.decode import decode
 from gdb_lmb.allocators.memblock.storage import MemblockStorage, storage_of
+from gdb_lmb.allocators.memblock.trace import CHANGING
+from gdb_lmb.arches.base import Cpu
 from gdb_lmb.core.address import Linear, Placement, TranslatedMemory
 from gdb_lmb.core.errors import LayoutError, NotReadyError, ReadError
-from gdb_lmb.core.machine import Machine
+from gdb_lmb.core.machine import Function, Machine
 from gdb_lmb.core.memory import BoundedMemory, Meter
 from gdb_lmb.core.snapshot import Snapshot, Stop
-from gdb_lmb.programs.base import AddressMap, Guest, Program, RoleRange
-from gdb_lmb.programs.linux.facts import memblock_facts
-from gdb_lmb.programs.linux.firmware import read_firmware_map
+from gdb_lmb.formats.program_file import bytes_in_file, text_in_file
+from gdb_lmb.programs.base import AddressMap, Guest, Program, RoleRange, guest_variables
 from gdb_lmb.programs.linux.kernel import Kernel, find_kernel, init_memory, symbols_moved_by
 from gdb_lmb.programs.linux.place import locate, phase_of, place
-from gdb_lmb.programs.linux.ranges import linux_image, linux_ranges
-from gdb_lmb.programs.linux.torn import callers_on_stack, changing, torn_memblock
+from gdb_lmb.programs.linux.ranges import linux_image, linux_ranges, read_firmware_map
 from gdb_lmb.programs.traced import Traced, require_whole
 
-
-@dataclass
-class _EarlyMemory:
-    """A kernel's virtual addresses as the CPU sees them, or by the placement where nothing is mapped yet."""
-
-    machine: Machine
-    placement: Placement
-
-    def read(self, address: int, size: int) -> bytes:
-        """Return `size` bytes at virtual `address`. Raises: `ReadError`."""
-        try:
-            return self.machine.virtual().read(address, size)
-        except ReadError:
-            with self.machine.physical() as physical:
-                return TranslatedMemory(physical, self.placement).read(address, size)
-
-
-class TracedKernel(Traced):
-    """The memblock of a kernel that is in memory."""
-
-    def __init__(self, machine: Machine, kernel: Kernel) -> None:
-        """Trace it where it runs. Raises: `LayoutError` where the debugger's symbols are not there."""
-        placement, moved = locate(machine, kernel)
-        if moved != placement.virtual:
-            raise LayoutError("gdb's symbols are not where the kernel runs: use lmb-attach first")
-        self.offset, self._kernel, self._early = moved, kernel, _EarlyMemory(machine, placement)
-        facts = partial(memblock_facts, machine, kernel)
-        super().__init__(machine, allocator("memblock"), kernel.program, self._early, facts)
-
-    def physical(self, va: int) -> int:
-        try:
-            return self._early.placement.to_physical(va)
-        except ReadError:
-            # Where the direct map begins is settled in the middle of the boot.
-            self._early.placement, _ = locate(self.machine, self._kernel)
-            return self._early.placement.to_physical(va)
-
-    def begin(self) -> Snapshot:
-        state = take_memblock(self.machine, self._kernel)
-        require_whole(state.torn)
-        return state
+_STACK_BYTES = 16 << 10  # `THREAD_SIZE` at the least; stacks are aligned to it
+# The functions of mm/memblock.c, by the kernel's build; how each program's memblock behaves, by its file and its build.
+_FUNCTIONS: dict[bytes, frozenset[str]] = {}
+_BEHAVIORS: dict[tuple[str, int], MemblockBehavior] = {}
 
 
 class Linux(Program):
@@ -74,15 +46,12 @@ class Linux(Program):
     name = "linux"
 
     def recognises(self, machine: Machine) -> bool:
-        """Tell by the variable `memblock`."""
         return machine.variable("memblock") is not None
 
     def take(self, machine: Machine, *, with_log: bool = False, meter: Meter | None = None) -> Snapshot:
-        """Read the whole memblock. Raises: `LmbError`."""
         return take_memblock(machine, require_kernel(machine), meter)
 
     def facts(self, machine: Machine) -> Mapping[str, Any]:
-        """Return how this kernel's memblock behaves, and the switches that no list shows."""
         return memblock_facts(machine, require_kernel(machine))
 
     def kernel(self, machine: Machine) -> Kernel:
@@ -106,13 +75,13 @@ class Linux(Program):
         return AddressMap(machine, (part,), placement)
 
     def image(self, guest: Guest) -> Iterator[RoleRange]:
-        """Yield the image and its parts, x86's brk area too."""
-        yield from super().image(guest)
-        yield from linux_image(guest, require_kernel(guest.machine))
+        return chain(super().image(guest), linux_image(guest, require_kernel(guest.machine)))
 
     def ranges(self, guest: Guest) -> Iterator[RoleRange]:
-        """Yield what the boot loader left and what the kernel has set up for itself."""
-        yield from linux_ranges(guest, require_kernel(guest.machine))
+        return linux_ranges(guest, require_kernel(guest.machine))
+
+
+PROGRAM = Linux()
 
 
 def require_kernel(machine: Machine) -> Kernel:
@@ -121,6 +90,9 @@ def require_kernel(machine: Machine) -> Kernel:
     if kernel is None:
         raise LayoutError("gdb does not tell which file `memblock` is from: load the kernel's with `file VMLINUX`")
     return kernel
+
+
+# -- its memblock -----------------------------------------------------------------------------------
 
 
 def take_memblock(machine: Machine, kernel: Kernel, meter: Meter | None = None) -> Snapshot:
@@ -142,24 +114,159 @@ def take_memblock(machine: Machine, kernel: Kernel, meter: Meter | None = None) 
             refused=refused,
         )
         # A dump's stack costs no requests, and is looked at as a whole when the place is known.
-        live = machine.can_run
-        callers = callers_on_stack(machine, kernel, memory, cpu.pc, cpu.sp, moved) if live else None
+        callers = callers_on_stack(machine, kernel, memory, cpu, moved) if machine.can_run else None
     # The symbols may stand elsewhere than the kernel does: look the address up where they stand.
     symbols_off = moved - placement.virtual
     here = cpu.pc + symbols_off
-    if live:
+    if machine.can_run:
         torn = torn_memblock(machine, callers, here, not symbols_off)
     else:
-        torn = changing(machine.functions_on_stack(symbols_off, memory))
-    arrays = []
-    for array in storage_of(snapshot).arrays:
-        try:
-            arrays.append(replace(array, base=None if array.va is None else placement.to_physical(array.va)))
-        except ReadError:
-            arrays.append(array)
-    return replace(
-        snapshot, torn=torn, stop=Stop(cpu.pc, machine.name_at(here)), storage=MemblockStorage(arrays=tuple(arrays))
+        torn = _changing(machine.functions_on_stack(symbols_off, memory))
+    guest = Guest(machine, AddressMap(machine, placement=placement))
+    arrays = tuple(replace(array, base=guest.physical(array.va)) for array in storage_of(snapshot).arrays)
+    stop = Stop(cpu.pc, machine.name_at(here))
+    return replace(snapshot, torn=torn, stop=stop, storage=MemblockStorage(arrays=arrays))
+
+
+def _changing(functions: Iterable[Function]) -> str | None:
+    """Return the first function that writes to memblock's lists, or None."""
+    return next((one.name for one in functions if one.name.split(".")[0] in CHANGING), None)
+
+
+def torn_memblock(machine: Machine, callers: list[str] | None, here: int, placed: bool) -> str | None:
+    """Return the function of mm/memblock.c that a live guest's stop is in the middle of, or None.
+
+    `callers` is what `callers_on_stack()` found; `here` is the program counter where the debugger's symbols stand,
+    and `placed` tells whether that is where the kernel is. Where it is not, a word on the stack is all
+    there is to go by, and the answer says so.
+    """
+    own = None if machine.at_entry(here) else _changing(machine.functions_at(here))
+    if own is not None:
+        return own
+    if placed and callers != []:
+        return _changing(machine.functions_on_stack())
+    found = next((name for name in callers or () if name in CHANGING), None)
+    return found and f"{found}, going by a word on the stack (lmb-attach lets gdb tell for certain)"
+
+
+def callers_on_stack(
+    machine: Machine, kernel: Kernel, memory: TranslatedMemory, cpu: Cpu, moved: int
+) -> list[str] | None:
+    """Return what words on the stack lead back to in mm/memblock.c, innermost first; None where unreadable.
+
+    `moved` tells by how much the debugger's symbols are away from where they were linked. In user mode, and before the
+    jump to the kernel's own addresses, there are none.
+    """
+    virtual, sp = memory.placement.virtual, cpu.sp or 0
+    if not kernel.image[0] <= cpu.pc - virtual < kernel.image[1]:
+        return []
+    try:
+        raw = memory.read(sp, -sp % _STACK_BYTES or _STACK_BYTES)
+    except ReadError:
+        return None
+    if kernel.identity.data not in _FUNCTIONS:
+        _FUNCTIONS[kernel.identity.data] = CHANGING | machine.functions_beside("memblock")
+    size = kernel.program.type.fields["regions"].size
+    words = (raw[at : at + size] for at in range(0, len(raw) - size + 1, size))
+    # A return address follows its call, which may be a function's last instruction.
+    calls = (int.from_bytes(word, kernel.arch.byte_order) - virtual - 1 for word in words)
+    symbols = (machine.symbol_at(at + moved) for at in calls if any(low <= at < high for low, high in kernel.code))
+    # Compilers add suffixes (".cold", ".constprop.0").
+    names = (symbol.name.split(".")[0] for symbol in symbols if symbol is not None)
+    return [name for name in names if name in _FUNCTIONS[kernel.identity.data]]
+
+
+# -- what its model must know -----------------------------------------------------------------------
+
+
+def memblock_facts(machine: Machine, kernel: Kernel) -> dict[str, Any]:
+    """Return what decides beside the lists at this stop, as the model's `resume()` takes it. Raises: `LmbError`."""
+    key = (str(kernel.own_file), hash(kernel.identity.data))
+    if key not in _BEHAVIORS:
+        _BEHAVIORS[key] = _behavior(machine, kernel)
+    return {
+        **asdict(_BEHAVIORS[key]),
+        "cache_bytes": kernel.arch.cache_bytes,
+        "keep": kernel.keeps,
+        "nodes": "nid" in kernel.program.region.fields,
+        **_switches(machine, kernel),
+    }
+
+
+def _behavior(machine: Machine, kernel: Kernel) -> MemblockBehavior:
+    program = kernel.program
+    cnt = program.memblock.fields["memory.cnt"]
+    data = bytes_in_file(kernel.own_file, program.memblock_va + cnt.offset, cnt.size)
+    initial = 0 if data is None else int.from_bytes(data.data, program.byte_order)
+    # Where the compiler has left no function to look at, the dummy of the years before tells.
+    merge = machine.parameters("memblock_merge_regions")
+    return behavior_of(
+        flag_names=tuple(program.flag_names.values()),
+        initial_cnt=initial,
+        merge_parameters=(1 if initial else 3) if merge is None else merge,
+        has_free_late=machine.label("memblock_free_late") is not None,
+        bootmem_parameters=machine.parameters("reserve_bootmem_region"),
+        panic_text=text_in_file(kernel.own_file, b"memblock: cannot resize %s array"),
+        max_numnodes_text=text_in_file(kernel.own_file, b"Usage of MAX_NUMNODES is deprecated"),
     )
 
 
-PROGRAM = Linux()
+def _switches(machine: Machine, kernel: Kernel) -> dict[str, Any]:
+    """Read the switches of the stopped kernel; one that it does not have is off. Raises: `LmbError`."""
+    names = machine.enum("slab_state") if machine.variable("slab_state") is not None else {}
+    # slab_is_available() is true from UP on.
+    up = next((value for value, name in names.items() if name == "UP"), 1 << 31)
+    with guest_variables(machine) as guest:
+        return {
+            "can_resize": bool(guest.word("memblock_can_resize")),
+            "slab_up": (guest.word("slab_state") or 0) >= up,
+            "has_mirror": bool(guest.word("system_has_some_mirror")),
+            "movable_node": bool(guest.word("movable_node_enabled")),
+            "kho_scratch_only": bool(guest.word("kho_scratch_only")),
+            "discarded": not kernel.keeps and guest.word("memblock_memory") == 0,
+            "in_slab": [name for name in ("memory", "reserved") if guest.word(f"memblock_{name}_in_slab")],
+        }
+
+
+# -- traced -----------------------------------------------------------------------------------------
+
+
+@dataclass
+class _EarlyMemory:
+    """A kernel's virtual addresses as the CPU sees them, or by the placement where nothing is mapped yet."""
+
+    machine: Machine
+    placement: Placement
+
+    def read(self, address: int, size: int) -> bytes:
+        try:
+            return self.machine.virtual().read(address, size)
+        except ReadError:
+            with self.machine.physical() as physical:
+                return TranslatedMemory(physical, self.placement).read(address, size)
+
+
+class TracedKernel(Traced):
+    """The memblock of a kernel that is in memory."""
+
+    def __init__(self, machine: Machine, kernel: Kernel) -> None:
+        placement, self.offset = locate(machine, kernel)
+        if self.offset != placement.virtual:
+            raise LayoutError("gdb's symbols are not where the kernel runs: use lmb-attach first")
+        self._kernel = kernel
+        self._early = _EarlyMemory(machine, placement)
+        facts = partial(memblock_facts, machine, kernel)
+        super().__init__(machine, allocator("memblock"), kernel.program, self._early, facts)
+
+    def physical(self, va: int) -> int:
+        try:
+            return self._early.placement.to_physical(va)
+        except ReadError:
+            # Where the direct map begins is settled in the middle of the boot.
+            self._early.placement, _ = locate(self.machine, self._kernel)
+            return self._early.placement.to_physical(va)
+
+    def begin(self) -> Snapshot:
+        state = take_memblock(self.machine, self._kernel)
+        require_whole(state.torn)
+        return state

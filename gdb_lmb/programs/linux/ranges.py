@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What lies where in a Linux kernel's memory, as far as its variables tell at this stop.
+"""What lies where in a Linux kernel's memory, as far as its variables tell at this stop, and its firmware map.
 
 Each is looked for by the names that kernels have for it, and left out where this one has none, where they are
 not filled in yet, or where they are gone. Mirrors init/do_mounts_initrd.c, drivers/of/fdt.c, init/main.c,
@@ -10,49 +10,54 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
+from itertools import chain
 
-from gdb_lmb.core.address import Phase
+from gdb_lmb.core.address import Phase, TranslatedMemory
 from gdb_lmb.core.errors import LayoutError, ReadError
+from gdb_lmb.core.machine import Machine
+from gdb_lmb.core.snapshot import FirmwareMap
+from gdb_lmb.formats.devicetree import memory_map
+from gdb_lmb.formats.program_file import bytes_in_file
 from gdb_lmb.programs.base import Guest, Role, RoleRange
 from gdb_lmb.programs.linux.kernel import FREEING_INITMEM, Kernel, init_memory
 
+# Variables that hold the device tree's physical address: on arm64, on all since late 2024, on riscv.
 _TREES = ("__fdt_pointer", "initial_boot_params_pa", "dtb_early_pa")
-"""Variables that hold the device tree's physical address: on arm64, on all since late 2024, on riscv."""
-
 _FDT_MAGIC = 0xD00DFEED
 _FDT_HEADER_BYTES = 8
-
-MAX_COMMAND_LINE_BYTES = 1 << 14
-MAPPED_BYTES = 2 << 20
-"""The array of `struct page` is mapped by pages of this size, and no smaller part of it is left out."""
-
-MAX_UNITS = 1 << 13
-"""More per-CPU units than any kernel has."""
+_E820_TABLE = "e820_table"
+_USUAL_RANGES = 64  # read along with their number: more than most machines have, and few enough for one packet
+_MAX_COMMAND_LINE_BYTES = 1 << 14
+_MAPPED_BYTES = 2 << 20  # `struct page`s are mapped by pages of this size, and no smaller part of them is left out
+_MAX_UNITS = 1 << 13  # more per-CPU units than any kernel has
 
 
 def linux_image(guest: Guest, kernel: Kernel) -> Iterator[RoleRange]:
-    """Yield init memory and parts of the image that only Linux has."""
+    """Return init memory and parts of the image that only Linux has."""
     low, high = init_memory(guest.machine, kernel)
-    yield from guest.inside(Role.INIT, low, high - low, "__init_begin", until=Phase.HANDED_OVER)
-    yield from _brk(guest)
-    yield from _page_tables(guest, kernel)
-    yield from _boot_stack(guest)
-    if not _init_is_freed(guest):
-        found = guest.machine.variable("boot_command_line")
-        if found is not None:
-            yield from guest.inside(
-                Role.COMMAND_LINE, found.address, found.size, "boot_command_line", Phase.MAPPED, Phase.HANDED_OVER
-            )
+    line = None if _init_is_freed(guest) else guest.machine.variable("boot_command_line")
+    until = Phase.HANDED_OVER
+    return chain(
+        guest.inside(Role.INIT, low, high - low, "__init_begin", until=until),
+        _brk(guest),
+        _page_tables(guest, kernel),
+        _boot_stack(guest),
+        guest.inside(Role.COMMAND_LINE, line.address, line.size, "boot_command_line", Phase.MAPPED, until)
+        if line is not None
+        else (),
+    )
 
 
 def linux_ranges(guest: Guest, kernel: Kernel) -> Iterator[RoleRange]:
-    """Yield what the boot loader left, and what the kernel has allocated for itself."""
-    yield from _initrds(guest)
-    yield from _loaded(guest)
-    yield from _trees(guest)
-    yield from _command_line(guest)
-    yield from _per_cpu(guest, kernel.program.page_size)
-    yield from _memory_map(guest)
+    """Return what the boot loader left, and what the kernel has allocated for itself."""
+    return chain(
+        _initrds(guest),
+        _loaded(guest),
+        _trees(guest),
+        _command_line(guest),
+        _per_cpu(guest, kernel.program.page_size),
+        _memory_map(guest),
+    )
 
 
 def _init_is_freed(guest: Guest) -> bool:
@@ -61,10 +66,9 @@ def _init_is_freed(guest: Guest) -> bool:
 
 def _at(
     role: Role, base: int | None, size: int | None, source: str, since: Phase | None = None, until: Phase | None = None
-) -> Iterator[RoleRange]:
-    """Yield the range that variables tell of, if they have been filled in."""
-    if base and size and size > 0:
-        yield RoleRange(role, base, base + size, source, since, until)
+) -> tuple[RoleRange, ...]:
+    """Return the range that variables tell of, if they have been filled in."""
+    return (RoleRange(role, base, base + size, source, since, until),) if base and size and size > 0 else ()
 
 
 def _initrds(guest: Guest) -> Iterator[RoleRange]:
@@ -99,25 +103,25 @@ def _trees(guest: Guest) -> Iterator[RoleRange]:
     found["initial_boot_params"] = guest.physical(guest.word("initial_boot_params"))
     for name, base in found.items():
         with contextlib.suppress(ReadError):
-            head = guest.memory.read(base, _FDT_HEADER_BYTES) if base else b""
+            head = guest.read(base, _FDT_HEADER_BYTES) if base else b""
             if int.from_bytes(head[:4], "big") == _FDT_MAGIC:
                 yield from _at(Role.DEVICE_TREE, base, int.from_bytes(head[4:], "big"), name, Phase.MAPPED)
 
 
-def _command_line(guest: Guest) -> Iterator[RoleRange]:
-    """Yield the copy that is kept, with its end."""
+def _command_line(guest: Guest) -> tuple[RoleRange, ...]:
+    """Return the copy that is kept, with its end."""
     base, length = guest.physical(guest.word("saved_command_line")), guest.word("saved_command_line_len")
     size = length + 1 if length else _string_bytes(guest, base)
-    yield from _at(Role.COMMAND_LINE, base, size, "saved_command_line", Phase.COMPLETE)
+    return _at(Role.COMMAND_LINE, base, size, "saved_command_line", Phase.COMPLETE)
 
 
 def _string_bytes(guest: Guest, base: int | None) -> int:
     """Return the size of the string at physical `base`, with its end; 0 if there is none."""
     text = b""
     with contextlib.suppress(ReadError):
-        while base and len(text) < MAX_COMMAND_LINE_BYTES:
+        while base and len(text) < _MAX_COMMAND_LINE_BYTES:
             # No further than to where memory may end.
-            text += guest.memory.read(base + len(text), 256 - (base + len(text)) % 256)
+            text += guest.read(base + len(text), 256 - (base + len(text)) % 256)
             if b"\0" in text:
                 return text.index(b"\0") + 1
     return 0
@@ -131,22 +135,21 @@ def _brk(guest: Guest) -> Iterator[RoleRange]:
         return
     if start:
         yield from guest.inside(Role.BRK, base, limit - base, "__brk_base", until=Phase.MAPPED)
-        return
-    with contextlib.suppress(ReadError):
-        first = guest.map.of_symbol(base)
-        yield RoleRange(Role.BRK, first, guest.map.of_virtual(end), "_brk_end", Phase.COMPLETE)
+    else:
+        with contextlib.suppress(ReadError):
+            first = guest.map.of_symbol(base)
+            yield RoleRange(Role.BRK, first, guest.map.of_virtual(end), "_brk_end", Phase.COMPLETE)
 
 
 def _page_tables(guest: Guest, kernel: Kernel) -> Iterator[RoleRange]:
     """Yield the tables that are part of the image, and the one that the CPU has now; each is a page at the least."""
     page_size = kernel.program.page_size
+    low, high = init_memory(guest.machine, kernel)
     for name in kernel.arch.page_tables:
         at = guest.machine.label(name)
-        low, high = init_memory(guest.machine, kernel)
         if at is not None and not (low <= at < high and _init_is_freed(guest)):
             found = guest.machine.variable(name)
-            size = max(page_size, 0 if found is None else found.size)
-            yield from guest.inside(Role.PAGE_TABLES, at, size, name)
+            yield from guest.inside(Role.PAGE_TABLES, at, max(page_size, 0 if found is None else found.size), name)
     for base in guest.tables if guest.map.parts else ():
         yield RoleRange(Role.PAGE_TABLES, base, base + page_size, "page table base register")
 
@@ -163,20 +166,17 @@ def _per_cpu(guest: Guest, page_size: int) -> Iterator[RoleRange]:
     """Yield the unit of each CPU in the first chunk, as far as it is kept. Source: `pcpu_setup_first_chunk()`."""
     base, units = guest.word("pcpu_base_addr"), guest.word("pcpu_nr_units")
     offsets_va, chunk_va = guest.word("pcpu_unit_offsets"), guest.word("pcpu_first_chunk")
-    if not base or not units or not offsets_va or not chunk_va or units > MAX_UNITS:
+    if not base or not units or not offsets_va or not chunk_va or units > _MAX_UNITS:
         return
     order, word = guest.machine.byte_order, guest.machine.bits // 8
-    try:
+    with contextlib.suppress(ReadError, LayoutError, KeyError):
         chunk = guest.machine.struct("pcpu_first_chunk")
-        raw = guest.memory.read(guest.map.of_virtual(chunk_va), chunk.size)
-        pages, first = (chunk.value(raw, name, order) for name in ("nr_pages", "base_addr"))
-        offsets = guest.memory.read(guest.map.of_virtual(offsets_va), units * word)
-    except (ReadError, LayoutError, KeyError):
-        return
-    size = first + pages * page_size - base
-    for at in range(0, len(offsets), word):
-        unit = guest.physical(base + int.from_bytes(offsets[at : at + word], order))
-        yield from _at(Role.PER_CPU, unit, size, "pcpu_unit_offsets", Phase.COMPLETE)
+        raw = guest.read(guest.map.of_virtual(chunk_va), chunk.size)
+        offsets = guest.read(guest.map.of_virtual(offsets_va), units * word)
+        size = chunk.value(raw, "base_addr", order) + chunk.value(raw, "nr_pages", order) * page_size - base
+        for at in range(0, len(offsets), word):
+            unit = guest.physical(base + int.from_bytes(offsets[at : at + word], order))
+            yield from _at(Role.PER_CPU, unit, size, "pcpu_unit_offsets", Phase.COMPLETE)
 
 
 def _memory_map(guest: Guest) -> Iterator[RoleRange]:
@@ -193,7 +193,7 @@ def _memory_map(guest: Guest) -> Iterator[RoleRange]:
         try:
             base, left = guest.paged.to_physical(va)
         except ReadError:
-            base, left = high, MAPPED_BYTES - va % MAPPED_BYTES
+            base, left = high, _MAPPED_BYTES - va % _MAPPED_BYTES
         else:
             left = min(left, end - va)
             if base != high and high:
@@ -202,3 +202,48 @@ def _memory_map(guest: Guest) -> Iterator[RoleRange]:
         va += left
     if high:
         yield RoleRange(Role.MEMORY_MAP, low, high, "vmemmap_base", Phase.COMPLETE)
+
+
+# -- the firmware map: x86's `e820_table`, elsewhere the flattened device tree ----------------------
+
+
+def read_firmware_map(machine: Machine, kernel: Kernel, memory: TranslatedMemory) -> FirmwareMap | None:
+    """Return what the firmware said about memory, None where the kernel does not know it yet."""
+    return _e820(machine, kernel, memory) if _E820_TABLE in kernel.symbols else _device_tree(kernel, memory)
+
+
+def _e820(machine: Machine, kernel: Kernel, memory: TranslatedMemory) -> FirmwareMap | None:
+    # Before the hand-over the table is where the ELF says: only `e820__reallocate_tables()` moves it, which
+    # `free_initmem()` calls.
+    order = kernel.arch.byte_order
+    table, entry = machine.struct(_E820_TABLE), machine.struct(_E820_TABLE, "entries")
+    most = table.fields["entries"].size // entry.size
+    start = table.fields["entries"].offset
+    with contextlib.suppress(ReadError):
+        early = not kernel.word(memory, "_totalram_pages")
+        linked = bytes_in_file(kernel.own_file, kernel.symbols[_E820_TABLE], kernel.arch.word_bytes) if early else None
+        if linked is not None:
+            at = int.from_bytes(linked.data, order) + memory.placement.virtual
+        else:
+            at = kernel.word(memory, _E820_TABLE) or 0
+        try:
+            # Counter and entries in one request; only the kernel's late, trimmed copy may end before.
+            head = memory.read(at, start + min(most, _USUAL_RANGES) * entry.size)
+        except ReadError:
+            head = memory.read(at, start)
+        size = min(table.value(head, "nr_entries", order), most) * entry.size
+        rows = head[start : start + size] if start + size <= len(head) else memory.read(at + start, size)
+        if size:
+            return FirmwareMap(*entry.columns(rows, ("addr", "size", "type"), order))
+    return None
+
+
+def _device_tree(kernel: Kernel, memory: TranslatedMemory) -> FirmwareMap | None:
+    # `initial_boot_params` is an address in a map of its own; `initial_boot_params_pa` (since 6.13, and in
+    # stable trees) and `__fdt_pointer`, which is freed with init memory, are physical.
+    for name in ("initial_boot_params_pa", "__fdt_pointer"):
+        if name in kernel.symbols and not kernel.in_freed_memory(memory, kernel.symbols[name]):
+            at = kernel.word(memory, name, kernel.program.bits // 8)
+            if at:
+                return memory_map(memory.physical, at)
+    return None
