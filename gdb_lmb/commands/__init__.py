@@ -10,7 +10,8 @@ from __future__ import annotations
 import importlib
 from collections.abc import Mapping
 
-# The prefix is first, for the commands are registered under it.
+# In this order: load_ahead.py imports them in another thread meanwhile, and two threads that import the same modules
+# in different orders can get half of one. The prefix is first, for the commands are registered under it.
 MODULES: Mapping[str, tuple[str, ...]] = {
     "prefix": ("base", "LmbPrefix"),
     "dump": ("state", "LmbDump"),
@@ -24,15 +25,6 @@ MODULES: Mapping[str, tuple[str, ...]] = {
     "verdict": ("state", "LmbVerdict"),
 }
 """The module of each command, and its classes of commands and convenience functions."""
-
-
-def module_names() -> list[str]:
-    """Return the modules in the order in which they are imported.
-
-    load_ahead.py imports them in another thread meanwhile, and two threads that import the same modules in different
-    orders can get half of one.
-    """
-    return list(dict.fromkeys(f"gdb_lmb.commands.{module}" for module, *_ in MODULES.values()))
 
 
 def register() -> None:

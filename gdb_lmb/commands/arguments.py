@@ -29,7 +29,7 @@ FLAG, ONE, OPTIONAL, ANY, SOME = "flag", "one", "optional", "any", "some"
 class Argument:
     """One argument: an option where `name` begins with "-", else a word by its position.
 
-    `field` names its value, by default after `name`; `shown` is its name in messages. `of` are the first words of the
+    `field` names its value, by default after `name`, which is in messages. `of` are the first words of the
     line that it belongs to, where not all.
     """
 
@@ -38,7 +38,6 @@ class Argument:
     choices: Sequence[str] = ()
     default: Any = None
     field: str = ""
-    shown: str = ""
     of: Sequence[str] = ()
 
     @property
@@ -100,7 +99,7 @@ def _parse(words: Sequence[str], table: Sequence[Argument], exclusive: Sequence[
 
 
 def _option(word: str, options: dict[str, Argument]) -> tuple[Argument, str | None]:
-    """Return the option that `word` begins with, and the value in it: --min=5, -oFILE. Raises: `UsageError`."""
+    # The value may be in the word: --min=5, -oFILE.
     name, mark, value = word.partition("=")
     if name in options:
         return options[name], value if mark else None
@@ -114,7 +113,6 @@ def _option(word: str, options: dict[str, Argument]) -> tuple[Argument, str | No
 
 
 def _by_position(words: list[str], table: Sequence[Argument]) -> dict[str, Any]:
-    """Return the values of the words that are no options. Raises: `UsageError`."""
     values: dict[str, Any] = {}
     for argument in table:
         if argument.count == ANY:
@@ -125,7 +123,7 @@ def _by_position(words: list[str], table: Sequence[Argument]) -> dict[str, Any]:
             values[argument.key], words = words[0], words[1:]
         elif argument.count == ONE:
             which = f": one of {', '.join(argument.choices)}" if argument.choices else ""
-            raise UsageError(f"{argument.shown or argument.name} is missing{which}")
+            raise UsageError(f"{argument.name} is missing{which}")
     if words:
         raise UsageError(f"{safe(words[0], 40)!r} is one word too many")
     return values

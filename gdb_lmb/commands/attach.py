@@ -90,7 +90,6 @@ class LmbAttach(LmbCommand):
 
 
 def _where(placement: Placement) -> str:
-    """Say in words where the kernel is."""
     # Linked as if for physical 0 means for nowhere.
     if placement.base_va == placement.image[0]:
         return f"at {placement.physical:#x} physically, moved by {placement.virtual:#x} virtually"

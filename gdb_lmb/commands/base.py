@@ -108,7 +108,7 @@ class LmbPrefix(gdb.Command):
         cls("lmb", gdb.COMMAND_DATA, prefix=True)
 
     def invoke(self, argument: str, from_tty: bool) -> None:
-        """List the commands; gdb calls this only if the words match none of them."""
+        # gdb calls this only if the words match no command.
         self.dont_repeat()
         if argument.strip():
             word = safe(argument.split()[0], 40)
@@ -200,7 +200,7 @@ def terminal() -> Terminal:
 
 
 def _captured() -> bool:
-    """Tell whether a program may capture the output: other Python code runs the command with `gdb.execute()`."""
+    # Other Python code runs the command with `gdb.execute()`.
     frame = sys._getframe()
     while frame.f_back is not None:
         frame = frame.f_back
@@ -208,7 +208,7 @@ def _captured() -> bool:
 
 
 def _piped() -> bool:
-    """Tell whether gdb's `pipe` command gets the output: gdb then writes to a pipe that another process reads."""
+    # gdb's `pipe` command writes to a pipe that another process reads.
     inodes: dict[int, set[str]] = {os.O_RDONLY: set(), os.O_WRONLY: set()}
     for name in os.listdir("/proc/self/fd"):  # noqa: PTH208  numbers, not files
         with contextlib.suppress(OSError):  # the descriptor of the listing itself is closed by now

@@ -21,12 +21,18 @@ def _load_ahead() -> None:
 
     def work() -> None:
         with contextlib.suppress(ImportError):
-            from gdb_lmb.commands import module_names
+            from gdb_lmb.commands import MODULES
 
-            # Allocators are imported, and tables drawn, only when they are needed.
-            late = ("allocators.lmb.allocator", "allocators.memblock.allocator", "programs.linux.program",
-                    "programs.bare.program")  # fmt: skip
-            for name in (*module_names(), *(f"gdb_lmb.{module}" for module in late), "tabulate"):
+            own = [f"gdb_lmb.commands.{module}" for module, *_ in MODULES.values()]
+            # Allocators and programs are imported, and tables drawn, only when they are needed.
+            late = (
+                "gdb_lmb.allocators.lmb.allocator",
+                "gdb_lmb.allocators.memblock.allocator",
+                "gdb_lmb.programs.linux.program",
+                "gdb_lmb.programs.bare.program",
+                "tabulate",
+            )
+            for name in (*own, *late):
                 with contextlib.suppress(ImportError):
                     importlib.import_module(name)
 

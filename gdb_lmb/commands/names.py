@@ -86,13 +86,12 @@ class Names:
 
 
 def _unsigned(value: gdb.Value) -> int:
-    """Return a number as C converts it to `unsigned long`; a wider one, a `phys_addr_t`, as it is."""
+    # As C converts it to `unsigned long`; a wider one, a `phys_addr_t`, stays as it is.
     number = int(value)
     return number if number >= 0 else number & ((1 << current().bits) - 1)
 
 
 def _evaluate(text: str) -> gdb.Value:
-    """Return what gdb makes of one name. Raises: `UsageError`."""
     try:
         value = gdb.parse_and_eval(text)
         value.fetch_lazy()
@@ -128,7 +127,7 @@ def history(snapshot: Snapshot, trace_file: str | None = None) -> History | None
 
 
 def _look(known: Mapping[int, Symbol]) -> Callable[[int], Symbol | None]:
-    """Return what looks up a program counter: in `known`, else once in gdb's symbols."""
+    # A program counter is looked up in `known`, else once in gdb's symbols.
     find = functools.cache(code_symbol)
     return lambda pc: known[pc] if pc in known else find(pc)
 

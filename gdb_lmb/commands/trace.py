@@ -106,7 +106,6 @@ def _start(options: Options) -> None:
 
 
 def _listen(path: Path | None, event: Interrupted | Ended) -> None:
-    """Announce what happens to a running trace, whose file is `path`."""
     if isinstance(event, Ended):
         _conclude(event.result, announce)
     else:
@@ -115,7 +114,7 @@ def _listen(path: Path | None, event: Interrupted | Ended) -> None:
 
 
 def _conclude(result: TraceResult, tell: Callable[[str], None]) -> None:
-    """Tell what came of a trace, and let it count for the verdict."""
+    # A trace that is a check counts for the verdict.
     tell(status_text(result, terminal()))
     if result.is_check:
         SESSION.record("lmb-trace", result.findings, result.not_verified)
@@ -165,7 +164,7 @@ def _save(options: Options) -> None:
 
 
 def _log() -> tuple[TraceHeader, list[Record], Snapshot]:
-    """Return the kernel's own log as a trace, and the state at this stop. Raises: `LmbError`."""
+    # The kernel's own log as a trace, and the state at this stop.
     snapshot = take_snapshot(with_log=True)
     log = allocator(snapshot.layout).log(snapshot)
     if log is None:

@@ -58,15 +58,14 @@ class LmbWhatif(LmbCommand):
     writers = (prediction_json, lambda found, _snapshot, shown: prediction_text(found, shown))
 
     def ask(self, options: Options) -> tuple[Prediction, Snapshot]:
-        require_fitting(options)
+        _require_fitting(options)
         snapshot = take_snapshot()
-        own, values = allocator(snapshot.layout), given(snapshot, options)
+        own, values = allocator(snapshot.layout), _given(snapshot, options)
         facts = model_facts(current()) if own.needs_facts else {}
         return own.predict(snapshot, facts, options.operation, **values), snapshot
 
 
-def require_fitting(options: Options) -> None:
-    """Check that the operation takes so many numbers. Raises: `UsageError`."""
+def _require_fitting(options: Options) -> None:
     ranged = options.operation in _RANGES
     if len(options.numbers) != (2 if ranged else 1) and not (ranged and _is_range(options.numbers)):
         takes = "BASE and SIZE, A-B or A+SIZE" if ranged else "SIZE"
@@ -74,12 +73,12 @@ def require_fitting(options: Options) -> None:
 
 
 def _is_range(words: list[str]) -> bool:
-    """Tell whether one word stands for base and size together."""
+    # One word may stand for base and size together.
     return len(words) == 1 and ("-" in words[0] or "+" in words[0])
 
 
-def given(snapshot: Snapshot, options: Options) -> dict[str, int]:
-    """Return the numbers that were given, by the names of the model's arguments. Raises: `UsageError`."""
+def _given(snapshot: Snapshot, options: Options) -> dict[str, int]:
+    # By the names of the model's arguments.
     names, bits = Names(), snapshot.bits
     values: dict[str, int] = {}
     if options.operation in _RANGES and _is_range(options.numbers):

@@ -44,7 +44,7 @@ class LmbWho(LmbCommand):
     """
 
     name = "lmb-who"
-    arguments = (Argument("what", shown="ADDRESS|SYMBOL|RANGE"), Argument("--trace"), JSON)
+    arguments = (Argument("ADDRESS|SYMBOL|RANGE", field="what"), Argument("--trace"), JSON)
     writers = (who_json, who_text)
 
     def ask(self, options: Options) -> tuple[Answer, Known]:
@@ -94,7 +94,6 @@ class LmbMap(LmbCommand):
 
 
 def _asked(snapshot: Snapshot, text: str | None) -> Range:
-    """Return the range to show. Raises: `LmbError`."""
     if text is None:
         everything = Layers(snapshot).all
         if everything[0] == everything[1]:
@@ -108,7 +107,7 @@ def _asked(snapshot: Snapshot, text: str | None) -> Range:
 
 
 class _Function(gdb.Function):
-    """A convenience function of one address, whose errors are gdb's."""
+    """A convenience function of one address, whose errors are gdb's; `say()` answers for a physical address."""
 
     name = ""
     with_log = False
@@ -130,7 +129,6 @@ class _Function(gdb.Function):
             raise gdb.GdbError(f"${self.name}: {error}") from None
 
     def say(self, snapshot: Snapshot, at: int) -> str:
-        """Return the answer for a physical address. Raises: `LmbError`."""
         raise NotImplementedError
 
 

@@ -17,7 +17,7 @@ from gdb_lmb.core.memory import Memory
 from gdb_lmb.machine.symbols import GdbSymbols, as_function, at_entry
 
 # A guest's stack can be endless when damaged.
-MAX_FRAMES = 64
+_MAX_FRAMES = 64
 
 
 class GdbMachine(GdbSymbols):
@@ -99,7 +99,7 @@ class GdbMachine(GdbSymbols):
             first.switch()
 
     def _booting_cpu(self) -> gdb.InferiorThread | None:
-        """Return the first CPU, None where it is selected or the selected one is in the kernel."""
+        # The first CPU, None where it is selected or the selected one is in the kernel.
         selected = gdb.selected_thread()
         # The list of threads costs requests: a guest with one CPU, or stopped by the first, is not asked for it.
         if selected is None or selected.num == 1:
@@ -115,7 +115,7 @@ class GdbMachine(GdbSymbols):
             frame = gdb.newest_frame()
             pc = frame.pc()
             fresh = at_entry(pc)
-            while frame is not None and frame.is_valid() and len(found) < MAX_FRAMES:
+            while frame is not None and frame.is_valid() and len(found) < _MAX_FRAMES:
                 if frame.function() is not None and not (fresh and frame.pc() == pc):
                     found.append(as_function(frame.function()))
                 frame = frame.older()

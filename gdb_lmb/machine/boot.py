@@ -34,14 +34,14 @@ from gdb_lmb.machine.symbols import STANDS_FOR, lookup
 from gdb_lmb.programs.linux.kernel import Kernel, symbols_moved_by
 from gdb_lmb.programs.linux.place import place
 
-RESET_S = 0.5
-"""Seconds that a guest at reset runs before all RAM is searched: its firmware runs first."""
+# Seconds that a guest at reset runs before all RAM is searched: its firmware runs first.
+_RESET_S = 0.5
 
-SEARCH_RATIO = 10
-"""The guest runs this many times as long as a search of all RAM took before the next search."""
+# The guest runs this many times as long as a search of all RAM took before the next search.
+_SEARCH_RATIO = 10
 
-MAX_SLICE_S = 0.1
-"""Seconds that the guest runs at most between two looks."""
+# Seconds that the guest runs at most between two looks.
+_MAX_SLICE_S = 0.1
 
 FOLDER_VARIABLE = "GDB_LMB_TEMPORARY"
 """Where the runner says that files may be made which go with gdb."""
@@ -82,8 +82,6 @@ def settle(machine: AnyMachine, kernel: Kernel, timeout_s: float) -> None:
 
 
 class _Search:
-    """The search for a kernel's place, from look to look; `placement` is what was found."""
-
     def __init__(self, machine: AnyMachine, kernel: Kernel, timeout_s: float) -> None:
         self.placement: Placement | None = None
         self._machine = machine
@@ -115,22 +113,22 @@ class _Search:
         if left_s < 0:
             build = self._kernel.own_file.name
             raise GuestError(f"no kernel of the build of {build} came up within {self._timeout_s:g} s")
-        return Slice(self._found, min(MAX_SLICE_S, max(self._kernel.arch.slice_s, time.monotonic() - self._looked_at)))
+        return Slice(self._found, min(_MAX_SLICE_S, max(self._kernel.arch.slice_s, time.monotonic() - self._looked_at)))
 
+    # Looks where the guest is sure to come by, and searches where the kernel may be in its place.
     def _arrived(self) -> bool:
-        """Look where the guest is sure to come by, and search for the kernel where it may be in its place."""
         arch = self._kernel.arch
         cpu = arch.cpu_state(self._machine.register)
         with self._machine.physical() as physical:
             memory = BoundedMemory(physical)
             self._certain = arch.quick_way_points(self._kernel, memory, cpu)
             if not self._search_at and arch.nothing_yet(self._kernel, memory, cpu):
-                self._search_at = self._looked_at + RESET_S
+                self._search_at = self._looked_at + _RESET_S
             due = not self._certain and (self._looked_at >= self._search_at or arch.arrived(cpu))
             return due and self._settled(memory, cpu)
 
+    # Searches for the kernel; tells whether it runs where it will stay.
     def _settled(self, memory: BoundedMemory, cpu: Cpu) -> bool:
-        """Search for the kernel; tell whether it runs where it will stay."""
         arch = self._kernel.arch
         placement = None
         with contextlib.suppress(NotReadyError):
@@ -141,7 +139,7 @@ class _Search:
                 return True
         way_point = arch.way_point(self._kernel, placement, memory, cpu, self._machine)
         self._found = self._linked if way_point is None else (*self._linked, way_point)
-        self._search_at = time.monotonic() + SEARCH_RATIO * (time.monotonic() - self._looked_at)
+        self._search_at = time.monotonic() + _SEARCH_RATIO * (time.monotonic() - self._looked_at)
         return False
 
 
@@ -151,7 +149,7 @@ class _Search:
 def move_symbols(kernel: Kernel, placement: Placement) -> None:
     """Load the kernel's symbols again where it runs; breakpoints are set anew by gdb. Raises: `LmbError`."""
     symbol = lookup("memblock")
-    apart = _linked_elsewhere(kernel)
+    apart = _sections_below_image(kernel)
     try:
         if not apart or not placement.virtual or symbol is None:
             ask(f"symbol-file -o {placement.virtual:#x} {_quoted(kernel.own_file)}")
@@ -173,18 +171,15 @@ def move_symbols(kernel: Kernel, placement: Placement) -> None:
         raise LayoutError(f"gdb cannot move the symbols of {kernel.own_file}: {error}") from None
 
 
-def _linked_elsewhere(kernel: Kernel) -> frozenset[bytes]:
-    """Return the names of the sections that are linked below the kernel's image."""
-    try:
+def _sections_below_image(kernel: Kernel) -> frozenset[bytes]:
+    with contextlib.suppress(LmbError):  # gdb will have its own word on that file
         sections = read_headers(kernel.own_file).sections
-    except LmbError:  # gdb will have its own word on that file
-        return frozenset()
-    return frozenset(s.name for s in sections if s.flags & SHF_ALLOC and s.size and s.va < kernel.image[0])
+        return frozenset(s.name for s in sections if s.flags & SHF_ALLOC and s.size and s.va < kernel.image[0])
+    return frozenset()
 
 
 def _stand_in(kernel: Kernel, left_out: frozenset[bytes]) -> Path:
-    """Return the file that stands for the kernel, made if it is not there."""
-    # Not called vmlinux: Linux's lx-symbols takes what is for the kernel.
+    # The file that stands for the kernel is not called vmlinux: Linux's lx-symbols takes what is for the kernel.
     path = _folder() / f"{kernel.identity.data.hex()}.sections"
     try:
         if not path.exists():
@@ -197,7 +192,7 @@ def _stand_in(kernel: Kernel, left_out: frozenset[bytes]) -> Path:
 
 @functools.cache
 def _folder() -> Path:
-    """Return a folder that goes when gdb does: gdb looks at the files that it has symbols from now and then."""
+    # gdb looks at the files that it has symbols from now and then: they go when gdb does.
     given = os.environ.get(FOLDER_VARIABLE)
     if given:
         return Path(given).resolve()

@@ -27,15 +27,14 @@ from gdb_lmb.machine.gdb_text import ask
 from gdb_lmb.machine.memory import GdbMemory, monitor, physical_memory
 from gdb_lmb.machine.symbols import at_entry, functions_at
 
-MAX_PHYSICAL_BYTES = 64 << 30
-"""How far the search for a moved kernel goes up."""
+# How far the search for a moved kernel goes up.
+_MAX_PHYSICAL_BYTES = 64 << 30
 
-MAX_STACK_BYTES = 2048
-"""How much of a dump's stack is searched: the allocator's own calls are not deeper."""
+# How much of a dump's stack is searched: the allocator's own calls are not deeper.
+_MAX_STACK_BYTES = 2048
 
 _PAGE_SIZE = 4096
 _RAM = re.compile(r"^ *([0-9a-f]{16})-([0-9a-f]{16}) \(prio -?\d+, ram\)", re.MULTILINE)
-_SYSTEM = 'AS "memory"'
 
 
 def current() -> AnyMachine:
@@ -67,26 +66,28 @@ class LiveMachine(GdbMachine):
         """Return the ranges of RAM; where QEMU does not tell, everything up to the limit counts as RAM."""
         for view in monitor("info mtree -f").split("FlatView #"):
             found = [(int(low, 16), int(high, 16) + 1) for low, high in _RAM.findall(view)]
-            if _SYSTEM in view and found:
+            if 'AS "memory"' in view and found:
                 return found
         return [(0, self.ram_end())]
 
     def ram_end(self) -> int:
         sizes = [int(word) for word in monitor("info memory_size_summary").replace(":", " ").split() if word.isdigit()]
         # The hole below 4 GiB moves what does not fit below it up: by 1.25 GiB at most.
-        return min(MAX_PHYSICAL_BYTES, sum(sizes) + (5 << 28)) if sizes else MAX_PHYSICAL_BYTES
+        return min(_MAX_PHYSICAL_BYTES, sum(sizes) + (5 << 28)) if sizes else _MAX_PHYSICAL_BYTES
 
 
 _LIVE = LiveMachine()
 
 
 class DumpMachine(GdbMachine):
-    """The dump in the file at `path`. In it gdb's unwinder cannot be asked: without paging it finds no stack."""
+    """The dump in the file at `path`, whose headers are read. Raises: `InputError`.
+
+    gdb's unwinder cannot be asked in it: without paging it finds no stack.
+    """
 
     can_run = False
 
     def __init__(self, path: Path) -> None:
-        """Read the headers. Raises: `InputError`."""
         self._core = read_core(path)
         self._physical = DumpMemory(self._core)
         self._notes = find(e_machine=self._core.machine)
@@ -98,7 +99,7 @@ class DumpMachine(GdbMachine):
         return f"the dump lacks it{cut}"
 
     def _noted(self) -> dict[str, int] | None:
-        """Return the selected CPU's registers by gdb's names from QEMU's notes, None where it left none."""
+        # The selected CPU's registers by gdb's names from QEMU's notes, None where it left none.
         thread = gdb.selected_thread()
         # QEMU numbers the CPUs from 1; gdb makes a thread up (LWP 0) where it understands no note.
         number = max(0, thread.ptid[1] - 1) if thread is not None else 0
@@ -118,7 +119,7 @@ class DumpMachine(GdbMachine):
         return contextlib.nullcontext(self._physical)
 
     def _paged(self) -> PagedMemory | None:
-        """Return the selected CPU's virtual memory by its page tables, None where the dump does not tell of them."""
+        # The selected CPU's virtual memory by its page tables, None where the dump does not tell of them.
         noted = self._noted()
         return None if noted is None or self._notes is None else self._notes.paged_memory(self._physical, noted.get)
 
@@ -143,7 +144,7 @@ class DumpMachine(GdbMachine):
         return self._physical.ranges()
 
     def ram_end(self) -> int:
-        return min(MAX_PHYSICAL_BYTES, self._physical.end)
+        return min(_MAX_PHYSICAL_BYTES, self._physical.end)
 
     def functions_on_stack(self, moved: int = 0, memory: Memory | None = None) -> list[Function]:
         here = self.pc() + moved
@@ -154,7 +155,7 @@ class DumpMachine(GdbMachine):
         return found
 
     def _words(self, memory: Memory | None) -> list[int]:
-        """Return the link register and the words from the stack pointer up, as many as are mapped and in the dump."""
+        # The link register and the words from the stack pointer up, as many as are mapped and in the dump.
         arch = self.architecture
         if arch is None:
             return []
@@ -165,9 +166,9 @@ class DumpMachine(GdbMachine):
             memory = self.virtual()
         if cpu.sp is None or memory is None:
             return links
-        for length in (MAX_STACK_BYTES, -cpu.sp % _PAGE_SIZE):
+        for length in (_MAX_STACK_BYTES, -cpu.sp % _PAGE_SIZE):
             with contextlib.suppress(ReadError):
-                raw = memory.read(cpu.sp, min(MAX_STACK_BYTES, length))
+                raw = memory.read(cpu.sp, min(_MAX_STACK_BYTES, length))
                 return links + [
                     int.from_bytes(raw[at : at + size], self.byte_order) for at in range(0, len(raw) - size + 1, size)
                 ]
@@ -189,12 +190,12 @@ def opened_dump(inferior: gdb.Inferior) -> DumpMachine:
 
 @functools.lru_cache(maxsize=1)
 def _open(path: Path, *_version: int) -> DumpMachine:
-    """Return the dump at `path`: the headers of a file are read once, until it changes."""
+    # A dump's headers are read once, until its file changes.
     return DumpMachine(path)
 
 
 def _path(inferior: gdb.Inferior) -> Path:
-    """Return the core's file. Before gdb 18 it is told to people only, under the target's description."""
+    # Before gdb 18 the core's file is told to people only, under the target's description.
     if hasattr(inferior, "corefile"):
         return Path(inferior.corefile.filename)
     _, _, rest = ask("info target").partition(f"{inferior.connection.description}:\n")

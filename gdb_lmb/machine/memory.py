@@ -20,8 +20,8 @@ from gdb_lmb.core.errors import InfrastructureError, LayoutError, ReadError
 from gdb_lmb.core.memory import Memory, Meter
 from gdb_lmb.machine.gdb_text import ask
 
-MAX_TRIES = 8
-"""How often putting the mode back is tried: each Ctrl-C can spoil one."""
+# How often putting the mode back is tried: each Ctrl-C can spoil one.
+_MAX_TRIES = 8
 
 # Since gdb 15.
 _VALUES_HAVE_BYTES = hasattr(gdb.Value, "bytes")
@@ -68,7 +68,7 @@ def read_bytes(address: int, size: int) -> bytes:
 
 @functools.cache
 def _array(_arch: str, size: int) -> gdb.Type:
-    """Return the type of `size` bytes of the selected inferior's architecture: gdb never forgets one that it made."""
+    # gdb never forgets a type that it has made.
     return gdb.selected_inferior().architecture().integer_type(8, False).array(size - 1)
 
 
@@ -94,12 +94,8 @@ def link_to_stub() -> socket.socket | None:
             status = os.fstat(int(name))
             # A copy of ours may have got a number that was listed.
             if stat.S_ISSOCK(status.st_mode) and status.st_ino not in found:
-                link = socket.socket(fileno=os.dup(int(name)))
-                if _name(link):
-                    found[status.st_ino] = link
-                else:
-                    link.close()
-    links = list(found.values())
+                found[status.st_ino] = socket.socket(fileno=os.dup(int(name)))
+    links = [link for link in found.values() if _name(link)]
     if len(links) > 1:  # a server of debug files may be one
         details = str(gdb.selected_inferior().connection.details)
         links = [link for link in links if details.endswith(_name(link))]
@@ -110,7 +106,7 @@ def link_to_stub() -> socket.socket | None:
 
 
 def _name(link: socket.socket) -> str:
-    """Return the peer as gdb's description of a connection ends: a path or ":PORT"; "" if it is not connected."""
+    # The peer as gdb's description of a connection ends: a path or ":PORT"; "" if it is not connected.
     try:
         peer = link.getpeername()
     except OSError:
@@ -167,7 +163,7 @@ def put_back() -> None:
     Nothing is left to do where the guest is gone.
     """
     interrupt: KeyboardInterrupt | None = None
-    for _ in range(MAX_TRIES):
+    for _ in range(_MAX_TRIES):
         if not _Physical.left_on:
             break
         try:

@@ -42,9 +42,9 @@ class Slice:
     seconds: float
 
 
-Look = Callable[[bool], "Slice | None"]
-"""Look at the stopped guest and return the next slice, None for the end; the argument tells whether the guest is at an
-address of its slice. The selected thread and frame stay as they were."""
+# Look at the stopped guest and return the next slice, None for the end; the argument tells whether the guest is at an
+# address of its slice. The selected thread and frame stay as they were.
+Look = Callable[[bool], Slice | None]
 
 
 def run_watched(first: Slice, look: Look) -> None:
@@ -129,7 +129,6 @@ class _Run(gdb.Function):
         return following is None
 
     def _begin(self, following: Slice) -> None:
-        """Set breakpoints at a slice's addresses and the timer to its end."""
         try:
             for address in {*following.addresses} - self._stops.keys():
                 self._stops[address] = _Stop(self, address)
@@ -189,7 +188,7 @@ class _InterruptTimer:
                     self._due = time.monotonic() + _AGAIN_S if self._send() else None
 
     def _send(self) -> bool:
-        """Interrupt the guest; return whether it has to be repeated until the guest stops."""
+        # Tells whether the interrupt has to be repeated until the guest stops.
         if self._link is None:
             os.kill(os.getpid(), signal.SIGINT)
             return False

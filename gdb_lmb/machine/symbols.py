@@ -32,7 +32,7 @@ _IN_SECTION = re.compile(r"(\S+)(?: \+ (\d+))? in section (\S+)")
 
 
 def _blocks(pc: int) -> list[gdb.Block]:
-    """Return the blocks of the functions at `pc`, the innermost inlined one first, the one that was called last."""
+    # Of the functions at `pc`, the innermost inlined one first, the one that was called last.
     # An address that was moved back by a kernel's own offset may be none.
     block = gdb.block_for_pc(pc) if 0 <= pc < 1 << 64 else None
     found = []
@@ -204,7 +204,7 @@ def lookup(name: str) -> gdb.Symbol | None:
 
 
 def _program_file(symbol: gdb.Symbol) -> Path | None:
-    """Return the program that defines `symbol`: that which the debug information belongs to, where it is apart."""
+    # That which the debug information belongs to, where it is apart.
     if symbol.symtab is None:
         return None
     objfile = symbol.symtab.objfile
@@ -213,17 +213,11 @@ def _program_file(symbol: gdb.Symbol) -> Path | None:
 
 
 def _type(of: str, member: str) -> gdb.Type:
-    """Return a type as `struct()` finds it. Raises: `LayoutError`."""
-    if of.startswith(("struct ", "enum ")):
-        try:
-            kind = gdb.lookup_type(of)
-        except gdb.error:
-            raise LayoutError(f"the debug information does not describe {of}: build it with -g") from None
-    else:
-        symbol = lookup(of)
-        if symbol is None:
-            raise LayoutError(f"the debug information does not describe {of}: build it with -g")
-        kind = symbol.type
+    kind = None
+    with contextlib.suppress(gdb.error):
+        kind = gdb.lookup_type(of) if of.startswith(("struct ", "enum ")) else getattr(lookup(of), "type", None)
+    if kind is None:
+        raise LayoutError(f"the debug information does not describe {of}: build it with -g")
     kind = _pointed_to(kind)
     for name in member.split(".") if member else ():
         found = next((field.type for field in kind.fields() if field.name == name), None)
@@ -234,7 +228,7 @@ def _type(of: str, member: str) -> gdb.Type:
 
 
 def _pointed_to(kind: gdb.Type) -> gdb.Type:
-    """Return what a pointer points to and an array consists of, through typedefs; any other type as it is."""
+    # Arrays and typedefs are looked through too.
     kind = kind.strip_typedefs()
     while kind.code in (gdb.TYPE_CODE_PTR, gdb.TYPE_CODE_ARRAY):
         kind = kind.target().strip_typedefs()
@@ -280,7 +274,6 @@ def why_no_allocator() -> str:
 
 
 def _debug_files(program: str) -> str:
-    """Return in words where gdb looks for the debug file of the program."""
     build_id = next((o.build_id for o in gdb.objfiles() if o.filename == program and o.build_id), None)
     if build_id is None:
         return ""
