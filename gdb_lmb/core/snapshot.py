@@ -10,6 +10,7 @@ from __future__ import annotations
 from array import array
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from gdb_lmb.core.ranges import Range, union
 
@@ -43,8 +44,7 @@ class Region:
         return self.base + self.size
 
 
-@dataclass(frozen=True)
-class Entry:
+class Entry(NamedTuple):
     """Where a region is stored: the number of the block and the slot in it."""
 
     block: int

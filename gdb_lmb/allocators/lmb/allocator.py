@@ -8,14 +8,14 @@ from dataclasses import replace
 from itertools import zip_longest
 from typing import Any
 
+from gdb_lmb.allocators import json_fields as fields
 from gdb_lmb.allocators.base import Allocator, Call, Effect, GuestLog, Role, TracedProgram
 from gdb_lmb.allocators.difference import SWITCHES, Difference, ValueRow, damage, value_differences
-from gdb_lmb.allocators.json_fields import Description
 from gdb_lmb.allocators.lmb.checks import CHECKS
 from gdb_lmb.allocators.lmb.decode import decode
 from gdb_lmb.allocators.lmb.operations import INIT, OPERATIONS
 from gdb_lmb.allocators.lmb.program import LmbProgram, find_lmb, torn_in, with_page_size
-from gdb_lmb.allocators.lmb.storage import BLOCKS, Block, LmbStorage, description, storage_of
+from gdb_lmb.allocators.lmb.storage import Block, LmbStorage, storage_of
 from gdb_lmb.allocators.predict import Prediction
 from gdb_lmb.allocators.section import (
     ADDRESS,
@@ -32,7 +32,7 @@ from gdb_lmb.core.machine import Machine
 from gdb_lmb.core.memory import BoundedMemory, Memory, Meter
 from gdb_lmb.core.operation import Model, Operation, Record
 from gdb_lmb.core.ranges import Range
-from gdb_lmb.core.snapshot import Place, RegionList, Snapshot, Stop
+from gdb_lmb.core.snapshot import Place, RegionList, Snapshot, Stop, column
 from gdb_lmb.core.words import human_size, plural
 
 _ENTRY = (Column("entry", TEXT), Column("entry address", POINTER, spare=True))
@@ -41,6 +41,10 @@ _BLOCKS = (
     Column("#", NUMBER), Column("storage", TEXT, cut=True), Column("base", ADDRESS), Column("size", SIZE),
     Column("entries", NUMBER), Column("first entry address", POINTER, spare=True),
 )  # fmt: skip
+
+_JSON_BLOCKS = fields.each(fields.record(Block, {
+    "base": ("base", fields.KNOWN_HEX), "entries": ("nr", fields.NUMBER), "static": ("static", fields.TRUTH),
+}))  # fmt: skip
 
 # Functions of lmb.h that an operation calls otherwise, and parameters likewise.
 _FUNCTIONS = {"set_limit": "set_current_limit"}
@@ -154,11 +158,35 @@ class LmbAllocator(Allocator):
         storage = storage_of(snapshot)
         return {"entry": storage.nr_entries, **super().counts(snapshot), "block": len(storage.blocks)}
 
-    def described(self, storage: LmbStorage) -> Description:
-        return description(storage)
+    def described(self, storage: LmbStorage) -> fields.Description:
+        def read_entry(pair: Any) -> int:
+            block, slot = map(int, pair)
+            if not 0 <= slot < storage.blocks[block].nr:
+                raise ValueError(f"there is no entry {block}:{slot}")
+            return storage.first[block] + slot
+
+        entry = fields.Codec(lambda index: [*storage.entry(index)], read_entry)
+        last = (
+            fields.Field("free", fields.each(entry, column), stored=True),
+            fields.Field("nr_free", fields.NUMBER, stored=True),
+            fields.Field("blocks", _JSON_BLOCKS, stored=True),
+            fields.Field("nr_blocks", fields.NUMBER, stored=True),
+            fields.Field("block_size", fields.HEX, stored=True),
+            # Snapshots written before these two were there cannot be gone on from; all else works.
+            fields.Field("entry_size", fields.KNOWN_HEX, stored=True, default="0x0"),
+            fields.Field("header_size", fields.KNOWN_HEX, stored=True, default="0x0"),
+            *fields.COMMON,
+            fields.Field("may_grow", fields.TRUTH, stored=True),
+            fields.Field("closed", fields.TRUTH, stored=True),
+            fields.Field("handover", fields.RANGES),
+            fields.FIRMWARE,
+        )
+        return fields.Description(
+            (fields.torn("an LMB function"), fields.Field("stop", fields.STOP)), last, {**fields.REGION, "entry": entry}
+        )
 
     def bare_storage(self, data: Mapping[str, Any]) -> LmbStorage:
-        return LmbStorage(blocks=BLOCKS.read(data["blocks"]))
+        return LmbStorage(blocks=_JSON_BLOCKS.read(data["blocks"]))
 
     def from_json(self, data: Mapping[str, Any]) -> Snapshot:
         # JSON leaves out the sizes of blocks: a klimit page, then grown blocks.

@@ -10,8 +10,8 @@ from __future__ import annotations
 from array import array
 from collections import Counter
 from contextlib import suppress
+from dataclasses import dataclass
 
-from gdb_lmb.allocators.lmb.lists import Head
 from gdb_lmb.allocators.lmb.program import REGION_FIELDS, LmbProgram
 from gdb_lmb.allocators.lmb.storage import Block
 from gdb_lmb.core.errors import ReadError
@@ -32,6 +32,15 @@ MAX_DEFECTS = 1000
 
 # Headers looked at, from either end of the chain, where the size of a block is in doubt.
 MAX_SAMPLES = 8
+
+
+@dataclass(frozen=True)
+class Head:
+    """A list's head: its own address and its two links."""
+
+    va: int
+    next_va: int
+    prev_va: int
 
 
 class Storage:

@@ -24,7 +24,6 @@ LMB_FIELDS = (
     "freelist.next", "freelist.prev", "nr_free", "blocks.next", "blocks.prev", "nr_blocks",
     "block_size", "current_limit", "bottom_up", "may_grow", "closed",
 )  # fmt: skip
-BLOCK_FIELDS = ("link.next", "link.prev", "base", "nr", "entries")
 REGION_FIELDS = ("link.next", "link.prev", "base", "size", "flags")
 
 
@@ -66,7 +65,7 @@ class LmbProgram:
     def __post_init__(self) -> None:
         self.lmb.require(*LMB_FIELDS)
         self.region.require(*REGION_FIELDS)
-        self.block.require(*BLOCK_FIELDS)
+        self.block.require("link.next", "link.prev", "base", "nr", "entries")
 
     @property
     def bits(self) -> int:

@@ -11,28 +11,10 @@ from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import accumulate
-from typing import Any
 
-from gdb_lmb.allocators.json_fields import (
-    COMMON,
-    FIRMWARE,
-    HEX,
-    KNOWN_HEX,
-    NUMBER,
-    RANGES,
-    REGION,
-    STOP,
-    TRUTH,
-    Codec,
-    Description,
-    Field,
-    each,
-    record,
-    torn,
-)  # fmt: skip
 from gdb_lmb.core.errors import StateError
 from gdb_lmb.core.ranges import Range
-from gdb_lmb.core.snapshot import Entry, Snapshot, Storage, Walk, column
+from gdb_lmb.core.snapshot import Entry, Snapshot, Storage, Walk
 
 
 @dataclass(frozen=True)
@@ -141,45 +123,3 @@ def storage_of(snapshot: Snapshot) -> LmbStorage:
     if not isinstance(snapshot.storage, LmbStorage):
         raise StateError(f"this state is of layout {snapshot.layout}, not a list-based LMB's")
     return snapshot.storage
-
-
-# -- JSON -------------------------------------------------------------------------------------------
-
-BLOCKS = each(record(Block, {"base": ("base", KNOWN_HEX), "entries": ("nr", NUMBER), "static": ("static", TRUTH)}))
-
-
-def _entry(storage: LmbStorage) -> Codec:
-    """Return the codec of an entry's index, which JSON has as [block, slot]."""
-
-    def write_index(index: int) -> list[int]:
-        where = storage.entry(index)
-        return [where.block, where.slot]
-
-    def read_index(pair: Any) -> int:
-        block, slot = map(int, pair)
-        if not 0 <= slot < storage.blocks[block].nr:
-            raise ValueError(f"there is no entry {block}:{slot}")
-        return storage.first[block] + slot
-
-    return Codec(write_index, read_index)
-
-
-def description(storage: LmbStorage) -> Description:
-    """Return what JSON holds of a list-based LMB; `storage` has its blocks at least."""
-    entry = _entry(storage)
-    last = (
-        Field("free", each(entry, column), stored=True),
-        Field("nr_free", NUMBER, stored=True),
-        Field("blocks", BLOCKS, stored=True),
-        Field("nr_blocks", NUMBER, stored=True),
-        Field("block_size", HEX, stored=True),
-        # Snapshots written before these two were there cannot be gone on from; all else works.
-        Field("entry_size", KNOWN_HEX, stored=True, default="0x0"),
-        Field("header_size", KNOWN_HEX, stored=True, default="0x0"),
-        *COMMON,
-        Field("may_grow", TRUTH, stored=True),
-        Field("closed", TRUTH, stored=True),
-        Field("handover", RANGES),
-        FIRMWARE,
-    )
-    return Description((torn("an LMB function"), Field("stop", STOP)), last, {**REGION, "entry": entry})
