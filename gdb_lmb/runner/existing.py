@@ -162,14 +162,13 @@ class AttachedSession(Session):
             self._find_out(leave)
             with contextlib.suppress(OSError):  # connecting gdb reports it
                 require_machine_of_stub(self._near, endpoint, elf, min(timeout_s, _PROBE_S))
-            name = self._near.path or str(self._near)
-            reply = self.mi.execute(f"-target-select remote {name}", min(timeout_s, STEP_S))
+            where = self._near.path or self._near
+            reply = self.mi.execute(f"-target-select remote {where}", min(timeout_s, STEP_S))
             if reply.kind != "connected":
                 raise InfrastructureError(f"gdb cannot connect to {endpoint}: {reply.error}")
             undo.pop_all()
 
     def close(self) -> None:
-        """Leave the machine as it was and end gdb; a second call does nothing."""
         try:
             if self._must_restore:
                 self._restore_guest()
@@ -230,8 +229,10 @@ def require_machine_of_stub(stub: Endpoint, said: object, elf: ElfFile, timeout_
     gdb itself says of another that a register is truncated. Says nothing of a stub that does not tell.
     Raises: UsageError that names both; OSError.
     """
-    found = _ARCHITECTURE.search(rsp.ask(stub, _DESCRIPTION, timeout_s))
-    guest, program = "" if found is None else found[1].decode(errors="replace"), machine_of(elf)
+    with stub.connect(timeout_s) as link:
+        found = _ARCHITECTURE.search(rsp.ask(link, _DESCRIPTION, time.monotonic() + timeout_s))
+    guest = "" if found is None else found[1].decode(errors="replace")
+    program = machine_of(elf)
     if any(guest.startswith(row.gdb) for row in architectures()) and not guest.startswith(program.gdb):
         raise UsageError(
             f"the guest at {said} is of another architecture ({printable(guest, 40)}) than {elf.path} "

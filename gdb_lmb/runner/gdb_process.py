@@ -113,14 +113,13 @@ def open_program(mi: Mi, program: Path, folder: Path, timeout_s: float) -> None:
 
     Raises: UsageError if gdb cannot.
     """
-    index = None
     if is_large(program):
         # The first line has the version and the distribution's: "GNU gdb (Debian 16.3-1) 16.3".
         index = index_folder(program, mi.execute("-gdb-version", timeout_s).console.partition("\n")[0])
-    if index is not None:
-        # An older gdb lacks the second, and then keeps none.
-        for setting in (f"directory {plain_name(index, folder / 'index')}", "enabled on"):
-            mi.execute(f"-gdb-set index-cache {setting}", timeout_s)
+        if index is not None:
+            # An older gdb lacks the second, and then keeps none.
+            for setting in (f"directory {plain_name(index, folder / 'index')}", "enabled on"):
+                mi.execute(f"-gdb-set index-cache {setting}", timeout_s)
     # A gdb that was built locally looks for debug files below its own folder.
     shown = str(mi.execute("-gdb-show debug-file-directory", timeout_s).payload.get("value", ""))
     ours = [str(folder) for folder in DEBUG_FOLDERS if str(folder) not in shown.split(os.pathsep)]

@@ -193,11 +193,9 @@ class Mi:
     # Raises: OverdueError if gdb does not take the line; InfrastructureError if it is gone.
     def _write(self, line: str) -> None:
         data = line.encode() + b"\n"
-        ready = select.poll()
-        ready.register(self._input, select.POLLOUT)
         try:
             while data:
-                if not ready.poll(_WRITE_S * 1000):
+                if not select.select([], [self._input], [], _WRITE_S)[1]:
                     raise OverdueError(f"gdb took no command for {_WRITE_S:g} s")
                 data = data[os.write(self._input.fileno(), data) :]
         except ConnectionError as error:

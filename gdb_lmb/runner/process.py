@@ -53,7 +53,6 @@ class Child:
         self.grace_s = 0.0
 
     def alive(self) -> bool:
-        """Tell whether it still runs."""
         return self.process.poll() is None
 
     def ended(self, within_s: float) -> bool:

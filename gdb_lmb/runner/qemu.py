@@ -22,7 +22,7 @@ _GRACE_S = 1.0
 class QemuOptions:
     """How to boot: `memory` as QEMU's `-m` (no suffix: MiB), `arguments` go to QEMU as they are, last.
 
-    `arch` is a name of `machines`, for a kernel that must be of that architecture.
+    `arch` is an architecture's name, for a kernel that must be of it. Raises: UsageError for what QEMU would refuse.
     """
 
     append: str | None = None
@@ -37,7 +37,7 @@ class QemuOptions:
     arch: str | None = None
 
     def __post_init__(self) -> None:
-        """Refuse what QEMU would only refuse later, and less clearly. Raises: UsageError."""
+        # QEMU would refuse it only later, and less clearly.
         if not literal(self.memory):
             raise UsageError(f"memory size {self.memory!r}: give a number with K, M, G or T, such as 256M")
         if self.smp < 1:
@@ -102,5 +102,4 @@ class Qemu:
         self.child.grace_s = _GRACE_S
 
     def console(self) -> bytes:
-        """Return what the guest has written on its serial console so far."""
         return read_file(self._console)

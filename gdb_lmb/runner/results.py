@@ -42,7 +42,6 @@ class CheckResult(NamedTuple):
 
     @property
     def exit_status(self) -> ExitStatus:
-        """Return the status that follows."""
         return status_of_outcome(sum(one.severity == FINDING for one in self.findings), self.not_verified)
 
 
@@ -92,7 +91,6 @@ class Verdict(NamedTuple):
 
     @property
     def total(self) -> int:
-        """Count the findings."""
         return sum(check.findings for check in self.checks) if self.findings is None else self.findings
 
     @property
@@ -102,7 +100,6 @@ class Verdict(NamedTuple):
 
     @property
     def exit_status(self) -> ExitStatus:
-        """Return the status that follows."""
         return status_of_outcome(self.total, self.not_verified)
 
     def in_words(self) -> str:

@@ -30,7 +30,6 @@ class Endpoint(NamedTuple):
     kind: str = "tcp"
 
     def __str__(self) -> str:
-        """Write it as the command line has it."""
         if self.path is not None:
             return f"unix:{self.path}"
         host = f"[{self.host}]" if ":" in self.host else self.host
@@ -73,15 +72,9 @@ def leave(endpoint: Endpoint, running: bool, timeout_s: float) -> None:
     deadline = time.monotonic() + timeout_s
     with endpoint.connect(timeout_s) as link:
         # Reads stay physical past the end of a gdb that died between switching the mode on and off.
-        _ask(link, b"Qqemu.PhyMemMode:0", deadline)
-        if running and _ask(link, _DETACH, deadline) != b"OK":
-            _ask(link, b"D", deadline)
-
-
-def ask(endpoint: Endpoint, request: bytes, timeout_s: float) -> bytes:
-    """Send one request on a connection of its own and return its reply; that leaves the machine paused."""
-    with endpoint.connect(timeout_s) as link:
-        return _ask(link, request, time.monotonic() + timeout_s)
+        ask(link, b"Qqemu.PhyMemMode:0", deadline)
+        if running and ask(link, _DETACH, deadline) != b"OK":
+            ask(link, b"D", deadline)
 
 
 def detach(link: socket.socket) -> None:
@@ -94,8 +87,8 @@ def _packet(payload: bytes) -> bytes:
     return b"+$" + payload + b"#%02x" % (sum(payload) & 0xFF)
 
 
-# Send a request and return its reply.
-def _ask(link: socket.socket, request: bytes, deadline: float) -> bytes:
+def ask(link: socket.socket, request: bytes, deadline: float) -> bytes:
+    """Send a request and return its reply."""
     link.sendall(_packet(request))
     return next(packet for packet in _packets(link, deadline) if packet[:1] != b"T")
 
