@@ -24,7 +24,7 @@ from fixture_kernels import DEFAULT_ARCH
 
 from gdb_lmb.allocators.base import allocator, apply
 from gdb_lmb.allocators.lmb.model import LmbConfig, LmbModel
-from gdb_lmb.allocators.memblock.behavior import LINUX_6_12, MemblockConfig
+from gdb_lmb.allocators.memblock.behavior import MemblockBehavior, MemblockConfig
 from gdb_lmb.allocators.memblock.model import MemblockModel
 from gdb_lmb.allocators.memblock.resume import facts_of
 from gdb_lmb.core.operation import Operation, Record, TraceHeader
@@ -71,7 +71,7 @@ def _operations(layout: str, count: int) -> Generator[Operation, int | None, Non
 
 def write(path: Path, layout: str, count: int) -> int:
     """Write a sound trace of `count` operations; return how many regions there are in the end."""
-    model = MemblockModel(MemblockConfig(LINUX_6_12)) if layout == "memblock" else LmbModel(LmbConfig())
+    model = MemblockModel(MemblockConfig(MemblockBehavior())) if layout == "memblock" else LmbModel(LmbConfig())
     header = TraceHeader(
         layout, DEFAULT_ARCH, "little", 64, 4096, initial=model.snapshot(),
         behavior=facts_of(model) if isinstance(model, MemblockModel) else {},

@@ -1,17 +1,41 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What one operation would do: run on a model that goes on from a walked state, told as a difference."""
+"""Going on from a walked state: may a model do so, and what would one operation do there, told as a difference.
+
+What must hold of any walked state is checked here; the rest is each allocator's own.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from gdb_lmb.core.errors import GuestPanicError, StateError
 from gdb_lmb.core.holes import bounds, holes, largest
 from gdb_lmb.core.operation import Model
 from gdb_lmb.core.snapshot import Region, RegionList, Snapshot
 
 Argument = int | str | bool
+
+
+def unfit(why: str) -> StateError:
+    """Return the error for a state that is damaged: what is wrong with it, in words."""
+    return StateError(f"no model goes on from here: {why} (lmb-check lists all)")
+
+
+def require_whole(snapshot: Snapshot, layout: str, owner: str) -> None:
+    """Check that a state is one of `layout`, not torn, and that it was read without a defect.
+
+    `owner` names the expected allocator ("a memblock's"). Raises: `StateError`.
+    """
+    if snapshot.layout != layout:
+        raise StateError(f"this state is of layout {snapshot.layout}, not {owner}")
+    if snapshot.torn:
+        raise StateError(
+            f"the stop is inside {snapshot.torn}, so the lists may be between two states: `finish` it first"
+        )
+    for defect in snapshot.defects:
+        raise unfit(defect.what)
 
 
 @dataclass(frozen=True)
@@ -52,10 +76,14 @@ class Prediction:
 
 def predict(model: Model, op: str, **arguments: Argument) -> Prediction:
     """Run the model's method `op`, which leaves it in the state after it, and tell what that did."""
-    before = model.snapshot()
-    result: int | None = getattr(model, op)(**arguments)
-    after = model.snapshot()
-    return Prediction(op, arguments, result, before, after, tuple(changes(before, after)))
+    result, reason = None, ""
+    before = after = model.snapshot()
+    try:
+        result = getattr(model, op)(**arguments)
+        after = model.snapshot()
+    except GuestPanicError as end:
+        reason = f"the kernel {'overwrites its own lists' if end.overwrites else 'stops with'}: {end}"
+    return Prediction(op, arguments, result, before, after, tuple(changes(before, after)), reason)
 
 
 def no_room(state: Snapshot, size: int, align: int, min: int, max: int) -> tuple[str, bool]:
@@ -71,28 +99,17 @@ def changes(before: Snapshot, after: Snapshot) -> Iterator[Change]:
     """Yield what became of the regions that are not in both states, list by list, lowest first."""
     for old, new in zip(before.lists, after.lists, strict=True):
         gone, come = _rows(old), _rows(new)
-        kept = set(gone) & set(come)
-        yield from _stretches(old.name, (r for r in gone if r not in kept), (r for r in come if r not in kept))
+        differing = [(row, 0) for row in gone - come] + [(row, 1) for row in come - gone]
+        reach, stretches = -1, list[tuple[list[Row], list[Row]]]()
+        for row, side in sorted(differing, key=lambda one: (one[0].base, one[0].end, one[1])):
+            if row.base > reach:  # a change is as wide as regions of either state touch one another
+                stretches.append(([], []))
+            stretches[-1][side].append(row)
+            reach = max(reach, row.end)
+        yield from (Change(old.name, tuple(one), tuple(other)) for one, other in stretches)
 
 
-def _rows(regions: RegionList) -> list[Row]:
-    """Return the regions of a list; the dummy that means empty is none."""
+def _rows(regions: RegionList) -> set[Row]:
     nids = regions.nid if len(regions.nid) else [None] * len(regions)
     rows = zip(regions.base, regions.size, regions.flags, nids, strict=True)
-    return [] if regions.dummy else [Row(*row) for row in rows]
-
-
-def _stretches(name: str, gone: Iterable[Row], come: Iterable[Row]) -> Iterator[Change]:
-    """Yield the changes, each as wide as regions of either state touch one another."""
-    rows = sorted([(row.base, row.end, 0, row) for row in gone] + [(row.base, row.end, 1, row) for row in come],
-                  key=lambda row: row[:3])  # fmt: skip
-    sides: tuple[list[Row], list[Row]] = ([], [])
-    reach = -1
-    for base, end, side, row in rows:
-        if base > reach and reach >= 0:
-            yield Change(name, tuple(sides[0]), tuple(sides[1]))
-            sides = ([], [])
-        sides[side].append(row)
-        reach = max(reach, end)
-    if reach >= 0:
-        yield Change(name, tuple(sides[0]), tuple(sides[1]))
+    return set() if regions.dummy else {Row(*row) for row in rows}

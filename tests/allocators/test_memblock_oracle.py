@@ -12,9 +12,9 @@ from collections import Counter
 
 import pytest
 
-from gdb_lmb.allocators.memblock.behavior import LINUX_6_1, LINUX_6_12, LINUX_7_3
 from gdb_lmb.kernels.cache import cache_folder
 from gdb_lmb.kernels.stock import find_source
+from tests.helpers.linux_behaviors import LINUX_6_1, LINUX_6_12, LINUX_7_3
 from tests.helpers.memblock_oracle import MAX_NUMNODES, RAM_BASE, RAM_END, Variant, build, drive
 from tests.helpers.memblock_random import RESIZE, Call, Lockstep, Story, add
 from tests.helpers.soak import ROUNDS, SEED

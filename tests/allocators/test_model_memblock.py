@@ -12,17 +12,11 @@ from dataclasses import replace
 
 import pytest
 
-from gdb_lmb.allocators.memblock.behavior import (
-    LINUX_6_1,
-    LINUX_6_12,
-    LINUX_7_3,
-    MemblockBehavior,
-    MemblockConfig,
-    behavior_of,
-)
+from gdb_lmb.allocators.memblock.behavior import MemblockBehavior, MemblockConfig, behavior_of
 from gdb_lmb.allocators.memblock.model import MemblockModel
 from gdb_lmb.allocators.memblock.resume import from_snapshot
 from gdb_lmb.core.errors import GuestPanicError, StateError
+from tests.helpers.linux_behaviors import LINUX_6_1, LINUX_6_12, LINUX_7_3
 from tests.helpers.states import memblock
 
 BEHAVIORS = {"6.1": LINUX_6_1, "6.12": LINUX_6_12, "7.3": LINUX_7_3}

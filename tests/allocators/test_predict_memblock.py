@@ -7,13 +7,13 @@ from dataclasses import replace
 
 import pytest
 
-from gdb_lmb.allocators.memblock.behavior import LINUX_6_1, LINUX_6_12, LINUX_7_3, MemblockBehavior, MemblockConfig
+from gdb_lmb.allocators.memblock.behavior import MemblockBehavior, MemblockConfig
 from gdb_lmb.allocators.memblock.model import MemblockModel
-from gdb_lmb.allocators.memblock.predict import predict_memblock
-from gdb_lmb.allocators.memblock.resume import from_snapshot
+from gdb_lmb.allocators.memblock.resume import from_snapshot, predict_memblock
 from gdb_lmb.allocators.predict import Prediction
 from gdb_lmb.core.errors import InputError, StateError
 from gdb_lmb.report.prediction import prediction_json, prediction_text
+from tests.helpers.linux_behaviors import LINUX_6_1, LINUX_6_12, LINUX_7_3
 from tests.helpers.operations import op as operation
 
 K, M = 1 << 10, 1 << 20

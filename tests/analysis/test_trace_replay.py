@@ -14,7 +14,7 @@ import pytest
 
 from gdb_lmb.allocators.lmb.log import log_records
 from gdb_lmb.allocators.lmb.storage import OperationLog
-from gdb_lmb.allocators.memblock.behavior import LINUX_6_1, LINUX_6_12, MemblockConfig
+from gdb_lmb.allocators.memblock.behavior import MemblockConfig
 from gdb_lmb.allocators.memblock.model import MemblockModel
 from gdb_lmb.allocators.memblock.resume import facts_of, resume
 from gdb_lmb.analysis.lockstep import Lockstep
@@ -23,6 +23,7 @@ from gdb_lmb.cli import main
 from gdb_lmb.core.errors import InputError
 from gdb_lmb.core.operation import Record, TraceHeader
 from gdb_lmb.core.snapshot import column
+from tests.helpers.linux_behaviors import LINUX_6_1, LINUX_6_12
 from tests.helpers.operations import op
 from tests.helpers.traces import (
     BEHAVIOR_6_12,

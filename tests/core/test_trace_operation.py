@@ -10,7 +10,7 @@ import pytest
 
 from gdb_lmb.allocators.base import apply
 from gdb_lmb.allocators.lmb.operations import OPERATIONS as LMB
-from gdb_lmb.allocators.memblock.behavior import LINUX_6_1, NUMA_NO_NODE, MemblockConfig
+from gdb_lmb.allocators.memblock.behavior import NUMA_NO_NODE, MemblockConfig
 from gdb_lmb.allocators.memblock.model import MemblockModel
 from gdb_lmb.allocators.memblock.operations import OPERATIONS
 from gdb_lmb.core.errors import InputError
@@ -20,6 +20,7 @@ from gdb_lmb.core.operation import (
     operation_json,
     parse_operations,
 )
+from tests.helpers.linux_behaviors import LINUX_6_1
 from tests.helpers.operations import op
 
 # One of each, beside how it is said and the call that the model of its layout must get.

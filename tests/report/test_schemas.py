@@ -19,7 +19,7 @@ from jsonschema import Draft202012Validator
 
 import gdb_lmb
 from gdb_lmb.allocators.base import allocator, names
-from gdb_lmb.allocators.memblock.behavior import LINUX_6_12, MemblockConfig
+from gdb_lmb.allocators.memblock.behavior import MemblockConfig
 from gdb_lmb.allocators.memblock.model import MemblockModel
 from gdb_lmb.cli import main
 from gdb_lmb.core.operation import Operation, Record
@@ -29,6 +29,7 @@ from gdb_lmb.report.trace_file import record_json
 from gdb_lmb.runner.qemu import QemuOptions
 from gdb_lmb.runner.session import GuestSession
 from tests.helpers.json_log import JsonLog
+from tests.helpers.linux_behaviors import LINUX_6_12
 from tests.helpers.schemas import Refused, check, error_of, file_of, schema_files
 
 PACKAGE = Path(gdb_lmb.__file__).resolve().parent

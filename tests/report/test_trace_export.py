@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from gdb_lmb.allocators.memblock.calls import Nodes, call_of, hex_c, result_c, word
+from gdb_lmb.allocators.memblock.simulator import Nodes, call_of, hex_c, result_c, word
 from gdb_lmb.cli import main
 from gdb_lmb.core.errors import InputError
 from gdb_lmb.core.operation import Operation

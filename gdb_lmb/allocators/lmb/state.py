@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from gdb_lmb.allocators.lmb.storage import storage_of
-from gdb_lmb.allocators.resume import require_whole, unfit
+from gdb_lmb.allocators.predict import require_whole, unfit
 from gdb_lmb.core.errors import StateError
 from gdb_lmb.core.operation import Operation
 from gdb_lmb.core.ranges import subtract, union

@@ -113,8 +113,7 @@ class MemblockAllocator(Allocator):
 
     def predict(self, snapshot: Snapshot, facts: Mapping[str, Any], op: str, **arguments: int) -> Prediction:
         """Return what the call that `op` stands for would do."""
-        from gdb_lmb.allocators.memblock.predict import predict_memblock
-        from gdb_lmb.allocators.memblock.resume import resume
+        from gdb_lmb.allocators.memblock.resume import predict_memblock, resume
 
         return predict_memblock(resume(snapshot, facts), op, **arguments)
 

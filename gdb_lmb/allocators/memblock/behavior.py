@@ -18,7 +18,6 @@ MEMBLOCK_HOTPLUG = 0x1
 MEMBLOCK_MIRROR = 0x2
 MEMBLOCK_NOMAP = 0x4
 MEMBLOCK_DRIVER_MANAGED = 0x8
-MEMBLOCK_RSRV_NOINIT = 0x10
 MEMBLOCK_RSRV_KERN = 0x20
 MEMBLOCK_KHO_SCRATCH = 0x40
 
@@ -57,18 +56,6 @@ class MemblockBehavior:
     marks_kernel: bool = False
     kho_scratch: bool = False
     late_free_to_buddy: bool = False
-
-
-LINUX_6_1 = MemblockBehavior(
-    empty_dummy=True,
-    merges_all=True,
-    resize_panics=False,
-    strict_nid=True,
-    late_alloc_from_slab=False,
-    stamps_reserved=False,
-)
-LINUX_6_12 = MemblockBehavior()
-LINUX_7_3 = MemblockBehavior(marks_kernel=True, kho_scratch=True, late_free_to_buddy=True)
 
 
 def behavior_of(
@@ -113,7 +100,7 @@ FLAG_NAMES = {
     MEMBLOCK_MIRROR: "MIRROR",
     MEMBLOCK_NOMAP: "NOMAP",
     MEMBLOCK_DRIVER_MANAGED: "DRIVER_MANAGED",
-    MEMBLOCK_RSRV_NOINIT: "RSRV_NOINIT",
+    0x10: "RSRV_NOINIT",
     MEMBLOCK_RSRV_KERN: "RSRV_KERN",
     MEMBLOCK_KHO_SCRATCH: "KHO_SCRATCH",
     0x80: "RSRV_HUGETLB",
@@ -159,11 +146,9 @@ class MemblockConfig:
         max_low_pfn: int | None = None,
     ) -> MemblockConfig:
         """Return the configuration of the kernel that `snapshot` was taken from."""
-        stored = storage_of(snapshot).arrays
-        arrays = {array.name: array for array in stored}
-        widths = {array.size // array.max for array in stored if array.max}
-        lists = {regions.name: regions.max or 0 for regions in snapshot.lists}
-        static = {name: lists[name] if name not in arrays else arrays[name].max for name in lists}
+        arrays = storage_of(snapshot).arrays
+        widths = {array.size // array.max for array in arrays if array.max}
+        room = {regions.name: regions.max or 0 for regions in snapshot.lists} | {a.name: a.max for a in arrays}
         return cls(
             behavior=behavior,
             bits=snapshot.bits,
@@ -171,9 +156,9 @@ class MemblockConfig:
             cache_bytes=cache_bytes,
             no_node=snapshot.no_node,
             region_size=widths.pop() if len(widths) == 1 else 24,
-            memory_max=static["memory"],
-            reserved_max=static["reserved"],
-            physmem_max=static.get("physmem"),
+            memory_max=room["memory"],
+            reserved_max=room["reserved"],
+            physmem_max=room.get("physmem"),
             keep=keep,
             max_low_pfn=max_low_pfn,
             flag_names=snapshot.flag_names,

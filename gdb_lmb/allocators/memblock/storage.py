@@ -23,8 +23,10 @@ from gdb_lmb.allocators.json_fields import (
     record,
     torn,
 )  # fmt: skip
-from gdb_lmb.core.errors import StateError
 from gdb_lmb.core.snapshot import Snapshot, Storage
+
+# More than any kernel's array has: `cnt` or `max` is damaged, and a damaged file must not fill our memory.
+MAX_REGIONS = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -51,9 +53,8 @@ class MemblockStorage(Storage):
 
 
 def storage_of(snapshot: Snapshot) -> MemblockStorage:
-    """Return the storage of a memblock. Raises: `StateError` for another allocator's snapshot."""
-    if not isinstance(snapshot.storage, MemblockStorage):
-        raise StateError(f"this state is of layout {snapshot.layout}, not a memblock")
+    """Return the storage of a memblock's state."""
+    assert isinstance(snapshot.storage, MemblockStorage)
     return snapshot.storage
 
 
