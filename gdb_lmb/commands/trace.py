@@ -31,7 +31,7 @@ from gdb_lmb.report.trace_text import (
     trace_json,
     trace_table,
 )
-from gdb_lmb.tracing.session import Ended, Interrupted, TraceSession
+from gdb_lmb.tracing.session import TraceSession
 
 
 class LmbTrace(LmbCommand):
@@ -105,12 +105,12 @@ def _start(options: Options) -> None:
     write(f"lmb-trace: recording {how}until {options.until or 'the hand-over'}; let the guest run: continue")
 
 
-def _listen(path: Path | None, event: Interrupted | Ended) -> None:
-    if isinstance(event, Ended):
-        _conclude(event.result, announce)
-    else:
-        told = plural(event.records, "operation") + ("" if path is None else f", kept in {safe(str(path))}")
+def _listen(path: Path | None, result: TraceResult) -> None:
+    if result.running:
+        told = plural(result.records, "operation") + ("" if path is None else f", kept in {safe(str(path))}")
         announce(f"lmb-trace: interrupted after {told}; continue resumes the trace")
+    else:
+        _conclude(result, announce)
 
 
 def _conclude(result: TraceResult, tell: Callable[[str], None]) -> None:

@@ -70,10 +70,8 @@ def _stop_on_error(take: Callable[Concatenate[Recording, _P], bool]) -> Callable
 
     @functools.wraps(take)
     def taken(self: Recording, /, *what: _P.args, **named: _P.kwargs) -> bool:
-        if self.ended is not None:
-            return False
         try:
-            return take(self, *what, **named)
+            return self.ended is None and take(self, *what, **named)
         except LmbError as error:
             self.ended, self.failed = str(error), True
             if isinstance(error, OutputError):

@@ -8,8 +8,8 @@ calls `end()`.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from functools import partial
 
 import gdb
 
@@ -18,7 +18,7 @@ from gdb_lmb.analysis.owners import Owners, function_of
 from gdb_lmb.analysis.trace_options import TraceOptions
 from gdb_lmb.core.address import PAST_HAND_OVER
 from gdb_lmb.core.errors import LayoutError, LmbError, NotReadyError, OutputError, ReadError, UsageError
-from gdb_lmb.core.operation import Record, Symbol
+from gdb_lmb.core.operation import Symbol
 from gdb_lmb.core.snapshot import FLAG_NAMES, Finding, Snapshot
 from gdb_lmb.core.words import safe
 from gdb_lmb.machine.boot import settle
@@ -28,33 +28,18 @@ from gdb_lmb.programs.base import Program, find_programs
 from gdb_lmb.programs.traced import Traced
 from gdb_lmb.report.trace_file import TraceOutput
 from gdb_lmb.report.trace_text import TraceResult
-from gdb_lmb.tracing.calls import convention_of
-from gdb_lmb.tracing.points import find_points, function_addresses, inlined_switches
+from gdb_lmb.tracing.points import code_of, convention_of, find_points, function_addresses
 from gdb_lmb.tracing.recording import Place, Purpose, Recording
 from gdb_lmb.tracing.tracepoints import Tracer
 
-
-@dataclass(frozen=True)
-class Interrupted:
-    """Report that the user stopped the guest; the trace goes on with it. `records` counts the operations so far."""
-
-    records: int
-
-
-@dataclass(frozen=True)
-class Ended:
-    """Report that the trace has ended by itself, and with what."""
-
-    result: TraceResult
-
-
-Listener = Callable[[Interrupted | Ended], None]
+Listener = Callable[[TraceResult], None]
 
 
 class TraceSession:
     """One trace. `notes` tell what it cannot see; `header`, `records` and `symbols` grow as it runs.
 
-    `final` is the state at its end, None where there is none yet or it cannot be read.
+    `final` is the state at its end, None where there is none yet or it cannot be read. The listener is told when the
+    user stops the guest, with which the trace goes on, and when it has ended by itself.
     """
 
     def __init__(self, options: TraceOptions, timeout_s: float, output: TraceOutput, listener: Listener) -> None:
@@ -70,30 +55,33 @@ class TraceSession:
         if not programs:
             raise LayoutError(why_no_allocator())
         traced, state = _find_allocator(programs, timeout_s)
-        phase = None if state is None else traced.allocator.phase_of(state)
-        if options.until is None and phase in PAST_HAND_OVER:
+        own = traced.allocator
+        if options.until is None and state is not None and own.phase_of(state) in PAST_HAND_OVER:
             raise NotReadyError("the allocator has handed over already: say what to trace to with --until SYMBOL")
-        points, self.notes = find_points(traced.allocator)
-        known = ", ".join(dict.fromkeys(point.op for point in points))
+        points, self.notes = find_points(own)
         if options.only:
+            known = ", ".join(dict.fromkeys(point.role.op for point in points))
             # Without `init`, with which such a trace begins, the state that the rest is about is not known.
-            wanted = {*options.only, *(traced.allocator.init if state is None else ())}
-            points = [point for point in points if point.op in wanted]
-        if options.only and not any(point.op in options.only for point in points):
-            raise UsageError(f"nothing to trace: this kernel's operations are {known}")
-        places = list(_places(programs[0], traced.allocator, options))
+            wanted = {*options.only, *(own.init if state is None else ())}
+            points = [point for point in points if point.role.op in wanted]
+            if not any(point.role.op in options.only for point in points):
+                raise UsageError(f"nothing to trace: this kernel's operations are {known}")
         self.symbols: dict[int, Symbol] = {}
         self.final: Snapshot | None = None
-        self.running = False
         self._names = FLAG_NAMES if state is None else state.flag_names
         self._overlaps: list[Finding] = []
         self._unread: str | None = None
         self._output = output
         self._listener = listener
         self._recording = Recording(traced, options, output)
-        convention = convention_of(machine.arch)
+        self.records = self._recording.records
         self._tracer = Tracer(
-            points, places, convention, machine.byte_order, self._recording, programs[0].init_code(machine)
+            points,
+            _places(programs[0], own, options),
+            convention_of(machine.arch),
+            machine.byte_order,
+            self._recording,
+            programs[0].init_code(machine),
         )
         try:
             with machine.booting_cpu():
@@ -109,25 +97,20 @@ class TraceSession:
         gdb.events.exited.connect(self._exited)
         self.running = True
 
-    @property
-    def records(self) -> list[Record]:
-        """Return the operations so far."""
-        return self._recording.records
-
     def _stopped(self, _event: gdb.Event) -> None:
-        """Take any stop of the guest: ours ends the trace, the user's own does not."""
+        # Ours ends the trace, the user's own does not.
         self._tracer.catch_up()
         if self._recording.ended is not None:
-            self._listener(Ended(self.end()))
+            self._listener(self.end())
         elif self._tracer.interrupted:
-            self._listener(Interrupted(len(self.records)))
+            self._listener(self.result())
         self._tracer.interrupted = False
 
     def _exited(self, _event: gdb.Event) -> None:
-        """Take the end of the guest, or of the connection to it."""
+        # The guest, or the connection to it.
         self._recording.ended = self._recording.ended or "the guest is gone"
         self._recording.failed = True
-        self._listener(Ended(self.end()))
+        self._listener(self.end())
 
     def end(self) -> TraceResult:
         """End the trace where it runs, compare the last state and complete the output; return what came of it."""
@@ -146,17 +129,16 @@ class TraceSession:
                     self._unread = str(error)
             self.symbolise()
             self._overlaps = Owners(self.header, self.records).findings(function_of(self.symbols.get))
+            writes: list[Callable[[], None]] = [self._output.close]
             if recording.write_error is None:
-                self._write(lambda: self._output.end(self.symbols, self.final))
-            self._write(self._output.close)
+                writes.insert(0, partial(self._output.end, self.symbols, self.final))
+            for write in writes:
+                try:
+                    write()
+                except OutputError as error:
+                    # The first error says most; closing tries to write the same once more.
+                    recording.write_error = recording.write_error or str(error)
         return self.result()
-
-    def _write(self, write: Callable[[], None]) -> None:
-        try:
-            write()
-        except OutputError as error:
-            # The first error says most; closing tries to write the same once more.
-            self._recording.write_error = self._recording.write_error or str(error)
 
     def result(self) -> TraceResult:
         """Return what the trace has recorded and found so far."""
@@ -208,19 +190,16 @@ def _find_allocator(programs: list[Program], timeout_s: float) -> tuple[Traced, 
             return traced, None
 
 
-def _places(program: Program, own: Allocator, options: TraceOptions) -> Iterator[Place]:
-    if options.until is not None:
-        for address in _addresses(options.until):
-            yield Place(options.until, address, Purpose.END)
-    watched = {Purpose.PANIC: program.panics, Purpose.INIT_FREED: program.frees_init}
-    if options.lockstep:
-        watched[Purpose.COMPARE] = own.checkpoints
-    for purpose, names in watched.items():
-        for name in names:
-            for address in function_addresses(name):
-                yield Place(name, address, purpose)
-    for name, address in inlined_switches(own):
-        yield Place(name, address, Purpose.SETTING)
+def _places(program: Program, own: Allocator, options: TraceOptions) -> list[Place]:
+    wanted: dict[Purpose, tuple[Sequence[str], Callable[[str], list[int]]]] = {
+        Purpose.END: (() if options.until is None else (options.until,), _addresses),
+        Purpose.PANIC: (program.panics, function_addresses),
+        Purpose.INIT_FREED: (program.frees_init, function_addresses),
+        Purpose.COMPARE: (own.checkpoints if options.lockstep else (), function_addresses),
+        Purpose.SETTING: (own.inlined_switches, code_of),
+    }
+    rows = [(purpose, name, find) for purpose, (names, find) in wanted.items() for name in names]
+    return [Place(name, address, purpose) for purpose, name, find in rows for address in find(name)]
 
 
 def _addresses(where: str) -> list[int]:

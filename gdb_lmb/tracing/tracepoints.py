@@ -9,21 +9,20 @@ to make them, and their stops are ignored otherwise. Nothing is symbolised durin
 from __future__ import annotations
 
 import signal
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from contextlib import ExitStack
 from functools import partial
 
 import gdb
 
-from gdb_lmb.arches.base import Convention
+from gdb_lmb.arches.base import CallFrame, Convention
 from gdb_lmb.core.fields import ByteOrder
 from gdb_lmb.machine.run_control import hide_internal
-from gdb_lmb.tracing.calls import described, newest_call, program_counters
-from gdb_lmb.tracing.points import Point
+from gdb_lmb.tracing.points import Point, described, newest_call, program_counters
 from gdb_lmb.tracing.recording import Call, Place, Purpose, Recording
 
-SETTINGS: Mapping[str, int] = {"dcache line-size": 4096, "breakpoint always-inserted": True}
-"""gdb settings while tracing: read the stack in one request, and leave breakpoints inserted between stops."""
+# gdb's settings while tracing: read the stack in one request, and leave breakpoints inserted between stops.
+_SETTINGS = {"dcache line-size": 4096, "breakpoint always-inserted": True}
 
 
 class _Breakpoint(gdb.Breakpoint):
@@ -48,8 +47,7 @@ class _Breakpoint(gdb.Breakpoint):
         finally:
             # With SIGINT blocked, gdb could not be interrupted any more.
             signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
-        if interrupted:
-            self._tracer.interrupted = True
+        self._tracer.interrupted |= interrupted
         return wanted or interrupted
 
     def do(self) -> bool:
@@ -64,11 +62,10 @@ def _block_sigint() -> bool:
     while True:
         try:
             signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+            return quiet
         except KeyboardInterrupt:
             # It is not known whether SIGINT got blocked: try again.
             quiet = False
-        else:
-            return quiet
 
 
 class Tracer:
@@ -84,8 +81,7 @@ class Tracer:
         """Trace calls of `points` and passing `places`; code in `init_code` goes away at `INIT_FREED`."""
         self._points = list(points)
         self._places = list(places)
-        self._convention = convention
-        self._order = order
+        self._frame: Callable[[], CallFrame] = partial(newest_call, convention, order)
         self._recording = recording
         self._init_code = init_code
         self._entries: list[tuple[Point, _Breakpoint]] = []
@@ -104,7 +100,7 @@ class Tracer:
     def start(self) -> None:
         """Set the breakpoints and gdb's settings. Raises: `gdb.error`."""
         hide_internal()
-        for name, value in SETTINGS.items():
+        for name, value in _SETTINGS.items():
             self._settings.enter_context(gdb.with_parameter(name, value))
         for point in self._points:
             self._entries.append((point, _Breakpoint(self, point.address, partial(self._enter, point))))
@@ -124,24 +120,23 @@ class Tracer:
         Ctrl-C can keep gdb from calling it; and if it stops the guest right before a breakpoint, gdb later steps over
         that breakpoint silently.
         """
-        pc = gdb.newest_frame().pc()
-        for breakpoint in self._breakpoints:
-            if breakpoint.address == pc and breakpoint is not self.last and breakpoint.enabled:
-                breakpoint.do()
+        self._do_here(one for one in self._breakpoints if one is not self.last and one.enabled)
 
     def take_call_here(self) -> None:
         """Handle the call at whose first instruction the guest is stopped: gdb steps over that breakpoint silently."""
+        self._do_here(breakpoint for _, breakpoint in self._entries)
+
+    def _do_here(self, breakpoints: Iterable[_Breakpoint]) -> None:
         pc = gdb.newest_frame().pc()
-        for _, breakpoint in self._entries:
+        for breakpoint in breakpoints:
             if breakpoint.address == pc:
                 breakpoint.do()
 
     def _enter(self, point: Point) -> bool:
-        """Take a stop at a function's first instruction."""
         self.stops += 1
         if self._current is not None:
             return False
-        frame = newest_call(self._convention, self._order)
+        frame = self._frame()
         read = described if point.copied else frame.arguments
         return_address, sp = frame.caller()
         call = Call(point.role, point.address, read(point.parameters), program_counters(return_address), sp)
@@ -157,13 +152,13 @@ class Tracer:
         return self._recording.entered(call)
 
     def _return(self, address: int) -> bool:
-        """Take a stop at a return address, which other code may come by too."""
+        # Other code may come by a return address too.
         self.stops += 1
         if self._current is None or self._current[1].callers[0] != address:
             self._returns[address].enabled = False
             return False
         point, call = self._current
-        frame = newest_call(self._convention, self._order)
+        frame = self._frame()
         if call.sp != frame.sp:
             return False
         self._current = None
@@ -174,15 +169,15 @@ class Tracer:
     def _enable_within(self, outer: Point, on: bool) -> None:
         """Enable or disable the breakpoints of the calls that `outer` may make."""
         for point, breakpoint in self._entries:
-            if point.op in outer.role.within and breakpoint.enabled != on:
+            if point.role.op in outer.role.within and breakpoint.enabled != on:
                 breakpoint.enabled = on
 
     def _pass(self, place: Place) -> bool:
-        """Take a stop at a place that is only passed."""
         if place.purpose is Purpose.INIT_FREED:
             for breakpoint in self._breakpoints:
                 if breakpoint.address in self._init_code:
                     breakpoint.enabled = False
             return False
-        callers = program_counters(place.address) if place.purpose is Purpose.SETTING else ()
-        return self._recording.reached(place, callers)
+        return self._recording.reached(
+            place, program_counters(place.address) if place.purpose is Purpose.SETTING else ()
+        )

@@ -42,7 +42,7 @@ import gdb, json, sys
 sys.path.insert(0, ROOT)
 from gdb_lmb.arches.base import Parameter
 from gdb_lmb.machine.current import current
-from gdb_lmb.tracing.calls import convention_of, newest_call
+from gdb_lmb.tracing.points import convention_of, newest_call
 sizes = SIZES
 for name in sizes:
     gdb.execute(f"break *{name}", to_string=True)
