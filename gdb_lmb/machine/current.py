@@ -170,7 +170,7 @@ class DumpMachine(GdbMachine):
             with contextlib.suppress(ReadError):
                 raw = memory.read(cpu.sp, min(_MAX_STACK_BYTES, length))
                 return links + [
-                    int.from_bytes(raw[at : at + size], self.byte_order) for at in range(0, len(raw) - size + 1, size)
+                    int.from_bytes(raw[at : at + size], arch.byte_order) for at in range(0, len(raw) - size + 1, size)
                 ]
         return links
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import re
-from collections.abc import Container, Iterable, Iterator
+from collections.abc import Container, Iterable
 from pathlib import Path
 
 import gdb
@@ -182,7 +182,9 @@ class GdbSymbols:
         name = kind.tag or member or of
         if kind.code != gdb.TYPE_CODE_STRUCT or not kind.sizeof or not kind.fields():
             raise LayoutError(f"the debug information does not describe struct {name}: build it with -g")
-        return Struct(name, kind.sizeof, dict(_fields(kind)), kind.alignof)
+        fields: dict[str, Field] = {}
+        _flatten(kind, "", 0, fields)
+        return Struct(name, kind.sizeof, fields, kind.alignof)
 
     def enum(self, of: str, member: str = "") -> dict[int, str]:
         kind = _type(of, member)
@@ -235,16 +237,16 @@ def _pointed_to(kind: gdb.Type) -> gdb.Type:
     return kind
 
 
-def _fields(kind: gdb.Type, prefix: str = "", start: int = 0) -> Iterator[tuple[str, Field]]:
+def _flatten(kind: gdb.Type, prefix: str, start: int, fields: dict[str, Field]) -> None:
     for member in kind.fields():
         if hasattr(member, "bitpos") and not member.bitsize and member.name is not None:
             inner = member.type.strip_typedefs()
             offset = start + member.bitpos // 8
             if inner.code == gdb.TYPE_CODE_STRUCT:
-                yield from _fields(inner, f"{prefix}{member.name}.", offset)
+                _flatten(inner, f"{prefix}{member.name}.", offset, fields)
             else:
                 signed = inner.code == gdb.TYPE_CODE_INT and inner.is_signed
-                yield prefix + member.name, Field(offset, inner.sizeof, signed)
+                fields[prefix + member.name] = Field(offset, inner.sizeof, signed)
 
 
 # -- what is missing -------------------------------------------------------------------------------------------
