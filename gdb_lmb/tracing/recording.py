@@ -66,7 +66,7 @@ _P = ParamSpec("_P")
 
 
 def _stop_on_error(take: Callable[Concatenate[Recording, _P], bool]) -> Callable[Concatenate[Recording, _P], bool]:
-    """Decorate a handler: an `LmbError` ends the trace and stops the guest."""
+    # Decorate a handler: an `LmbError` ends the trace and stops the guest.
 
     @functools.wraps(take)
     def taken(self: Recording, /, *what: _P.args, **named: _P.kwargs) -> bool:
@@ -90,7 +90,8 @@ class Recording:
     """
 
     def __init__(self, traced: Traced, options: TraceOptions, output: TraceOutput) -> None:
-        """Record calls of `traced`; `output` gets them as they come."""
+        # Whether there is a state to compare with, or at least to begin from.
+        self._started = False
         self.traced = traced
         self.options = options
         self.records: list[Record] = []
@@ -119,9 +120,8 @@ class Recording:
         Raises: `StateError` where lockstep was asked for and no model can go on from it; `OutputError`.
         """
         model, traced = None, self.traced
-        # Whether there is a state to compare with, or at least to begin from.
-        self._started = state is not None
         if state is not None:
+            self._started = True
             self._phase = traced.allocator.phase_of(state)
             try:
                 model = traced.model(state)
@@ -195,7 +195,7 @@ class Recording:
         return True
 
     def _compare_between(self, when: str) -> bool:
-        """Compare the state between two operations with the model's. Return True to stop the guest: they differ."""
+        # Compare the state between two operations with the model's. Return True to stop the guest: they differ.
         lockstep = self.lockstep
         if lockstep is None or lockstep.good != lockstep.seq:
             self._note_switches(None)
@@ -209,7 +209,7 @@ class Recording:
         return self.ended is not None or self._end("they differ")
 
     def _note_switches(self, state: Snapshot | None) -> None:
-        """Record a setting that inlined code has changed as the operation that sets it."""
+        # Record a setting that inlined code has changed as the operation that sets it.
         now = self.traced.adapter.switches()
         for op, value in now.items():
             if self._switches.get(op, value) != value:
@@ -228,7 +228,7 @@ class Recording:
         return record
 
     def _step(self, record: Record, first: bool) -> bool:
-        """Run the operation on the model too. Return True if kernel and model differ."""
+        # Run the operation on the model too. Return True if kernel and model differ.
         state = self.traced.read()
         if first:
             model = self.traced.allocator.created_model(record.operation, self.traced.adapter.page_size)

@@ -203,7 +203,7 @@ def _places(program: Program, own: Allocator, options: TraceOptions) -> list[Pla
 
 
 def _addresses(where: str) -> list[int]:
-    """Return what a symbol, FILE:LINE or *ADDRESS of the user's means. Raises: `UsageError`."""
+    # Return what a symbol, FILE:LINE or *ADDRESS of the user's means. Raises: `UsageError`.
     exact = function_addresses(where)
     if exact:
         return exact

@@ -57,7 +57,7 @@ class _Breakpoint(gdb.Breakpoint):
 
 
 def _block_sigint() -> bool:
-    """Block SIGINT. Return False if Python had a KeyboardInterrupt pending."""
+    # Block SIGINT. Return False if Python had a KeyboardInterrupt pending.
     quiet = True
     while True:
         try:
@@ -167,7 +167,7 @@ class Tracer:
         return self._recording.returned(call, None if point.returns is None else frame.result(point.returns))
 
     def _enable_within(self, outer: Point, on: bool) -> None:
-        """Enable or disable the breakpoints of the calls that `outer` may make."""
+        # Enable or disable the breakpoints of the calls that `outer` may make.
         for point, breakpoint in self._entries:
             if point.role.op in outer.role.within and breakpoint.enabled != on:
                 breakpoint.enabled = on

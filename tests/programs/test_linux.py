@@ -101,6 +101,7 @@ def test_image_by_role(tmp_path: Path) -> None:
     table = role_ranges(machine)
     assert RoleRange(Role.IMAGE, BASE, BASE + SIZE, "ELF") in table
     assert RoleRange(Role.TEXT, BASE, BASE + 0x1000, "_text") in table
+    assert RoleRange(Role.INIT_TEXT, BASE + 0x9000, BASE + 0xA000, "_sinittext", until=Phase.HANDED_OVER) in table
     assert RoleRange(Role.INIT, BASE + 0x9000, BASE + 0xB000, "__init_begin", until=Phase.HANDED_OVER) in table
     assert ranges(machine, Role.BSS) == [(BASE + 0xB000, BASE + 0xC000, "__bss_start")]
     assert ranges(machine, Role.STACK) == [(BASE + 0xC000, BASE + 0xE000, "init_stack")]
@@ -213,4 +214,9 @@ def test_memory_map(tmp_path: Path) -> None:
         (0x100_0000, 0x140_0000, "vmemmap_base"), (0x700_0000, 0x704_0000, "vmemmap_base")
     ]  # fmt: skip
     machine.registers["cr0"] = 1
+    assert not ranges(machine, Role.MEMORY_MAP)
+    # A number of pages that is none: nothing of it is walked.
+    machine.registers["cr0"] = 1 << 31 | 1
+    struct.pack_into("<QQ", data, 0x5200, vmemmap, 1 << 60)
+    machine.memory[BASE] = bytes(data)
     assert not ranges(machine, Role.MEMORY_MAP)

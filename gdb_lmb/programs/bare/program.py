@@ -86,7 +86,7 @@ PROGRAM = Bare()
 
 
 def _find(machine: Machine) -> tuple[Allocator, Variable] | None:
-    """Return the first allocator whose variable is in the program's symbols, and that variable."""
+    # Return the first allocator whose variable is in the program's symbols, and that variable.
     known = ((one, machine.variable(one.variable)) for one in likely(machine) if one.variable)
     return next(((one, variable) for one, variable in known if variable is not None), None)
 
@@ -110,7 +110,7 @@ def _image(path: Path) -> list[Linear]:
 
 
 def _identity(machine: Machine, path: Path) -> Identity | None:
-    """Return what the build of the program in the file at `path` can be told by, None where there is nothing."""
+    # Return what the build of the program in the file at `path` can be told by, None where there is nothing.
     # Not by the variable's size: of a header's declaration, which gdb may have read, it has none.
     banners = (string_in_file(path, found.address) for found in map(machine.variable, _BANNERS) if found is not None)
     return build_identity(path) or next(banners, None)

@@ -13,12 +13,10 @@ from gdb_lmb.core.errors import LayoutError
 from gdb_lmb.core.machine import Machine
 from gdb_lmb.formats.program_file import build_identity
 
-FREEING_INITMEM = 2
-"""`SYSTEM_FREEING_INITMEM` of `enum system_states`."""
-
+FREEING_INITMEM = 2  # `SYSTEM_FREEING_INITMEM` of `enum system_states`
 _VARIABLES = ("_totalram_pages", "system_state", "memblock_memory", "memblock_can_resize")
+# x86's firmware map; the physical address of the flattened device tree, which all others use.
 _FIRMWARE = ("e820_table", "initial_boot_params_pa", "__fdt_pointer")
-"""x86's firmware map; the physical address of the flattened device tree, which all others use."""
 
 
 @dataclass(frozen=True)
@@ -45,8 +43,8 @@ class Kernel(KernelImage):
         return self.init[0] <= va < self.init[1] and (self.word(memory, "system_state", 4) or 0) >= FREEING_INITMEM
 
 
+# What was worked out for a program, by its file: as linked, and so wherever its symbols stand.
 _KERNELS: dict[tuple[str, int, int], Kernel] = {}
-"""What was worked out for a program, by its file: as linked, and so wherever its symbols stand."""
 
 
 def find_kernel(machine: Machine) -> Kernel | None:
@@ -113,9 +111,11 @@ def _read_kernel(machine: Machine, path: Path) -> Kernel:
     )
     firmware = _FIRMWARE[:1] if machine.variable(_FIRMWARE[0]) is not None else _FIRMWARE[1:]
     fields = program.memblock.fields
-    symbols = [(name, linked(name)) for name in (*_VARIABLES, *firmware, *arch.variables)]
-    symbols += [(name, label(name)) for name in arch.labels]
-    symbols += [(name, label(name, code=True)) for name in arch.code_labels]
+    symbols = {
+        **{name: linked(name) for name in (*_VARIABLES, *firmware, *arch.variables)},
+        **{name: label(name) for name in arch.labels},
+        **{name: label(name, code=True) for name in arch.code_labels},
+    }
     return Kernel(
         arch=arch,
         program=program,
@@ -127,17 +127,14 @@ def _read_kernel(machine: Machine, path: Path) -> Kernel:
         entry=label(arch.entry, code=True),
         constant_pointer=program.memblock_va + fields["memory.name"].offset,
         early_pointer=(program.memblock_va + fields["memory.regions"].offset, program.init_arrays["memory"]),
-        symbols={name: at for name, at in symbols if at},
+        symbols={name: at for name, at in symbols.items() if at},
         keeps=machine.label("memblock_discard", code=True) is None,
     )
 
 
 def _max_nodes(machine: Machine) -> int | None:
-    """Return `MAX_NUMNODES`, None where the debug information does not tell.
-
-    `node_data[]` would tell too, but gdb may find a declaration of it that has no size.
-    Source: `MAX_ZONES_PER_ZONELIST` of include/linux/mmzone.h.
-    """
+    # `MAX_NUMNODES`. `node_data[]` would tell too, but gdb may find a declaration of it that has no size.
+    # Source: `MAX_ZONES_PER_ZONELIST` of include/linux/mmzone.h.
     try:
         zones = machine.enum("enum zone_type")
         array = machine.struct("struct zonelist").fields["_zonerefs"].size
@@ -149,7 +146,7 @@ def _max_nodes(machine: Machine) -> int | None:
 
 
 def _moved_by(machine: Machine, identity: Identity) -> int:
-    """Return the same of a kernel that nothing is known of yet but where its notes were linked."""
+    # The same of a kernel that nothing is known of yet but where its notes were linked.
     if identity.notes_va is None:
         return 0
     # By its name gdb would look for it in all debug information, a tenth of a second for nothing.

@@ -19,17 +19,12 @@ from gdb_lmb.core.machine import Machine
 from gdb_lmb.core.memory import BoundedMemory
 from gdb_lmb.programs.linux.kernel import Kernel, symbols_moved_by
 
-NEAR_BYTES, CLUSTER_BYTES = 256, 2048
-"""Variables this near to one another are read in one request, which fits into one packet of QEMU's stub."""
-
-USUAL_REGIONS = 48
-"""Regions of a static array that are read along with what lies beside it."""
-
-ISA_END_ADDRESS = 1 << 20
-"""Where x86 ends its first allocations, until the direct map is there."""
-
-_LAST: dict[Path, int] = {}
-"""By how much each program's kernel was last found to be moved physically: looked at first."""
+# Variables this near to one another are read in one request, which fits into one packet of QEMU's stub.
+_NEAR_BYTES, _CLUSTER_BYTES = 256, 2048
+_USUAL_REGIONS = 48  # of a static array, which are read along with what lies beside it
+_ISA_END_ADDRESS = 1 << 20  # where x86 ends its first allocations, until the direct map is there
+# By how much each program's kernel was last found to be moved physically, if it was: looked at first.
+_LAST: dict[Path, tuple[int, ...]] = {}
 
 
 def place(machine: Machine, kernel: Kernel, physical: BoundedMemory, cpu: Cpu) -> Placement:
@@ -41,8 +36,7 @@ def place(machine: Machine, kernel: Kernel, physical: BoundedMemory, cpu: Cpu) -
     arch = kernel.arch
     base_va = arch.base_va(kernel.image)
     linked, build_id = kernel.identity.va - base_va, kernel.identity.data
-    last = _LAST.get(kernel.own_file)
-    tried = chain([] if last is None else [last], arch.deltas(kernel, cpu, machine))
+    tried = chain(_LAST.get(kernel.own_file, ()), arch.deltas(kernel, cpu, machine))
     delta = first_match(physical, linked, build_id, tried)
     if delta is None:
         lacking = f", or {machine.lacking}" if machine.lacking else ""
@@ -56,20 +50,19 @@ def place(machine: Machine, kernel: Kernel, physical: BoundedMemory, cpu: Cpu) -
         with contextlib.suppress(ReadError):
             physical.preload(image.to_physical(low), high - low)
     placement = arch.settle(kernel, image, physical, cpu)
-    _LAST[kernel.own_file] = delta
+    _LAST[kernel.own_file] = (delta,)
     return placement
 
 
 def _clusters(kernel: Kernel) -> list[tuple[int, int]]:
-    """Return the linked ranges worth reading at once: several variables near to each other, what is always read."""
-    program, word = kernel.program, kernel.arch.word_bytes
-    wanted = [(at, at + word) for at in kernel.symbols.values()]
-    wanted += [(at, at + USUAL_REGIONS * program.region.size) for at in program.init_arrays.values() if at]
-    always = {(program.memblock_va, program.memblock_va + program.memblock.size)}
-    always |= {(at, at + word) for name, at in kernel.symbols.items() if name == "_totalram_pages"}
+    # Return the linked ranges worth reading at once: several variables near to each other, what is always read.
+    program = kernel.program
+    words = {name: (at, at + kernel.arch.word_bytes) for name, at in kernel.symbols.items()}
+    arrays = [(at, at + _USUAL_REGIONS * program.region.size) for at in program.init_arrays.values() if at]
+    always = {(program.memblock_va, program.memblock_va + program.memblock.size), words.get("_totalram_pages")}
     groups: list[list[tuple[int, int]]] = []
-    for low, high in sorted({*wanted, *always}):
-        if groups and low - groups[-1][-1][1] <= NEAR_BYTES and high - groups[-1][0][0] <= CLUSTER_BYTES:
+    for low, high in sorted({*words.values(), *arrays, *filter(None, always)}):
+        if groups and low - groups[-1][-1][1] <= _NEAR_BYTES and high - groups[-1][0][0] <= _CLUSTER_BYTES:
             groups[-1].append((low, high))
         else:
             groups.append([(low, high)])
@@ -105,7 +98,7 @@ def phase_of(kernel: Kernel, memory: TranslatedMemory, cpu: Cpu) -> tuple[Phase,
         if early is not None:
             return early, {}
         # x86 allows arrays to grow before it adds the memory, but not above 1 MiB until all is there.
-        complete = kernel.word(memory, "memblock_can_resize", 4) and member("current_limit") > ISA_END_ADDRESS
+        complete = kernel.word(memory, "memblock_can_resize", 4) and member("current_limit") > _ISA_END_ADDRESS
         return (Phase.COMPLETE if complete else Phase.MAPPED), {}
     return left_after_boot(
         keeps=kernel.keeps,

@@ -129,7 +129,7 @@ def take_memblock(machine: Machine, kernel: Kernel, meter: Meter | None = None) 
 
 
 def _changing(functions: Iterable[Function]) -> str | None:
-    """Return the first function that writes to memblock's lists, or None."""
+    # Return the first function that writes to memblock's lists, or None.
     return next((one.name for one in functions if one.name.split(".")[0] in CHANGING), None)
 
 
@@ -212,7 +212,7 @@ def _behavior(machine: Machine, kernel: Kernel) -> MemblockBehavior:
 
 
 def _switches(machine: Machine, kernel: Kernel) -> dict[str, Any]:
-    """Read the switches of the stopped kernel; one that it does not have is off. Raises: `LmbError`."""
+    # Read the switches of the stopped kernel; one that it does not have is off. Raises: `LmbError`.
     names = machine.enum("slab_state") if machine.variable("slab_state") is not None else {}
     # slab_is_available() is true from UP on.
     up = next((value for value, name in names.items() if name == "UP"), 1 << 31)

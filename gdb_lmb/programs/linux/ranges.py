@@ -15,6 +15,7 @@ from itertools import chain
 from gdb_lmb.core.address import Phase, TranslatedMemory
 from gdb_lmb.core.errors import LayoutError, ReadError
 from gdb_lmb.core.machine import Machine
+from gdb_lmb.core.ranges import Range, union
 from gdb_lmb.core.snapshot import FirmwareMap
 from gdb_lmb.formats.devicetree import memory_map
 from gdb_lmb.formats.program_file import bytes_in_file
@@ -30,6 +31,7 @@ _USUAL_RANGES = 64  # read along with their number: more than most machines have
 _MAX_COMMAND_LINE_BYTES = 1 << 14
 _MAPPED_BYTES = 2 << 20  # `struct page`s are mapped by pages of this size, and no smaller part of them is left out
 _MAX_UNITS = 1 << 13  # more per-CPU units than any kernel has
+_MAX_PAGES = 1 << 28  # 1 TiB: beyond it what is read is no number of pages, and the walk would not end
 
 
 def linux_image(guest: Guest, kernel: Kernel) -> Iterator[RoleRange]:
@@ -67,7 +69,7 @@ def _init_is_freed(guest: Guest) -> bool:
 def _at(
     role: Role, base: int | None, size: int | None, source: str, since: Phase | None = None, until: Phase | None = None
 ) -> tuple[RoleRange, ...]:
-    """Return the range that variables tell of, if they have been filled in."""
+    # Return the range that variables tell of, if they have been filled in.
     return (RoleRange(role, base, base + size, source, since, until),) if base and size and size > 0 else ()
 
 
@@ -80,7 +82,7 @@ def _initrds(guest: Guest) -> Iterator[RoleRange]:
 
 
 def _loaded(guest: Guest) -> Iterator[RoleRange]:
-    """Yield what x86's `boot_params` tells of what the boot loader has put into memory."""
+    # Yield what x86's `boot_params` tells of what the boot loader has put into memory.
     params = None if _init_is_freed(guest) else guest.struct("boot_params")
     if params is None:
         return
@@ -98,7 +100,7 @@ def _loaded(guest: Guest) -> Iterator[RoleRange]:
 
 
 def _trees(guest: Guest) -> Iterator[RoleRange]:
-    """Yield the flattened device tree: its header says big-endian how long it is."""
+    # Yield the flattened device tree: its header says big-endian how long it is.
     found = {name: guest.word(name) for name in _TREES}
     found["initial_boot_params"] = guest.physical(guest.word("initial_boot_params"))
     for name, base in found.items():
@@ -109,14 +111,14 @@ def _trees(guest: Guest) -> Iterator[RoleRange]:
 
 
 def _command_line(guest: Guest) -> tuple[RoleRange, ...]:
-    """Return the copy that is kept, with its end."""
+    # Return the copy that is kept, with its end.
     base, length = guest.physical(guest.word("saved_command_line")), guest.word("saved_command_line_len")
     size = length + 1 if length else _string_bytes(guest, base)
     return _at(Role.COMMAND_LINE, base, size, "saved_command_line", Phase.COMPLETE)
 
 
 def _string_bytes(guest: Guest, base: int | None) -> int:
-    """Return the size of the string at physical `base`, with its end; 0 if there is none."""
+    # Return the size of the string at physical `base`, with its end; 0 if there is none.
     text = b""
     with contextlib.suppress(ReadError):
         while base and len(text) < _MAX_COMMAND_LINE_BYTES:
@@ -128,7 +130,7 @@ def _string_bytes(guest: Guest, base: int | None) -> int:
 
 
 def _brk(guest: Guest) -> Iterator[RoleRange]:
-    """Yield the early heap behind the bss: after `reserve_brk()` as much of it as was used."""
+    # Yield the early heap behind the bss: after `reserve_brk()` as much of it as was used.
     start, end = guest.word("_brk_start"), guest.word("_brk_end")
     base, limit = guest.machine.label("__brk_base"), guest.machine.label("__brk_limit")
     if base is None or limit is None or start is None or end is None:
@@ -142,7 +144,7 @@ def _brk(guest: Guest) -> Iterator[RoleRange]:
 
 
 def _page_tables(guest: Guest, kernel: Kernel) -> Iterator[RoleRange]:
-    """Yield the tables that are part of the image, and the one that the CPU has now; each is a page at the least."""
+    # Yield the tables that are part of the image, and the one that the CPU has now; each is a page at the least.
     page_size = kernel.program.page_size
     low, high = init_memory(guest.machine, kernel)
     for name in kernel.arch.page_tables:
@@ -155,7 +157,7 @@ def _page_tables(guest: Guest, kernel: Kernel) -> Iterator[RoleRange]:
 
 
 def _boot_stack(guest: Guest) -> Iterator[RoleRange]:
-    """Yield the stack of the first task, on which `start_kernel()` runs, and which idle has later."""
+    # Yield the stack of the first task, on which `start_kernel()` runs, and which idle has later.
     start = guest.machine.label("init_stack") or guest.machine.label("init_thread_union")
     sizes = [found.size for found in map(guest.machine.variable, ("init_thread_union", "init_stack")) if found]
     if start is not None and any(sizes):
@@ -163,7 +165,7 @@ def _boot_stack(guest: Guest) -> Iterator[RoleRange]:
 
 
 def _per_cpu(guest: Guest, page_size: int) -> Iterator[RoleRange]:
-    """Yield the unit of each CPU in the first chunk, as far as it is kept. Source: `pcpu_setup_first_chunk()`."""
+    # Yield the unit of each CPU in the first chunk, as far as it is kept. Source: `pcpu_setup_first_chunk()`.
     base, units = guest.word("pcpu_base_addr"), guest.word("pcpu_nr_units")
     offsets_va, chunk_va = guest.word("pcpu_unit_offsets"), guest.word("pcpu_first_chunk")
     if not base or not units or not offsets_va or not chunk_va or units > _MAX_UNITS:
@@ -180,28 +182,24 @@ def _per_cpu(guest: Guest, page_size: int) -> Iterator[RoleRange]:
 
 
 def _memory_map(guest: Guest) -> Iterator[RoleRange]:
-    """Yield where the array of `struct page` lies that `vmemmap_base` maps: the holes of memory have none."""
+    # Yield where the array of `struct page` lies that `vmemmap_base` maps: the holes of memory have none.
     va, pages = guest.word("vmemmap_base"), guest.word("max_pfn")
-    if not va or not pages or guest.paged is None:
+    if not va or not pages or pages > _MAX_PAGES or guest.paged is None:
         return
     try:
         end = va + pages * guest.machine.struct("struct page").size
     except LayoutError:
         return
-    low = high = 0
+    pieces: list[Range] = []
     while va < end:
         try:
             base, left = guest.paged.to_physical(va)
+            pieces.append((base, base + min(left, end - va)))
         except ReadError:
-            base, left = high, _MAPPED_BYTES - va % _MAPPED_BYTES
-        else:
-            left = min(left, end - va)
-            if base != high and high:
-                yield RoleRange(Role.MEMORY_MAP, low, high, "vmemmap_base", Phase.COMPLETE)
-            low, high = low if base == high and high else base, base + left
+            left = _MAPPED_BYTES - va % _MAPPED_BYTES
         va += left
-    if high:
-        yield RoleRange(Role.MEMORY_MAP, low, high, "vmemmap_base", Phase.COMPLETE)
+    for base, past in union(pieces):
+        yield RoleRange(Role.MEMORY_MAP, base, past, "vmemmap_base", Phase.COMPLETE)
 
 
 # -- the firmware map: x86's `e820_table`, elsewhere the flattened device tree ----------------------
