@@ -75,12 +75,10 @@ class GuestPanicError(LmbError):
 class ReadError(LmbError):
     """Report guest memory that cannot be read.
 
-    `address` is the first address of the failed request, `size` its length in bytes, `why` the transport's word.
+    `address` is the first address of the failed request, `why` the transport's word.
     """
 
     def __init__(self, address: int, size: int, why: str = "") -> None:
         self.address = address
-        self.size = size
         self.why = why
-        text = f"cannot read {size} bytes of guest memory at {address:#x}"
-        super().__init__(f"{text}: {why}" if why else text)
+        super().__init__(f"cannot read {size} bytes of guest memory at {address:#x}" + (f": {why}" if why else ""))

@@ -61,34 +61,22 @@ class Struct:
         return int.from_bytes(raw[start : start + field.size], order, signed=field.signed)
 
     def columns(self, raw: bytes | bytearray, names: tuple[str, ...], order: ByteOrder) -> list[array[int]]:
-        """Return each named member of all structures in `raw`, which lie back to back, as one array."""
-        out = [self.empty_column(name) for name in names]
-        self.extend_columns(out, raw, names, order)
-        return out
-
-    def empty_column(self, name: str) -> array[int]:
-        """Return an array for values of member `name`."""
-        field = self.fields[name]
-        return array(_CODES.get((field.size, field.signed), "q" if field.signed else "Q"))
-
-    def extend_columns(
-        self, columns: list[array[int]], raw: bytes | bytearray, names: tuple[str, ...], order: ByteOrder
-    ) -> None:
-        """Append each named member of all structures in `raw` to its array.
+        """Return each named member of all structures in `raw`, which lie back to back, as one array.
 
         Aligned members are copied by strided slices, which costs nanoseconds an element and nothing but
         the column's own memory; packed ones are taken one by one.
         """
-        whole = len(raw) // self.size * self.size
-        for column, name in zip(columns, names, strict=True):
-            field = self.fields[name]
-            if field.size == column.itemsize and self.size % field.size == 0 and field.offset % field.size == 0:
-                code: Any = column.typecode
-                words = memoryview(raw)[:whole].cast(code)
-                part: array[int] = array(code)
-                part.frombytes(words[field.offset // field.size :: self.size // field.size].tobytes())
-                if order != sys.byteorder:
-                    part.byteswap()
-                column.extend(part)
-            else:
-                column.extend(self.value(raw, name, order, at) for at in range(0, whole, self.size))
+        whole = memoryview(raw)[: len(raw) // self.size * self.size]
+        return [self._column(whole, self.fields[name], order) for name in names]
+
+    def _column(self, raw: memoryview, field: Field, order: ByteOrder) -> array[int]:
+        code: Any = _CODES.get((field.size, field.signed))
+        if code is None or self.size % field.size or field.offset % field.size:
+            starts = range(field.offset, len(raw), self.size)
+            numbers = (int.from_bytes(raw[at : at + field.size], order, signed=field.signed) for at in starts)
+            return array(code or ("q" if field.signed else "Q"), numbers)
+        column: array[int] = array(code)
+        column.frombytes(raw.cast(code)[field.offset // field.size :: self.size // field.size].tobytes())
+        if order != sys.byteorder:
+            column.byteswap()
+        return column

@@ -54,7 +54,7 @@ class Storage:
         self.block_size = 0
         self.sane = False
         self._raw = bytearray()
-        self._columns = [program.region.empty_column(name) for name in REGION_FIELDS]
+        self._columns = program.region.columns(b"", REGION_FIELDS, program.byte_order)
         self._bytes_read = 0
         self._link = program.block.fields["link.next"].offset
 
@@ -136,7 +136,9 @@ class Storage:
 
     def columns(self) -> list[array[int]]:
         """Return the columns of `REGION_FIELDS` over the entries of all blocks taken so far."""
-        self.program.region.extend_columns(self._columns, self._raw, REGION_FIELDS, self.program.byte_order)
+        more = self.program.region.columns(self._raw, REGION_FIELDS, self.program.byte_order)
+        for column, part in zip(self._columns, more, strict=True):
+            column.extend(part)
         self._raw.clear()
         return self._columns
 
