@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The list-based LMB as an `Allocator`. Its model is imported when it is first needed: most commands need none."""
+"""The list-based LMB as an `Allocator`: its words and JSON, what traced calls mean, in what states differ.
+
+Its model is imported when it is first needed: most commands need none.
+"""
 
 from __future__ import annotations
 

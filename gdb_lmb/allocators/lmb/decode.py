@@ -50,9 +50,9 @@ def decode(
 
     storage = Storage(program, memory)
     log = _read_log(storage, everything=with_log)
-    begins = log is not None and not log.lost and "init" in log.op[:1]
     # What `lmb_init()` logged, where the log still has it: block size, entries in block 0.
-    logged_size, logged_nr = (log.size[0], log.max[0]) if log and begins else (None, None)
+    whole = log is not None and not log.lost and list(log.op[:1]) == ["init"]
+    logged_size, logged_nr = (log.size[0], log.max[0]) if log and whole else (None, None)
     storage.settle_block_size(blocks, lmb["block_size"], logged_size)
     storage.walk_chain(blocks, logged_nr)
     if lmb["nr_blocks"] != len(storage.blocks):

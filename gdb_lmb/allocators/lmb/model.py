@@ -232,9 +232,9 @@ class LmbModel:
 
     # -- growth (rules 6, 7) --------------------------------------------------------------------------
 
-    # The last free entry is left alone.
+    # The last free entry is left alone; what a plan needs is the net growth (rule 5).
     def _enough(self, plan: Plan) -> bool:
-        return len(self.free_entries) - plan.need >= 1
+        return len(self.free_entries) - max(0, len(plan.pieces) - (plan.j - plan.i)) >= 1
 
     # Plan, grow as often as needed, plan again each time, and carry out.
     def _change(self, make_plan: Callable[[], Plan], avoid: Range | None = None) -> int:

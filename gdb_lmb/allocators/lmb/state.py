@@ -101,11 +101,6 @@ class Plan:
     j: int
     pieces: list[Piece]
 
-    @property
-    def need(self) -> int:
-        """Return the entries needed from the freelist (rule 5: the net growth)."""
-        return max(0, len(self.pieces) - (self.j - self.i))
-
 
 def plan_add(table: Table, base: int, end: int, flags: int) -> Plan:
     """Plan to add the uncovered pieces of [base, end) and to merge what then touches."""
