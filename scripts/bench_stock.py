@@ -178,9 +178,10 @@ def main() -> int:
     options = parser.parse_args()
     if options.inside:
         return run_measured(options.kernel, options.inside, options.index)
+    from gdb_lmb.kernels.cache import KernelFiles
     from gdb_lmb.kernels.stock import cached
 
-    if cached(options.kernel) is None:
+    if cached(options.kernel, KernelFiles) is None:
         print(
             f"bench: {options.kernel} is not in the cache (scripts/get-kernel {options.kernel}): left out",
             file=sys.stderr,

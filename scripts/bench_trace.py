@@ -17,6 +17,7 @@ from pathlib import Path
 from fixture_kernels import vmlinux
 from tabulate import tabulate
 
+from gdb_lmb.kernels.cache import KernelFiles
 from gdb_lmb.kernels.stock import cached
 from gdb_lmb.runner.qemu import QemuOptions
 from gdb_lmb.runner.session import GuestSession
@@ -34,7 +35,7 @@ def boot(stock: bool) -> GuestSession:
     """Start a guest: the fixture with random operations, or a stock kernel."""
     if not stock:
         return GuestSession(KERNEL, QemuOptions(append=f"lmb.scenario=random lmb.static=8 lmb.ops={OPERATIONS}"))
-    files = cached(STOCK)
+    files = cached(STOCK, KernelFiles)
     assert files is not None
     options = QemuOptions(append="console=ttyS0", memory="512M")
     return GuestSession(files.image, options, symbols=files.vmlinux, timeout_s=120)
@@ -101,7 +102,7 @@ def run(rounds: int = 3) -> dict[str, Row]:
     """Measure everything, with progress on stderr; the stock kernel only where the cache has it."""
     figures = {}
     for name, stock in (("fixture", False), (STOCK, True)):
-        if stock and cached(STOCK) is None:
+        if stock and cached(STOCK, KernelFiles) is None:
             print(f"bench: {STOCK} is not in the cache, and left out", file=sys.stderr)
             continue
         print(f"bench: tracing {name}", file=sys.stderr)

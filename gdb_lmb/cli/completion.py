@@ -15,7 +15,7 @@ from typing import NamedTuple
 from gdb_lmb.arches.registry import NAMES
 from gdb_lmb.cli.common import WITH_GDB_COMMANDS, CommandLine, argument, build_parser
 from gdb_lmb.cli.help import topics
-from gdb_lmb.kernels.names import KERNELS
+from gdb_lmb.kernels.cache import KERNELS
 from gdb_lmb.report.statuses import ExitStatus
 
 LMB_COMMANDS = (

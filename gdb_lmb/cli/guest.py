@@ -25,7 +25,7 @@ from gdb_lmb.cli.common import (
 )
 from gdb_lmb.core.errors import UsageError
 from gdb_lmb.core.numbers import whole_number
-from gdb_lmb.kernels.names import is_name, row_of
+from gdb_lmb.kernels.cache import is_name, row_of
 from gdb_lmb.kernels.stock import find_kernel
 from gdb_lmb.report.output import require_apart, told_of
 from gdb_lmb.report.statuses import STATUSES, ExitStatus

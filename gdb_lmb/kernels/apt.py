@@ -12,15 +12,14 @@ import tempfile
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import NamedTuple, TextIO
+from typing import NamedTuple
 
 from debian.deb822 import Deb822
 from debian.debian_support import Version
 
 from gdb_lmb.core.errors import InfrastructureError
 from gdb_lmb.core.words import human_size
-from gdb_lmb.kernels.cache import safe_name
-from gdb_lmb.kernels.names import Name
+from gdb_lmb.kernels.cache import Name, safe_name
 from gdb_lmb.report.progress import PROGRESS
 
 KEYRING = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
@@ -74,15 +73,12 @@ def _read_sources(sources: str) -> Iterator[tuple[str, set[str], str]]:
                 yield uri, set(fields.get("Suites", "").split()), fields.get("Signed-By", "")
 
 
-def _system_sources() -> str:
-    folder = Path("/etc/apt/sources.list.d")
-    paths = [Path("/etc/apt/sources.list"), *sorted([*folder.glob("*.list"), *folder.glob("*.sources")])]
-    return "\n\n".join(path.read_text(errors="replace") for path in paths if path.is_file())
-
-
 def system_archive(*, security: bool = False) -> str | None:
     """Return the address of the Debian archive that this machine's apt uses, or that of its security updates."""
-    return archive_address(_system_sources(), security=security)
+    folder = Path("/etc/apt/sources.list.d")
+    paths = [Path("/etc/apt/sources.list"), *sorted([*folder.glob("*.list"), *folder.glob("*.sources")])]
+    texts = [path.read_text(errors="replace") for path in paths if path.is_file()]
+    return archive_address("\n\n".join(texts), security=security)
 
 
 def system_settings() -> str:
@@ -113,12 +109,9 @@ class Apt:
         for part in ("etc", "state/lists/partial", "cache/archives/partial", "debs"):
             (folder / part).mkdir(parents=True, exist_ok=True)
         (folder / "state" / "status").touch()
-        lines = []
-        for suite in row.suites:
-            uri = fixes if suite.endswith("-security") else address
-            # A machine without security updates has no address for them; then the release itself will do.
-            if uri is not None:
-                lines.append(f"deb [arch={row.arch} signed-by={KEYRING}] {uri} {suite} main\n")
+        uris = [(suite, fixes if suite.endswith("-security") else address) for suite in row.suites]
+        # A machine without security updates has no address for them; then the release itself will do.
+        lines = [f"deb [arch={row.arch} signed-by={KEYRING}] {uri} {suite} main\n" for suite, uri in uris if uri]
         (folder / "etc" / "sources.list").write_text("".join(lines))
         settings = {
             "Dir::Etc": f"{folder}/etc/", "Dir::Etc::main": "/dev/null", "Dir::Etc::parts": "/dev/null",
@@ -146,42 +139,36 @@ class Apt:
     ) -> str:
         """Run apt and return what it printed; `told` is called with the percentage of a download."""
         environment = {**os.environ, "APT_CONFIG": str(self.folder / "apt.conf"), "LC_ALL": "C"}
-        with tempfile.TemporaryFile("w+") as out, tempfile.TemporaryFile("w+") as err:
-            reader, writer = os.pipe()
-            with os.fdopen(reader) as status:
-                try:
-                    process = subprocess.Popen(
-                        [program, *words, *(["-o", f"APT::Status-Fd={writer}"] if told else [])],
-                        env=environment, cwd=cwd, stdout=out, stderr=err, pass_fds=(self.lock, writer),
-                    )  # fmt: skip
-                finally:
-                    os.close(writer)
-                deadline = threading.Timer(_APT_TIMEOUT_S, process.kill)
-                deadline.start()
-                try:
-                    with process:
-                        _follow(status, told or (lambda _: None))
-                finally:
-                    deadline.cancel()
-            out.seek(0)
-            err.seek(0)
+        printed = []
+        with tempfile.TemporaryFile("w+") as errors:
+            process = subprocess.Popen(
+                [program, *words, *(["-o", "APT::Status-Fd=1"] if told else [])], env=environment, cwd=cwd,
+                stdout=subprocess.PIPE, stderr=errors, text=True, pass_fds=(self.lock,),
+            )  # fmt: skip
+            deadline = threading.Timer(_APT_TIMEOUT_S, process.kill)
+            deadline.start()
+            try:
+                with process:
+                    for line in process.stdout or ():
+                        printed.append(line)
+                        percent = re.match(r"dlstatus:[^:]*:([\d.]+):", line)
+                        if told and percent:
+                            told(float(percent[1]))
+            finally:
+                deadline.cancel()
             if process.returncode:
-                lines = [line for line in err.read().splitlines() if line.startswith(("E:", "W:"))]
+                errors.seek(0)
+                lines = [line for line in errors.read().splitlines() if line.startswith(("E:", "W:"))]
                 why = lines[0] if lines else f"exit status {process.returncode}"
                 raise InfrastructureError(f"{program} {words[0]} failed: {why}")
-            return out.read()
+        return "".join(printed)
 
     def newest(self) -> list[Package]:
         """Return (package, version, SHA-256) of the newest image that has debug symbols, and what belongs to it.
 
         The archive may have an image before it has its symbols.
         """
-        names = self.run("pkgnames", self.row.image, program="apt-cache").split()
-        images = [name for name in names if name.endswith(f"-{self.row.flavour}")]
-        shown = [row for name in images for row in self._show(name)]
-        if not shown:
-            raise InfrastructureError(f"the archive has no package {self.row.image}*-{self.row.flavour} any more")
-        shown = _newest_first(shown)
+        shown = self._newest_first(".*-" + re.escape(self.row.flavour), f"{self.row.image}*-{self.row.flavour}")
         for image in shown:
             packages = self._complete(image)
             if packages:
@@ -192,16 +179,20 @@ class Apt:
 
     def newest_source(self) -> Package:
         """Return (package, version, SHA-256) of the newest package of this name, or that goes on after its dot."""
-        names = self.run("pkgnames", self.row.image, program="apt-cache").split()
         # linux-source-6.1 is not the beginning of linux-source-6.12, but linux-source-7. is that of every 7.x.
-        found = re.compile(re.escape(self.row.image) + (r"\d+" if self.row.image.endswith(".") else ""))
-        shown = [row for name in names if found.fullmatch(name) for row in self._show(name)]
+        pattern = re.escape(self.row.image) + (r"\d+" if self.row.image.endswith(".") else "")
+        return self._newest_first(pattern, f"{self.row.image}*")[0]
+
+    def _newest_first(self, pattern: str, what: str) -> list[Package]:
+        """Return all versions of the packages whose names match. Raises: `InfrastructureError` if there is none."""
+        names = self.run("pkgnames", self.row.image, program="apt-cache").split()
+        shown = [row for name in names if re.fullmatch(pattern, name) for row in self._show(name)]
         if not shown:
-            raise InfrastructureError(f"the archive has no package {self.row.image}* any more")
-        return _newest_first(shown)[0]
+            raise InfrastructureError(f"the archive has no package {what} any more")
+        return sorted(shown, key=lambda row: Version(row[1]), reverse=True)
 
     def _complete(self, image: Package) -> list[Package]:
-        """Return the image's package and all that belongs to it, nothing where a part is missing."""
+        # Nothing where a part is missing.
         name, version, _ = image
         packages = [image, *(row for row in self._show(f"{name}-dbg") if row[1] == version)][:2]
         # Since 7.x the image itself is in a package of its own.
@@ -234,10 +225,7 @@ class Apt:
             if old != folder:
                 shutil.rmtree(old) if old.is_dir() else old.unlink()
         folder.mkdir(exist_ok=True)
-        total, before, found = self.total(packages), 0, []
-        for package, version, digest in packages:
-            found.append(self._download_one(folder, package, version, digest, before, total.fetched))
-            before += self.total([(package, version, digest)]).fetched
+        found = [self._download_one(folder, packages, at) for at in range(len(packages))]
         PROGRESS.clear()
         return found
 
@@ -250,8 +238,9 @@ class Apt:
         """Return how many bytes of packages are here, whole or in part, for the next download to go on from."""
         return sum(path.stat().st_size for path in (self.folder / "debs").rglob("*") if path.is_file())
 
-    def _download_one(self, folder: Path, package: str, version: str, digest: str, before: int, total: int) -> Path:
-        size = self.sizes.get((package, version), Sizes(0, 0)).fetched
+    def _download_one(self, folder: Path, packages: list[Package], at: int) -> Path:
+        package, version, digest = packages[at]
+        before, size, total = (self.total(part).fetched for part in (packages[:at], [packages[at]], packages))
 
         def told(percent: float) -> None:
             done = before + int(size * percent / 100)
@@ -266,18 +255,6 @@ class Apt:
                 self.notice(f"{deb.name} is damaged; fetching it anew")
                 deb.unlink()
         raise InfrastructureError(f"{package} {version} does not have the SHA-256 that the archive signed for")
-
-
-def _follow(status: TextIO, told: Callable[[float], None]) -> None:
-    """Tell how far a download is, from apt's "dlstatus:NUMBER:PERCENT:TEXT" lines."""
-    for line in status:
-        words = line.split(":")
-        if len(words) > 3 and words[0] == "dlstatus":
-            told(float(words[2]))
-
-
-def _newest_first(packages: list[Package]) -> list[Package]:
-    return sorted(packages, key=lambda row: Version(row[1]), reverse=True)
 
 
 def _sha256(path: Path) -> str:

@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The cache on disk: where it is, one fetch of a name at a time, and files that stay while they are used."""
+"""What `get-kernel` can be asked for, and the cache on disk that holds it.
+
+Of a name there is one fetch at a time, and files stay while they are used.
+"""
 
 from __future__ import annotations
 
@@ -12,12 +15,63 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import NamedTuple, TypeVar
 
-from gdb_lmb.core.errors import InfrastructureError
+from gdb_lmb.core.errors import InfrastructureError, UsageError
 
 TESTED = Path(__file__).with_name("stock-kernels.json")
 Notice = Callable[[str], None]
+# The folders in use by this process, each with the descriptor that holds its shared lock.
 _KEPT: dict[Path, int] = {}
-"""The folders in use by this process, each with the descriptor that holds its shared lock."""
+
+
+class Name(NamedTuple):
+    """A kernel that can be asked for: where its newest version lives and how its packages are called.
+
+    `suites` of the Debian archive are tried together; `image` is the start of the image package's name.
+    """
+
+    name: str
+    suites: tuple[str, ...]
+    image: str
+    flavour: str
+    arch: str
+
+
+_BOOKWORM = ("bookworm", "bookworm-updates", "bookworm-security")
+_BACKPORTS = ("bookworm-backports", "bookworm-security")
+_TRIXIE = ("trixie", "trixie-updates", "trixie-security")
+_NEWEST = ("trixie-backports",)
+
+KERNELS = {
+    row.name: row
+    for row in (
+        Name("debian:6.1-cloud-amd64", _BOOKWORM, "linux-image-6.1.", "cloud-amd64", "amd64"),
+        Name("debian:6.12-cloud-amd64", _BACKPORTS, "linux-image-6.12.", "cloud-amd64", "amd64"),
+        Name("debian:7-cloud-amd64", _NEWEST, "linux-image-7.", "cloud-amd64", "amd64"),
+        Name("debian:6.12-cloud-arm64", _TRIXIE, "linux-image-6.12.", "cloud-arm64", "arm64"),
+    )
+}
+
+SOURCES = {
+    row.name: row
+    for row in (
+        Name("source:6.1", _BOOKWORM, "linux-source-6.1", "", "amd64"),
+        Name("source:6.12", _BACKPORTS, "linux-source-6.12", "", "amd64"),
+        Name("source:7", _NEWEST, "linux-source-7.", "", "amd64"),
+    )
+}
+
+
+def is_name(text: str) -> bool:
+    """Tell whether `text` is meant as a kernel's name and not as a file."""
+    return text.startswith("debian:")
+
+
+def row_of(name: str) -> Name:
+    """Return the row of this kernel or source. Raises: UsageError naming the kernels there are."""
+    row = KERNELS.get(name) or SOURCES.get(name)
+    if row is None:
+        raise UsageError(f"unknown kernel {name!r}; known are {', '.join(KERNELS)}")
+    return row
 
 
 class KernelFiles(NamedTuple):
@@ -53,7 +107,7 @@ class SourceFiles(NamedTuple):
         return self.memblock.is_file()
 
 
-F = TypeVar("F", KernelFiles, SourceFiles)
+F = TypeVar("F", bound="KernelFiles | SourceFiles")
 
 
 def cache_folder() -> Path:
@@ -104,28 +158,18 @@ def remove_unless_used(folder: Path) -> None:
     """Remove a version's folder, or leave it to the next fetch where a process still uses it."""
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        return
-    else:
-        shutil.rmtree(folder, ignore_errors=True)
+        with suppress(OSError):
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            shutil.rmtree(folder, ignore_errors=True)
     finally:
         os.close(descriptor)
 
 
-def require_space(folder: Path, needed: int) -> None:
-    """Check that `needed` bytes are free where `folder` is. Raises: InfrastructureError."""
-    free = shutil.disk_usage(folder).free
-    if free < needed:
-        raise InfrastructureError(f"{folder} has {free >> 20} MiB free; {needed >> 20} MiB are needed")
-
-
 def drift(files: KernelFiles | SourceFiles) -> str:
     """Return in words whether this is the version that was last tested."""
-    try:
+    tested = {}
+    with suppress(OSError, ValueError):
         tested = json.loads(TESTED.read_text()).get(files.name, {})
-    except (OSError, ValueError):
-        tested = {}
     if not tested:
         return "; none was tested yet"
     same = tested.get("version") == files.version and tested.get("hashes") == files.hashes

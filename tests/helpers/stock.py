@@ -11,7 +11,7 @@ import re
 from pathlib import Path
 from typing import Any
 
-from gdb_lmb.kernels.stock import KernelFiles
+from gdb_lmb.kernels.cache import KernelFiles
 from gdb_lmb.runner.qemu import QemuOptions
 from gdb_lmb.runner.session import GuestSession
 

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from gdb_lmb.kernels.stock import KernelFiles
+from gdb_lmb.kernels.cache import KernelFiles
 from gdb_lmb.runner.qemu import QemuOptions
 from gdb_lmb.runner.session import GuestSession
 

@@ -15,10 +15,10 @@ from pathlib import Path
 import pytest
 
 from gdb_lmb.core.errors import InfrastructureError, UsageError
-from gdb_lmb.kernels import cache, fetch, get_kernel, package, stock
+from gdb_lmb.kernels import cache, fetch, stock
 from gdb_lmb.kernels.apt import Apt, archive_address
-from gdb_lmb.kernels.names import KERNELS, SOURCES, Name, is_name
-from gdb_lmb.kernels.stock import KernelFiles, find_kernel
+from gdb_lmb.kernels.cache import KERNELS, SOURCES, KernelFiles, Name, SourceFiles, is_name
+from gdb_lmb.kernels.stock import find_kernel
 from tests.helpers.packages import made_package
 
 ONE_LINE = """\
@@ -69,7 +69,7 @@ def test_sources_in_every_spelling() -> None:
 
 def test_only_whole_packages_are_unpacked(tmp_path: Path) -> None:
     deb = made_package(tmp_path, 1 << 20)
-    package.extract_kernel(deb, tmp_path / "whole")
+    fetch.extract_kernel(deb, tmp_path / "whole")
     found = sorted(path.relative_to(tmp_path / "whole") for path in (tmp_path / "whole").rglob("*") if path.is_file())
     assert found == [Path("boot/vmlinuz-6"), Path("usr/lib/debug/boot/vmlinux-6")]
     assert (tmp_path / "whole" / found[1]).stat().st_size == 1 << 20
@@ -77,7 +77,7 @@ def test_only_whole_packages_are_unpacked(tmp_path: Path) -> None:
     content[len(content) // 2 : len(content) // 2 + 4096] = os.urandom(4096)
     deb.write_bytes(content)
     with pytest.raises(InfrastructureError, match=r"linux-image-6_6-1_all\.deb cannot be unpacked to its end"):
-        package.extract_kernel(deb, tmp_path / "damaged")
+        fetch.extract_kernel(deb, tmp_path / "damaged")
 
 
 class FakeApt(Apt):
@@ -176,12 +176,12 @@ def test_offline_the_cache_will_do(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 
     monkeypatch.setattr(fetch, "_fetch", unreachable)
     with pytest.raises(InfrastructureError, match="no route"):
-        stock.get_kernel(ARM64, print)
+        stock.get(ARM64, print, KernelFiles)
     files, told = put(ARM64, "6.12.1-1"), list[str]()
-    assert stock.get_kernel(ARM64, told.append) == files
+    assert stock.get(ARM64, told.append, KernelFiles) == files
     assert told[0] == f"{ARM64}: apt-get update failed: E: no route to the archive"
     assert told[1].startswith(f"{ARM64}: keeping 6.12.1-1, which is in the cache; last tested was")
-    assert get_kernel.main([ARM64]) == 0
+    assert stock.main([ARM64]) == 0
 
 
 def test_files_in_use_stay(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -205,7 +205,7 @@ def test_files_that_went_are_looked_for_again(tmp_path: Path, monkeypatch: pytes
     old, new = put(ARM64, "6.12.1-1"), put(ARM64, "6.12.2-1")
     shutil.rmtree(old.image.parent)
     seen = iter([old, new])
-    monkeypatch.setattr(stock, "cached", lambda name: next(seen))
+    monkeypatch.setattr(stock, "cached", lambda *_: next(seen))
     assert find_kernel(ARM64) == new
 
 
@@ -265,7 +265,7 @@ def test_cache_and_drift(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
     files = KernelFiles(name, "amd64", "7.1-1", home / "vmlinuz", home / "vmlinux", {"a_deb": "00ff"})
     manifest = {key: str(value) if isinstance(value, Path) else value for key, value in files._asdict().items()}
     (home / "manifest.json").write_text(json.dumps(manifest))
-    assert stock.cached(name) is None, "the files themselves are missing"
+    assert stock.cached(name, KernelFiles) is None, "the files themselves are missing"
     for path in (files.image, files.vmlinux):
         path.write_bytes(b"x")
     assert find_kernel(name, fetch=False) == files
@@ -277,14 +277,14 @@ def test_cache_and_drift(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
     tested.write_text(json.dumps({name: {"version": "7.0-1", "hashes": {}}}))
     assert cache.drift(files) == "; last tested was 7.0-1"
     (home / "manifest.json").write_text("{")
-    assert stock.cached(name) is None
+    assert stock.cached(name, KernelFiles) is None
 
 
 def test_every_name_has_a_known_state(capsys: pytest.CaptureFixture[str]) -> None:
-    assert get_kernel.main(["--list"]) == 0
+    assert stock.main(["--list"]) == 0
     out = capsys.readouterr().out
     assert all(name in out for name in [*KERNELS, *SOURCES])
-    assert get_kernel.main(["debian:nothing"]) == 2
+    assert stock.main(["debian:nothing"]) == 2
     assert "unknown kernel 'debian:nothing'" in capsys.readouterr().err
 
 
@@ -308,7 +308,7 @@ def _source_package(folder: Path) -> Path:
 
 def test_only_what_builds_memblock_is_unpacked(tmp_path: Path) -> None:
     deb = _source_package(tmp_path)
-    package.extract_source(deb, tmp_path / "whole")
+    fetch.extract_source(deb, tmp_path / "whole")
     found = sorted(str(path.relative_to(tmp_path / "whole")) for path in (tmp_path / "whole").rglob("*.*"))
     assert found == ["include/linux/memblock.h", "mm/memblock.c"]
     assert (tmp_path / "whole" / "tools" / "testing" / "memblock" / "Makefile").stat().st_size > 1 << 16
@@ -316,7 +316,7 @@ def test_only_what_builds_memblock_is_unpacked(tmp_path: Path) -> None:
     content[len(content) // 2 : len(content) // 2 + 4096] = os.urandom(4096)
     deb.write_bytes(content)
     with pytest.raises(InfrastructureError, match=r"linux-source-6\.1_6-1_all\.deb cannot be unpacked to its end"):
-        package.extract_source(deb, tmp_path / "damaged")
+        fetch.extract_source(deb, tmp_path / "damaged")
 
 
 class ListedApt(FakeApt):
@@ -353,7 +353,7 @@ def test_sources_are_not_fetched_unasked(tmp_path: Path, monkeypatch: pytest.Mon
     home = tmp_path / "sources" / "source-6.1"
     home.mkdir(parents=True)
     deb = _source_package(tmp_path)
-    fetch.unpack(SOURCES["source:6.1"], home, package.SOURCE, [deb], [("deb", "6-1", "00ff")])
-    expected = stock.SourceFiles("source:6.1", "6-1", home / "6-1", {"deb": "00ff"})
+    fetch.unpack(SOURCES["source:6.1"], home, fetch.SOURCE, [deb], [("deb", "6-1", "00ff")])
+    expected = SourceFiles("source:6.1", "6-1", home / "6-1", {"deb": "00ff"})
     assert stock.find_source("source:6.1", fetch=False) == expected
-    assert get_kernel.main(["--cached", "source:6.1"]) == 0
+    assert stock.main(["--cached", "source:6.1"]) == 0

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from gdb_lmb.kernels.stock import KernelFiles, find_kernel
+from gdb_lmb.kernels.cache import KernelFiles
+from gdb_lmb.kernels.stock import find_kernel
 from gdb_lmb.runner.existing import CoreSession
 from gdb_lmb.runner.qemu import QemuOptions
 from gdb_lmb.runner.session import GuestSession

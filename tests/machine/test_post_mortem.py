@@ -15,7 +15,8 @@ from gdb_lmb.arches.registry import find
 from gdb_lmb.cli import main
 from gdb_lmb.core.errors import UsageError
 from gdb_lmb.formats.core_file import DumpMemory, read_core
-from gdb_lmb.kernels.stock import KernelFiles, find_kernel
+from gdb_lmb.kernels.cache import KernelFiles
+from gdb_lmb.kernels.stock import find_kernel
 from gdb_lmb.runner.existing import CoreSession
 from gdb_lmb.runner.qemu import QemuOptions
 from gdb_lmb.runner.session import GuestSession

@@ -15,7 +15,7 @@ import pytest
 
 from gdb_lmb.cli import main
 from gdb_lmb.core.errors import InfrastructureError, OutputError, UsageError
-from gdb_lmb.kernels.package import write_file
+from gdb_lmb.kernels.fetch import write_file
 from gdb_lmb.report.output import require_apart, require_writable, whole_file
 from gdb_lmb.runner.session import CommandError
 from tests.helpers.live import guest_of, no_breakpoint_is_left, read, status_of

@@ -15,9 +15,9 @@ from pathlib import Path
 import pytest
 
 from gdb_lmb.core.errors import InfrastructureError
-from gdb_lmb.kernels import fetch, package
+from gdb_lmb.kernels import fetch
 from gdb_lmb.kernels.apt import Apt, Package, Sizes
-from gdb_lmb.kernels.names import Name
+from gdb_lmb.kernels.cache import Name
 from tests.helpers.on_terminal import on_terminal
 from tests.helpers.packages import made_package
 from tests.helpers.tool import Tool
@@ -130,8 +130,8 @@ def test_the_sizes_come_from_the_index(tmp_path: Path) -> None:
 UNPACK = """
 import sys
 from pathlib import Path
-from gdb_lmb.kernels import package
-package.extract_kernel(Path(sys.argv[1]), Path(sys.argv[2]))
+from gdb_lmb.kernels import fetch
+fetch.extract_kernel(Path(sys.argv[1]), Path(sys.argv[2]))
 """
 
 
@@ -142,7 +142,7 @@ def test_unpacking_shows_how_far_it_is(tmp_path: Path) -> None:
     assert found.status == 0
     assert re.search(r"unpacking linux-image-6_6-1_all\.deb: [\d.]+ [KM]iB of about 8 MiB", found.text)
     assert found.text.endswith("\r\x1b[K")
-    assert package.KERNEL.needed_bytes
+    assert fetch.KERNEL.needed_bytes
 
 
 @pytest.mark.kernel

@@ -15,7 +15,8 @@ from pathlib import Path
 import pytest
 
 from gdb_lmb.cli import main
-from gdb_lmb.kernels.stock import KernelFiles, find_kernel
+from gdb_lmb.kernels.cache import KernelFiles
+from gdb_lmb.kernels.stock import find_kernel
 from gdb_lmb.runner.elf import read_elf
 from gdb_lmb.runner.process import RunFolder
 from gdb_lmb.runner.qemu import Qemu, QemuOptions

@@ -21,7 +21,8 @@ from gdb_lmb.core.errors import UsageError
 from gdb_lmb.core.memory import BytesMemory
 from gdb_lmb.core.snapshot import FIRMWARE_RAM
 from gdb_lmb.formats.devicetree import memory_map
-from gdb_lmb.kernels.stock import KernelFiles, find_kernel
+from gdb_lmb.kernels.cache import KernelFiles
+from gdb_lmb.kernels.stock import find_kernel
 from gdb_lmb.runner.elf import read_elf
 from gdb_lmb.runner.existing import AttachedSession, CoreSession
 from gdb_lmb.runner.process import RunFolder

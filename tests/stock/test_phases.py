@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from gdb_lmb.kernels.stock import KernelFiles, find_kernel
+from gdb_lmb.kernels.cache import KernelFiles
+from gdb_lmb.kernels.stock import find_kernel
 from gdb_lmb.runner.qemu import QemuOptions
 from gdb_lmb.runner.session import CommandError, GuestSession
 from tests.helpers.initramfs import SPIN_VA, write_initrd

@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from gdb_lmb.kernels.stock import KernelFiles, find_kernel
+from gdb_lmb.kernels.cache import KernelFiles
+from gdb_lmb.kernels.stock import find_kernel
 from gdb_lmb.runner.session import CommandError
 from tests.helpers.stock import (
     AMD64,
