@@ -25,6 +25,7 @@ from gdb_lmb.report.terminal import BAD, NOTE, PLAIN, Terminal, is_utf8, may_col
 if TYPE_CHECKING:
     from gdb_lmb.runner.base import Session
 
+# Which module of this package has which command.
 _MODULES = {
     "run": "guest",
     "trace": "trace",
@@ -37,7 +38,6 @@ _MODULES = {
     "completion": "completion",
     "help": "help",
 }
-"""Which module of this package has which command."""
 
 WITH_GDB_COMMANDS = ("run", "attach", "core", "trace")
 """The commands that take gdb commands after `--`."""

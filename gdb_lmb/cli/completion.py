@@ -241,7 +241,7 @@ def _zsh_value(argument: Argument) -> str:
 
 
 def _zsh_text(text: str) -> str:
-    """Return a description in which nothing ends it early."""
+    # A description in which nothing ends it early.
     return "".join(f"\\{c}" if c in "[]:\\" else c for c in text)
 
 
@@ -290,7 +290,6 @@ def _fish(command: Command) -> Iterator[str]:
 
 
 def _fish_text(text: str) -> str:
-    """Return `text` as one word of fish."""
     return "'" + text.replace("\\", "\\\\").replace("'", "\\'") + "'"
 
 

@@ -25,8 +25,8 @@ The help of one command: gdb-lmb COMMAND --help, and in gdb: help lmb-dump. All 
 
 example: gdb-lmb help findings
 """
+# Exit statuses of a shell that cannot start a command.
 _NOT_STARTED = (126, 127)
-"""Exit statuses of a shell that cannot start a command."""
 
 
 def topics() -> list[str]:
@@ -35,7 +35,6 @@ def topics() -> list[str]:
 
 
 def _run(arguments: argparse.Namespace) -> ExitStatus:
-    """Show the page or the list. Raises: `UsageError` for a topic that there is not."""
     names, topic = topics(), arguments.topic
     if topic is None:
         width = max(map(len, names))
@@ -52,20 +51,19 @@ def _run(arguments: argparse.Namespace) -> ExitStatus:
 
 
 def _summary(topic: str) -> str:
-    """Return what the title of a page says after the topic."""
+    # What the title of a page says after the topic.
     with (_DOCS / f"{topic}.md").open(encoding="utf-8") as page:
         return page.readline().partition(": ")[2].strip()
 
 
 def _show(text: str) -> None:
-    """Write `text` to stdout, on a terminal through the pager where there is one."""
     pager = os.environ.get("PAGER", "less" if shutil.which("less") else "")
     if not (sys.stdout.isatty() and pager.strip() and _paged(text, pager)):
         sys.stdout.write(text)
 
 
 def _paged(text: str, pager: str) -> bool:
-    """Run `pager`, a shell command; return whether it could be started."""
+    # `pager` is a shell command; what is returned is whether it could be started.
     # less: leave a short page on the screen, and show colours; as git does, unless the user says otherwise.
     environment = {"LESS": "FRX", **os.environ}
     # Ctrl-C is the pager's. A handler, unlike SIG_IGN, is not inherited by it.

@@ -17,7 +17,6 @@ from gdb_lmb.runner.gdb_process import PATH_VARIABLE, extension, python_path
 
 
 def _gdb(arguments: argparse.Namespace) -> ExitStatus:
-    """Execute gdb in place of this process."""
     gdb = find_gdb(machine_of(read_elf(arguments.program)), arguments.gdb)
     os.environ[PATH_VARIABLE] = python_path()
     for name in (TERMINAL_VARIABLE, COUNT_VARIABLE):  # of a gdb that started this shell
@@ -30,7 +29,7 @@ def _gdb(arguments: argparse.Namespace) -> ExitStatus:
 
 
 def _gdbinit(_arguments: argparse.Namespace) -> ExitStatus:
-    """Print the lines; they are Python, whose string escapes keep any path on one line and in ASCII."""
+    # The lines are Python, whose string escapes keep any path on one line and in ASCII.
     sys.stdout.write(f'python import os; os.environ.setdefault("{PATH_VARIABLE}", {python_path()!a})\n')
     sys.stdout.write(f'python gdb.execute("source " + {str(extension())!a})\n')
     return ExitStatus.CLEAN

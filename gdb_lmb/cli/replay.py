@@ -151,7 +151,6 @@ def _replay_trace(arguments: argparse.Namespace, lines: Lines) -> int:
 
 
 def _replay_operations(name: str, lines: Lines, given: dict[str, int]) -> int:
-    """Run plain operations and print `{"results": [...], "snapshot": {...}}`."""
     from gdb_lmb.allocators.base import allocator
     from gdb_lmb.allocators.lmb.model import LmbModel
     from gdb_lmb.core.operation import parse_operations
@@ -220,7 +219,7 @@ def _export(arguments: argparse.Namespace) -> int:
 
 
 def _c_name(file: str) -> str:
-    """Return a C name made of a file's: "boot-6.1.trace" gives "boot_6_1"."""
+    # "boot-6.1.trace" gives "boot_6_1".
     stem = re.sub(r"[^A-Za-z0-9_]+", "_", Path(file).stem).strip("_")[:40] or "trace"
     return f"boot_{stem}"[:41] if stem[0].isdigit() else stem
 

@@ -85,7 +85,6 @@ class KernelFiles(NamedTuple):
     hashes: dict[str, str]
 
     def there(self) -> bool:
-        """Tell whether the files are there."""
         return self.image.is_file() and self.vmlinux.is_file()
 
 
@@ -103,7 +102,6 @@ class SourceFiles(NamedTuple):
         return self.tree / "mm" / "memblock.c"
 
     def there(self) -> bool:
-        """Tell whether the files are there."""
         return self.memblock.is_file()
 
 

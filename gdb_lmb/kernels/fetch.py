@@ -114,7 +114,7 @@ def _fetch(row: Name, folder: Path, kind: Kind, held: Callable[[], F | None], no
 
 
 def _left(kept: int, fetched: int) -> str:
-    """Say what a broken-off fetch leaves in the cache, in bytes of those to be fetched."""
+    # What a broken-off fetch leaves in the cache, both in bytes.
     if not kept:
         return "nothing of it stays in the cache"
     of = f" of {human_size(fetched)}" if fetched else ""

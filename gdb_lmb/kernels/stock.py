@@ -94,7 +94,6 @@ def _folder_of(name: str) -> Path:
 
 
 def _listed(name: str) -> str:
-    """Return a name and what the cache holds of it."""
     files = cached(name, _kind_of(name))
     told = "not in the cache" if files is None else files.version + drift(files)
     if isinstance(files, KernelFiles):
