@@ -9,7 +9,7 @@ from pathlib import Path
 
 import gdb
 
-from gdb_lmb.allocators.checks import check
+from gdb_lmb.allocators.base import check
 from gdb_lmb.allocators.lmb.decode import decode
 from gdb_lmb.allocators.lmb.program import find_lmb, with_page_size
 from gdb_lmb.machine.current import current

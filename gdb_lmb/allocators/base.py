@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
-from gdb_lmb.allocators.check import Check
+from gdb_lmb.allocators.check import Check, Facts
 from gdb_lmb.allocators.difference import SWITCHES, Difference, damage, value_differences
 from gdb_lmb.allocators.json_fields import (
     COMMON,
@@ -411,3 +411,9 @@ def allocator(name: str) -> Allocator:
             raise InputError(f"{name[:80]!r} is no layout that is known: {' or '.join(names())}")
         register(importlib.import_module(_MODULES[name]).ALLOCATOR)
     return ALLOCATORS[name]
+
+
+def check(snapshot: Snapshot) -> list[Finding]:
+    """Return every finding and note about `snapshot`, in the order of its allocator's table."""
+    facts = Facts(snapshot)
+    return [finding for row in allocator(snapshot.layout).checks for finding in row.findings(facts)]

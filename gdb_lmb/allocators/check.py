@@ -1,7 +1,13 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """The parts of every check (a row of a table, facts that several checks share), and the checks of regions.
 
-A check yields a `Defect` for each breach of its rule: a sentence and the addresses concerned.
+Each row of a table is one rule of what always holds between two operations; its function yields a `Defect` for
+each breach: a sentence and the addresses concerned. What cannot apply (no links in a model's snapshot, no firmware
+map) yields nothing. Checks never import a model: one mistake must not hide in both. `log-divergence`, the last code,
+comes from replaying a guest's log.
+
+The order of a table is the order of the report: damaged structure first, then wrong contents, then what the rest
+of the system makes of it.
 """
 
 from __future__ import annotations
@@ -14,9 +20,13 @@ from operator import add, lt
 from typing import TypeVar, cast
 
 from gdb_lmb.core.ranges import Range, lie_in, subtract, union
-from gdb_lmb.core.snapshot import Defect, RegionList, Snapshot, column
+from gdb_lmb.core.snapshot import Defect, Finding, RegionList, Snapshot, column
+from gdb_lmb.core.words import FINDING, NOTE
 
 T = TypeVar("T")
+
+MAX_LISTED = {FINDING: 100, NOTE: 8}
+"""How many of one code are listed; the rest is counted in one more of the same code."""
 
 
 @dataclass(frozen=True)
@@ -26,6 +36,15 @@ class Check:
     code: str
     severity: str
     run: Callable[[Facts], Iterator[Defect]]
+
+    def findings(self, facts: Facts) -> Iterator[Finding]:
+        """Yield what breaks the rule, up to `MAX_LISTED`."""
+        faults = self.run(facts)
+        for fault in islice(faults, MAX_LISTED[self.severity]):
+            yield Finding(self.code, self.severity, fault.what, fault.addresses)
+        more = sum(1 for _ in faults)
+        if more:
+            yield Finding(self.code, self.severity, f"{more} more of this kind, not listed")
 
 
 class Facts:
@@ -52,12 +71,9 @@ class Columns:
     """A list's regions with their ends, and whether its neighbours collide."""
 
     def __init__(self, regions: RegionList, limit: int) -> None:
-        self.regions = regions
-        self.name = regions.name
-        self.limit = limit
-        self.ends: Sequence[int]
+        self.regions, self.name, self.limit = regions, regions.name, limit
         try:
-            self.ends = column(map(add, regions.base, regions.size))
+            self.ends: Sequence[int] = column(map(add, regions.base, regions.size))
         except OverflowError:  # a region ends above 2^64: region-wraps reports it
             self.ends = list(map(add, regions.base, regions.size))
         apart = all(map(lt, self.ends, islice(regions.base, 1, None)))
@@ -71,11 +87,10 @@ class Columns:
 
     def covered(self, without_flags: int = 0) -> Iterable[Range]:
         """Yield the bytes covered by regions without the flags, sorted and merged, within the address space."""
-        regions = self.regions
+        rows = zip(self.regions.base, self.ends, self.regions.flags, strict=True)
         if self.collides or without_flags:
-            rows = zip(regions.base, self.ends, regions.flags, strict=True)
             return union((base, min(end, self.limit)) for base, end, flags in rows if not flags & without_flags)
-        return zip(regions.base, self.ends, strict=True)
+        return zip(self.regions.base, self.ends, strict=True)
 
 
 # -- checks of regions, for any allocator ------------------------------------------------------------
@@ -83,14 +98,13 @@ class Columns:
 
 def unsorted(facts: Facts) -> Iterator[Defect]:
     """Yield regions whose base is below that of the region before them."""
-    snapshot = facts.snapshot
-    for regions in (snapshot.memory, snapshot.reserved):
-        base = regions.base
-        if all(map(lt, base, islice(base, 1, None))):
-            continue
-        for at, (low, high) in enumerate(pairwise(base)):
-            if high < low:
-                yield Defect(f"{regions.name}[{at + 1}] starts below {regions.name}[{at}]", (low, high))
+    return (
+        Defect(f"{regions.name}[{at}] starts below {regions.name}[{at - 1}]", (low, high))
+        for regions in (facts.snapshot.memory, facts.snapshot.reserved)
+        if not all(map(lt, regions.base, islice(regions.base, 1, None)))  # mostly sorted: compared in C
+        for at, (low, high) in enumerate(pairwise(regions.base), 1)
+        if high < low
+    )
 
 
 def overlap(facts: Facts) -> Iterator[Defect]:
@@ -105,37 +119,34 @@ def overlap(facts: Facts) -> Iterator[Defect]:
 
 def empty_region(facts: Facts) -> Iterator[Defect]:
     """Yield regions of size 0, but for the dummy of memblock's empty list."""
-    for regions in facts.snapshot.lists:
-        if all(regions.size) or regions.dummy:
-            continue
-        for at, (base, size) in enumerate(zip(regions.base, regions.size, strict=True)):
-            if not size:
-                yield Defect(f"{regions.name}[{at}] is empty", (base,))
+    return (
+        Defect(f"{regions.name}[{at}] is empty", (regions.base[at],))
+        for regions in facts.snapshot.lists
+        if not (all(regions.size) or regions.dummy)
+        for at, size in enumerate(regions.size)
+        if not size
+    )
 
 
 def region_wraps(facts: Facts) -> Iterator[Defect]:
     """Yield regions whose end is above `PHYS_ADDR_MAX`."""
-    for columns in facts.columns:
-        if max(columns.ends, default=0) <= columns.limit:
-            continue
-        for at, end in enumerate(columns.ends):
-            if end > columns.limit:
-                yield Defect(
-                    f"{columns.name}[{at}] goes past the end of the {facts.snapshot.bits}-bit address space",
-                    (columns.regions.base[at], end),
-                )
+    where = f"goes past the end of the {facts.snapshot.bits}-bit address space"
+    return (
+        Defect(f"{columns.name}[{at}] {where}", (columns.regions.base[at], end))
+        for columns in facts.columns
+        if max(columns.ends, default=0) > columns.limit
+        for at, end in enumerate(columns.ends)
+        if end > columns.limit
+    )
 
 
 def outside_firmware(facts: Facts) -> Iterator[Defect]:
     """Yield ranges of the memory list that are not RAM in the firmware's map; nothing without a map."""
-    firmware = facts.snapshot.firmware
-    if firmware is None:
-        return
-    memory, ram = facts.columns[0], firmware.ram()
-    if not memory.collides and lie_in(memory.regions.base, memory.ends, ram):
-        return
-    for base, end in subtract(memory.covered(), ram):
-        yield Defect(f"memory [{base:#x}, {end:#x}) is not RAM in the firmware map", (base, end))
+    memory, firmware = facts.columns[0], facts.snapshot.firmware
+    ram = firmware.ram() if firmware else []
+    if firmware and (memory.collides or not lie_in(memory.regions.base, memory.ends, ram)):
+        for base, end in subtract(memory.covered(), ram):
+            yield Defect(f"memory [{base:#x}, {end:#x}) is not RAM in the firmware map", (base, end))
 
 
 def reserved_outside_memory(facts: Facts) -> Iterator[Defect]:
@@ -147,4 +158,4 @@ def reserved_outside_memory(facts: Facts) -> Iterator[Defect]:
 
 def defects(facts: Facts) -> Iterator[Defect]:
     """Yield the damage that the decoder found."""
-    yield from facts.snapshot.defects
+    return iter(facts.snapshot.defects)

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import time
 
-from gdb_lmb.allocators.checks import check
+from gdb_lmb.allocators.base import check
 from gdb_lmb.analysis.replay import check_log
 from gdb_lmb.commands.arguments import FLAG, JSON, OPTIONAL, Argument, Options
 from gdb_lmb.commands.base import SESSION, LmbCommand, take_snapshot, terminal, write

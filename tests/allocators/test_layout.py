@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 import pytest
 
-from gdb_lmb.allocators.checks import check
+from gdb_lmb.allocators.base import check
 from gdb_lmb.allocators.lmb.checks import CHECKS
 from gdb_lmb.allocators.lmb.decode import decode
 from gdb_lmb.allocators.lmb.model import LmbConfig, LmbModel

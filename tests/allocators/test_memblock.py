@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 import pytest
 
-from gdb_lmb.allocators.checks import check
+from gdb_lmb.allocators.base import check
 from gdb_lmb.allocators.memblock.decode import MemblockProgram, decode
 from gdb_lmb.arches.x86.boot import KERNEL_MAP_VA
 from gdb_lmb.core.address import Phase, left_after_boot

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from gdb_lmb.allocators.checks import check
+from gdb_lmb.allocators.base import check
 from gdb_lmb.allocators.lmb.decode import decode as decode_lmb
 from gdb_lmb.allocators.lmb.program import LmbProgram
 from gdb_lmb.arches import registry

@@ -12,8 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from gdb_lmb.allocators.base import ALLOCATORS
-from gdb_lmb.allocators.checks import check
+from gdb_lmb.allocators.base import ALLOCATORS, check
 from gdb_lmb.allocators.difference import ValueRow
 from gdb_lmb.analysis.compare import compare, diff
 from gdb_lmb.analysis.replay import Replay

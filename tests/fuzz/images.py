@@ -11,8 +11,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cache
 
-from gdb_lmb.allocators.base import apply
-from gdb_lmb.allocators.checks import MAX_LISTED, check
+from gdb_lmb.allocators.base import apply, check
+from gdb_lmb.allocators.check import MAX_LISTED
 from gdb_lmb.allocators.lmb.checks import CHECKS
 from gdb_lmb.allocators.lmb.decode import decode
 from gdb_lmb.allocators.lmb.model import LmbConfig, LmbModel

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from gdb_lmb.allocators.checks import check
+from gdb_lmb.allocators.base import check
 from gdb_lmb.allocators.lmb.decode import decode
 from gdb_lmb.analysis.replay import check_log
 from gdb_lmb.core.errors import NotReadyError

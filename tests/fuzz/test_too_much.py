@@ -9,7 +9,7 @@ from dataclasses import replace
 
 import pytest
 
-from gdb_lmb.allocators.checks import check
+from gdb_lmb.allocators.base import check
 from gdb_lmb.allocators.lmb import blocks
 from gdb_lmb.allocators.lmb.decode import decode
 from gdb_lmb.core.errors import ReadError

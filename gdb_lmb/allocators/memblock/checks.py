@@ -18,20 +18,22 @@ from gdb_lmb.core.ranges import subtract
 from gdb_lmb.core.snapshot import Defect, RegionList
 from gdb_lmb.core.words import FINDING, NOTE
 
-LITTLE_ROOM = 3
-"""Regions left in an array below which the next addition may double it: one can add three."""
+# Regions left in an array below which the next addition may double it: one can add three.
+_LITTLE_ROOM = 3
 
 
+# Whether the list has regions; before June 2024 an empty one has a dummy of size 0.
 def _real(regions: RegionList) -> bool:
-    """Tell whether the list has regions; before June 2024 an empty one has a dummy of size 0."""
     return len(regions) > 0 and not regions.dummy
 
 
 def count_over_max(facts: Facts) -> Iterator[Defect]:
     """Yield the lists that say they hold more than their array has room for."""
-    for regions in facts.snapshot.lists:
-        if regions.max is not None and regions.cnt > regions.max:
-            yield Defect(f"{regions.name}.cnt is {regions.cnt}, but its array has room for {regions.max}")
+    return (
+        Defect(f"{regions.name}.cnt is {regions.cnt}, but its array has room for {regions.max}")
+        for regions in facts.snapshot.lists
+        if regions.max is not None and regions.cnt > regions.max
+    )
 
 
 def array_unreserved(facts: Facts) -> Iterator[Defect]:
@@ -40,16 +42,12 @@ def array_unreserved(facts: Facts) -> Iterator[Defect]:
     Source: `memblock_double_array()`.
     """
     snapshot = facts.snapshot
-    if snapshot.phase in PAST_HAND_OVER:
-        return
     for array in storage_of(snapshot).arrays:
-        if array.static:
+        if array.static or snapshot.phase in PAST_HAND_OVER:
             continue
         if array.base is None:
-            yield Defect(
-                f"the array of {array.name} is neither in the kernel nor in its memory",
-                () if array.va is None else (array.va,),
-            )
+            va = () if array.va is None else (array.va,)
+            yield Defect(f"the array of {array.name} is neither in the kernel nor in its memory", va)
         elif subtract([(array.base, array.base + array.size)], facts.columns[1].covered()):
             yield Defect(
                 f"the array of {array.name} at {array.base:#x} (size {array.size:#x}) is not reserved: "
@@ -60,13 +58,15 @@ def array_unreserved(facts: Facts) -> Iterator[Defect]:
 
 def size_stale(facts: Facts) -> Iterator[Defect]:
     """Yield a total_size that is not the sum of its regions, as `memblock_trim_memory()` leaves it."""
-    for regions in facts.snapshot.lists:
-        total = sum(regions.size) & facts.snapshot.phys_addr_max
-        if regions.total_size != total and regions.cnt == len(regions):
-            yield Defect(
-                f"{regions.name}.total_size is {regions.total_size:#x}, but its regions sum to {total:#x}: "
-                "memblock_trim_memory() does not correct it"
-            )
+    totals = ((regions, sum(regions.size) & facts.snapshot.phys_addr_max) for regions in facts.snapshot.lists)
+    return (
+        Defect(
+            f"{regions.name}.total_size is {regions.total_size:#x}, but its regions sum to {total:#x}: "
+            "memblock_trim_memory() does not correct it"
+        )
+        for regions, total in totals
+        if regions.total_size != total and regions.cnt == len(regions)
+    )
 
 
 def unmerged(facts: Facts) -> Iterator[Defect]:
@@ -74,15 +74,13 @@ def unmerged(facts: Facts) -> Iterator[Defect]:
 
     Source: `memblock_merge_regions()`, since `commit 2fe03412e2e1`.
     """
-    for regions in facts.snapshot.lists:
-        if not _real(regions):
-            continue
+    for regions in filter(_real, facts.snapshot.lists):
         nodes = regions.nid if len(regions.nid) else [0] * len(regions)
-        rows = zip(regions.base, regions.size, regions.flags, nodes, range(len(regions)), strict=True)
-        for low, high in pairwise(rows):
-            if low[0] + low[1] == high[0] and low[2:4] == high[2:4]:
+        rows = zip(regions.base, regions.size, regions.flags, nodes, strict=True)
+        for at, (low, high) in enumerate(pairwise(rows)):
+            if low[0] + low[1] == high[0] and low[2:] == high[2:]:
                 yield Defect(
-                    f"{regions.name}[{low[4]}] and {regions.name}[{high[4]}] touch and could be one region: "
+                    f"{regions.name}[{at}] and {regions.name}[{at + 1}] touch and could be one region: "
                     "since 6.12 only neighbours of what was added are merged",
                     (low[0], high[0]),
                 )
@@ -90,16 +88,18 @@ def unmerged(facts: Facts) -> Iterator[Defect]:
 
 def headroom(facts: Facts) -> Iterator[Defect]:
     """Yield an array that the next addition may double."""
-    for regions in facts.snapshot.lists:
-        if regions.max is not None and regions.cnt <= regions.max < regions.cnt + LITTLE_ROOM:
-            left = regions.max - regions.cnt
-            yield Defect(f"the array of {regions.name} has room for {left} more: the next addition may double it")
+    rooms = ((regions.name, regions.max - regions.cnt) for regions in facts.snapshot.lists if regions.max is not None)
+    return (
+        Defect(f"the array of {name} has room for {left} more: the next addition may double it")
+        for name, left in rooms
+        if 0 <= left < _LITTLE_ROOM
+    )
 
 
 def reserved_outside_memory(facts: Facts) -> Iterator[Defect]:
     """Yield reserved ranges that are not memory (the firmware's, page 0); nothing before memory is added."""
-    if _real(facts.snapshot.memory) and _real(facts.snapshot.reserved):
-        yield from common.reserved_outside_memory(facts)
+    apply = _real(facts.snapshot.memory) and _real(facts.snapshot.reserved)
+    return common.reserved_outside_memory(facts) if apply else iter(())
 
 
 CHECKS: tuple[Check, ...] = (
