@@ -90,8 +90,6 @@ class Recording:
     """
 
     def __init__(self, traced: Traced, options: TraceOptions, output: TraceOutput) -> None:
-        # Whether there is a state to compare with, or at least to begin from.
-        self._started = False
         self.traced = traced
         self.options = options
         self.records: list[Record] = []
@@ -120,8 +118,9 @@ class Recording:
         Raises: `StateError` where lockstep was asked for and no model can go on from it; `OutputError`.
         """
         model, traced = None, self.traced
+        # Whether there is a state to compare with, or at least to begin from.
+        self._started = state is not None
         if state is not None:
-            self._started = True
             self._phase = traced.allocator.phase_of(state)
             try:
                 model = traced.model(state)

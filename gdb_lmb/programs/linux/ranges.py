@@ -15,7 +15,7 @@ from itertools import chain
 from gdb_lmb.core.address import Phase, TranslatedMemory
 from gdb_lmb.core.errors import LayoutError, ReadError
 from gdb_lmb.core.machine import Machine
-from gdb_lmb.core.ranges import Range, union
+from gdb_lmb.core.ranges import Range
 from gdb_lmb.core.snapshot import FirmwareMap
 from gdb_lmb.formats.devicetree import memory_map
 from gdb_lmb.formats.program_file import bytes_in_file
@@ -194,11 +194,12 @@ def _memory_map(guest: Guest) -> Iterator[RoleRange]:
     while va < end:
         try:
             base, left = guest.paged.to_physical(va)
-            pieces.append((base, base + min(left, end - va)))
+            low = pieces.pop()[0] if pieces and pieces[-1][1] == base else base
+            pieces.append((low, base + min(left, end - va)))
         except ReadError:
             left = _MAPPED_BYTES - va % _MAPPED_BYTES
         va += left
-    for base, past in union(pieces):
+    for base, past in pieces:
         yield RoleRange(Role.MEMORY_MAP, base, past, "vmemmap_base", Phase.COMPLETE)
 
 
