@@ -40,9 +40,10 @@ class Replay:
     def follow(self, record: Record) -> None:
         """Take the next operation. After a divergence, and in a trace without its beginning, owners alone go on."""
         self.owners.follow(record)
-        if self._partial or self.divergence is not None:
-            return
-        if self.lockstep is None:
+        lockstep = self.lockstep
+        if lockstep is None:
+            if self._partial:
+                return
             if record.operation.op not in self._allocator.init:
                 first = " or ".join(self._allocator.init)
                 raise InputError(
@@ -50,7 +51,7 @@ class Replay:
                 )
             self.lockstep = Lockstep(self._allocator.created_model(record.operation, self._header.page_size))
             self.lockstep.seq, self.lockstep.last = record.seq, record
-        elif self.lockstep.after(record) is not None:
+        elif lockstep.divergence is not None or lockstep.after(record) is not None:
             return
         self.replayed += 1
 

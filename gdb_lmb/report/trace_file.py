@@ -42,6 +42,7 @@ MAX_LINE_BYTES = 32 << 20
 
 MAX_CALLERS = 64
 MAX_SYMBOLS = 1 << 20
+_CALLERS = f"at most {MAX_CALLERS} addresses"
 _SOURCES = ("breakpoints", "log")
 _PC_BITS = 64
 
@@ -266,7 +267,7 @@ class TraceReader:
         if seq != expected or isinstance(seq, bool):
             raise InputError(f'"seq" is {short(seq)}, but operation {expected} comes next')
         result = _result(row.pop("result", None), self.header.bits)
-        callers = checked("callers", row.pop("callers", []), _are_callers, f"at most {MAX_CALLERS} addresses")
+        callers = checked("callers", row.pop("callers", []), _are_callers, _CALLERS)
         try:  # the same few come again and again
             pcs = tuple([self._pcs[text] for text in callers])
         except (KeyError, TypeError):
