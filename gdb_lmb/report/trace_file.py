@@ -310,6 +310,9 @@ def _header(row: dict[str, Any]) -> TraceHeader:
     layout = checked("layout", row.get("layout"), names().__contains__, f"one of {', '.join(names())}")
     source = checked("source", row.get("source"), _SOURCES.__contains__, f"one of {', '.join(_SOURCES)}")
     bits = checked("bits", row.get("bits"), (32, 64).__contains__, "32 or 64")
+    behavior = checked(
+        "generation", row.get("generation"), lambda value: isinstance(value, dict | None), "a JSON object"
+    )
     page_size = read_number("page_size", row.get("page_size"), 32)
     if not page_size or page_size & (page_size - 1):
         raise InputError(f'"page_size" is {page_size:#x}, which is no power of two')
@@ -331,7 +334,7 @@ def _header(row: dict[str, Any]) -> TraceHeader:
         page_size=page_size,
         source=source,
         initial=None if initial is None else _state(initial, layout, bits, page_size),
-        behavior=checked("generation", row.get("generation"), _is_object_or_null, "a JSON object") or {},
+        behavior=behavior or {},
         lost=read_number("lost", row.get("lost", 0), 64),
         only=tuple(checked("only", row.get("only", []), known, "names of operations")),
     )
@@ -339,10 +342,6 @@ def _header(row: dict[str, Any]) -> TraceHeader:
 
 def _are_callers(value: Any) -> bool:
     return isinstance(value, list) and len(value) <= MAX_CALLERS
-
-
-def _is_object_or_null(value: Any) -> bool:
-    return isinstance(value, dict | None)
 
 
 def _is_text_or_null(value: Any) -> bool:
