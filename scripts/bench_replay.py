@@ -22,7 +22,7 @@ from typing import Any
 from bench_docs import write_block
 from fixture_kernels import DEFAULT_ARCH
 
-from gdb_lmb.allocators.base import allocator, apply
+from gdb_lmb.allocators.base import allocator
 from gdb_lmb.allocators.lmb.model import LmbConfig, LmbModel
 from gdb_lmb.allocators.memblock.behavior import MemblockBehavior, MemblockConfig
 from gdb_lmb.allocators.memblock.model import MemblockModel
@@ -82,7 +82,7 @@ def write(path: Path, layout: str, count: int) -> int:
         operations = _operations(layout, count)
         operation = next(operations)
         for seq in range(1, count + 1):
-            result = apply(model, operation)
+            result = allocator(layout).apply(model, operation)
             writer.record(Record(seq, operation, result, callers, "early"))
             if seq < count:
                 operation = operations.send(result)

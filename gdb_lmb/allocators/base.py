@@ -113,7 +113,7 @@ class TracedProgram(Protocol):
         """Return the physical address of `va`. Raises: `LmbError`."""
 
 
-class TraceAdapter(Protocol):
+class TraceAdapter(ABC):
     """What tracing asks of an allocator at each stop.
 
     `bits` is the width of `phys_addr_t`, `page_size` is in bytes.
@@ -122,17 +122,21 @@ class TraceAdapter(Protocol):
     bits: int
     page_size: int
 
+    @abstractmethod
     def decode(self, memory: Memory) -> Snapshot:
         """Read the state out of `memory`, which reads as `TracedProgram.memory` does. Raises: `LmbError`."""
 
+    @abstractmethod
     def operation(self, call: Call) -> Operation:
         """Return what a call that begins asks for. Raises: `LmbError`."""
 
     def settled(self, call: Call, operation: Operation, result: int | None) -> tuple[Operation, int | None]:
         """Return the operation and its result, now that the call has returned. Raises: `LmbError`."""
+        return operation, result
 
     def switches(self) -> Mapping[str, int]:
         """Return the settings that inlined code may change, by the operation that sets them."""
+        return {}
 
 
 class CTest(Protocol):
@@ -265,9 +269,8 @@ class Allocator(ABC):
         first, last, columns, others = self.described(bare)
         fields = (*HEAD, *first, *last)
         common = read(fields, data)
-        nodes = common.get("no_node") is not None
         names = ("memory", "reserved", *(name for name in others if name in data))
-        lists = [read_list(name, data[name], columns, nodes=nodes) for name in names]
+        lists = [read_list(name, data[name], columns, nodes=common.get("no_node") is not None) for name in names]
         storage = replace(bare, **read(fields, data, stored=True))
         return Snapshot(lists[0], lists[1], others=tuple(lists[2:]), layout=self.name, storage=storage, **common)
 
@@ -283,19 +286,15 @@ class Allocator(ABC):
 
     def allocates(self, op: str) -> bool:
         """Tell whether an operation asks for memory anywhere, and so returns an address."""
-        kind = self.operations.get(op)
-        return kind is not None and kind.returns == BASE
+        return op in self.operations and self.operations[op].returns == BASE
 
     def touched(self, record: Record) -> Range | None:
         """Return the physical range that an operation is about, None where it is about none or failed to get one."""
-        operation, base = record.operation, record.operation.base
+        operation, result = record.operation, record.result
         kind = self.operations.get(operation.op)
-        if kind is None or not operation.size:
+        if kind is None or not operation.size or (kind.returns == BASE and (result is None or result <= 0)):
             return None
-        if kind.returns == BASE:
-            if record.result is None or record.result <= 0:
-                return None
-            base = record.result
+        base = result if kind.returns == BASE and result else operation.base
         return base, base + operation.size
 
     def effects(self, record: Record, limit: int, page_size: int) -> Sequence[Effect]:
@@ -367,24 +366,13 @@ class Allocator(ABC):
         """Return how far the boot has come where calls go on from a state, None where the state does not tell."""
         return snapshot.phase
 
-    def phase_after(self, op: str, before: str | None) -> str | None:
-        """Return how far the boot has come after an operation."""
-        return self.phases.get(op, before)
 
+# The allocators that come with the package: the variable by which one is found in a program, so that none is imported
+# in vain, which is its package's name too; there `allocator` holds its instance as `ALLOCATOR`.
+_PACKAGES = {"lmb-list": "lmb", "memblock": "memblock"}
 
-def apply(model: Model, operation: Operation) -> int | None:
-    """Run one operation on a model, by the table of its allocator; see `Allocator.apply()`."""
-    return allocator(model.layout).apply(model, operation)
-
-
-_MODULES = {"lmb-list": "gdb_lmb.allocators.lmb.allocator", "memblock": "gdb_lmb.allocators.memblock.allocator"}
-"""The modules of the allocators that come with the package; each holds its instance as `ALLOCATOR`."""
-
-_VARIABLES = {"lmb-list": "lmb", "memblock": "memblock"}
-"""The variables by which these are found in a program, so that none is imported in vain."""
-
+# Those imported or registered so far, by name.
 ALLOCATORS: dict[str, Allocator] = {}
-"""Those imported or registered so far, by name."""
 
 
 def register(one: Allocator) -> None:
@@ -394,22 +382,22 @@ def register(one: Allocator) -> None:
 
 def names() -> tuple[str, ...]:
     """Return the names of all allocators, in the order in which a program is searched for them."""
-    return tuple(dict.fromkeys((*_MODULES, *ALLOCATORS)))
+    return tuple(dict.fromkeys((*_PACKAGES, *ALLOCATORS)))
 
 
 def likely(machine: Machine) -> Iterator[Allocator]:
     """Yield the allocators that a program may hold, by the debugger's symbols of it; `probe()` tells for certain."""
     for name in names():
-        if name not in _VARIABLES or machine.variable(_VARIABLES[name]) is not None:
+        if name not in _PACKAGES or machine.variable(_PACKAGES[name]) is not None:
             yield allocator(name)
 
 
 def allocator(name: str) -> Allocator:
     """Return the allocator that JSON calls `name`. Raises: `InputError` for an unknown one."""
     if name not in ALLOCATORS:
-        if name not in _MODULES:
+        if name not in _PACKAGES:
             raise InputError(f"{name[:80]!r} is no layout that is known: {' or '.join(names())}")
-        register(importlib.import_module(_MODULES[name]).ALLOCATOR)
+        register(importlib.import_module(f"gdb_lmb.allocators.{_PACKAGES[name]}.allocator").ALLOCATOR)
     return ALLOCATORS[name]
 
 

@@ -11,8 +11,8 @@ from gdb_lmb.core.words import truth
 
 EXPECTED, FOUND = "-", "+"
 
+# Values of every snapshot that are compared.
 SWITCHES = ("current_limit", "bottom_up")
-"""Values of every snapshot that are compared."""
 
 
 @dataclass(frozen=True)

@@ -17,11 +17,11 @@ from gdb_lmb.core.words import safe
 
 Json = dict[str, Any]
 
+# The default of a member that must be there.
 REQUIRED = object()
-"""The default of a member that must be there."""
 
+# More nodes than any kernel is built for.
 MAX_NODES = 1 << 16
-"""More nodes than any kernel is built for."""
 
 
 @dataclass(frozen=True)
@@ -106,8 +106,8 @@ NUMBER = Codec(int, int)
 TRUTH = Codec(bool, bool)
 TEXT = Codec(str, str)
 HEX = Codec(hex, _read_hex)
+# An address or size that JSON calls "0x0" where it is not known.
 KNOWN_HEX = Codec(lambda value: hex(value or 0), lambda text: _read_hex(text) or None)
-"""An address or size that JSON calls "0x0" where it is not known."""
 
 REGION = {"base": HEX, "size": HEX, "flags": NUMBER}
 _FIRMWARE = {"base": HEX, "size": HEX, "type": NUMBER}
@@ -144,8 +144,8 @@ FLAGS = Codec(
 )
 NO_NODE = optional(Codec(int, _read_no_node))
 
+# What every snapshot begins with, after "schema" and "layout".
 HEAD = (Field("arch", TEXT), Field("byte_order", TEXT), Field("bits", NUMBER), Field("page_size", HEX))
-"""What every snapshot begins with, after "schema" and "layout"."""
 
 COMMON = (Field("current_limit", HEX), Field("bottom_up", TRUTH))
 FIRMWARE = Field("firmware", _FIRMWARE_MAP)
@@ -170,14 +170,11 @@ class Description(NamedTuple):
 
 def write_list(regions: RegionList, columns: Mapping[str, Codec]) -> Json:
     """Return a list of regions; `columns` are base, size, flags, and where each is stored, where JSON has that."""
-    values = (regions.base, regions.size, regions.flags, regions.entry)[: len(columns)]
-    rows = write_rows(columns, values)
+    rows = write_rows(columns, (regions.base, regions.size, regions.flags, regions.entry)[: len(columns)])
     for row, nid in zip(rows, regions.nid, strict=False):
         row["nid"] = nid
-    head: Json = {"cnt": regions.cnt}
-    if regions.max is not None:
-        head["max"] = regions.max
-    return {**head, "total_size": hex(regions.total_size), "regions": rows}
+    most = {} if regions.max is None else {"max": regions.max}
+    return {"cnt": regions.cnt, **most, "total_size": hex(regions.total_size), "regions": rows}
 
 
 def read_list(name: str, data: Any, columns: Mapping[str, Codec], *, nodes: bool) -> RegionList:

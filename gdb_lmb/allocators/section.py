@@ -9,14 +9,14 @@ from dataclasses import dataclass
 from gdb_lmb.core.snapshot import FIRMWARE_TYPES, RegionList, Snapshot
 from gdb_lmb.core.words import human_size, plural
 
+# Kinds of cells. An address is physical and shown with all digits of `phys_addr_t`, a wide one with those of 64
+# bits, a pointer in hexadecimal without leading zeros. A size is shown in binary units, bytes with thousands
+# separators, a number plainly; flags are a region's.
 ADDRESS, WIDE, POINTER = "address", "wide", "pointer"
 SIZE, BYTES, NUMBER, TEXT, FLAGS = "size", "bytes", "number", "text", "flags"
-"""Kinds of cells. An address is physical and shown with all digits of `phys_addr_t`, a wide one with those of 64
-bits, a pointer in hexadecimal without leading zeros. A size is shown in binary units, bytes with thousands
-separators, a number plainly; flags are a region's."""
 
+# Cells of a row: an int, or a str for text; None stands for what is not known or not there.
 Cells = Sequence["int | str | None"]
-"""Cells of a row: an int, or a str for text; None stands for what is not known or not there."""
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,6 @@ def region_section(
     snapshot: Snapshot, regions: RegionList, more: Sequence[Column] = (), cells: Callable[[int], Cells] = lambda at: ()
 ) -> Section:
     """Return one list of regions; `cells` returns those of the columns `more` for a region's place in the list."""
-    total = f"{human_size(regions.total_size)} ({regions.total_size:,} bytes)"
     room = "" if regions.max is None else f" (room for {regions.max:,})"
     if regions.dummy:
         return Section(f"{regions.name}: empty{room} (one dummy region of size 0)")
@@ -66,6 +65,7 @@ def region_section(
          *(_node(snapshot, regions.nid[at]) for _ in node), *cells(at))
         for at, region in enumerate(regions.regions())
     ]  # fmt: skip
+    total = f"{human_size(regions.total_size)} ({regions.total_size:,} bytes)"
     title = f"{regions.name}: {plural(regions.cnt, 'region')}{room}, {total}"
     return Section(title, (*_REGION, *node, *more), rows)
 

@@ -163,7 +163,7 @@ class Recording:
         if first and (operation.op not in self.traced.allocator.init or result != 0):
             return False  # it failed: the allocator is not initialised yet
         record = self._record(operation, result, call.callers)
-        self._phase = self.traced.allocator.phase_after(operation.op, self._phase)
+        self._phase = self.traced.allocator.phases.get(operation.op, self._phase)
         if operation.op in self._switches:
             self._switches = {**self._switches, operation.op: operation.base}
         if self.options.lockstep and self._step(record, first):

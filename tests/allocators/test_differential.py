@@ -10,11 +10,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from gdb_lmb.allocators.base import apply
 from gdb_lmb.allocators.lmb.model import LmbConfig, LmbModel
 from gdb_lmb.core.operation import Operation
 from tests.helpers.host import CLmb, model_state
 from tests.helpers.lmb_random import WEIGHTS, random_operation
+from tests.helpers.operations import apply
 from tests.helpers.soak import ROUNDS, SEED
 
 # Times the four libraries: well over the 100,000 operations that the design's proof asks for.

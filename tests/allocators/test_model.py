@@ -13,10 +13,10 @@ from pathlib import Path
 
 import pytest
 
-from gdb_lmb.allocators.base import apply
 from gdb_lmb.allocators.lmb.model import EBUSY, EINVAL, ENOMEM, LmbConfig, LmbModel
 from gdb_lmb.core.operation import Operation
 from tests.helpers.host import CLmb, model_state
+from tests.helpers.operations import apply
 
 K = 1024
 MAX = (1 << 64) - 1

@@ -11,7 +11,6 @@ from pathlib import Path
 
 import pytest
 
-from gdb_lmb.allocators.base import apply
 from gdb_lmb.allocators.lmb.model import EBUSY, LmbConfig, LmbModel
 from gdb_lmb.allocators.lmb.storage import Block
 from gdb_lmb.core.errors import StateError
@@ -20,6 +19,7 @@ from gdb_lmb.core.snapshot import Defect, RegionList, Snapshot, Walk, column
 from gdb_lmb.report.jsonio import dumps, snapshot_from, snapshot_json
 from tests.helpers.host import CLmb, model_state
 from tests.helpers.lmb_random import WEIGHTS, random_operation
+from tests.helpers.operations import apply
 from tests.helpers.soak import ROUNDS, SEED
 from tests.helpers.states import lmb, stored
 

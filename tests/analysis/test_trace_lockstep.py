@@ -10,7 +10,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gdb_lmb.allocators.base import apply
 from gdb_lmb.allocators.difference import RegionRow, ValueRow
 from gdb_lmb.allocators.lmb.model import LmbConfig, LmbModel
 from gdb_lmb.allocators.memblock.behavior import MemblockConfig
@@ -21,7 +20,7 @@ from gdb_lmb.analysis.lockstep import Lockstep
 from gdb_lmb.core.operation import Operation, Record
 from gdb_lmb.core.snapshot import Defect, Entry, RegionList, Snapshot, Walk, column
 from tests.helpers.linux_behaviors import LINUX_6_12
-from tests.helpers.operations import op
+from tests.helpers.operations import apply, op
 from tests.helpers.soak import ROUNDS
 from tests.helpers.states import lmb as lmb_storage
 from tests.helpers.states import stored

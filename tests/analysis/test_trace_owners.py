@@ -10,14 +10,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gdb_lmb.allocators.base import apply
 from gdb_lmb.allocators.lmb.model import LmbConfig, LmbModel
 from gdb_lmb.allocators.lmb.storage import Block
 from gdb_lmb.allocators.memblock.storage import MemblockStorage, RegionArray
 from gdb_lmb.analysis.owners import Owners, Piece, function_of, owner_name, owner_pc
 from gdb_lmb.core.operation import Record, Symbol, TraceHeader
 from gdb_lmb.core.snapshot import RegionList, Snapshot, column
-from tests.helpers.operations import op
+from tests.helpers.operations import apply, op
 from tests.helpers.soak import ROUNDS
 from tests.helpers.states import stored
 

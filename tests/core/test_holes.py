@@ -9,13 +9,13 @@ from pathlib import Path
 
 import pytest
 
-from gdb_lmb.allocators.base import apply
 from gdb_lmb.allocators.lmb.model import ENOMEM, LmbConfig, LmbModel
 from gdb_lmb.core.holes import FreeSpace, bounds, free_space, holes, largest
 from gdb_lmb.core.operation import Operation
 from gdb_lmb.core.snapshot import Snapshot
 from tests.helpers.host import CLmb
 from tests.helpers.lmb_random import WEIGHTS, random_operation
+from tests.helpers.operations import apply
 from tests.helpers.soak import ROUNDS, SEED
 
 K, M, G = 1 << 10, 1 << 20, 1 << 30

@@ -8,7 +8,6 @@ from typing import Any
 
 import pytest
 
-from gdb_lmb.allocators.base import apply
 from gdb_lmb.allocators.lmb.operations import OPERATIONS as LMB
 from gdb_lmb.allocators.memblock.behavior import NUMA_NO_NODE, MemblockConfig
 from gdb_lmb.allocators.memblock.model import MemblockModel
@@ -21,7 +20,7 @@ from gdb_lmb.core.operation import (
     parse_operations,
 )
 from tests.helpers.linux_behaviors import LINUX_6_1
-from tests.helpers.operations import op
+from tests.helpers.operations import apply, op
 
 # One of each, beside how it is said and the call that the model of its layout must get.
 MEMBLOCK: list[tuple[Operation, str, tuple[str, tuple[Any, ...]]]] = [

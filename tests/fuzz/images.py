@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cache
 
-from gdb_lmb.allocators.base import apply, check
+from gdb_lmb.allocators.base import check
 from gdb_lmb.allocators.check import MAX_LISTED
 from gdb_lmb.allocators.lmb.checks import CHECKS
 from gdb_lmb.allocators.lmb.decode import decode
@@ -24,6 +24,7 @@ from gdb_lmb.core.snapshot import Finding, Snapshot
 from gdb_lmb.report.jsonio import check_json, dumps, snapshot_json
 from gdb_lmb.report.text import PARTS, check_text, dump_text, kernel_text
 from tests.helpers.image import ABIS, HIGH, STATIC_ENTRIES, STATIC_HEADER, Abi, Image, Logged, build
+from tests.helpers.operations import apply
 from tests.helpers.states import lmb
 
 RAM = [(0x1000, 0x9F000, 1), (0x9F000, 0x1000, 2), (0x100000, 0x3F00000, 1)]

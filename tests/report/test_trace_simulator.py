@@ -14,7 +14,6 @@ from pathlib import Path
 
 import pytest
 
-from gdb_lmb.allocators.base import apply
 from gdb_lmb.allocators.memblock.behavior import MemblockBehavior, MemblockConfig
 from gdb_lmb.allocators.memblock.model import MemblockModel
 from gdb_lmb.allocators.memblock.resume import facts_of
@@ -24,7 +23,7 @@ from gdb_lmb.kernels.stock import find_source
 from gdb_lmb.report.trace_file import TraceReader, TraceWriter
 from gdb_lmb.report.trace_text import survey
 from tests.helpers.linux_behaviors import LINUX_6_1, LINUX_6_12, LINUX_7_3
-from tests.helpers.operations import op
+from tests.helpers.operations import apply, op
 from tests.helpers.simulator import Simulator
 from tests.helpers.soak import seeds
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from gdb_lmb.allocators.base import Role, allocator, apply
+from gdb_lmb.allocators.base import Role, allocator
 from gdb_lmb.allocators.lmb.model import LmbConfig, LmbModel
 from gdb_lmb.analysis.trace_options import TraceOptions
 from gdb_lmb.core.errors import OutputError, ReadError, StateError
@@ -18,7 +18,7 @@ from gdb_lmb.core.operation import Operation
 from gdb_lmb.core.snapshot import Snapshot
 from gdb_lmb.report.trace_file import TraceOutput, TraceReader
 from gdb_lmb.tracing.recording import Call, Place, Purpose, Recording
-from tests.helpers.operations import op
+from tests.helpers.operations import apply, op
 
 ADD = op("add", 0x1000, 0xFF000)
 LOCKSTEP = TraceOptions(lockstep=True)

@@ -12,7 +12,7 @@ from itertools import zip_longest
 from typing import Any
 
 from gdb_lmb.allocators import json_fields as fields
-from gdb_lmb.allocators.base import Allocator, Call, Effect, GuestLog, Role, TracedProgram
+from gdb_lmb.allocators.base import Allocator, Call, Effect, GuestLog, Role, TraceAdapter, TracedProgram
 from gdb_lmb.allocators.difference import SWITCHES, Difference, ValueRow, damage, value_differences
 from gdb_lmb.allocators.lmb.checks import CHECKS
 from gdb_lmb.allocators.lmb.decode import decode
@@ -56,7 +56,7 @@ _PARAMETERS = {"limit": "base", "enable": "flags"}
 BEFORE_GROWTH, GROWING = "before growth", "growing"
 
 
-class LmbAdapter:
+class LmbAdapter(TraceAdapter):
     """Turns calls of a program's LMB into operations."""
 
     # The program's log and firmware map say nothing that the model has, and are not read at every stop.
@@ -96,9 +96,6 @@ class LmbAdapter:
                 max=call.arguments["nr_static"] if first.static else first.nr,
             )
         return operation, result
-
-    def switches(self) -> Mapping[str, int]:
-        return {}
 
 
 class LmbAllocator(Allocator):

@@ -11,14 +11,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from gdb_lmb.allocators.memblock.storage import MemblockStorage, RegionArray
+from gdb_lmb.allocators.memblock.storage import MAX_REGIONS, MemblockStorage, RegionArray
 from gdb_lmb.core.errors import ReadError
 from gdb_lmb.core.fields import ByteOrder, Struct
 from gdb_lmb.core.memory import Memory
 from gdb_lmb.core.snapshot import Defect, FirmwareMap, RegionList, Snapshot, Stop, column
-
-MAX_REGIONS = 1 << 20
-"""More regions than any machine's memblock has had: beyond it `cnt` or `max` is damaged."""
 
 _TYPE_FIELDS = ("cnt", "max", "total_size", "regions", "name")
 
@@ -48,9 +45,8 @@ class MemblockProgram:
 
     def __post_init__(self) -> None:
         """Check that every member that the decoder uses exists. Raises: `LayoutError`."""
-        for name in ("memory", "reserved"):
-            self.memblock.require(*(f"{name}.{field}" for field in _TYPE_FIELDS))
-        self.memblock.require("bottom_up", "current_limit")
+        members = (f"{name}.{field}" for name in ("memory", "reserved") for field in _TYPE_FIELDS)
+        self.memblock.require(*members, "bottom_up", "current_limit")
         self.region.require("base", "size", "flags")
 
     @property
@@ -77,24 +73,22 @@ def decode(
     Raises: `ReadError` where `struct memblock` itself is unreadable.
     """
     order = program.byte_order
-    at = program.memblock_va + offset
-    raw = memory.read(at, program.memblock.size)
-    defects: list[Defect] = []
-    lists: dict[str, RegionList] = {}
-    arrays = []
-    for name in ("memory", "reserved"):
-        values = {field: program.memblock.value(raw, f"{name}.{field}", order) for field in _TYPE_FIELDS}
-        lists[name], array = _list(program, memory, name, values, defects, offset, name in (refused or {}))
-        arrays.append(array)
+    raw = memory.read(program.memblock_va + offset, program.memblock.size)
+    sources = [("memory", program.memblock, "memory.", raw), ("reserved", program.memblock, "reserved.", raw)]
     if program.physmem_va is not None:
-        raw_physmem = memory.read(program.physmem_va + offset, program.type.size)
-        values = {field: program.type.value(raw_physmem, field, order) for field in _TYPE_FIELDS}
-        lists["physmem"], array = _list(program, memory, "physmem", values, defects, offset, False)
+        physmem = memory.read(program.physmem_va + offset, program.type.size)
+        sources.append(("physmem", program.type, "", physmem))
+    defects: list[Defect] = []
+    lists, arrays = [], []
+    for name, struct, prefix, own in sources:
+        values = {field: struct.value(own, prefix + field, order) for field in _TYPE_FIELDS}
+        regions, array = _list(program, memory, name, values, defects, offset, name in (refused or {}))
+        lists.append(regions)
         arrays.append(array)
     return Snapshot(
-        memory=lists["memory"],
-        reserved=lists["reserved"],
-        others=tuple(regions for name, regions in lists.items() if name == "physmem"),
+        memory=lists[0],
+        reserved=lists[1],
+        others=tuple(lists[2:]),
         storage=MemblockStorage(arrays=tuple(arrays)),
         layout="memblock",
         bits=program.bits,
@@ -114,6 +108,7 @@ def decode(
     )
 
 
+# One list and the array it lies in; damage becomes a defect and an empty list.
 def _list(
     program: MemblockProgram,
     memory: Memory,
@@ -123,15 +118,12 @@ def _list(
     offset: int,
     refused: bool,
 ) -> tuple[RegionList, RegionArray]:
-    """Decode one list and the array it lies in; damage becomes a defect and an empty list."""
     cnt, most, va = values["cnt"], values["max"], values["regions"]
     names = ("base", "size", "flags", "nid") if "nid" in program.region.fields else ("base", "size", "flags")
     raw = b""
-    if refused:
-        pass
-    elif min(cnt, most) > MAX_REGIONS:
+    if min(cnt, most) > MAX_REGIONS and not refused:
         defects.append(Defect(f"{name}.cnt is {cnt} and {name}.max is {most}: more than can be believed", (va,)))
-    else:
+    elif not refused:
         try:
             # The array ends after max regions, even if cnt is larger.
             raw = memory.read(va, min(cnt, most) * program.region.size)
@@ -143,7 +135,6 @@ def _list(
         for values_of in columns:
             values_of.pop()
     first = program.physmem_array_va if name == "physmem" else program.init_arrays.get(name)
-    static = first is not None and va == first + offset
     regions = RegionList(
         name=name,
         cnt=cnt,
@@ -155,4 +146,4 @@ def _list(
         max=most,
         nid=columns[3] if len(columns) > 3 else (),
     )
-    return regions, RegionArray(name, va, most, static, most * program.region.size)
+    return regions, RegionArray(name, va, most, first is not None and va == first + offset, most * program.region.size)

@@ -17,10 +17,10 @@ from itertools import chain
 from typing import Any
 
 from gdb_lmb.allocators.base import allocator
+from gdb_lmb.allocators.memblock.allocator import CHANGING
 from gdb_lmb.allocators.memblock.behavior import MemblockBehavior, behavior_of
 from gdb_lmb.allocators.memblock.decode import decode
 from gdb_lmb.allocators.memblock.storage import MemblockStorage, storage_of
-from gdb_lmb.allocators.memblock.trace import CHANGING
 from gdb_lmb.arches.base import Cpu
 from gdb_lmb.core.address import Linear, Placement, TranslatedMemory
 from gdb_lmb.core.errors import LayoutError, NotReadyError, ReadError
