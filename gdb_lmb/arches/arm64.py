@@ -33,8 +33,7 @@ EFI_ALIGN = 64 << 10
 _LARGE_VA_BITS = 52
 # Page tables in the image: what a translation table base register points to tells where the image is.
 _TABLES = ("swapper_pg_dir", "init_pg_dir", "reserved_pg_dir", "tramp_pg_dir", "idmap_pg_dir", "init_idmap_pg_dir")
-_REGISTERS = ("TTBR1_EL1", "TTBR0_EL1", "TTBR1_EL2", "TTBR0_EL2")
-# The address in such a register; above it lies the ASID, below it CnP and the bits past 2^48.
+# The address in a translation table base register; above it lies the ASID, below it CnP and the bits past 2^48.
 _TABLE_ADDRESS = 0x0000_FFFF_FFFF_F000
 _MMU = 1  # SCTLR_ELx.M
 _HIGH = 1 << 63
@@ -68,12 +67,12 @@ class Arm64(LinuxArchitecture):
     def cpu_state(self, register: ReadRegister) -> Cpu:
         level = (register("cpsr") or 0) >> 2 & 3
         control = register("SCTLR_EL2") if level == 2 else register("SCTLR") or register("SCTLR_EL1")
-        bases = [base & _TABLE_ADDRESS for base in map(register, _REGISTERS) if base is not None]
+        bases = (register(name) or 0 for name in ("TTBR1_EL1", "TTBR0_EL1", "TTBR1_EL2", "TTBR0_EL2"))
         cpu = super().cpu_state(register)
         return replace(
             cpu,
             paging=None if control is None else bool(control & _MMU),
-            tables=tuple(base for base in bases if base),
+            tables=tuple(base & _TABLE_ADDRESS for base in bases if base & _TABLE_ADDRESS),
             general=tuple(register(f"x{number}") or 0 for number in range(31)) if cpu.pc < _HIGH else (),
         )
 

@@ -29,7 +29,6 @@ OPERAND_PATTERN = f"(?:{_LITERAL_PATTERN}|{_NAME_PATTERN})"
 
 _DECIMAL_PATTERN = r"(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:e[+-]?[0-9]+)?"
 _SHIFT = {"": 0, "k": 10, "m": 20, "g": 30, "t": 40}
-_FLAGS_BITS = 32
 
 
 def literal(text: str) -> int | None:
@@ -143,4 +142,4 @@ def flags_of(text: str, names: Mapping[int, str], resolve: Resolve) -> int:
         return sum({known[word] for word in words})
     if literal(text) is None and not text.startswith(("$", "sizeof")):
         raise UsageError(f"--flags {safe(text, 40)!r} is neither a number nor one of {', '.join(known)} (joined by |)")
-    return number(text, "--flags", _FLAGS_BITS, resolve)
+    return number(text, "--flags", 32, resolve)
