@@ -209,9 +209,9 @@ class Owners:
             if not allocates and (former == name or ours in old.record.callers or theirs in record.callers):
                 return None  # its own business, such as rounding a range up
             before += f"{'allocated to' if was_allocated else 'reserved by'} {former} in operation {old.record.seq}"
-        code = "reserved-over-allocation" if was_allocated else "reserved-twice"
+        code = "allocated-twice" if allocates else "reserved-over-allocation" if was_allocated else "reserved-twice"
         return Finding(
-            "allocated-twice" if allocates else code,
+            code,
             FINDING if allocates or was_allocated else NOTE,
             f"operation {record.seq}, {record.operation}, called from {name}, takes memory that is taken: {before}",
             (old.base,),

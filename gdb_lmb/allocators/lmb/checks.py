@@ -76,9 +76,11 @@ def _bad_links(facts: Facts) -> list[tuple[str, Defect]]:
                 code, before = "link-wild", number_of.get(got, 0)
                 what = f"leads to {got:#x}, which is no entry of any block"
                 if word == "next" and 0 < before <= number:
-                    code, what = "list-cycle", f"leads back to {_who(before)}"
+                    code = "list-cycle"
+                    what = f"leads back to {_who(before)}"
                 elif got in entries_va or got == head:
-                    code, what = "link-broken", f"leads to {got:#x}, which does not lead back"
+                    code = "link-broken"
+                    what = f"leads to {got:#x}, which does not lead back"
                 bad.append((code, Defect(f"{name} list: {word} of {_who(number)} {what}", (ring[number], got))))
     return bad
 
