@@ -16,7 +16,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from gdb_lmb.core.address import Phase
 from gdb_lmb.core.errors import InfrastructureError, LmbError, NotReachedError, PassedError, UsageError
 from gdb_lmb.core.numbers import DEFAULT_TIMEOUT_S
 from gdb_lmb.core.words import printable
@@ -36,10 +35,6 @@ DEFAULT_SYMBOL = "lmb_ready"
 _DEFAULT_SYMBOLS = (DEFAULT_SYMBOL, "memblock_free_all")
 # What brings a guest that has run elsewhere.
 _BROUGHT = {"-loadvm", "-incoming", "--loadvm", "--incoming"}
-_PAST_HAND_OVER = {
-    Phase.HANDED_OVER.value: "handed over",
-    Phase.DISCARDED.value: "handed over, and was discarded",
-}
 # How long QEMU may take to end.
 _QUIT_S = 5.0
 # How long a guest that called panic() may go on printing.
@@ -192,11 +187,15 @@ class GuestSession(Session):
             self._unpack(timeout_s or self.timeout_s)
         elif not self._from_reset:
             self._find_phase()
-        if before_hand_over is not None and self._late in _PAST_HAND_OVER:
-            raise PassedError(
-                f"the guest was past {before_hand_over} already when it could first be watched: its allocator had "
-                f"{_PAST_HAND_OVER[self._late]}; this says nothing about the guest, run it again"
-            )
+        if before_hand_over is not None and self._late:
+            from gdb_lmb.core.address import Phase  # 3 % of a start, and few guests come from elsewhere
+
+            past = {Phase.HANDED_OVER.value: "handed over", Phase.DISCARDED.value: "handed over, and was discarded"}
+            if self._late in past:
+                raise PassedError(
+                    f"the guest was past {before_hand_over} already when it could first be watched: its allocator had "
+                    f"{past[self._late]}; this says nothing about the guest, run it again"
+                )
 
     # Have `lmb-attach --wait` lead the guest to its first instruction.
     def _unpack(self, limit_s: float) -> None:
@@ -210,6 +209,8 @@ class GuestSession(Session):
 
     # Find the boot phase of a guest that was not started from reset, once.
     def _find_phase(self) -> None:
+        from gdb_lmb.core.address import Phase
+
         self._from_reset = True
         self._late = "somewhere in its boot"
         with contextlib.suppress(CommandError):
