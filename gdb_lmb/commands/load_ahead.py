@@ -23,7 +23,7 @@ def _load_ahead() -> None:
         with contextlib.suppress(ImportError):
             from gdb_lmb.commands import MODULES
 
-            own = [f"gdb_lmb.commands.{module}" for module, *_ in MODULES.values()]
+            names = [f"gdb_lmb.commands.{module}" for module, *_ in MODULES.values()]
             # Allocators and programs are imported, and tables drawn, only when they are needed.
             late = (
                 "gdb_lmb.allocators.lmb.allocator",
@@ -32,7 +32,7 @@ def _load_ahead() -> None:
                 "gdb_lmb.programs.bare.program",
                 "tabulate",
             )
-            for name in (*own, *late):
+            for name in (*names, *late):
                 with contextlib.suppress(ImportError):
                     importlib.import_module(name)
 

@@ -78,7 +78,7 @@ def _is_range(words: list[str]) -> bool:
 
 
 def _given(snapshot: Snapshot, options: Options) -> dict[str, int]:
-    # By the names of the model's arguments.
+    # The values are by the names of the model's arguments.
     names, bits = Names(), snapshot.bits
     values: dict[str, int] = {}
     if options.operation in _RANGES and _is_range(options.numbers):

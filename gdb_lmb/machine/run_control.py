@@ -76,7 +76,7 @@ def run_watched(first: Slice, look: Look) -> None:
 class _Run(gdb.Function):
     """$_lmb_interrupted(): whether an interrupt is to stop the guest, asked by lmb-attach's own catchpoint."""
 
-    # Also all else of one run of the guest: the function of a later run takes the place of this one's.
+    # It is one whole run of the guest; the function of a later run takes the place of this one's.
     def __init__(self, look: Look) -> None:
         super().__init__("_lmb_interrupted")
         self._look = look

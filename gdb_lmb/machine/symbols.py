@@ -73,12 +73,16 @@ def at_entry(pc: int) -> bool:
 
 def name_at(pc: int) -> str | None:
     """Return "function+0x12" for an address in the program, None where there is no symbol."""
-    block = next(iter(_blocks(pc)), None)
+    blocks = _blocks(pc)
+    if blocks:
+        return _with_offset(blocks[0].function.name, pc - blocks[0].start)
     # Assembly has no blocks; the linker's symbol is what is left.
-    found = linker_symbol(pc) if block is None else LinkerSymbol(str(block.function.name), pc - block.start, "")
-    if found is None:
-        return None
-    return f"{found.name}+{found.offset:#x}" if found.offset else found.name
+    label = linker_symbol(pc)
+    return None if label is None else _with_offset(label.name, label.offset)
+
+
+def _with_offset(name: str, offset: int) -> str:
+    return f"{name}+{offset:#x}" if offset else name
 
 
 def linker_symbol(address: int) -> LinkerSymbol | None:
