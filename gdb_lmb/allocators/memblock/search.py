@@ -32,18 +32,20 @@ def usable_regions(memory: Table, wanted: int, nid: int | None, *, hotplug: bool
     return lambda m: nids[m] == nid and flags[m] & looked_at == wanted
 
 
-# What lies between reservations in [start, end), region of memory by region, from below where `up`. Where reservations
+# What lies between reservations in [start, end) in each region of memory, from below where `up`. Where reservations
 # touch, that is an empty range; where one reaches over the edge of memory or of the window, its ends are swapped.
-def _between(memory: Table, reserved: Table, usable: Usable, start: int, end: int, *, up: bool) -> Iterator[Range]:
+def _between(
+    memory: Table, reserved: Table, usable: Usable, start: int, end: int, *, up: bool
+) -> Iterator[Iterator[Range]]:
     step = 1 if up else -1
     for m in filter(usable, range(bisect_right(memory.end, start), bisect_left(memory.base, end))[::step]):
         low, high = max(memory.base[m], start), min(memory.end[m], end)
         inside = range(bisect_right(reserved.end, low), bisect_left(reserved.base, high))[::step]
         lows, highs = map(reserved.end.__getitem__, inside), map(reserved.base.__getitem__, inside)
         if up:
-            yield from zip(chain((low,), lows), chain(highs, (high,)), strict=True)
+            yield zip(chain((low,), lows), chain(highs, (high,)), strict=True)
         else:
-            yield from zip(chain(lows, (low,)), chain((high,), highs), strict=True)
+            yield zip(chain(lows, (low,)), chain((high,), highs), strict=True)
 
 
 def find(
@@ -56,11 +58,12 @@ def find(
     if not size:
         return _nothing(memory, reserved, usable, start, end, align, limit, up=up)
     mask = (align - 1) & limit
-    for low, high in _between(memory, reserved, usable, start, end, up=up):
-        # round_up() wraps at the top of the address space: the C then finds 0, which means failure.
-        found = ((((low - 1) & limit) | mask) + 1) & limit if up else (high - size) & limit & ~mask
-        if low <= found <= high - size:
-            return found
+    for low, high in chain.from_iterable(_between(memory, reserved, usable, start, end, up=up)):
+        if high - low >= size:
+            # round_up() wraps at the top of the address space: the C then finds 0, which means failure.
+            found = ((((low - 1) & limit) | mask) + 1) & limit if up else (high - size) & ~mask
+            if low <= found <= high - size:
+                return found
     return 0
 
 
@@ -80,6 +83,6 @@ def _nothing(
 def free_ranges(memory: Table, reserved: Table, usable: Usable, limit: int, *, up: bool = True) -> Iterator[Range]:
     """Yield what `for_each_free_mem_range()` does, in its order: empty gaps between reservations included."""
     edges = {*memory.base, *memory.end}
-    for low, high in _between(memory, reserved, usable, 0, limit, up=up):
+    for low, high in chain.from_iterable(_between(memory, reserved, usable, 0, limit, up=up)):
         if low < high or (low == high and low not in edges):
             yield low, high

@@ -83,6 +83,8 @@ class Table:
     def gaps(self, base: int, end: int) -> list[Range]:
         """Return what of [base, end) is not on the list."""
         i, j = bisect_right(self.end, base), bisect_left(self.base, end)
+        if i == j and base < end:
+            return [(base, end)]
         edges = zip([base, *self.end[i:j]], [*self.base[i:j], end], strict=True)
         return [(low, high) for low, high in edges if low < high]
 
