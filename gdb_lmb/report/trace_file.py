@@ -95,23 +95,6 @@ class TraceWriter:
             raise cannot_write(str(self._stream.name), error, left) from None
 
 
-def header_json(header: TraceHeader) -> dict[str, Any]:
-    """Return a trace's header as JSON values."""
-    return {
-        "schema": TRACE_SCHEMA,
-        "layout": header.layout,
-        "arch": header.arch,
-        "byte_order": header.byte_order,
-        "bits": header.bits,
-        "page_size": hex(header.page_size),
-        "source": header.source,
-        "lost": header.lost,
-        "only": list(header.only),
-        "generation": dict(header.behavior),
-        "initial": None if header.initial is None else snapshot_json(header.initial),
-    }
-
-
 def record_json(record: Record) -> dict[str, Any]:
     """Return one operation of a trace as JSON values."""
     result = record.result
