@@ -1,0 +1,541 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Every character that people read of a state made by hand, for both layouts; all numbers were worked out by hand.
+
+Each line is written once: `lmb-dump all` is put together of the parts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+import pytest
+
+from gdb_lmb.allocators.base import LogVerdict, check
+from gdb_lmb.allocators.lmb.decode import decode
+from gdb_lmb.allocators.lmb.model import LmbConfig, LmbModel
+from gdb_lmb.allocators.lmb.predict import predict_lmb
+from gdb_lmb.allocators.memblock.behavior import MemblockConfig
+from gdb_lmb.allocators.memblock.model import MemblockModel
+from gdb_lmb.allocators.memblock.resume import predict_memblock
+from gdb_lmb.allocators.memblock.storage import MemblockStorage, RegionArray
+from gdb_lmb.analysis.replay import check_log
+from gdb_lmb.analysis.who import answer
+from gdb_lmb.core.holes import free_space
+from gdb_lmb.core.snapshot import FirmwareMap, Place, RegionList, Snapshot, Stop
+from gdb_lmb.report.prediction import free_text, prediction_text
+from gdb_lmb.report.text import check_text, dump_text, kernel_text
+from gdb_lmb.report.who import Known, who_text
+from tests.helpers.image import ABIS, Image, build
+from tests.helpers.linux_behaviors import LINUX_6_1
+from tests.helpers.operations import apply, op
+
+STOP = Stop(0xFFFFFFFF81001234, "lmb_ready")
+FIRMWARE = [(0, 0x9F000, 1), (0x9F000, 0x1000, 2), (0x100000, 0x1F01000, 1)]
+
+# An array of five entries, then one block of 256 bytes with five more: a header of 40 bytes, entries of 40 bytes.
+# The block is the first to be taken from the top; 0:0 to 0:4 and 1:0, 1:1 are in use, in this order.
+BOOT = [
+    op("add", 0x1000, 0x9E000),
+    op("add", 0x100000, 0x1F00000),
+    op("add", 0x2000000, 0x1000, flags=4),
+    op("reserve", 0x100000, 0x80000),
+    op("allow_growth"),
+    op("alloc", size=0x4000, align=0x1000),
+    op("reserve", 0x300000, 0x2400),
+]
+
+
+def lmb_model() -> tuple[LmbModel, Image]:
+    model = LmbModel(LmbConfig(static=5, block_size=256, entry_size=40, header_size=40))
+    returned = [apply(model, operation) for operation in BOOT]
+    assert returned == [0, 0, 0, 0, 0, 0x1FFB000, 0]
+    log = [(operation, result or 0) for operation, result in zip(BOOT, returned, strict=True)]
+    return model, build(model, ABIS["x86_64"], FIRMWARE, log)
+
+
+def lmb_state() -> Snapshot:
+    image = lmb_model()[1]
+    return replace(decode(image.program, image, with_log=True), stop=STOP)
+
+
+# -- lmb-dump ------------------------------------------------------------------------------------------
+
+HEAD = "LMB of test at lmb_ready (0xffffffff81001234): in use, top-down, limit none"
+PICTURE = """
+  ..==...-.....................................................................-
+  |0x0               |0x800000          |0x1000000                    0x2001000|
+   0                  8 MiB              16 MiB                        32.0 MiB
+  # all reserved  = half or more  - less than half  . free  blank no memory
+  1 character = 420.2 KiB"""
+MEMORY = """
+memory: 3 regions, 31.6 MiB (33,157,120 bytes)
+    #  base                end                    size       bytes  flags
+  ---  ------------------  ------------------  -------  ----------  -------
+    0  0x0000000000001000  0x000000000009f000  632 KiB     647,168  -
+    1  0x0000000000100000  0x0000000002000000   31 MiB  32,505,856  -
+    2  0x0000000002000000  0x0000000002001000    4 KiB       4,096  NOMAP"""
+RESERVED = """
+reserved: 4 regions, 537.2 KiB (550,144 bytes)
+    #  base                end                      size    bytes  flags
+  ---  ------------------  ------------------  ---------  -------  -------
+    0  0x0000000000100000  0x0000000000180000    512 KiB  524,288  -
+    1  0x0000000000300000  0x0000000000302400      9 KiB    9,216  -
+    2  0x0000000001ffb000  0x0000000001fff000     16 KiB   16,384  -
+    3  0x0000000001ffff00  0x0000000002000000  256 bytes      256  -"""
+RESERVED_ENTRIES = """
+reserved: 4 regions, 537.2 KiB (550,144 bytes)
+    #  base                end                      size    bytes  flags    entry    entry address
+  ---  ------------------  ------------------  ---------  -------  -------  -------  ------------------
+    0  0x0000000000100000  0x0000000000180000    512 KiB  524,288  -        0:3      0xffffffff80004078
+    1  0x0000000000300000  0x0000000000302400      9 KiB    9,216  -        1:1      0xffff888001ffff50
+    2  0x0000000001ffb000  0x0000000001fff000     16 KiB   16,384  -        1:0      0xffff888001ffff28
+    3  0x0000000001ffff00  0x0000000002000000  256 bytes      256  -        0:4      0xffffffff800040a0"""
+FREE_TITLE = """
+free: 3 entries on the freelist, of 10 in all"""
+FREE = """
+    #  entry    entry address
+  ---  -------  ------------------
+    0  1:2      0xffff888001ffff78
+    1  1:3      0xffff888001ffffa0
+    2  1:4      0xffff888001ffffc8"""
+BLOCKS = """
+blocks: 2 blocks of entries, grows by 256 bytes
+    #  storage       base                     size    entries  first entry address
+  ---  ------------  ------------------  ---------  ---------  ---------------------
+    0  static array  -                           -          5  0xffffffff80004000
+    1  grown         0x0000000001ffff00  256 bytes          5  0xffff888001ffff28"""
+FIRMWARE_TABLE = """
+firmware: 3 ranges
+    #  base                end                     size  type
+  ---  ------------------  ------------------  --------  --------
+    0  0x0000000000000000  0x000000000009f000   636 KiB  RAM
+    1  0x000000000009f000  0x00000000000a0000     4 KiB  reserved
+    2  0x0000000000100000  0x0000000002001000  31.0 MiB  RAM"""
+
+PARTS = {
+    "memory": [PICTURE, MEMORY],
+    "reserved": [PICTURE, RESERVED],
+    "free": [FREE_TITLE + FREE],
+    "blocks": [BLOCKS],
+    "firmware": [FIRMWARE_TABLE],
+    "all": [PICTURE, MEMORY, RESERVED, FREE_TITLE, BLOCKS],
+}
+
+
+@pytest.mark.parametrize("part", PARTS)
+def test_dump(part: str) -> None:
+    assert dump_text(lmb_state(), part) == "\n".join([HEAD, *PARTS[part]])
+
+
+def test_dump_with_entries() -> None:
+    assert dump_text(lmb_state(), "reserved", True) == "\n".join([HEAD, PICTURE, RESERVED_ENTRIES])
+
+
+HEADS: list[tuple[dict[str, object], str]] = [
+    ({"bottom_up": True}, "in use, bottom-up, limit none"),
+    ({"current_limit": 0x1000000}, "in use, top-down, limit 0x1000000"),
+    ({"phase": "growing"}, "growing, top-down, limit none"),
+]
+
+
+@pytest.mark.parametrize(("changes", "state"), HEADS)
+def test_what_a_dump_begins_with(changes: Mapping[str, object], state: str) -> None:
+    found = dump_text(replace(lmb_state(), **changes), "firmware")  # type: ignore[arg-type]
+    assert found.splitlines()[0] == f"LMB of test at lmb_ready (0xffffffff81001234): {state}"
+
+
+def test_a_dump_without_a_symbol_or_a_stop() -> None:
+    assert dump_text(replace(lmb_state(), stop=Stop(0x1234)), "firmware").startswith("LMB of test at 0x1234: in use, ")
+    assert dump_text(replace(lmb_state(), stop=None), "firmware").startswith("LMB of test\n")
+
+
+def test_before_growth_is_allowed() -> None:
+    model = LmbModel(LmbConfig(static=5, block_size=256, entry_size=40, header_size=40))
+    blocks = dump_text(model.snapshot(), "blocks").splitlines()
+    assert blocks[2] == "blocks: 1 block of entries, may not grow yet (block size 256 bytes)"
+
+
+def test_the_kernels_own_dump() -> None:
+    assert kernel_text(lmb_state()) == (
+        "LMB configuration:\n"
+        " memory size = 0x0000000001f9f000 reserved size = 0x0000000000086500\n"
+        " memory.cnt  = 0x3\n"
+        " memory[0x0]\t[0x0000000000001000-0x000000000009efff], 0x000000000009e000 bytes flags: 0x0\n"
+        " memory[0x1]\t[0x0000000000100000-0x0000000001ffffff], 0x0000000001f00000 bytes flags: 0x0\n"
+        " memory[0x2]\t[0x0000000002000000-0x0000000002000fff], 0x0000000000001000 bytes flags: 0x4\n"
+        " reserved.cnt  = 0x4\n"
+        " reserved[0x0]\t[0x0000000000100000-0x000000000017ffff], 0x0000000000080000 bytes flags: 0x0\n"
+        " reserved[0x1]\t[0x0000000000300000-0x00000000003023ff], 0x0000000000002400 bytes flags: 0x0\n"
+        " reserved[0x2]\t[0x0000000001ffb000-0x0000000001ffefff], 0x0000000000004000 bytes flags: 0x0\n"
+        " reserved[0x3]\t[0x0000000001ffff00-0x0000000001ffffff], 0x0000000000000100 bytes flags: 0x0\n"
+    )
+
+
+# -- lmb-check -----------------------------------------------------------------------------------------
+
+COUNTED = "10 entries, 7 regions, 2 blocks"
+
+
+def test_check_of_a_sound_state() -> None:
+    state = lmb_state()
+    assert check_text(state, check(state), check_log(state)) == (
+        f"lmb-check: clean, verified: {COUNTED}; 7 operations replayed on the model"
+    )
+    assert check_text(state, check(state), None) == f"lmb-check: clean, verified: {COUNTED}; log not asked for"
+    wrapped = LogVerdict(0, "its first record is lost")
+    assert check_text(state, check(state), wrapped) == (
+        f"lmb-check: clean, verified: {COUNTED}; history NOT verified: its first record is lost"
+    )
+
+
+def test_check_of_a_damaged_state() -> None:
+    image = lmb_model()[1]
+    image.lmb("reserved.cnt", 6)
+    image.lmb("nr_free", 2)
+    image.lmb("memory.total_size", 0x1000)
+    state = decode(image.program, image)
+    lines = [
+        "finding: count-mismatch: reserved.cnt is 6, but the list has 4 regions",
+        "finding: size-mismatch: memory.total_size is 0x1000, but its regions sum to 0x1f9f000",
+        "finding: free-count-mismatch: nr_free is 2, but the freelist has 3 entries",
+    ]
+    last = f"{COUNTED}; log not asked for"
+    found = check(state)
+    assert check_text(state, found, None).splitlines() == [*lines, f"lmb-check: 3 findings in: {last}"]
+    torn = check_text(replace(state, torn="lmb_add"), found, None).splitlines()
+    warning = "torn: the stop is inside lmb_add: the lists may be between two states"
+    assert torn == [warning, *lines, f"lmb-check: NOT verified, 3 findings seen: {last}"]
+
+
+# -- lmb-free ------------------------------------------------------------------------------------------
+
+HOLES = """\
+free in [0x1000, 0xffffffffffffffff): 4 holes, 31.1 MiB (32,602,880 bytes)
+    #  base                end                     size       bytes
+  ---  ------------------  ------------------  --------  ----------
+    0  0x0000000000001000  0x000000000009f000   632 KiB     647,168
+    1  0x0000000000180000  0x0000000000300000   1.5 MiB   1,572,864
+    2  0x0000000000302400  0x0000000001ffb000  29.0 MiB  30,379,008
+    3  0x0000000001fff000  0x0000000001ffff00   3.8 KiB       3,840
+
+largest allocation possible, by the alignment of its base:
+    align  anywhere              below 1 MiB         below 16 MiB
+  -------  --------------------  ------------------  --------------------
+    4 KiB  29.0 MiB at 0x303000  632 KiB at 0x1000   13.0 MiB at 0x303000
+   64 KiB  28.9 MiB at 0x310000  572 KiB at 0x10000  12.9 MiB at 0x310000
+    2 MiB  28.0 MiB at 0x400000  none                12 MiB at 0x400000
+    1 GiB  none                  none                none
+
+fragmentation: 6.8 % (1 - largest hole / all free bytes)"""
+
+
+def test_free() -> None:
+    state = lmb_state()
+    assert free_text(state, free_space(state)) == HOLES
+    low = free_text(state, free_space(state, aligns=[0x1000], min=0x200000, max=0x300000))
+    assert low == (
+        "free in [0x200000, 0x300000): 1 hole, 1 MiB (1,048,576 bytes)\n"
+        "    #  base                end                   size      bytes\n"
+        "  ---  ------------------  ------------------  ------  ---------\n"
+        "    0  0x0000000000200000  0x0000000000300000   1 MiB  1,048,576\n"
+        "\n"
+        "largest allocation possible, by the alignment of its base:\n"
+        "    align  anywhere\n"
+        "  -------  -----------------\n"
+        "    4 KiB  1 MiB at 0x200000\n"
+        "\n"
+        "fragmentation: 0.0 % (1 - largest hole / all free bytes)"
+    )
+    none = free_text(state, free_space(state, min=0x100000, max=0x180000))
+    assert none == "free in [0x100000, 0x180000): 0 holes, 0 bytes (0 bytes)"
+
+
+# -- lmb-whatif ----------------------------------------------------------------------------------------
+
+WHATIF: list[tuple[str, dict[str, int], str]] = [
+    ("alloc", {"size": 0x10000, "align": 0x200000}, """\
+lmb_alloc(size=0x10000, align=0x200000) returns 0x1e00000
+  reserved: nothing -> [0x1e00000, 0x1e10000)
+  entries: 1 popped, 0 pushed, free 3 -> 2, no growth"""),
+    ("alloc", {"size": 0x10000, "align": 0x200000, "max": 0x1000000, "flags": 4}, """\
+lmb_alloc(size=0x10000, align=0x200000, max=0x1000000, flags=0x4) returns 0xe00000
+  reserved: nothing -> [0xe00000, 0xe10000) NOMAP
+  entries: 1 popped, 0 pushed, free 3 -> 2, no growth"""),
+    ("reserve", {"base": 0x2E0000, "size": 0x20000}, """\
+lmb_reserve(base=0x2e0000, size=0x20000) returns 0
+  reserved: [0x300000, 0x302400) -> [0x2e0000, 0x302400)
+  entries: 0 popped, 0 pushed, free 3 -> 3, no growth"""),
+    ("reserve", {"base": 0x170000, "size": 0x190000}, """\
+lmb_reserve(base=0x170000, size=0x190000) returns 0
+  reserved: [0x100000, 0x180000), [0x300000, 0x302400) -> [0x100000, 0x302400)
+  entries: 0 popped, 1 pushed, free 3 -> 4, no growth"""),
+    ("free", {"base": 0x100000, "size": 0x1000}, """\
+lmb_free(base=0x100000, size=0x1000) returns 0
+  reserved: [0x100000, 0x180000) -> [0x101000, 0x180000)
+  entries: 0 popped, 0 pushed, free 3 -> 3, no growth"""),
+    ("free", {"base": 0x300000, "size": 0x2400}, """\
+lmb_free(base=0x300000, size=0x2400) returns 0
+  reserved: [0x300000, 0x302400) -> nothing
+  entries: 0 popped, 1 pushed, free 3 -> 4, no growth"""),
+    ("free", {"base": 0x200000, "size": 0x1000}, """\
+lmb_free(base=0x200000, size=0x1000) returns 0
+  no region changes
+  entries: 0 popped, 0 pushed, free 3 -> 3, no growth"""),
+    ("remove", {"base": 0x500000, "size": 0x1000}, """\
+lmb_remove(base=0x500000, size=0x1000) returns 0
+  memory: [0x100000, 0x2000000) -> [0x100000, 0x500000), [0x501000, 0x2000000)
+  entries: 1 popped, 0 pushed, free 3 -> 2, no growth"""),
+    ("add", {"base": 0x2001000, "size": 0x1000, "flags": 4}, """\
+lmb_add(base=0x2001000, size=0x1000, flags=0x4) returns 0
+  memory: [0x2000000, 0x2001000) NOMAP -> [0x2000000, 0x2002000) NOMAP
+  entries: 0 popped, 0 pushed, free 3 -> 3, no growth"""),
+    ("free", {"base": 0x1FFFF00, "size": 0x1}, """\
+lmb_free(base=0x1ffff00, size=0x1) fails with -EBUSY (-16): block 1 of entries lies at [0x1ffff00, 0x2000000): \
+never freed
+  nothing changes"""),
+    ("alloc", {"size": 0}, """\
+lmb_alloc(size=0x0) fails with -EINVAL (-22): size is 0
+  nothing changes"""),
+    ("alloc", {"size": 0x1000, "align": 3}, """\
+lmb_alloc(size=0x1000, align=0x3) fails with -EINVAL (-22): align 0x3 is no power of two
+  nothing changes"""),
+    ("reserve", {"base": 1 << 63, "size": 1 << 63}, """\
+lmb_reserve(base=0x8000000000000000, size=0x8000000000000000) fails with -EINVAL (-22): \
+the range ends at 0x10000000000000000, past PHYS_ADDR_MAX 0xffffffffffffffff
+  nothing changes"""),
+    ("alloc", {"size": 1 << 30}, """\
+lmb_alloc(size=0x40000000) fails with -ENOMEM (-12): no memory in [0x1000, 0xffffffffffffffff): \
+the largest allocation possible there is 0x1cf8c00 bytes
+  nothing changes"""),
+    # There are 0x1cf8c00 bytes, but from a multiple of 2 MiB on only 0x1bfb000.
+    ("alloc", {"size": 0x1C00000, "align": 0x200000}, """\
+lmb_alloc(size=0x1c00000, align=0x200000) fails with -ENOMEM (-12): no memory in [0x1000, 0xffffffffffffffff): \
+the largest allocation possible there is 0x1bfb000 bytes
+  nothing changes"""),
+    ("alloc", {"size": 1, "min": 0x100000, "max": 0x180000}, """\
+lmb_alloc(size=0x1, min=0x100000, max=0x180000) fails with -ENOMEM (-12): no memory in [0x100000, 0x180000): \
+nothing is free there
+  nothing changes"""),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("operation", "given", "text"), WHATIF)
+def test_whatif(operation: str, given: dict[str, int], text: str) -> None:
+    assert prediction_text(predict_lmb(lmb_state(), operation, **given)) == text
+
+
+def test_whatif_with_growth() -> None:
+    model = lmb_model()[0]
+    # 1:2 and 1:3 are taken, and 1:4 is kept: the next region needs a block, at the top of the hole below block 1.
+    assert model.reserve(0x400000, 0x1000) == model.reserve(0x500000, 0x1000) == 0
+    text = prediction_text(predict_lmb(model.snapshot(), "reserve", base=0x600000, size=0x1000))
+    assert text == (
+        "lmb_reserve(base=0x600000, size=0x1000) returns 0\n"
+        "  reserved: nothing -> [0x600000, 0x601000)\n"
+        "  reserved: [0x1ffff00, 0x2000000) -> [0x1fffe00, 0x2000000)\n"
+        "  growth: block 2 at [0x1fffe00, 0x1ffff00), 5 entries\n"
+        "  entries: 1 popped, 0 pushed, free 1 -> 5"
+    )
+    model.may_grow = False
+    assert prediction_text(predict_lmb(model.snapshot(), "reserve", base=0x600000, size=0x1000)) == (
+        "lmb_reserve(base=0x600000, size=0x1000) fails with -ENOMEM (-12): it needs an entry, the last free one is "
+        "kept, and growth is not allowed before lmb_allow_growth()\n"
+        "  nothing changes"
+    )
+    model.may_grow, model.current_limit = True, 0x1000
+    assert prediction_text(predict_lmb(model.snapshot(), "reserve", base=0x600000, size=0x1000)) == (
+        "lmb_reserve(base=0x600000, size=0x1000) fails with -ENOMEM (-12): it needs a block of entries, and there is "
+        "no memory for 0x100 bytes aligned to that outside the range below the limit 0x1000\n"
+        "  nothing changes"
+    )
+
+
+# -- lmb-who -------------------------------------------------------------------------------------------
+
+WHO: list[tuple[int, str]] = [
+    (0x300010, """\
+0x300010: reserved
+  reserved  [0x300000, 0x302400), region 1, entry 1:1
+  memory    [0x100000, 0x2000000), region 1, entry 0:1
+  firmware  [0x100000, 0x2001000) RAM
+  is        [0x300000, 0x302000) initrd
+  symbol    there+0x10
+  below     free [0x180000, 0x300000)
+  above     free [0x302400, 0x1ffb000)
+  history   none: who reserved it is not known (no trace, and no operation log in this kernel)"""),
+    (0x302400, """\
+0x302400: free
+  memory    [0x100000, 0x2000000), region 1, entry 0:1
+  hole      [0x302400, 0x1ffb000)
+  firmware  [0x100000, 0x2001000) RAM
+  below     reserved [0x300000, 0x302400)
+  above     reserved [0x1ffb000, 0x1fff000)"""),
+    (0x2000000, """\
+0x2000000: never given
+  memory    [0x2000000, 0x2001000), region 2, NOMAP, entry 0:2
+  kept      [0x2000000, 0x2001000)
+  firmware  [0x100000, 0x2001000) RAM
+  below     reserved [0x1ffff00, 0x2000000)
+  above     not memory [0x2001000, 0x10000000000000000)"""),
+    (0x9F000, """\
+0x9f000: not memory
+  gap       [0x9f000, 0x100000)
+  firmware  [0x9f000, 0xa0000) reserved
+  below     free [0x1000, 0x9f000)
+  above     reserved [0x100000, 0x180000)"""),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("at", "text"), WHO, ids=[hex(row[0]) for row in WHO])
+def test_who(at: int, text: str) -> None:
+    state = lmb_state()
+    known = Known(state, None, {0x300010: "there+0x10"}.get)
+    found = answer(state, (at, at + 1), [Place(0x300000, 0x302000, "initrd"), Place(0, 0x1000, "elsewhere")])
+    assert who_text(found, known) == text
+
+
+# -- memblock ------------------------------------------------------------------------------------------
+
+NO_NODE = 1024  # MAX_NUMNODES
+
+
+def region_list(name: str, rows: list[tuple[int, int, int, int]], most: int) -> RegionList:
+    base, size, flags, nid = (list(values) for values in zip(*rows, strict=True))
+    return RegionList(name, len(rows), sum(size), base, size, flags, list(range(len(rows))), max=most, nid=nid)
+
+
+def memblock_state() -> Snapshot:
+    """Two nodes and a region that no allocation gets; the reserved array was doubled once and lies at 0x3812000."""
+    memory = [(0x1000, 0x9E000, 0, 0), (0x100000, 0x1FEE0000, 0, 0), (0x20000000, 0x1000, 4, 1)]
+    reserved = [(0, 0x100000, 0, NO_NODE), (0x1000000, 0x2814000, 0, NO_NODE), (0x1FFDF000, 0x800, 0x28, 0)]
+    arrays = (
+        RegionArray("memory", 0xFFFFFFFF82001000, 128, True, 128 * 24),
+        RegionArray("reserved", 0xFFFF888003812000, 256, False, 256 * 24, base=0x3812000),
+    )
+    return Snapshot(
+        memory=region_list("memory", memory, 128),
+        reserved=region_list("reserved", reserved, 256),
+        bits=64,
+        page_size=4096,
+        current_limit=0x40000000,
+        bottom_up=True,
+        layout="memblock",
+        storage=MemblockStorage(arrays=arrays),
+        arch="x86_64",
+        phase="allocator complete",
+        stop=Stop(0xFFFFFFFF82001234, "memblock_free_all"),
+        firmware=FirmwareMap([0, 0x100000, 0xFFFC0000], [0x9FC00, 0x1FF01000, 0x40000], [1, 1, 2]),
+        flag_names={1: "HOTPLUG", 2: "MIRROR", 4: "NOMAP", 8: "DRIVER_MANAGED"},
+        no_node=NO_NODE,
+    )
+
+
+MB_HEAD = (
+    "memblock of x86_64 at memblock_free_all (0xffffffff82001234): allocator complete, bottom-up, limit 0x40000000"
+)
+MB_MEMORY = """
+memory: 3 regions (room for 128), 511.5 MiB (536,342,528 bytes)
+    #  base                end                      size        bytes  flags    node
+  ---  ------------------  ------------------  ---------  -----------  -------  ------
+    0  0x0000000000001000  0x000000000009f000    632 KiB      647,168  -        0
+    1  0x0000000000100000  0x000000001ffe0000  510.9 MiB  535,691,264  -        0
+    2  0x0000000020000000  0x0000000020001000      4 KiB        4,096  NOMAP    1"""
+MB_RESERVED = """
+reserved: 3 regions (room for 256), 41.1 MiB (43,075,584 bytes)
+    #  base                end                     size       bytes  flags                node
+  ---  ------------------  ------------------  --------  ----------  -------------------  ------
+    0  0x0000000000000000  0x0000000000100000     1 MiB   1,048,576  -                    -
+    1  0x0000000001000000  0x0000000003814000  40.1 MiB  42,024,960  -                    -
+    2  0x000000001ffdf000  0x000000001ffdf800     2 KiB       2,048  DRIVER_MANAGED|0x20  0"""
+MB_ARRAYS = """
+arrays:
+  list      storage       base         size    room  address
+  --------  ------------  ---------  ------  ------  ------------------
+  memory    static array  -           3 KiB     128  0xffffffff82001000
+  reserved  doubled       0x3812000   6 KiB     256  0xffff888003812000"""
+MB_FIRMWARE = """
+firmware: 3 ranges
+    #  base                end                      size  type
+  ---  ------------------  ------------------  ---------  --------
+    0  0x0000000000000000  0x000000000009fc00    639 KiB  RAM
+    1  0x0000000000100000  0x0000000020001000  511.0 MiB  RAM
+    2  0x00000000fffc0000  0x0000000100000000    256 KiB  reserved"""
+
+
+def test_memblock_dump() -> None:
+    state = memblock_state()
+    whole = dump_text(state)
+    picture = whole[len(MB_HEAD) + 1 : whole.index("\nmemory: ")].rstrip("\n")
+    assert dump_text(state, "blocks") == f"{MB_HEAD}\n{MB_ARRAYS}"
+    assert dump_text(state, "firmware") == f"{MB_HEAD}\n{MB_FIRMWARE}"
+    assert dump_text(state, "memory") == "\n".join([MB_HEAD, picture, MB_MEMORY])
+    assert dump_text(state, "reserved") == "\n".join([MB_HEAD, picture, MB_RESERVED])
+    assert whole == "\n".join([MB_HEAD, picture, MB_MEMORY, MB_RESERVED, MB_ARRAYS])
+
+
+def test_memblock_who() -> None:
+    state = memblock_state()
+    found = answer(state, (0x1FFDF000, 0x1FFDF001))
+    assert (
+        who_text(found, Known(state, None, {}.get))
+        == """\
+0x1ffdf000: reserved
+  reserved  [0x1ffdf000, 0x1ffdf800), region 2, node 0, DRIVER_MANAGED|0x20
+  memory    [0x100000, 0x1ffe0000), region 1, node 0
+  firmware  [0x100000, 0x20001000) RAM
+  below     free [0x3814000, 0x1ffdf000)
+  above     free [0x1ffdf800, 0x1ffe0000)
+  history   none: who reserved it is not known (no trace, and no operation log in this kernel)"""
+    )
+
+
+def test_memblock_free() -> None:
+    state = memblock_state()
+    lines = free_text(state, free_space(state, aligns=[0x1000])).splitlines()
+    assert lines[:6] == [
+        "free in [0x1000, 0x40000000): 3 holes, 470.8 MiB (493,664,256 bytes)",
+        "    #  base                end                      size        bytes",
+        "  ---  ------------------  ------------------  ---------  -----------",
+        "    0  0x0000000000100000  0x0000000001000000     15 MiB   15,728,640",
+        "    1  0x0000000003814000  0x000000001ffdf000  455.8 MiB  477,933,568",
+        "    2  0x000000001ffdf800  0x000000001ffe0000      2 KiB        2,048",
+    ]
+
+
+MB_WHATIF: list[tuple[str, dict[str, int], str]] = [
+    ("alloc", {"size": 0x10000, "align": 0x1000}, """\
+memblock_alloc_range_nid(size=0x10000, align=0x1000, min=0x0, max=0x0, nid=-1, exact=false) returns 0xff0000
+  reserved: nothing -> [0xff0000, 0x1000000)
+  regions: memory 1 -> 1 of 5, reserved 3 -> 4 of 5; no array doubles"""),
+    ("alloc", {"size": 0x1000000, "nid": 1}, """\
+memblock_alloc_range_nid(size=0x1000000, align=0x0, min=0x0, max=0x0, nid=1, exact=false) fails and returns 0: \
+no memory in [0x1000, 0xffffffffffffffff): the largest allocation possible there is 0x9ff000 bytes
+  nothing changes"""),
+    ("reserve", {"base": 0x700000, "size": 0x1000}, """\
+memblock_add_range(list=reserved, base=0x700000, size=0x1000, nid=1024, flags=0x0) returns 0
+  reserved: nothing -> [0x700000, 0x701000)
+  regions: memory 1 -> 1 of 5, reserved 3 -> 4 of 5; no array doubles"""),
+    ("free", {"base": 0x200000, "size": 0x1000}, """\
+memblock_remove_range(list=reserved, base=0x200000, size=0x1000) returns 0
+  reserved: [0x100000, 0x300000) -> [0x100000, 0x200000), [0x201000, 0x300000)
+  regions: memory 1 -> 1 of 5, reserved 3 -> 4 of 5; no array doubles"""),
+    ("add", {"base": 0x1000000, "size": 0x1000, "nid": 1, "flags": 2}, """\
+memblock_add_range(list=memory, base=0x1000000, size=0x1000, nid=1, flags=0x2) returns 0
+  memory: nothing -> [0x1000000, 0x1001000) MIRROR node 1
+  regions: memory 1 -> 2 of 5, reserved 3 -> 3 of 5; no array doubles"""),
+]  # fmt: skip
+
+
+def memblock_model() -> MemblockModel:
+    """RAM [0, 16M) of node 0; reserved [1M, 3M), [4M, 5M) and [6M, 6M + 4K), in arrays of five."""
+    model = MemblockModel(MemblockConfig(LINUX_6_1, no_node=NO_NODE, memory_max=5, reserved_max=5))
+    assert model.add_range("memory", 0, 0x1000000, 0) == 0
+    for base, size in ((0x100000, 0x200000), (0x400000, 0x100000), (0x600000, 0x1000)):
+        assert model.add_range("reserved", base, size, NO_NODE) == 0
+    return model
+
+
+@pytest.mark.parametrize(("operation", "given", "text"), MB_WHATIF)
+def test_memblock_whatif(operation: str, given: dict[str, int], text: str) -> None:
+    assert prediction_text(predict_memblock(memblock_model(), operation, **given)) == text
