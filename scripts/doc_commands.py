@@ -32,8 +32,8 @@ _IN_GDB = """\
 
 `gdb-lmb gdb VMLINUX` opens a gdb that has these commands; `gdb-lmb gdbinit` prints the lines that load them in
 every gdb. `lmb` lists them, `help lmb-dump` prints what is below, TAB completes words and options, and `lmb dump` is
-`lmb-dump`. Every command sets `$lmb_status`: 0 clean, 1 findings, 5 not verified, 2 or 4 where it failed. So a gdb
-script can end with `quit $lmb_status`.
+`lmb-dump`. Every check sets `$lmb_status`: 0 clean, 1 findings, 5 not verified; after a command that failed it is 2, 4
+or 5. So a gdb script can end with `quit $lmb_status`.
 
 A number is typed as `4096`, `0x1000`, `640K`, `$variable` or `sizeof(type)`; an address also as a symbol, which stands
 for its physical address. Nothing else is evaluated, so a question can change nothing in the guest. A range is `A-B` (B

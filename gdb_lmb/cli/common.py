@@ -19,7 +19,7 @@ from gdb_lmb.core.errors import LmbError, NotReachedError, UsageError
 from gdb_lmb.core.numbers import DEFAULT_TIMEOUT_S, seconds
 from gdb_lmb.core.words import printable
 from gdb_lmb.report.progress import PROGRESS
-from gdb_lmb.report.statuses import STATUSES, ExitStatus, status_of_error
+from gdb_lmb.report.statuses import STATUSES, ExitStatus, status_of_error, status_of_run
 from gdb_lmb.report.terminal import BAD, NOTE, PLAIN, Terminal, is_utf8, may_color
 
 if TYPE_CHECKING:
@@ -241,20 +241,24 @@ def run_commands(session: Session, commands: Sequence[str] | None) -> ExitStatus
     """
     from gdb_lmb.runner.base import CommandError  # by now loaded with the session; other commands need no runner
 
+    failed: CommandError | None = None
     for command in DEFAULT_COMMANDS if commands is None else commands:
         progress(printable(command, 80))
         try:
             session.command(command, show)
         except CommandError as error:
-            if commands is not None:
-                raise
-            if error.status != ExitStatus.NOT_VERIFIED:
-                raise UsageError(error.message) from None
-            say(f"not verified: {error.message}")
-            return ExitStatus.NOT_VERIFIED
+            failed = error
+            break
     verdict = session.verdict()
-    if verdict.exit_status is not ExitStatus.CLEAN or not verdict.checks:
+    if verdict.total if failed else verdict.exit_status is not ExitStatus.CLEAN:
         # The verdict's own stream may be a file while stdout is none.
         shown = Terminal(color=session.terminal.color and sys.stderr.isatty())
         say(verdict.in_words(), terminal=shown, role=BAD if verdict.total else NOTE)
-    return verdict.exit_status
+    if failed is None:
+        return verdict.exit_status
+    if commands is not None:
+        raise failed
+    if failed.status != ExitStatus.NOT_VERIFIED:
+        raise UsageError(failed.message)
+    say(f"not verified: {failed.message}")
+    return status_of_run((verdict.exit_status, ExitStatus.NOT_VERIFIED))

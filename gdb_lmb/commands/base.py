@@ -29,7 +29,7 @@ from gdb_lmb.machine.run_control import tell_client
 from gdb_lmb.machine.symbols import why_no_allocator
 from gdb_lmb.programs import base as programs
 from gdb_lmb.report.jsonio import dumps
-from gdb_lmb.report.statuses import status_of_error, status_of_outcome
+from gdb_lmb.report.statuses import ExitStatus, status_of_error, status_of_outcome
 from gdb_lmb.report.terminal import TERMINAL_VARIABLE, Terminal, is_utf8, may_color
 from gdb_lmb.tracing.session import TraceSession
 
@@ -70,11 +70,17 @@ class LmbCommand(gdb.Command):
 
     def invoke(self, argument: str, from_tty: bool) -> None:
         self.dont_repeat()
+        before = [gdb.convenience_variable(name) for name in _VARIABLES]
+        # However this ends, by an exception of gdb's too, the verdict of the previous command must not stay.
+        SESSION.set_status(ExitStatus.NOT_VERIFIED)
+        times = SESSION.times_set
         try:
             self.run(parse(gdb.string_to_argv(argument), self.arguments, self.name, self.exclusive))
+            if SESSION.times_set == times:  # it checked nothing, and leaves the last check's
+                for name, value in zip(_VARIABLES, before, strict=True):
+                    gdb.set_convenience_variable(name, value)
         except LmbError as error:
-            # The status of the previous command must not stay.
-            gdb.set_convenience_variable("lmb_status", int(status_of_error(error, in_gdb=True)))
+            SESSION.set_status(status_of_error(error, in_gdb=True))
             raise gdb.GdbError(f"{self.name}: {error}") from None
         finally:
             put_back()
@@ -106,12 +112,15 @@ class LmbPrefix(gdb.Command):
         # From version 13 on gdb removes the indentation itself.
         cls.__doc__ = inspect.cleandoc(cls.__doc__ or "")
         cls("lmb", gdb.COMMAND_DATA, prefix=True)
+        if gdb.convenience_variable(_VARIABLES[0]) is None:
+            SESSION.set_status(ExitStatus.NOT_VERIFIED)
 
     def invoke(self, argument: str, from_tty: bool) -> None:
         # gdb calls this only if the words match no command.
         self.dont_repeat()
         if argument.strip():
             word = safe(argument.split()[0], 40)
+            SESSION.set_status(ExitStatus.USAGE)
             raise gdb.GdbError(f"lmb: there is no command {word!r}: lmb alone lists the commands")
         gdb.execute("help lmb", from_tty)
 
@@ -143,17 +152,28 @@ def announce(text: str) -> None:
 
 # -- what this gdb keeps ------------------------------------------------------------------------------------
 
+_VARIABLES = ("lmb_status", "lmb_findings")
+
 
 @dataclass
 class Session:
     """The checks made since gdb started, or since the last reset, what they `found`, and the trace that is kept.
 
-    The same finding of two commands, such as lmb-dump and lmb-check, counts once.
+    The same finding of two commands, such as lmb-dump and lmb-check, counts once. `forgotten` counts the checks that
+    a reset took away, `times_set` how often `$lmb_status` was set.
     """
 
     checks: list[dict[str, Any]] = field(default_factory=list)
     found: Counter[Finding] = field(default_factory=Counter)
     trace: TraceSession | None = None
+    forgotten: int = 0
+    times_set: int = 0
+
+    def set_status(self, status: ExitStatus, findings: int | None = None) -> None:
+        """Set `$lmb_status` and `$lmb_findings`; None makes the latter void."""
+        self.times_set += 1
+        for name, value in zip(_VARIABLES, (int(status), findings), strict=True):
+            gdb.set_convenience_variable(name, value)
 
     def require_trace(self) -> TraceSession:
         """Return the trace. Raises: `NotReadyError` where there is none."""
@@ -173,8 +193,7 @@ class Session:
                 "not_verified": list(not_verified),
             }
         )
-        gdb.set_convenience_variable("lmb_status", int(status_of_outcome(len(faults), not_verified)))
-        gdb.set_convenience_variable("lmb_findings", len(faults))
+        self.set_status(status_of_outcome(len(faults), not_verified), len(faults))
 
 
 SESSION = Session()

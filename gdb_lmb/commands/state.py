@@ -132,7 +132,8 @@ class LmbVerdict(LmbCommand):
 
     Schema gdb-lmb/verdict/1: "checks" has one element for each lmb-dump and
     lmb-check, with the numbers of findings and notes, and "not_verified";
-    "findings" counts what they found together, each finding once.
+    "findings" counts what they found together, each finding once, "forgotten"
+    the checks before --reset.
 
     Example: lmb-verdict
     """
@@ -142,7 +143,9 @@ class LmbVerdict(LmbCommand):
 
     def run(self, options: Options) -> None:
         checks, found = SESSION.checks, SESSION.found
-        write(dumps({"schema": VERDICT_SCHEMA, "checks": checks, "findings": found.total()}))
+        verdict = {"checks": checks, "findings": found.total(), "forgotten": SESSION.forgotten}
+        write(dumps({"schema": VERDICT_SCHEMA, **verdict}))
         if options.reset:
+            SESSION.forgotten += len(checks)
             checks.clear()
             found.clear()

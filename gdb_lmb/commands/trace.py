@@ -21,6 +21,7 @@ from gdb_lmb.core.words import plural, safe
 from gdb_lmb.machine.current import current
 from gdb_lmb.machine.symbols import symbols_of
 from gdb_lmb.report.jsonio import dumps
+from gdb_lmb.report.statuses import ExitStatus
 from gdb_lmb.report.trace_file import TraceOutput, save
 from gdb_lmb.report.trace_text import (
     TraceResult,
@@ -99,6 +100,7 @@ def _start(options: Options) -> None:
     output = TraceOutput(None if options.output is None else Path(options.output).expanduser())
     wanted = TraceOptions(options.lockstep, every, options.until, tuple(options.only))
     SESSION.trace = TraceSession(wanted, timeout_s, output, partial(_listen, output.path))
+    SESSION.set_status(ExitStatus.NOT_VERIFIED)  # until it ends
     for note in SESSION.trace.notes:
         write(f"lmb-trace: note: {note}")
     how = "in lockstep with the model, " if options.lockstep else ""

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from enum import IntEnum
 
 from gdb_lmb.core.errors import GuestError, InfrastructureError, LmbError, NotReadyError, ReadError, UsageError
@@ -13,16 +13,17 @@ TORN = "torn"
 
 STATUSES = """\
 exit status:
-  0  clean (notes allowed)
+  0  clean (notes allowed), or a trace was recorded and nothing else asked for
   1  findings
   2  usage error, or one of your gdb commands failed
   3  the guest never reached the symbol (its console's end is shown)
   4  infrastructure: QEMU or gdb missing or died, socket trouble, a deadline
      or an output file cannot be written
   5  not verified: the guest stopped inside an allocator function, its log has
-     wrapped, or the kernel is not there yet
+     wrapped, the kernel is not there yet, or no command that checks ran
   130, 143, ...  ended by a signal (128 and its number)
-Where several hold, 4 comes before 3, 2, 5 (inside a function), 1, 5 (otherwise), 0.
+Where several hold, 4 comes before 3, 2, 1, 5, 0. What one check finds inside an
+allocator function may be none, and is 5.
 """
 
 
@@ -50,13 +51,29 @@ _OF_ERRORS: tuple[tuple[type[LmbError], ExitStatus, ExitStatus], ...] = (
 
 
 def status_of_outcome(findings: int, not_verified: Collection[str]) -> ExitStatus:
-    """Return the status of checks that counted `findings`, and could not verify what `not_verified` names."""
+    """Return the status of one check that counted `findings`, and could not verify what `not_verified` names."""
     # Lists in the middle of a change may show findings that are none.
     if TORN in not_verified:
         return ExitStatus.NOT_VERIFIED
     if findings:
         return ExitStatus.FINDINGS
     return ExitStatus.NOT_VERIFIED if not_verified else ExitStatus.CLEAN
+
+
+_PRECEDENCE = (
+    ExitStatus.INFRASTRUCTURE,
+    ExitStatus.NOT_REACHED,
+    ExitStatus.USAGE,
+    ExitStatus.FINDINGS,
+    ExitStatus.NOT_VERIFIED,
+    ExitStatus.CLEAN,
+)
+
+
+def status_of_run(parts: Iterable[ExitStatus]) -> ExitStatus:
+    """Return the status of a run, given those of its checks and of what failed in it."""
+    # A run in which nothing was checked has verified nothing.
+    return min(parts, key=_PRECEDENCE.index, default=ExitStatus.NOT_VERIFIED)
 
 
 def status_of_error(error: LmbError, *, in_gdb: bool = False) -> ExitStatus:

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple, TypeVar, get_args, get_origin, get_type_hint
 
 from gdb_lmb.core.errors import InfrastructureError
 from gdb_lmb.core.words import FINDING, plural, printable
-from gdb_lmb.report.statuses import ExitStatus, status_of_outcome
+from gdb_lmb.report.statuses import ExitStatus, status_of_outcome, status_of_run
 
 _DOCUMENT = re.compile(r'\{ *"schema".*')
 D = TypeVar("D")
@@ -83,11 +83,13 @@ class Check(NamedTuple):
 class Verdict(NamedTuple):
     """What all lmb commands of a run found together, from `lmb-verdict`; nothing else is a verdict.
 
-    `findings` counts what two of them found once, None in the JSON of older releases.
+    `findings` counts what two of them found once, None in the JSON of older releases; `forgotten` counts the
+    checks before the last `lmb-verdict --reset`.
     """
 
     checks: tuple[Check, ...]
     findings: int | None = None
+    forgotten: int = 0
 
     @property
     def total(self) -> int:
@@ -100,7 +102,7 @@ class Verdict(NamedTuple):
 
     @property
     def exit_status(self) -> ExitStatus:
-        return status_of_outcome(self.total, self.not_verified)
+        return status_of_run(status_of_outcome(check.findings, check.not_verified) for check in self.checks)
 
     def in_words(self) -> str:
         """Say in one line what the exit status alone does not."""
@@ -108,7 +110,8 @@ class Verdict(NamedTuple):
         if self.not_verified:
             words.append("not verified: " + ", ".join(printable(what, 80) for what in self.not_verified))
         if not self.checks:
-            words.append("no command that checks ran: nothing was verified")
+            since = " since lmb-verdict --reset" if self.forgotten else ""
+            words.append(f"no command that checks ran{since}: nothing was verified")
         return "; ".join(words) or "clean"
 
 

@@ -70,6 +70,8 @@ class GuestSession(Session):
         self._from_reset = self._options.paused and not _BROUGHT & set(self._options.arguments)
         # How far the guest was when it could first be watched; empty where that was at its first instruction.
         self._late = ""
+        # Checks that were no checks of the user's.
+        self._own_checks = 0
         super().__init__(timeout_s, notice, terminal)
         with contextlib.ExitStack() as undo:
             undo.callback(self.close)
@@ -122,7 +124,7 @@ class GuestSession(Session):
         """Ask for the verdict; see `Session.verdict`. Raises: InfrastructureError if the guest has ended QEMU."""
         found = super().verdict()
         self._require_not_ended()
-        return found
+        return found._replace(forgotten=found.forgotten - self._own_checks)
 
     # Check that the guest has not ended QEMU with an exit status of its own, as by the device isa-debug-exit.
     # Since 9.1 QEMU takes that for a shutdown, which we have it pause at, and tells the status only by ending with
@@ -216,7 +218,7 @@ class GuestSession(Session):
         with contextlib.suppress(CommandError):
             state = self.result(State, "lmb-dump --json")
             self._late = state.phase or (Phase.HANDED_OVER.value if state.closed else self._late)
-        self.command("lmb-verdict --reset")  # that was no check of the user's
+        self._own_checks = len(self.result(Verdict, "lmb-verdict --reset").checks)
 
     # In one line why the guest stopped where it is and not at `what`; `panic` is the function that it called then.
     def _why_not(self, what: str, stop: Stop, stopped: bool, limit_s: float, panic: str | None = None) -> str:

@@ -6,7 +6,7 @@ from __future__ import annotations
 import pytest
 
 from gdb_lmb.core import errors
-from gdb_lmb.report.statuses import STATUSES, status_of_error, status_of_outcome
+from gdb_lmb.report.statuses import STATUSES, ExitStatus, status_of_error, status_of_outcome, status_of_run
 from gdb_lmb.runner.base import CommandError
 
 # As the manual has them: 0 clean, 1 findings, 2 usage, 3 never reached, 4 infrastructure, 5 not verified.
@@ -49,6 +49,17 @@ def test_no_error_is_left_out() -> None:
 )  # fmt: skip
 def test_which_outcome_comes_first(findings: int, not_verified: list[str], status: int) -> None:
     assert status_of_outcome(findings, not_verified) == status
+
+
+@pytest.mark.parametrize(
+    ("parts", "status"),
+    [
+        ([], 5), ([0], 0), ([0, 1], 1), ([0, 5], 5), ([1, 5], 1), ([5, 1, 0], 1), ([2, 1], 2), ([5, 2], 2),
+        ([1, 3, 2], 3), ([3, 5, 0], 3), ([3, 4], 4), ([0, 1, 2, 3, 4, 5], 4),
+    ],
+)  # fmt: skip
+def test_what_comes_of_several(parts: list[int], status: int) -> None:
+    assert status_of_run(map(ExitStatus, parts)) == status
 
 
 def test_the_help_names_every_status() -> None:

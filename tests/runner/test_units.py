@@ -36,7 +36,7 @@ def verdict_text(*checks: tuple[int, int, list[str]]) -> str:
 @pytest.mark.parametrize(
     ("checks", "status"),
     [
-        ([], 0),
+        ([], 5),
         ([(0, 0, [])], 0),
         ([(0, 7, [])], 0),
         ([(1, 0, [])], 1),
@@ -45,7 +45,10 @@ def verdict_text(*checks: tuple[int, int, list[str]]) -> str:
         ([(1, 0, ["log-wrapped"])], 1),
         ([(0, 0, ["torn"])], 5),
         ([(3, 0, ["torn"])], 5),
-        ([(3, 0, []), (0, 0, ["log-wrapped", "torn"])], 5),
+        ([(3, 0, []), (0, 0, ["log-wrapped", "torn"])], 1),
+        ([(0, 0, ["torn"]), (3, 0, [])], 1),
+        ([(0, 0, []), (3, 0, ["torn"]), (0, 0, [])], 5),
+        ([(3, 0, ["torn"]), (1, 0, ["log-wrapped"])], 1),
     ],
 )
 def test_exit_status(checks: list[tuple[int, int, list[str]]], status: int) -> None:
@@ -55,6 +58,10 @@ def test_exit_status(checks: list[tuple[int, int, list[str]]], status: int) -> N
 def test_verdict_in_words() -> None:
     assert read(Verdict, verdict_text()).in_words() == "no command that checks ran: nothing was verified"
     assert read(Verdict, verdict_text((0, 2, []))).in_words() == "clean"
+    forgotten = json.dumps(json.loads(verdict_text()) | {"forgotten": 2})
+    assert read(Verdict, forgotten).in_words() == (
+        "no command that checks ran since lmb-verdict --reset: nothing was verified"
+    )
     both = read(Verdict, verdict_text((1, 0, ["log-wrapped"]), (1, 0, ["log-wrapped", "\033[2J"])))
     assert both.in_words() == "2 findings; not verified: log-wrapped, \\x1b[2J"
 
