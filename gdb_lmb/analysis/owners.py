@@ -18,11 +18,14 @@ from dataclasses import dataclass, replace
 from gdb_lmb.allocators.base import allocator
 from gdb_lmb.core.operation import Record, Symbol, TraceHeader
 from gdb_lmb.core.snapshot import Finding, Snapshot
-from gdb_lmb.core.words import FINDING, NOTE
+from gdb_lmb.core.words import FINDING, NOTE, plural
 from gdb_lmb.programs.wrappers import WRAPPERS
 
 Function = Callable[[int], "str | None"]
 """Turns a program counter into the name of the function that was called there (not one inlined into it)."""
+
+Look = Callable[[int], "Symbol | None"]
+"""Tells what a program counter means, None where that is not known."""
 
 MAX_OVERLAPS = 1000
 """How many reservations laid over another are remembered; the rest is counted."""
@@ -43,7 +46,7 @@ class Piece:
     initial: bool = False
 
 
-def function_of(look: Callable[[int], Symbol | None]) -> Function:
+def function_of(look: Look) -> Function:
     """Return what names the function of a program counter whose meaning `look` tells."""
 
     def function(pc: int) -> str | None:
@@ -69,6 +72,14 @@ def owner_name(record: Record, function: Function, layout: str) -> str:
     """Return the name of the first caller outside the allocator, or its program counter in hex."""
     pc = owner_pc(record, function, layout)
     return "an unknown caller" if pc is None else function(pc) or hex(pc)
+
+
+def _functions(pc: int | None, look: Look, layout: str) -> list[str]:
+    # The functions at `pc` from the innermost one on that is none of the allocator's, inlined ones included.
+    symbol = None if pc is None else look(pc)
+    if symbol is None:
+        return []
+    return [*(name for name in symbol.inlined if not _inside(name, layout)), symbol.function]
 
 
 def _inside(name: str, layout: str) -> bool:
@@ -177,37 +188,64 @@ class Owners:
             at = piece.end
         return [piece for piece in out if piece.base < piece.end]
 
-    def findings(self, function: Function) -> list[Finding]:
-        """Return what is wrong or worth knowing about reservations laid over another owner's.
+    def findings(self, look: Look) -> tuple[list[Finding], str | None]:
+        """Return what is wrong or worth knowing about reservations laid over another owner's; and what is not known.
+
+        The second, a sentence or None, tells of those that cannot be judged, since nothing says who called.
 
         Memory that was *allocated* belongs to whom it was given: if another caller then reserves it by its
         address, both believe it theirs, and one will be overwritten. That is a finding, as is an allocation of
         what is already reserved. A reservation by address over another such is a note: sound kernels do it,
         since firmware's ranges overlap those of the kernel's own (x86 reserves the first megabyte several times).
+        These are compared by call: a function may reserve the kernel's image and an initrd, which must be apart.
         """
         found: dict[tuple[int, int], Finding | None] = {}
+        unknown: dict[tuple[int, int], Record] = {}
         for record, old in self.overlaps:
-            found.setdefault((record.seq, old.record.seq if old.record else 0), self._finding(record, old, function))
+            pair = record.seq, old.record.seq if old.record else 0
+            if self._is_unknown(record, old, look):
+                unknown.setdefault(pair, record)
+            else:
+                found.setdefault(pair, self._finding(record, old, look))
         out = [finding for finding in found.values() if finding is not None]
         if self.omitted:
             out.append(Finding("reserved-twice", NOTE, f"{self.omitted} more reservations lie over another"))
-        return out
+        if not unknown:
+            return out, None
+        more = f" and {plural(len(unknown) - 1, 'more operation')}" if len(unknown) > 1 else ""
+        first = next(iter(unknown.values()))
+        return out, f"without symbols nothing tells who called operation {first}{more}, over an allocation of another"
 
-    def _finding(self, record: Record, old: Piece, function: Function) -> Finding | None:
-        name = owner_name(record, function, self.layout)
+    def _is_unknown(self, record: Record, old: Piece, look: Look) -> bool:
+        # Whether an allocation was reserved by its address once more, and whose either is cannot be told.
+        allocates = self._allocator.allocates
+        if old.record is None or allocates(record.operation.op) or not allocates(old.record.operation.op):
+            return False
+        pcs = [owner_pc(one, function_of(look), self.layout) for one in (record, old.record)]
+        same_call = record.callers == old.record.callers != ()
+        return not same_call and any(pc is None or look(pc) is None for pc in pcs)
+
+    def _finding(self, record: Record, old: Piece, look: Look) -> Finding | None:
+        function = function_of(look)
+        ours = owner_pc(record, function, self.layout)
+        inside = _functions(ours, look, self.layout)
+        name = inside[0] if inside else owner_name(record, function, self.layout)
         allocates = self._allocator.allocates(record.operation.op)
         was_allocated = old.record is not None and self._allocator.allocates(old.record.operation.op)
         before = f"[{old.base:#x}, {old.end:#x}) was "
         if old.record is None:
             before += "reserved before the trace began"
         else:
-            former = owner_name(old.record, function, self.layout)
+            theirs = owner_pc(old.record, function, self.layout)
+            others = _functions(theirs, look, self.layout)
+            former = others[0] if others else owner_name(old.record, function, self.layout)
             # A function that ends in a reservation jumps there instead of calling, and leaves no frame of its own: its
             # caller is then seen in its place (x86's reserve_real_mode() allocates under 1 MiB, and last reserves it
             # all). So what the owner of one called by the very same call as the other is one owner's too.
-            ours, theirs = (owner_pc(one, function, self.layout) for one in (record, old.record))
-            if not allocates and (former == name or ours in old.record.callers or theirs in record.callers):
+            if not allocates and (ours in old.record.callers or theirs in record.callers):
                 return None  # its own business, such as rounding a range up
+            if was_allocated and not allocates and (former in inside or name in others):
+                return None  # what one was given, as by a function that is inlined into it, one may also reserve
             before += f"{'allocated to' if was_allocated else 'reserved by'} {former} in operation {old.record.seq}"
         code = "allocated-twice" if allocates else "reserved-over-allocation" if was_allocated else "reserved-twice"
         return Finding(
@@ -226,7 +264,7 @@ class History:
     """
 
     owners: Owners
-    look: Callable[[int], Symbol | None]
+    look: Look
     source: str
     note: str = ""
 

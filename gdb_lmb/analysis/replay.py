@@ -69,7 +69,9 @@ class Replay:
             return None
         if cut_off is not None:
             return f"the trace is {cut_off}"
-        if final is None or self.lockstep is None:
+        if self.lockstep is None:
+            return f"the trace holds no {' or '.join(self._allocator.init)}"
+        if final is None:
             return "the trace does not hold the final state"
         self.lockstep.look(final)
         if final.refused and self.divergence is None:

@@ -132,7 +132,6 @@ def _replay(arguments: argparse.Namespace) -> int:
 
 
 def _replay_trace(arguments: argparse.Namespace, lines: Lines) -> int:
-    from gdb_lmb.analysis.owners import function_of
     from gdb_lmb.analysis.replay import Replay
     from gdb_lmb.report.trace_text import replay_json, replay_text
 
@@ -140,8 +139,9 @@ def _replay_trace(arguments: argparse.Namespace, lines: Lines) -> int:
         replay = Replay(reader.header)
         for record in reader:
             replay.follow(record)
-    findings = replay.owners.findings(function_of(reader.symbols.get))
+    findings, unjudged = replay.owners.findings(reader.symbols.get)
     why = replay.finish(None if reader.end is None else reader.end.final, reader.cut_off)
+    why = "; ".join(filter(None, (why, unjudged))) or None
     report = replay_json(reader, replay, findings, why)
     terminal = stdout_terminal(arguments.color)
     sys.stdout.write(json.dumps(report) if arguments.json else replay_text(reader, replay, findings, why, terminal))

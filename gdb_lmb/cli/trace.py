@@ -9,12 +9,12 @@ from pathlib import Path
 from gdb_lmb.analysis.trace_options import TraceOptions
 from gdb_lmb.cli.common import GDB_OPTIONS, CommandLine, argument, progress, run_commands, say, show, typed
 from gdb_lmb.cli.guest import BOOT_OPTIONS, booted
-from gdb_lmb.cli.replay import open_lines, open_trace
 from gdb_lmb.core.errors import LmbError, OutputError, UsageError
 from gdb_lmb.core.numbers import whole_number
 from gdb_lmb.core.words import plural, printable
 from gdb_lmb.report.output import require_apart, require_writable
 from gdb_lmb.report.statuses import STATUSES, ExitStatus
+from gdb_lmb.report.trace_file import complete
 from gdb_lmb.runner.base import ignore
 from gdb_lmb.runner.results import TraceStatus
 from gdb_lmb.runner.session import GuestSession
@@ -64,9 +64,8 @@ def _kept(output: Path | None, recorded: int) -> str:
     if output is None:
         return f"interrupted: {plural(recorded, 'operation')} recorded, none kept (-o FILE keeps them)"
     try:
-        with open_lines(str(output)) as lines, open_trace(str(output), lines) as reader:
-            kept = sum(1 for _ in reader)
-    except LmbError:  # it has been replaced
+        kept = complete(output)
+    except (LmbError, OSError):  # it has been replaced
         return f"interrupted: nothing is kept in {output}"
     return f"interrupted: {plural(kept, 'operation')} kept in {output}"
 

@@ -114,12 +114,16 @@ class Record:
 
 @dataclass(frozen=True)
 class Symbol:
-    """What a program counter means: the function it lies in, how far (bytes), and the source line."""
+    """What a program counter means: the function it lies in, how far (bytes), and the source line.
+
+    `inlined` are the functions that the compiler has inlined there, innermost first.
+    """
 
     function: str
     offset: int = 0
     file: str | None = None
     line: int | None = None
+    inlined: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -101,14 +101,15 @@ def code_symbol(pc: int) -> Symbol | None:
 
     A call may be the last instruction of its function and of its line, so the byte before is looked up.
     """
-    found = gdb.find_pc_line(pc - 1)
+    found, blocks = gdb.find_pc_line(pc - 1), _blocks(pc - 1)
     file = found.symtab.filename if found.symtab is not None else None
     line = found.line if file is not None and found.line else None
-    symbol = outermost_function(pc - 1)
-    if symbol is not None:
+    if blocks:
+        symbol = blocks[-1].function
         if file != symbol.symtab.filename:
-            file, line = _line_outside(pc - 1, symbol) or (file, line)
-        return Symbol(symbol.name, pc - int(symbol.value().address), file, line)
+            file, line = _line_outside(blocks, symbol) or (file, line)
+        inlined = tuple(str(block.function.name) for block in blocks[:-1])
+        return Symbol(symbol.name, pc - int(symbol.value().address), file, line, inlined)
     label = linker_symbol(pc - 1)
     return None if label is None else Symbol(label.name, label.offset + 1, file, line)
 
@@ -119,14 +120,14 @@ def symbols_of(records: Iterable[Record], known: Container[int] = ()) -> dict[in
     return {pc: symbol for pc in wanted if (symbol := code_symbol(pc)) is not None}
 
 
-def _line_outside(pc: int, outer: gdb.Symbol) -> tuple[str, int] | None:
-    """Return the innermost place in the file of `outer` from where what lies at `pc` was inlined into it.
+def _line_outside(blocks: Iterable[gdb.Block], outer: gdb.Symbol) -> tuple[str, int] | None:
+    """Return the innermost place in the file of `outer` from where what lies in `blocks` was inlined into it.
 
     A header's inline function says little of who made a call; the line that calls it says it. To gdb the
     symbol of an inlined function is declared where it is called (DW_AT_call_file and DW_AT_call_line).
     """
     file = outer.symtab.filename
-    for block in _blocks(pc):
+    for block in blocks:
         call = block.function
         inlined = (call.name, call.line) != (outer.name, outer.line)
         if inlined and call.line and call.symtab is not None and call.symtab.filename == file:

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Saved traces, schema `gdb-lmb/trace/1`: JSON lines, streamed both ways.
 
-The first line is the header with the state at the beginning; then one line for each operation; when tracing
-stops, lines with what the program counters mean, and at last one with the final state. Each line is flushed, so
+The first line is the header with the state at the beginning; then one line for each operation, before it one with
+what its program counters mean, as far as none before has it; at last one with the final state. Each line is flushed, so
 that whatever happens to the writer, the file holds all but perhaps the end of its last line. The reader never
 holds more than one line: a million operations cost no more memory than one.
 """
@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from gdb_lmb.allocators.base import allocator, names
+from gdb_lmb.analysis.owners import Look
 from gdb_lmb.core.errors import InputError
 from gdb_lmb.core.operation import (
     Record,
@@ -80,7 +81,7 @@ class TraceWriter:
 
     def symbols(self, symbols: Mapping[int, Symbol]) -> None:
         """Write what program counters mean."""
-        self._line({"symbols": {hex(pc): asdict(symbol) for pc, symbol in symbols.items()}})
+        self._line({"symbols": {hex(pc): _symbol_json(symbol) for pc, symbol in symbols.items()}})
 
     def end(self, final: Snapshot | None) -> None:
         """Write the last line: how many records there are, and the state after them (None: not known)."""
@@ -93,6 +94,13 @@ class TraceWriter:
         except OSError as error:
             left = f"it holds the first {plural(self.records, 'operation')} only" if self.records else ""
             raise cannot_write(str(self._stream.name), error, left) from None
+
+
+def _symbol_json(symbol: Symbol) -> dict[str, Any]:
+    row = asdict(symbol)
+    if not symbol.inlined:
+        del row["inlined"]
+    return row
 
 
 def record_json(record: Record) -> dict[str, Any]:
@@ -118,9 +126,14 @@ class TraceOutput:
         self._files = contextlib.ExitStack()
         self._writer: TraceWriter | None = None
         self._count: IO[bytes] | None = None
+        self._seen: set[int] = set()
 
-    def begin(self, header: TraceHeader) -> None:
-        """Open the files, and write what the trace is of. Raises: `OutputError`."""
+    def begin(self, header: TraceHeader, look: Look = lambda pc: None) -> None:
+        """Open the files, and write what the trace is of; `look` tells what a program counter means.
+
+        Raises: `OutputError`.
+        """
+        self._look = look
         if COUNT_VARIABLE in os.environ:
             with contextlib.suppress(OSError):
                 count = Path(os.environ[COUNT_VARIABLE]).open("wb", buffering=0)  # noqa: SIM115  closed with the others
@@ -135,11 +148,17 @@ class TraceOutput:
             with contextlib.suppress(OSError):  # the trace does not need it
                 os.pwrite(self._count.fileno(), b"%d" % record.seq, 0)
         if self._writer is not None:
+            new = [pc for pc in record.callers if pc not in self._seen]
+            self._seen.update(new)
+            symbols = {pc: symbol for pc in new if (symbol := self._look(pc)) is not None}
+            if symbols:
+                self._writer.symbols(symbols)
             self._writer.record(record)
 
     def end(self, symbols: Mapping[int, Symbol], final: Snapshot | None) -> None:
         """Write what comes after the last operation. Raises: `OutputError`."""
         if self._writer is not None:
+            # Of what was not known when it was recorded more may be known now.
             self._writer.symbols(symbols)
             self._writer.end(final)
 
@@ -147,6 +166,26 @@ class TraceOutput:
         """Close the files. Raises: `OutputError` where the last bytes cannot be written."""
         with told_of(self.path or Path(os.devnull)):
             self._files.close()
+
+
+def complete(path: Path) -> int:
+    """Give a trace whose writer was interrupted its end, without a final state; return how many operations it has.
+
+    What there is of a last line that breaks off is removed. Raises: `LmbError`, `OSError`.
+    """
+    with path.open("r+b") as file:
+        reader = TraceReader(iter(lambda: file.readline(MAX_LINE_BYTES + 1), b""))
+        for _ in reader:
+            pass
+        if reader.end is None:
+            file.seek(0)
+            whole = file.read()
+            if not whole.endswith(b"\n"):
+                file.truncate(whole.rindex(b"\n") + 1 if reader.broken_line else len(whole))
+                file.seek(0, os.SEEK_END)
+                file.write(b"" if reader.broken_line else b"\n")
+            file.write(json.dumps({"end": {"records": reader.records, "final": None}}).encode() + b"\n")
+        return reader.records
 
 
 def save(
@@ -176,7 +215,8 @@ class TraceReader:
     """Reads a trace from `lines`: the header at once, the operations as they are asked for.
 
     After the last record `symbols` and `end` hold what followed it; `end` is None, and `cut_off` says why, where
-    the trace was not written to its end. Raises: `InputError` naming the line.
+    the trace was not written to its end, with `broken_line` in the middle of a line.
+    Raises: `InputError` naming the line.
     """
 
     def __init__(self, lines: Iterable[bytes]) -> None:
@@ -184,7 +224,7 @@ class TraceReader:
         self.symbols: dict[int, Symbol] = {}
         self.end: TraceEnd | None = None
         self.records = 0
-        self._cut_line = False
+        self.broken_line = False
         self._pcs: dict[str, int] = {}
         number, line = next(self._lines, (1, b""))
         row = self._row(number, line)
@@ -201,7 +241,7 @@ class TraceReader:
         """Tell after which record the trace breaks off; None where it has its end."""
         if self.end is not None:
             return None
-        what = "cut off in the middle of a line" if self._cut_line else "cut off"
+        what = "cut off in the middle of a line" if self.broken_line else "cut off"
         return f"{what} after record {self.records + self.header.lost}"
 
     def __iter__(self) -> Iterator[Record]:
@@ -238,7 +278,7 @@ class TraceReader:
             row = json.loads(line)
         except (ValueError, RecursionError):
             if not line.endswith(b"\n") and next(self._lines, None) is None:
-                self._cut_line = bool(line)
+                self.broken_line = bool(line)
                 return None
             raise InputError(f"line {number}: this is not JSON") from None
         if not isinstance(row, dict):
@@ -331,6 +371,10 @@ def _is_text_or_null(value: Any) -> bool:
     return value is None or isinstance(value, str)  # for each record: a union made anew takes longer
 
 
+def _are_functions(value: Any) -> bool:
+    return isinstance(value, list) and len(value) <= MAX_CALLERS and all(isinstance(name, str) for name in value)
+
+
 def _state(data: Any, layout: str, bits: int, page_size: int) -> Snapshot:
     state = snapshot_from(data)
     if (state.layout, state.bits, state.page_size) != (layout, bits, page_size):
@@ -356,4 +400,5 @@ def _symbol(row: Any) -> Symbol:
         read_number("offset", row.get("offset", 0), _PC_BITS),
         checked("file", row.get("file"), _is_text_or_null, "a string or null"),
         None if line is None else read_number("line", line, 32),
+        tuple(checked("inlined", row.get("inlined", []), _are_functions, "names of functions")),
     )

@@ -52,7 +52,7 @@ class TraceResult:
     while it runs), `complete` whether it came to its planned end, `write_error` why its file does not hold all.
     `inside` is the operation in the middle of which it ended, `unread` why the last state could not be read.
     With `lockstep` the model ran beside the kernel; `compared`: up to the last state. `overlaps` are reservations
-    over others. `symbols`, `bits` and `flag_names` are for the text.
+    over others, `unjudged` says which of them nothing is known of. `symbols`, `bits` and `flag_names` are for the text.
     """
 
     running: bool
@@ -70,6 +70,7 @@ class TraceResult:
     symbols: Mapping[int, Symbol]
     bits: int
     flag_names: Mapping[int, str]
+    unjudged: str | None = None
 
     @property
     def findings(self) -> list[Finding]:
@@ -79,13 +80,14 @@ class TraceResult:
     @property
     def is_check(self) -> bool:
         """Tell whether it counts as a check: a trace without the model and without a finding verifies nothing."""
-        return self.lockstep or bool(self.overlaps)
+        return self.lockstep or bool(self.overlaps or self.unjudged)
 
     @property
     def not_verified(self) -> list[str]:
         """Return the codes of what was not verified, though it was asked for."""
-        compared = self.compared or self.divergence is not None
-        return [] if compared or not self.lockstep else ["trace-not-compared"]
+        compared = self.compared or self.divergence is not None or not self.lockstep
+        told = {"trace-not-compared": not compared, "callers-unknown": self.unjudged is not None}
+        return [code for code, holds in told.items() if holds]
 
 
 def status_text(result: TraceResult, terminal: Terminal = PLAIN) -> str:
@@ -102,10 +104,12 @@ def status_text(result: TraceResult, terminal: Terminal = PLAIN) -> str:
     if result.divergence is not None:
         lines.append(divergence_text(result.divergence, result.symbols, result.bits, result.flag_names, terminal))
         verdict, role = "kernel and model differ:", BAD
-    elif not result.lockstep:
-        verdict, role = "", HEADING
+    elif result.not_verified:
+        verdict, role = "NOT verified:", NOTE
     else:
-        verdict, role = ("NOT verified:", NOTE) if result.not_verified else ("kernel and model agree:", CLEAN)
+        verdict, role = ("kernel and model agree:", CLEAN) if result.lockstep else ("", HEADING)
+    if result.unjudged:
+        told += f"; {result.unjudged}"
     if result.overlaps:
         lines += finding_lines(result.overlaps, terminal)
         told += f"; {summary(result.overlaps)}"

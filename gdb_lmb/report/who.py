@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
 from gdb_lmb.allocators.json_fields import STOP, Json
 from gdb_lmb.analysis.owners import History, Piece
@@ -154,7 +154,10 @@ def _region_json(regions: RegionList, at: int | None) -> Json | None:
 def _site_json(pc: int, symbol: Symbol | None) -> Json:
     if symbol is None:
         return {"pc": hex(pc)}
-    return {"pc": hex(pc), **asdict(symbol), "function": safe(symbol.function), "file": _safe(symbol.file)}
+    return {
+        "pc": hex(pc), "function": safe(symbol.function), "offset": symbol.offset, "file": _safe(symbol.file),
+        "line": symbol.line,
+    }  # fmt: skip
 
 
 def piece_json(piece: Piece, history: History) -> Json:

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """The recorder of a trace: calls become records, which go to an output and to the reference model.
 
-It knows no gdb. During a stop nothing is symbolised and nothing is printed; that comes when tracing has ended.
+It knows no gdb. During a stop nothing is printed; that comes when tracing has ended.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from typing import Concatenate, ParamSpec
 
 from gdb_lmb.allocators.base import Role
 from gdb_lmb.analysis.lockstep import Divergence, Lockstep
+from gdb_lmb.analysis.owners import Look
 from gdb_lmb.analysis.trace_options import TraceOptions
 from gdb_lmb.core.address import PAST_HAND_OVER
 from gdb_lmb.core.errors import LmbError, OutputError, StateError
@@ -112,9 +113,10 @@ class Recording:
         """Return the first thing in which kernel and model differ."""
         return None if self.lockstep is None else self.lockstep.divergence
 
-    def begin(self, state: Snapshot | None) -> TraceHeader:
+    def begin(self, state: Snapshot | None, look: Look = lambda pc: None) -> TraceHeader:
         """Take the state in which the trace begins; None where the allocator's own `init` is still to come.
 
+        What program counters mean is asked of `look`, once for each, where the output wants it.
         Raises: `StateError` where lockstep was asked for and no model can go on from it; `OutputError`.
         """
         model, traced = None, self.traced
@@ -141,7 +143,7 @@ class Recording:
             only=self.options.only,
             behavior={} if model is None else traced.allocator.facts_of(model),
         )
-        self._output.begin(header)
+        self._output.begin(header, look)
         return header
 
     # -- what the breakpoints report: True stops the guest -----------------------------------------------------

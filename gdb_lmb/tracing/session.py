@@ -14,7 +14,7 @@ from functools import partial
 import gdb
 
 from gdb_lmb.allocators.base import Allocator
-from gdb_lmb.analysis.owners import Owners, function_of
+from gdb_lmb.analysis.owners import Owners
 from gdb_lmb.analysis.trace_options import TraceOptions
 from gdb_lmb.core.address import PAST_HAND_OVER
 from gdb_lmb.core.errors import LayoutError, LmbError, NotReadyError, OutputError, ReadError, UsageError
@@ -23,7 +23,7 @@ from gdb_lmb.core.snapshot import FLAG_NAMES, Finding, Snapshot
 from gdb_lmb.core.words import safe
 from gdb_lmb.machine.boot import settle
 from gdb_lmb.machine.current import current
-from gdb_lmb.machine.symbols import symbols_of, why_no_allocator
+from gdb_lmb.machine.symbols import code_symbol, symbols_of, why_no_allocator
 from gdb_lmb.programs.base import Program, find_programs
 from gdb_lmb.programs.traced import Traced
 from gdb_lmb.report.trace_file import TraceOutput
@@ -70,6 +70,7 @@ class TraceSession:
         self.final: Snapshot | None = None
         self._names = FLAG_NAMES if state is None else state.flag_names
         self._overlaps: list[Finding] = []
+        self._unjudged: str | None = None
         self._unread: str | None = None
         self._output = output
         self._listener = listener
@@ -85,7 +86,7 @@ class TraceSession:
         )
         try:
             with machine.booting_cpu():
-                self.header = self._recording.begin(state)
+                self.header = self._recording.begin(state, code_symbol)
             self._tracer.start()
             with machine.booting_cpu():
                 self._tracer.take_call_here()
@@ -95,6 +96,7 @@ class TraceSession:
             raise
         gdb.events.stop.connect(self._stopped)
         gdb.events.exited.connect(self._exited)
+        gdb.events.gdb_exiting.connect(self._leaving)
         self.running = True
 
     def _stopped(self, _event: gdb.Event) -> None:
@@ -112,12 +114,18 @@ class TraceSession:
         self._recording.failed = True
         self._listener(self.end())
 
+    def _leaving(self, _event: gdb.Event) -> None:
+        # gdb itself ends, and the guest may be gone before it.
+        self._recording.ended, self._recording.failed = self._recording.ended or "gdb has ended", True
+        self.end()
+
     def end(self) -> TraceResult:
         """End the trace where it runs, compare the last state and complete the output; return what came of it."""
         if self.running:
             self.running = False
             gdb.events.stop.disconnect(self._stopped)
             gdb.events.exited.disconnect(self._exited)
+            gdb.events.gdb_exiting.disconnect(self._leaving)
             self._tracer.stop()
             recording = self._recording
             recording.ended = recording.ended or "it was stopped"
@@ -128,7 +136,7 @@ class TraceSession:
                 except LmbError as error:
                     self._unread = str(error)
             self.symbolise()
-            self._overlaps = Owners(self.header, self.records).findings(function_of(self.symbols.get))
+            self._overlaps, self._unjudged = Owners(self.header, self.records).findings(self.symbols.get)
             writes: list[Callable[[], None]] = [self._output.close]
             if recording.write_error is None:
                 writes.insert(0, partial(self._output.end, self.symbols, self.final))
@@ -156,6 +164,7 @@ class TraceSession:
             compared=recording.lockstep is not None and self.final is not None,
             divergence=recording.divergence,
             overlaps=tuple(self._overlaps),
+            unjudged=self._unjudged,
             symbols=self.symbols,
             bits=self.header.bits,
             flag_names=self._names,

@@ -3,7 +3,7 @@
 
 The breakpoints are internal to gdb: `info breakpoints` does not list them, and user breakpoints at the same addresses
 still work. Calls made by a traced call belong to it: their breakpoints are disabled until it returns where it is known
-to make them, and their stops are ignored otherwise. Nothing is symbolised during a stop.
+to make them, and their stops are ignored otherwise.
 """
 
 from __future__ import annotations

@@ -17,7 +17,6 @@ from hypothesis import strategies as st
 
 from gdb_lmb.allocators.base import allocator
 from gdb_lmb.allocators.memblock.operations import LISTS
-from gdb_lmb.analysis.owners import function_of
 from gdb_lmb.analysis.replay import Replay
 from gdb_lmb.core.errors import InputError
 from gdb_lmb.core.operation import Operation, Record, TraceHeader
@@ -39,7 +38,7 @@ def verdict(data: bytes) -> str:
         for record in reader:
             replay.follow(record)
         why = replay.finish(None if reader.end is None else reader.end.final, reader.cut_off)
-        findings = replay.owners.findings(function_of(reader.symbols.get))
+        findings = replay.owners.findings(reader.symbols.get)[0]
     except InputError as error:
         assert "\n" not in str(error) and "\x1b" not in str(error) and len(str(error)) < 2000
         return str(error)

@@ -24,11 +24,24 @@ NAMES = {
     1: "memblock_reserve", 2: "memblock_alloc_try_nid", 3: "__memblock_reserve.isra.0",
     4: "early_init_dt_reserve_memory", 10: "setup_arch", 11: "reserve_initrd", 12: "pcpu_embed_first_chunk",
     20: "lmb_alloc", 30: "memblock_like_driver_probe",
+    50: "arm64_memblock_init", 51: "arm64_memblock_init",
 }  # fmt: skip
+
+# What a compiler has inlined into setup_arch(): the wrapper of a header too.
+INLINED = {
+    40: Symbol("setup_arch", 40, inlined=("memblock_reserve", "early_reserve_memory")),
+    41: Symbol("setup_arch", 41, inlined=("memblock_reserve", "early_reserve_initrd", "early_reserve_memory")),
+    43: Symbol("setup_arch", 43, inlined=("memblock_alloc", "early_reserve_brk", "early_reserve_memory")),
+    42: Symbol("setup_arch", 42, inlined=("early_reserve_initrd", "early_reserve_memory")),
+}
 
 
 def name(pc: int) -> str | None:
     return NAMES.get(pc)
+
+
+def look(pc: int) -> Symbol | None:
+    return INLINED.get(pc) or (Symbol(NAMES[pc]) if pc in NAMES else None)
 
 
 def reserve(seq: int, base: int, end: int, *callers: int) -> Record:
@@ -223,6 +236,19 @@ OVER: list[tuple[list[Record], list[tuple[str, str, str]]]] = [
      [("allocated-twice", "finding", "[0x4000, 0x5000) was allocated to pcpu_embed_first_chunk in operation 1")]),
     ([reserve(1, 0x4000, 0x5000), alloc(2, 0x4fff, 0x5010)],
      [("allocated-twice", "finding", "[0x4fff, 0x5000) was reserved by setup_arch in operation 1")]),
+    # Inlined into one function, but two callers: an initrd over the image, and over what was allocated.
+    ([reserve(1, 0x1000, 0x9000, 40), reserve(2, 0x8000, 0xA000, 41)],
+     [("reserved-twice", "note", "called from early_reserve_initrd, takes memory that is taken: [0x8000, 0x9000) was "
+                                 "reserved by early_reserve_memory in operation 1")]),
+    ([alloc(1, 0x1000, 0x9000, 43), reserve(2, 0x8000, 0xA000, 41)],
+     [("reserved-over-allocation", "finding", "was allocated to early_reserve_brk in operation 1")]),
+    # A function and one that it calls, which is inlined into it.
+    ([alloc(1, 0x1000, 0x9000, 41), reserve(2, 0x8000, 0xA000, 40)], []),
+    ([alloc(1, 0x1000, 0x9000, 40), reserve(2, 0x8000, 0xA000, 41)], []),
+    ([alloc(1, 0x1000, 0x9000, 42), reserve(2, 0x8000, 0xA000, 41)], []),
+    # Two calls of one function: arm64_memblock_init() reserves the image and the initrd.
+    ([reserve(1, 0x1000, 0x9000, 1, 50), reserve(2, 0x8000, 0xA000, 1, 51)],
+     [("reserved-twice", "note", "[0x8000, 0x9000) was reserved by arm64_memblock_init in operation 1")]),
     # What was freed in between is free.
     ([alloc(1, 0x4000, 0x5000), free(2, 0x4000, 0x5000), reserve(3, 0x4000, 0x5000, 1, 11)], []),
     # One sentence for one pair, however many pieces they share.
@@ -233,7 +259,8 @@ OVER: list[tuple[list[Record], list[tuple[str, str, str]]]] = [
 
 @pytest.mark.parametrize(("records", "expected"), OVER, ids=range(len(OVER)))
 def test_one_over_another(records: list[Record], expected: list[tuple[str, str, str]]) -> None:
-    findings = follow(*records).findings(name)
+    findings, unknown = follow(*records).findings(look)
+    assert unknown is None
     assert [(f.code, f.severity) for f in findings] == [row[:2] for row in expected]
     for finding, (_, _, text) in zip(findings, expected, strict=True):
         assert text in finding.message and finding.message.startswith("operation ")
@@ -241,17 +268,46 @@ def test_one_over_another(records: list[Record], expected: list[tuple[str, str, 
 
 def test_over_what_was_there_before() -> None:
     initial = memblock([(0x1000, 0x3000)])
-    (note,) = follow(reserve(1, 0x2000, 0x4000), initial=initial).findings(name)
+    ((note,), _) = follow(reserve(1, 0x2000, 0x4000), initial=initial).findings(look)
     assert (note.code, note.severity, note.addresses) == ("reserved-twice", "note", (0x2000,))
     assert note.message.endswith("[0x2000, 0x3000) was reserved before the trace began")
-    (finding,) = follow(alloc(1, 0x2000, 0x2040), initial=initial).findings(name)
+    ((finding,), _) = follow(alloc(1, 0x2000, 0x2040), initial=initial).findings(look)
     assert (finding.code, finding.severity) == ("allocated-twice", "finding")
 
 
 def test_many_overlaps_are_counted() -> None:
     records = [reserve(1, 0, 0x1000), *(reserve(seq, 0, 0x1000, 1, 11) for seq in range(2, 1103))]
-    findings = follow(*records).findings(name)
+    findings, _ = follow(*records).findings(look)
     assert len(findings) == 1001 and findings[-1].message == "101 more reservations lie over another"
+
+
+UNKNOWN: list[tuple[list[Record], str | None]] = [
+    # x86's reserve_real_mode() allocates under 1 MiB and last reserves it all: without names two callers.
+    ([alloc(1, 0x98000, 0x9F000, 90, 91, 92), reserve(2, 0, 0x100000, 93, 92)],
+     "without symbols nothing tells who called operation 2 add_range(list=reserved, base=0x0, size=0x100000, "
+     "nid=1024, flags=0x0), over an allocation of another"),
+    # One of both is enough; no caller at all is none that is known.
+    ([alloc(1, 0x4000, 0x5000), reserve(2, 0x4800, 0x9000, 1, 99)], "operation 2 "),
+    ([alloc(1, 0x4000, 0x5000, 99), reserve(2, 0x4800, 0x9000)], "operation 2 "),
+    ([alloc(1, 0x4000, 0x5000), Record(2, reserve(2, 0x4800, 0x9000).operation, 0, ())], "operation 2 "),
+    ([alloc(1, 0x4000, 0x5000), reserve(2, 0x4000, 0x4800, 98), reserve(3, 0x4800, 0x5000, 99)],
+     "and 1 more operation, over an allocation of another"),
+    # The very same call needs no name.
+    ([alloc(1, 0x4000, 0x5000, 99), reserve(2, 0x4800, 0x9000, 99)], None),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("records", "why"), UNKNOWN, ids=range(len(UNKNOWN)))
+def test_without_symbols_nobody_is_accused(records: list[Record], why: str | None) -> None:
+    findings, unknown = follow(*records).findings(look)
+    assert [finding for finding in findings if finding.severity == "finding"] == []
+    assert unknown is None if why is None else unknown is not None and why in unknown
+
+
+def test_what_is_given_twice_needs_no_symbols() -> None:
+    records = [alloc(1, 0x4000, 0x5000, 98), alloc(2, 0x4000, 0x5000, 99)]
+    findings, unknown = follow(*records).findings(look)
+    assert [finding.code for finding in findings] == ["allocated-twice"] and unknown is None
 
 
 # -- against bytes ----------------------------------------------------------------------------------

@@ -174,6 +174,43 @@ def test_reserved_twice(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> N
     ]
 
 
+@pytest.mark.parametrize(("symbols", "status"), [(False, 5), (True, 0)])
+def test_a_cut_or_unnamed_trace_accuses_nobody(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], symbols: bool, status: int
+) -> None:
+    # What x86's reserve_real_mode() does: it allocates, and last reserves all around it.
+    around = record(5, "add_range", 0, 1, 4, list="reserved", base=0x10FE000, size=0x2000, nid=1024, flags=0)
+    names = {"symbols": {**SOUND[5]["symbols"], "0x4": SOUND[5]["symbols"]["0x3"]}}
+    final = memblock_state(
+        rows((0x100000, 0x1000000, 0, 0)), rows((0x100000, 0x200000, 0, 1024), (0x10FE000, 0x2000, 0, 1024))
+    )
+    trace = [*SOUND[:5], around, *([names] if symbols else []), {"end": {"records": 5, "final": final}}]
+    got, out, _ = replay(tmp_path, capsys, trace)
+    assert got == status and "finding" not in out
+    assert ("without symbols nothing tells who called operation 5 add_range(" in out) is not symbols
+    cut = [trace[0], names, *trace[1:6]] if symbols else trace[:6]
+    got, out, _ = replay(tmp_path, capsys, cut)
+    assert got == 5 and "finding" not in out and "the trace is cut off after record 5" in out
+
+
+@pytest.mark.parametrize("base", [0x100000, 0x200000])
+def test_no_record_but_an_end(tmp_path: Path, capsys: pytest.CaptureFixture[str], base: int) -> None:
+    state = memblock_state(rows((0x100000, 0x1000, 0, 0)), [])
+    final = memblock_state(rows((base, 0x1000, 0, 0)), [])
+    first = header("memblock", state, generation=BEHAVIOR_6_12)
+    status, out, _ = replay(tmp_path, capsys, [first, {"end": {"records": 0, "final": final}}])
+    if base == 0x100000:
+        assert (status, out.splitlines()[-1]) == (
+            0, "gdb-lmb replay: verified: 0 operations replayed on the model",
+        )  # fmt: skip
+    else:
+        assert status == 1 and "kernel and model differ from the beginning: memory[0] is [0x200000, 0x201000)" in out
+    # Without a state to begin with there is nothing to compare the last one with.
+    created = [LOG[0], {"end": {"records": 0, "final": LOG[5]["end"]["final"]}}]
+    status, out, _ = replay(tmp_path, capsys, created)
+    assert status == 5 and out.splitlines()[-1].endswith("0 operations replayed on the model; the trace holds no init")
+
+
 BAD: list[tuple[str, str]] = [
     (text_of(changed(SOUND, 2, seq=5)), 'boot.trace: line 3: "seq" is 5, but operation 2 comes next'),
     (text_of(changed(SOUND, 0, bits=16)), 'boot.trace: line 1: "bits" is 16'),

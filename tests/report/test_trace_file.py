@@ -6,6 +6,7 @@ from __future__ import annotations
 import io
 import json
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -17,7 +18,7 @@ from gdb_lmb.core.errors import InputError
 from gdb_lmb.core.operation import Record, Symbol, TraceHeader
 from gdb_lmb.core.snapshot import RegionList, Snapshot, Stop, column
 from gdb_lmb.report.jsonio import dumps, snapshot_from, snapshot_json
-from gdb_lmb.report.trace_file import TraceEnd, TraceReader, TraceWriter
+from gdb_lmb.report.trace_file import TraceEnd, TraceReader, TraceWriter, complete
 from tests.helpers.operations import op
 from tests.helpers.states import memblock
 
@@ -68,7 +69,10 @@ RECORDS = [
     Record(4, op("free_all"), 255),
     Record(5, op("free", 0x1000, 1), None, (), "handed over"),
 ]
-SYMBOLS = {0xFFFFFFFF81000010: Symbol("setup_arch", 0x10, "arch/x86/kernel/setup.c", 812), 0x1000: Symbol("?")}
+SYMBOLS = {
+    0xFFFFFFFF81000010: Symbol("setup_arch", 0x10, "arch/x86/kernel/setup.c", 812),
+    0x1000: Symbol("?", inlined=("a", "b")),
+}
 
 
 def written(*, end: bool = True) -> bytes:
@@ -107,8 +111,25 @@ def test_the_lines_themselves() -> None:
         "callers": ["0xffffffff81000010", "0xffffffff81000020"], "phase": "early",
     }  # fmt: skip
     assert rows[3]["result"] == "0xfffc0" and rows[4]["result"] == 255 and rows[5]["result"] is None
-    assert rows[6]["symbols"]["0x1000"] == {"function": "?", "offset": 0, "file": None, "line": None}
+    assert rows[6]["symbols"]["0x1000"] == {
+        "function": "?", "offset": 0, "file": None, "line": None, "inlined": ["a", "b"],
+    }  # fmt: skip
+    assert "inlined" not in rows[6]["symbols"]["0xffffffff81000010"]
     assert rows[7]["end"]["records"] == 5
+
+
+@pytest.mark.parametrize(("cut", "kept"), [(0, 5), (1, 5), (2, 4), (40, 4)])
+def test_a_trace_that_breaks_off_is_completed(tmp_path: Path, cut: int, kept: int) -> None:
+    path = tmp_path / "t.jsonl"
+    whole = written(end=False)
+    path.write_bytes(whole[: len(whole) - cut])
+    assert complete(path) == kept
+    with path.open("rb") as file:
+        reader = TraceReader(file)
+        assert list(reader) == RECORDS[:kept]
+    assert reader.cut_off is None and reader.end == TraceEnd(kept, None)
+    before = path.read_bytes()
+    assert complete(path) == kept and path.read_bytes() == before
 
 
 def test_each_line_is_flushed() -> None:

@@ -118,6 +118,7 @@ def test_a_reservation_over_what_was_allocated_is_a_finding(fixture_kernel: Path
         out = guest.command("continue")
         status = status_of(guest)
         assert status["compared"] and status["divergence"] is None
+        assert len(status["findings"]) == 1, status["findings"]
         (finding,) = status["findings"]
         assert (finding["code"], finding["severity"]) == ("reserved-over-allocation", "finding")
         assert finding["addresses"] == [hex(taken)] and "alloc_page_table in operation 12" in finding["message"]
@@ -196,7 +197,7 @@ def kill_when_written(path: Path, process: int) -> None:
 
     def watch() -> None:
         deadline = time.monotonic() + 60
-        while path.read_bytes().count(b"\n") < BOOT_OPERATIONS + 10 and time.monotonic() < deadline:
+        while path.read_bytes().count(b'\n{"seq"') < BOOT_OPERATIONS + 10 and time.monotonic() < deadline:
             time.sleep(0.02)
         os.kill(process, signal.SIGKILL)
 
@@ -226,6 +227,21 @@ def test_what_is_left_by_a_killed_gdb_can_be_read(fixture_kernel: Path, tmp_path
     reader, records = read(path)
     assert len(records) > BOOT_OPERATIONS
     assert reader.end is None and reader.cut_off is not None and reader.cut_off.endswith(f"record {len(records)}")
+
+
+def test_gdb_that_quits_in_the_middle_leaves_a_file_with_its_end(fixture_kernel: Path, tmp_path: Path) -> None:
+    path = tmp_path / "trace.jsonl"
+    with guest_of(fixture_kernel) as guest:
+        guest.command(f"lmb-trace start -o {path}")
+        guest.command("tbreak alloc_log_buf")
+        guest.run_on("alloc_log_buf")
+        with pytest.raises(InfrastructureError):
+            guest.command("quit")
+    reader, records = read(path)
+    assert 10 < len(records) < BOOT_OPERATIONS
+    assert reader.cut_off is None and reader.end is not None and reader.end.final is None
+    assert {pc for record in records for pc in record.callers} <= reader.symbols.keys()
+    assert main(["replay", str(path)]) == 5
 
 
 # -- what is shown, and what is refused -------------------------------------------------------------------------------
