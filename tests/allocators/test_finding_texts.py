@@ -1,0 +1,305 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Each finding of the list-based LMB whole: how many there are, in their words, with their addresses.
+
+The state is the one of tests/report/test_exact_text.py, whose places were worked out by hand.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
+
+from gdb_lmb.allocators.base import check
+from gdb_lmb.allocators.lmb.decode import decode
+from gdb_lmb.allocators.lmb.storage import Block
+from gdb_lmb.core.snapshot import FirmwareMap, Snapshot, column
+from gdb_lmb.core.words import FINDING, NOTE
+from tests.helpers.image import Image
+from tests.helpers.states import lmb, stored
+from tests.report.test_exact_text import lmb_model
+
+# The heads in struct lmb, the static entries 0:0 to 0:4, and block 1 with its entries 1:0 to 1:4.
+MEMORY, RESERVED, FREE = 0xFFFFFFFF80001000, 0xFFFFFFFF80001028, 0xFFFFFFFF80001050
+STATIC = [0xFFFFFFFF80004000 + 40 * slot for slot in range(5)]
+BLOCK = 0xFFFF888001FFFF00
+GROWN = [BLOCK + 40 + 40 * slot for slot in range(5)]
+
+# memory: 0:0, 0:1, 0:2; reserved: 0:3, 1:1, 1:0, 0:4; free: 1:2, 1:3, 1:4.
+
+Told = list[tuple[str, str, tuple[int, ...]]]
+
+
+def told(snapshot: Snapshot, severity: str = FINDING) -> Told:
+    return [(f.code, f.message, f.addresses) for f in check(snapshot) if f.severity == severity]
+
+
+def seen(*damage: Callable[[Image], object]) -> Told:
+    image = lmb_model()[1]
+    for one in damage:
+        one(image)
+    return told(decode(image.program, image))
+
+
+def both_links_lost(image: Image) -> None:
+    # 1:2 and 1:4 were popped and forgotten: 1:3 is left.
+    image.lmb("freelist.next", GROWN[3])
+    image.lmb("freelist.prev", GROWN[3])
+    image.entry(GROWN[3], "link.next", FREE)
+    image.entry(GROWN[3], "link.prev", FREE)
+    image.lmb("nr_free", 1)
+
+
+def on_two_lists(image: Image) -> None:
+    # list_add_tail() of 1:0, which is reserved, to the freelist.
+    image.entry(GROWN[0], "link.next", FREE)
+    image.entry(GROWN[0], "link.prev", GROWN[4])
+    image.entry(GROWN[4], "link.next", GROWN[0])
+    image.lmb("freelist.prev", GROWN[0])
+    image.lmb("nr_free", 4)
+
+
+def swapped(image: Image) -> None:
+    for name in ("base", "size"):
+        one, other = image.entry(STATIC[3], name), image.entry(GROWN[1], name)
+        image.entry(STATIC[3], name, other)
+        image.entry(GROWN[1], name, one)
+
+
+def sized(entry: int, which: str, size: int) -> Callable[[Image], None]:
+    """Give a region another size, and its list the right total."""
+
+    def change(image: Image) -> None:
+        total = image.lmb(f"{which}.total_size") - image.entry(entry, "size") + size
+        image.lmb(f"{which}.total_size", total % (1 << 64))
+        image.entry(entry, "size", size)
+
+    return change
+
+
+CASES: list[tuple[str, list[Callable[[Image], object]], Told]] = [
+    ("next of the head", [lambda i: i.lmb("reserved.regions.next", 0x1234)], [
+        ("link-wild", "reserved list: next of the head leads to 0x1234, which is no entry of any block",
+         (RESERVED, 0x1234)),
+    ]),
+    ("prev of the head", [lambda i: i.lmb("reserved.regions.prev", STATIC[3])], [
+        ("link-broken", f"reserved list: prev of the head leads to {STATIC[3]:#x}, which does not lead back",
+         (RESERVED, STATIC[3])),
+    ]),
+    ("two links of two lists", [
+        lambda i: i.entry(STATIC[1], "link.prev", STATIC[2]), lambda i: i.entry(GROWN[0], "link.prev", STATIC[3]),
+    ], [
+        ("link-broken", f"memory list: prev of member 1 leads to {STATIC[2]:#x}, which does not lead back",
+         (STATIC[1], STATIC[2])),
+        ("link-broken", f"reserved list: prev of member 2 leads to {STATIC[3]:#x}, which does not lead back",
+         (GROWN[0], STATIC[3])),
+    ]),
+    ("next of a member to the head", [lambda i: i.entry(STATIC[0], "link.next", MEMORY)], [
+        ("link-broken", f"memory list: next of member 0 leads to {MEMORY:#x}, which does not lead back",
+         (STATIC[0], MEMORY)),
+    ]),
+    ("a circle", [lambda i: i.entry(GROWN[0], "link.next", GROWN[1])], [
+        ("list-cycle", "reserved list: next of member 2 leads back to member 1", (GROWN[0], GROWN[1])),
+    ]),
+    ("a circle of one", [lambda i: i.entry(GROWN[3], "link.next", GROWN[3])], [
+        ("list-cycle", "free list: next of member 1 leads back to member 1", (GROWN[3], GROWN[3])),
+    ]),
+    ("two entries lost", [both_links_lost], [
+        ("entry-lost", "entry 1:2 is on no list", (GROWN[2],)),
+        ("entry-lost", "entry 1:4 is on no list", (GROWN[4],)),
+    ]),
+    ("on two lists", [on_two_lists], [
+        ("entry-shared", "entry 1:0 is on 2 lists: reserved, free", (GROWN[0],)),
+    ]),
+    ("counters", [
+        lambda i: i.lmb("memory.cnt", 2), lambda i: i.lmb("reserved.cnt", 5), lambda i: i.lmb("nr_free", 4),
+        lambda i: i.lmb("memory.total_size", 1), lambda i: i.lmb("reserved.total_size", 0x86501),
+    ], [
+        ("count-mismatch", "memory.cnt is 2, but the list has 3 regions", ()),
+        ("count-mismatch", "reserved.cnt is 5, but the list has 4 regions", ()),
+        ("size-mismatch", "memory.total_size is 0x1, but its regions sum to 0x1f9f000", ()),
+        ("size-mismatch", "reserved.total_size is 0x86501, but its regions sum to 0x86500", ()),
+        ("free-count-mismatch", "nr_free is 4, but the freelist has 3 entries", ()),
+    ]),
+    ("unsorted", [swapped], [("unsorted", "reserved[1] starts below reserved[0]", (0x300000, 0x100000))]),
+    ("one byte too long", [sized(STATIC[3], "reserved", 0x200001)], [
+        ("overlap", "reserved[1] overlaps reserved[0]", (0x300000, 0x300001)),
+    ]),
+    ("touching", [sized(STATIC[3], "reserved", 0x200000)], [
+        ("unmerged", "reserved[0] and reserved[1] touch, have equal flags, and are not one region",
+         (0x100000, 0x300000)),
+    ]),
+    ("two are empty", [sized(STATIC[0], "memory", 0), sized(GROWN[1], "reserved", 0)], [
+        ("empty-region", "memory[0] is empty", (0x1000,)),
+        ("empty-region", "reserved[1] is empty", (0x300000,)),
+    ]),
+    ("to the end of the address space", [sized(STATIC[4], "reserved", (1 << 64) - 1 - 0x1FFFF00)], []),
+    ("past the end of the address space", [sized(STATIC[4], "reserved", (1 << 64) - 0x1FFFF00)], [
+        ("region-wraps", "reserved[3] goes past the end of the 64-bit address space", (0x1FFFF00, 1 << 64)),
+    ]),
+    ("the block is not reserved", [sized(STATIC[4], "reserved", 255)], [
+        ("block-unreserved",
+         "block 1 at 0x1ffff00 (size 0x100) is not reserved: an allocation may overwrite the entries in it",
+         (0x1FFFF00,)),
+    ]),
+    ("more memory than there is", [sized(STATIC[2], "memory", 0x1001)], [
+        ("outside-firmware", "memory [0x2001000, 0x2001001) is not RAM in the firmware map", (0x2001000, 0x2001001)),
+    ]),
+    ("nr_blocks", [lambda i: i.lmb("nr_blocks", 3)], [
+        ("storage-corrupt", "nr_blocks is 3, but the chain has 2 blocks", ()),
+    ]),
+    ("entries of a block", [lambda i: i.put(i.program.block, BLOCK, "nr", 6)], [
+        ("storage-corrupt", "block 1 says it has 6 entries, but it has 5", (BLOCK,)),
+    ]),
+    ("where a block's entries are", [lambda i: i.put(i.program.block, BLOCK, "entries", GROWN[1])], [
+        ("storage-corrupt", f"block 1 says its entries are at {GROWN[1]:#x}, but they are at {GROWN[0]:#x}", (BLOCK,)),
+    ]),
+    ("a block's base", [lambda i: i.put(i.program.block, BLOCK, "base", 0)], [
+        ("storage-corrupt", "block 1 has no physical address", (BLOCK,)),
+    ]),
+    ("a static array with a base", [lambda i: i.put(i.program.block, STATIC[0] - 0x2000, "base", 0x1000)], [
+        ("storage-corrupt", "block 0 says that it lies at 0x1000, but it is the static array", (STATIC[0] - 0x2000,)),
+    ]),
+    ("block_size", [lambda i: i.lmb("block_size", 255)], [
+        ("storage-corrupt", "block_size is 0xff, which is no power of two that holds two entries", ()),
+    ]),
+    ("another block_size", [lambda i: i.lmb("block_size", 512)], [
+        ("storage-corrupt", "block_size is 0x200, but the blocks were made with 0x100", ()),
+    ]),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("damage", "expected"), [row[1:] for row in CASES], ids=[row[0] for row in CASES])
+def test_what_is_told_of_damage(damage: list[Callable[[Image], object]], expected: Told) -> None:
+    assert seen(*damage) == expected
+
+
+def test_the_state_itself_is_sound() -> None:
+    assert seen() == []
+
+
+def test_an_empty_freelist() -> None:
+    image = lmb_model()[1]
+    image.lmb("freelist.next", FREE)
+    image.lmb("freelist.prev", FREE)
+    image.lmb("nr_free", 0)
+    assert told(decode(image.program, image)) == [
+        ("entry-lost", "entry 1:2 is on no list", (GROWN[2],)),
+        ("entry-lost", "entry 1:3 is on no list", (GROWN[3],)),
+        ("entry-lost", "entry 1:4 is on no list", (GROWN[4],)),
+        ("freelist-exhausted", "the freelist is empty: the last entry must be kept to gain the next block", ()),
+    ]
+
+
+# -- where blocks lie ------------------------------------------------------------------------------------
+
+
+def three_blocks() -> Snapshot:
+    """Three grown blocks at [3K, 4K), [2K, 3K) and [1K, 2K), whose headers tell one linear map."""
+    model = lmb_model()[0]
+    state = model.snapshot()
+    blocks = tuple(Block(base, 25, False, 1024, 0xFFFF888000000000 + base) for base in (0xC00, 0x800, 0x400))
+    state = stored(state, blocks=(lmb(state).blocks[0], *blocks), nr_blocks=4)
+    one = replace(state.reserved, base=column([0x400]), size=column([0xC00]), flags=column([0]), entry=column([3]),
+                  cnt=1, total_size=0xC00)  # fmt: skip
+    return replace(state, reserved=one)
+
+
+def moved(number: int, base: int) -> Snapshot:
+    state = three_blocks()
+    blocks = list(lmb(state).blocks)
+    blocks[number] = replace(blocks[number], base=base)
+    return stored(state, blocks=tuple(blocks))
+
+
+def of_blocks(snapshot: Snapshot) -> Told:
+    return [row for row in told(snapshot) if row[0] in ("storage-corrupt", "block-unreserved")]
+
+
+def test_the_others_outvote_a_block() -> None:
+    assert of_blocks(three_blocks()) == []
+    for number, lies in ((1, 0xC00), (2, 0x800), (3, 0x400)):
+        assert of_blocks(moved(number, 0x5000)) == [
+            ("storage-corrupt", f"block {number} says that it lies at 0x5000, but its entries are used at {lies:#x}",
+             (0x5000, lies)),
+        ]  # fmt: skip
+
+
+def test_one_against_one_is_no_majority() -> None:
+    # Neither is believed more: the block counts where it says that it lies, which is not reserved there.
+    state = moved(1, 0x5000)
+    state = stored(state, blocks=lmb(state).blocks[:3], nr_blocks=3)
+    assert of_blocks(state) == [
+        ("block-unreserved",
+         "block 1 at 0x5000 (size 0x400) is not reserved: an allocation may overwrite the entries in it", (0x5000,)),
+    ]  # fmt: skip
+
+
+def test_blocks_that_are_no_blocks() -> None:
+    # All headers moved by as much: no vote shows it, but their places do.
+    state = three_blocks()
+    first, *others = lmb(state).blocks
+    askew = stored(state, blocks=(first, *(replace(b, base=(b.base or 0) + 0x100) for b in others[:1])), nr_blocks=2)
+    assert ("storage-corrupt", "block 1 is not aligned to its size 0x400", (0xD00,)) in of_blocks(askew)
+    same = stored(state, blocks=(first, others[0], replace(others[1], base=others[0].base)), nr_blocks=3)
+    assert of_blocks(same) == [
+        ("storage-corrupt", "blocks 1 and 2 lie in the same memory", (0xC00, 0xC00)),
+    ]  # fmt: skip
+
+
+# -- what was handed over, and notes ---------------------------------------------------------------------
+
+
+def test_what_was_handed_over() -> None:
+    model, _ = lmb_model()
+    assert model.free_all() == (0x9E000 + 0x180000 + (0x1FFB000 - 0x303000)) // 4096
+    state = model.snapshot()
+    given = ((0x1000, 0x9F000), (0x180000, 0x300000), (0x303000, 0x1FFB000))
+    assert state.handover == given and told(state) == []
+    less = replace(state, handover=(given[0], (0x181000, 0x300000), given[2]))
+    assert told(less) == [
+        ("handover-mismatch", "[0x180000, 0x181000) is free memory, but was not handed over", (0x180000, 0x181000)),
+    ]  # fmt: skip
+    more = replace(state, handover=(given[0], (0x17F000, 0x300000), given[2]))
+    assert told(more) == [
+        ("handover-mismatch", "[0x17f000, 0x180000) was handed over, but is reserved or no memory",
+         (0x17F000, 0x180000)),
+    ]  # fmt: skip
+    assert told(stored(replace(state, handover=given[:2]), handover_nr=2)) == [
+        ("handover-mismatch", "2 ranges were handed over, not 3", ()),
+        ("handover-mismatch", "[0x303000, 0x1ffb000) is free memory, but was not handed over", (0x303000, 0x1FFB000)),
+    ]  # fmt: skip
+    # A table that has no room for all holds the lowest ones.
+    assert told(replace(state, handover=given[:2])) == []
+    assert told(stored(state, closed=False)) == [
+        ("handover-mismatch", "3 ranges were handed over, but the allocator is not closed", ()),
+    ]  # fmt: skip
+
+
+def reserved_pages(count: int) -> Snapshot:
+    """Pages reserved outside of memory, every other one."""
+    model, _ = lmb_model()
+    for at in range(count):
+        assert model.reserve(0x80000000 + 0x2000 * at, 0x1000) == 0
+    return model.snapshot()
+
+
+def test_the_first_ones_are_listed_and_the_rest_is_counted() -> None:
+    def note(at: int) -> tuple[str, str, tuple[int, ...]]:
+        low, high = 0x80000000 + 0x2000 * at, 0x80001000 + 0x2000 * at
+        return "reserved-outside-memory", f"reserved [{low:#x}, {high:#x}) is outside memory", (low, high)
+
+    assert told(reserved_pages(8), NOTE) == [note(at) for at in range(8)]
+    more = ("reserved-outside-memory", "3 more of this kind, not listed", ())
+    assert told(reserved_pages(11), NOTE) == [*(note(at) for at in range(8)), more]
+
+
+def test_the_first_hundred_findings_are_listed() -> None:
+    state = replace(reserved_pages(103), firmware=FirmwareMap([0], [0x100], [1]))
+    flat = replace(state.reserved, size=column([0] * len(state.reserved)))
+    # Blocks have filled [0x1fff000, 0x1ffff00): what is reserved below and above is one region by then.
+    assert len(flat) == 106
+    lines = [row for row in told(replace(state, reserved=flat)) if row[0] == "empty-region"]
+    assert len(lines) == 101 and lines[0][1] == "reserved[0] is empty" and lines[99][1] == "reserved[99] is empty"
+    assert lines[100] == ("empty-region", "6 more of this kind, not listed", ())
