@@ -31,7 +31,7 @@ from gdb_lmb.runner.session import CommandError, GuestSession
 
 ROOT = Path(__file__).resolve().parent.parent
 DOCS = ROOT / "gdb_lmb" / "docs"
-PAGES = (ROOT / "README.md", *sorted(DOCS.glob("*.md")))
+PAGES = (ROOT / "README.md", ROOT / "scripts" / "demo.md", *sorted(DOCS.glob("*.md")))
 FIXTURE = vmlinux("x86_64").relative_to(ROOT)
 STOCK = "debian:6.1-cloud-amd64"
 COMPILER = "12.2.0"
