@@ -242,44 +242,44 @@ def _outside_firmware(i: Image) -> None:
     i.lmb("memory.total_size", i.lmb("memory.total_size") + 4096)
 
 
-DAMAGE: list[tuple[Callable[[Image], None], set[str]]] = [
-    (_link_broken, {"link-broken"}),
-    (_link_skips, {"link-broken"}),
-    (_link_wild, {"link-wild"}),
-    (_link_misaligned, {"link-wild"}),
-    (_head_wild, {"link-wild"}),
-    (_list_cycle, {"list-cycle"}),
-    (_self_cycle, {"list-cycle"}),
-    (_entry_shared, {"entry-shared"}),
-    (_entry_lost, {"entry-lost"}),
-    (_count, {"count-mismatch"}),
-    (_total, {"size-mismatch"}),
-    (_free_count, {"free-count-mismatch"}),
-    (_swap_regions, {"unsorted"}),
-    (_overlap, {"overlap"}),
-    (_unmerged, {"unmerged"}),
-    (_empty, {"empty-region"}),
-    (_wraps, {"region-wraps"}),
-    (_block_free, {"unsorted", "block-unreserved"}),
-    (_block_nr, {"storage-corrupt"}),
-    (_block_entries, {"storage-corrupt"}),
-    (_block_chain_wild, {"storage-corrupt"}),
-    (_block_chain_cycle, {"storage-corrupt"}),
-    (_nr_blocks, {"storage-corrupt"}),
-    (_block_size, {"storage-corrupt"}),
-    (_exhausted, {"freelist-exhausted", "entry-lost"}),
-    (_outside_firmware, {"outside-firmware"}),
+DAMAGE: list[tuple[Callable[[Image], None], list[str]]] = [
+    (_link_broken, ["link-broken"]),
+    (_link_skips, ["link-broken"]),
+    (_link_wild, ["link-wild"]),
+    (_link_misaligned, ["link-wild"]),
+    (_head_wild, ["link-wild"]),
+    (_list_cycle, ["list-cycle"]),
+    (_self_cycle, ["list-cycle"]),
+    (_entry_shared, ["entry-shared"]),
+    (_entry_lost, ["entry-lost"]),
+    (_count, ["count-mismatch"]),
+    (_total, ["size-mismatch"]),
+    (_free_count, ["free-count-mismatch"]),
+    (_swap_regions, ["unsorted", "unsorted"]),
+    (_overlap, ["overlap"]),
+    (_unmerged, ["unmerged"]),
+    (_empty, ["empty-region"]),
+    (_wraps, ["region-wraps"]),
+    (_block_free, ["unsorted", "block-unreserved"]),
+    (_block_nr, ["storage-corrupt"]),
+    (_block_entries, ["storage-corrupt"]),
+    (_block_chain_wild, ["storage-corrupt", "storage-corrupt"]),
+    (_block_chain_cycle, ["storage-corrupt", "storage-corrupt"]),
+    (_nr_blocks, ["storage-corrupt"]),
+    (_block_size, ["storage-corrupt"]),
+    (_exhausted, ["entry-lost"] * 6 + ["freelist-exhausted"]),
+    (_outside_firmware, ["outside-firmware"]),
 ]
 
 
 @pytest.mark.parametrize(("damage", "codes"), DAMAGE, ids=[damage.__name__[1:] for damage, _ in DAMAGE])
 @pytest.mark.parametrize("name", ["x86_64", "ppc64"])
-def test_damage_gives_its_code_and_no_other(name: str, damage: Callable[[Image], None], codes: set[str]) -> None:
+def test_damage_gives_its_code_and_no_other(name: str, damage: Callable[[Image], None], codes: list[str]) -> None:
     abi = ABIS[name]
     image = build(boot_model(abi), abi, RAM)
     damage(image)
     findings = [f for f in check(decode(image.program, image)) if f.severity == FINDING]
-    assert {f.code for f in findings} == codes, findings
+    assert [f.code for f in findings] == codes, findings
 
 
 def test_two_faults_are_both_found() -> None:
