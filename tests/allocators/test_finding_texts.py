@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Each finding of the list-based LMB whole: how many there are, in their words, with their addresses.
 
-The state is the one of tests/report/test_exact_text.py, whose places were worked out by hand.
+The state is that of tests/helpers/small_lmb.py, whose places were worked out by hand.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from gdb_lmb.allocators.lmb.storage import Block
 from gdb_lmb.core.snapshot import FirmwareMap, Snapshot, column
 from gdb_lmb.core.words import FINDING, NOTE
 from tests.helpers.image import Image
+from tests.helpers.small_lmb import lmb_model
 from tests.helpers.states import lmb, stored
-from tests.report.test_exact_text import lmb_model
 
 # The heads in struct lmb, the static entries 0:0 to 0:4, and block 1 with its entries 1:0 to 1:4.
 MEMORY, RESERVED, FREE = 0xFFFFFFFF80001000, 0xFFFFFFFF80001028, 0xFFFFFFFF80001050
