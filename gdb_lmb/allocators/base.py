@@ -225,7 +225,9 @@ class Allocator(ABC):
                 yield self.region_section(snapshot, regions, entries)
         yield from self.storage_sections(snapshot, part)
         if part == "firmware":
-            yield firmware_section(snapshot, self.no_firmware)
+            yield firmware_section(snapshot.firmware, self.no_firmware)
+            if snapshot.firmware_edited is not None:
+                yield firmware_section(snapshot.firmware_edited, "", "as the kernel edited it")
 
     def region_section(self, snapshot: Snapshot, regions: RegionList, entries: bool) -> Section:
         """Return the table of one list of regions; `entries` adds where each is stored."""

@@ -20,7 +20,7 @@ from operator import add, lt
 from typing import TypeVar, cast
 
 from gdb_lmb.core.ranges import Range, lie_in, subtract, union
-from gdb_lmb.core.snapshot import Defect, Finding, RegionList, Snapshot, column
+from gdb_lmb.core.snapshot import LMB_NOMAP, Defect, Finding, Place, RegionList, Snapshot, column
 from gdb_lmb.core.words import FINDING, NOTE
 
 T = TypeVar("T")
@@ -141,12 +141,53 @@ def region_wraps(facts: Facts) -> Iterator[Defect]:
 
 
 def outside_firmware(facts: Facts) -> Iterator[Defect]:
-    """Yield ranges of the memory list that are not RAM in the firmware's map; nothing without a map."""
-    memory, firmware = facts.columns[0], facts.snapshot.firmware
-    ram = firmware.ram() if firmware else []
-    if firmware and (memory.collides or not lie_in(memory.regions.base, memory.ends, ram)):
-        for base, end in subtract(memory.covered(), ram):
-            yield Defect(f"memory [{base:#x}, {end:#x}) is not RAM in the firmware map", (base, end))
+    """Yield ranges of the memory list that are not RAM in the firmware's map, or as it was edited; nothing without."""
+    memory, found = facts.columns[0], list[Range]()
+    for firmware, edited in (
+        (facts.snapshot.firmware, ""),
+        (facts.snapshot.firmware_edited, " as the kernel edited it"),
+    ):
+        ram = firmware.ram() if firmware else []
+        if firmware and (memory.collides or not lie_in(memory.regions.base, memory.ends, ram)):
+            more = subtract(subtract(memory.covered(), ram), found)
+            for base, end in more:
+                yield Defect(f"memory [{base:#x}, {end:#x}) is not RAM in the firmware map{edited}", (base, end))
+            found = union((*found, *more))
+
+
+def firmware_edited(facts: Facts) -> Iterator[Defect]:
+    """Yield where the program uses a map that says otherwise than the firmware's."""
+    return iter(facts.snapshot.firmware_edits)
+
+
+def firmware_unreserved(facts: Facts) -> Iterator[Defect]:
+    """Yield memory that the firmware asks to be reserved, or not to be mapped, and that is not.
+
+    Source: `early_init_dt_reserve_memory()` of drivers/of/of_reserved_mem.c (before 6.0 of drivers/of/fdt.c).
+    """
+    memory, reserved = facts.columns
+    for one in facts.snapshot.firmware_reserved:
+        place = [(one.base, one.end)]
+        mapped = subtract(place, subtract(place, memory.covered(LMB_NOMAP)))
+        for base, end in mapped if one.nomap else subtract(mapped, reserved.covered()):
+            state = "memory that is mapped, but must not be" if one.nomap else "memory that is not reserved"
+            yield Defect(f"[{base:#x}, {end:#x}) of {one.what} is {state}", (base, end))
+
+
+def firmware_overlap(facts: Facts) -> Iterator[Defect]:
+    """Yield ranges that the firmware asks to be reserved for two purposes.
+
+    Source: `__rmem_check_for_overlap()` of drivers/of/of_reserved_mem.c.
+    """
+    reach: Place | None = None
+    # A memory reservation may name what a node names too.
+    nodes = (one for one in facts.snapshot.firmware_reserved if not one.until_hand_over)
+    for one in sorted(nodes, key=lambda one: (one.base, one.end)):
+        if reach is not None and one.base < reach.end and one.what != reach.what:
+            base, end = one.base, min(one.end, reach.end)
+            yield Defect(f"{one.what} and {reach.what} share [{base:#x}, {end:#x})", (base, end))
+        if reach is None or one.end > reach.end:
+            reach = one
 
 
 def reserved_outside_memory(facts: Facts) -> Iterator[Defect]:

@@ -149,6 +149,7 @@ HEAD = (Field("arch", TEXT), Field("byte_order", TEXT), Field("bits", NUMBER), F
 
 COMMON = (Field("current_limit", HEX), Field("bottom_up", TRUTH))
 FIRMWARE = Field("firmware", _FIRMWARE_MAP)
+FIRMWARE_EDITED = Field("firmware_edited", _FIRMWARE_MAP, default=[])
 
 
 def torn(function: str) -> Field:

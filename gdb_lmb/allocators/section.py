@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from gdb_lmb.core.snapshot import FIRMWARE_TYPES, RegionList, Snapshot
+from gdb_lmb.core.snapshot import FirmwareMap, RegionList, Snapshot, firmware_type
 from gdb_lmb.core.words import human_size, plural
 
 # Kinds of cells. An address is physical and shown with all digits of `phys_addr_t`, a wide one with those of 64
@@ -74,13 +74,12 @@ def _node(snapshot: Snapshot, nid: int) -> str | None:
     return str(nid) if snapshot.no_node is None or 0 <= nid < snapshot.no_node else None
 
 
-def firmware_section(snapshot: Snapshot, none: str) -> Section:
+def firmware_section(firmware: FirmwareMap | None, none: str, title: str = "firmware") -> Section:
     """Return the firmware's map; `none` says why there is none."""
-    firmware = snapshot.firmware
     if firmware is None:
-        return Section(f"firmware: {none}", shown=False)
+        return Section(f"{title}: {none}", shown=False)
     rows = [
-        (at, base, base + size, size, FIRMWARE_TYPES.get(kind, f"type {kind}"))
+        (at, base, base + size, size, firmware_type(kind))
         for at, (base, size, kind) in enumerate(zip(firmware.base, firmware.size, firmware.type, strict=True))
     ]
-    return Section(f"firmware: {plural(len(rows), 'range')}", _FIRMWARE, rows)
+    return Section(f"{title}: {plural(len(rows), 'range')}", _FIRMWARE, rows)

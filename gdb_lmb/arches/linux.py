@@ -25,7 +25,8 @@ class LinuxArchitecture(Architecture, ABC):
     Besides those of every kernel, `variables` (with debug information) and `labels` (the linker's and the
     assembler's, of data and of code) are wanted; `entry` is the label of the image's first instruction. `missing`
     says why a kernel may not be in memory yet. `slice_s` is how many seconds a guest whose kernel is awaited runs
-    between two looks. `page_tables` are the labels of page tables in the image. Memory is physical.
+    between two looks. `page_tables` are the labels of page tables in the image. In `firmware_edits` every kernel edits
+    the firmware's map. Memory is physical.
     """
 
     entry: str
@@ -35,6 +36,7 @@ class LinuxArchitecture(Architecture, ABC):
     code_labels: tuple[str, ...] = ()
     page_tables: tuple[str, ...] = ()
     slice_s = 0.02
+    firmware_edits: tuple[Range, ...] = ()
 
     def page_size(self, program: Path, image: Range) -> int:
         """Return `PAGE_SIZE` in bytes of the kernel in the ELF `program`, linked at `image`."""

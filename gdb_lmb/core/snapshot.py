@@ -19,7 +19,17 @@ FLAG_NAMES = {1: "HOTPLUG", 2: "MIRROR", LMB_NOMAP: "NOMAP"}
 
 FIRMWARE_RAM = 1
 FIRMWARE_RESERVED = 2
-FIRMWARE_TYPES = {FIRMWARE_RAM: "RAM", FIRMWARE_RESERVED: "reserved", 3: "ACPI tables", 4: "ACPI NVS", 5: "unusable"}
+FIRMWARE_RAM_KEPT = 128  # RAM too: `E820_TYPE_RESERVED_KERN`
+FIRMWARE_TYPES = {
+    FIRMWARE_RAM: "RAM", FIRMWARE_RESERVED: "reserved", 3: "ACPI tables", 4: "ACPI NVS", 5: "unusable",
+    7: "persistent memory", 12: "persistent memory (PRAM)", FIRMWARE_RAM_KEPT: "RAM kept by the kernel",
+    0xEFFFFFFF: "soft reserved",
+}  # fmt: skip
+
+
+def firmware_type(kind: int) -> str:
+    """Return the name of a type of the firmware's map: "RAM", "type 6"."""
+    return FIRMWARE_TYPES.get(kind, f"type {kind}")
 
 
 def flag_names(flags: int, known: Mapping[int, str] = FLAG_NAMES) -> str:
@@ -127,7 +137,7 @@ class FirmwareMap:
     def ram(self) -> list[Range]:
         """Return the RAM as sorted, merged ranges."""
         rows = zip(self.base, self.size, self.type, strict=True)
-        return union((base, base + size) for base, size, kind in rows if kind == FIRMWARE_RAM)
+        return union((base, base + size) for base, size, kind in rows if kind in (FIRMWARE_RAM, FIRMWARE_RAM_KEPT))
 
 
 @dataclass(frozen=True)
@@ -137,6 +147,14 @@ class Place:
     base: int
     end: int
     what: str
+
+
+@dataclass(frozen=True)
+class FirmwareReserved(Place):
+    """A range that the firmware asks to be reserved, or not to be mapped (`nomap`), perhaps only `until_hand_over`."""
+
+    nomap: bool = False
+    until_hand_over: bool = False
 
 
 @dataclass(frozen=True)
@@ -177,11 +195,14 @@ class Snapshot:
     """The whole state of an early allocator at one moment, of a guest or of a model: what all of them have.
 
     `layout` names the allocator in the registry. `others` are lists beside the two. `bits` is the width of
-    `phys_addr_t`, `page_size` is in bytes. `torn` names the allocator's function that the stop is in. `phase` is
-    the boot's. `firmware` is the firmware's map. `handover` are the ranges given to the page allocator, as far as
-    the program's table of them goes. `refused` names the lists that are left empty because they are not true any
-    more, with the reason. `flag_names` are those of regions, `no_node` is the number that means no node. What is
-    not known is None.
+    `phys_addr_t`, `page_size` is in bytes. `torn` names the allocator's function that the stop is in. `phase` is the
+    boot's. `firmware` is the firmware's map, `firmware_edited` what the program made of it before it used it, where it
+    keeps both, and `firmware_edits` what of that is worth a word; `firmware_reserved` are the ranges that must be
+    reserved by now on the firmware's word. `handover` are the ranges given to the page allocator, as far as the
+    program's table of them goes. `refused` names the lists that are left empty because they are not true any more, with
+    the reason. `flag_names` are those of regions, `no_node` is the number that means no node. `uncompared` says in
+    words what could not be compared, though the guest should have it at this phase, `unsettled` what it does not have
+    at this phase. What is not known is None.
     """
 
     memory: RegionList
@@ -199,11 +220,16 @@ class Snapshot:
     torn: str | None = None
     stop: Stop | None = None
     firmware: FirmwareMap | None = None
+    firmware_edited: FirmwareMap | None = None
+    firmware_edits: tuple[Defect, ...] = ()
+    firmware_reserved: tuple[FirmwareReserved, ...] = ()
     handover: tuple[Range, ...] | None = None
     defects: tuple[Defect, ...] = ()
     refused: Mapping[str, str] = field(default_factory=dict)
     flag_names: Mapping[int, str] = field(default_factory=lambda: FLAG_NAMES)
     no_node: int | None = None
+    uncompared: tuple[str, ...] = ()
+    unsettled: tuple[str, ...] = ()
 
     @property
     def phys_addr_max(self) -> int:

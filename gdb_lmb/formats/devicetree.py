@@ -10,10 +10,11 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 from gdb_lmb.core.errors import ReadError
 from gdb_lmb.core.memory import Memory
-from gdb_lmb.core.snapshot import FIRMWARE_RAM, FIRMWARE_RESERVED, FirmwareMap, column
+from gdb_lmb.core.snapshot import FIRMWARE_RAM, FIRMWARE_RESERVED, FirmwareMap, FirmwareReserved, column
 
 MAX_BYTES = 2 << 20  # `MAX_FDT_SIZE`
 
@@ -36,11 +37,21 @@ _WORD = (1 << 64) - 1
 _Node = tuple[tuple[bytes, ...], dict[bytes, bytes]]
 
 
-def memory_map(memory: Memory, at: int) -> FirmwareMap | None:
-    """Return the memory map of the device tree at physical address `at`.
+@dataclass(frozen=True)
+class DeviceTree:
+    """What a tree says about memory: its `map`, None where it leaves memory to UEFI's.
 
-    None where there is none that can be read to its end, or where it leaves memory to UEFI's map.
+    `reserved` are the ranges that nodes of /reserved-memory and the memory reservations ask for; `placed` names the
+    nodes whose place the kernel chooses.
     """
+
+    map: FirmwareMap | None
+    reserved: tuple[FirmwareReserved, ...] = ()
+    placed: tuple[str, ...] = ()
+
+
+def read_tree(memory: Memory, at: int) -> DeviceTree | None:
+    """Return what the device tree at physical address `at` says; None where none can be read to its end."""
     try:
         structure, strings, reserved = _read(memory, at)
         nodes = list(_nodes(structure, strings))
@@ -48,8 +59,13 @@ def memory_map(memory: Memory, at: int) -> FirmwareMap | None:
         cells = [_cells(root, name) for _, root in nodes[:1] for name in (b"#address-cells", b"#size-cells")]
     except (ReadError, struct.error):
         return None
-    if not cells or any(b"linux,uefi-mmap-start" in values for path, values in nodes if path == (b"chosen",)):
+    if not cells:
         return None
+    uefi = any(b"linux,uefi-mmap-start" in values for path, values in nodes if path == (b"chosen",))
+    asked = [
+        FirmwareReserved(base, base + size, "a memory reservation", until_hand_over=True) for base, size, _ in rows
+    ]
+    placed = []
     for path, values in nodes:
         if values.get(b"status", b"okay\0") not in (b"okay\0", b"ok\0"):
             continue
@@ -57,9 +73,17 @@ def memory_map(memory: Memory, at: int) -> FirmwareMap | None:
             usable = values.get(b"linux,usable-memory", values.get(b"reg", b""))
             rows += [(base, size, FIRMWARE_RAM) for base, size in _ranges(usable, *cells)]
         elif len(path) == 2 and path[0] == b"reserved-memory":
-            rows += [(base, size, FIRMWARE_RESERVED) for base, size in _ranges(values.get(b"reg", b""), *cells)]
+            ranges = [*_ranges(values.get(b"reg", b""), *cells)]
+            rows += [(base, size, FIRMWARE_RESERVED) for base, size in ranges]
+            name = f"/reserved-memory/{path[1].decode(errors='replace')}"
+            # The kernel gives it back where the command line says how large the area is (`rmem_cma_setup()`).
+            if b"linux,cma-default" not in values:
+                asked += [FirmwareReserved(base, base + size, name, b"no-map" in values) for base, size in ranges]
+            if b"reg" not in values:
+                placed.append(name)
     rows = sorted(row for row in rows if row[1])
-    return FirmwareMap(*(column(row[place] for row in rows) for place in range(3)))
+    told = FirmwareMap(*(column(row[place] for row in rows) for place in range(3)))
+    return DeviceTree(None if uefi else told, tuple(one for one in asked if one.base < one.end), tuple(placed))
 
 
 # The structure block, the strings, and what begins with the memory reservations; `struct.error` for a damaged blob.

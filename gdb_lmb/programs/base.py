@@ -23,7 +23,7 @@ from gdb_lmb.core.fields import Struct
 from gdb_lmb.core.machine import Machine
 from gdb_lmb.core.memory import BoundedMemory, BytesMemory, Memory, Meter
 from gdb_lmb.core.ranges import Range
-from gdb_lmb.core.snapshot import FIRMWARE_RAM, FIRMWARE_TYPES, FirmwareMap, Place, Snapshot
+from gdb_lmb.core.snapshot import FIRMWARE_RAM, FirmwareMap, Place, Snapshot, firmware_type
 from gdb_lmb.programs.traced import Traced
 
 _MAX_VARIABLE_BYTES = 1 << 20  # no variable that is read whole is larger
@@ -321,7 +321,7 @@ def _firmware(firmware: FirmwareMap | None) -> Iterator[RoleRange]:
     rows = () if firmware is None else zip(firmware.base, firmware.size, firmware.type, strict=True)
     for base, size, kind in rows:
         if kind != FIRMWARE_RAM and size:
-            detail = FIRMWARE_TYPES.get(kind, f"type {kind}")
+            detail = firmware_type(kind)
             yield RoleRange(Role.FIRMWARE, base, base + size, "firmware map", detail=detail)
 
 

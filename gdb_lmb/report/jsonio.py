@@ -45,6 +45,7 @@ def snapshot_json(snapshot: Snapshot, findings: Sequence[Finding] = ()) -> Json:
 def check_json(snapshot: Snapshot, findings: Sequence[Finding], log: LogVerdict | None) -> Json:
     """Return a check's outcome as JSON values of schema `gdb-lmb/check/1`; `log` None: not asked for."""
     counts = allocator(snapshot.layout).counts(snapshot)
+    lacking = {"uncompared": snapshot.uncompared, "unsettled": snapshot.unsettled}
     return {
         "schema": CHECK_SCHEMA,
         "layout": snapshot.layout,
@@ -58,17 +59,19 @@ def check_json(snapshot: Snapshot, findings: Sequence[Finding], log: LogVerdict 
             "operations": None if log is None or log.not_verified else log.replayed,
         },
         "not_verified": not_verified(snapshot, log),
+        **{name: [safe(what, 1000) for what in some] for name, some in lacking.items() if some},
         "findings": [finding_json(finding) for finding in findings],
     }
 
 
 def not_verified(snapshot: Snapshot, log: LogVerdict | None) -> list[str]:
-    """Return the codes of the reasons why a check proves nothing: "torn", "freed", "log-wrapped".
+    """Return the codes of the reasons why a check proves nothing: "torn", "freed", "uncompared", "log-wrapped".
 
     That a kernel keeps no log is no such reason.
     """
     logged = None if log is None or log.reason in ("torn", "no-log") else log.reason
-    reasons = (("torn", snapshot.torn), ("freed", snapshot.refused), (logged, logged))
+    uncompared = ("uncompared", snapshot.uncompared)
+    reasons = (("torn", snapshot.torn), ("freed", snapshot.refused), uncompared, (logged, logged))
     return [code for code, holds in reasons if code and holds]
 
 

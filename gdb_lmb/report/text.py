@@ -132,15 +132,17 @@ def check_text(
         replayed = f"history NOT verified: {log.not_verified}"
     else:
         replayed = f"{plural(log.replayed, 'operation')} replayed on the model"
+    lacking = (("not verified against", snapshot.uncompared), ("not at hand at this phase:", snapshot.unsettled))
+    against = "".join(f"; {told} {', '.join(safe(what, 1000) for what in some)}" for told, some in lacking if some)
     faults = any(f.severity == FINDING for f in findings)
-    if snapshot.torn or snapshot.refused:
+    if snapshot.torn or snapshot.refused or (snapshot.uncompared and not faults):
         role, verdict = BAD if faults else NOTE, f"NOT verified, {summary(findings)} seen"
     elif faults:
         role, verdict = BAD, f"{summary(findings)} in"
     else:
         role = CLEAN if log is None or not log.not_verified else NOTE
         verdict = "clean" + (f" ({summary(findings)[len('0 findings, ') :]})" if findings else "") + ", verified"
-    lines.append(f"{terminal.paint(f'lmb-check: {verdict}:', role)} {seen}; {replayed}")
+    lines.append(f"{terminal.paint(f'lmb-check: {verdict}:', role)} {seen}; {replayed}{against}")
     return "\n".join(lines)
 
 

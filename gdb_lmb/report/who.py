@@ -10,7 +10,7 @@ from gdb_lmb.allocators.json_fields import STOP, Json
 from gdb_lmb.analysis.owners import History, Piece
 from gdb_lmb.analysis.who import FREE, KEPT, NOTHING, Answer, Part, Stretch
 from gdb_lmb.core.operation import Symbol
-from gdb_lmb.core.snapshot import FIRMWARE_TYPES, RegionList, Snapshot, flag_names
+from gdb_lmb.core.snapshot import RegionList, Snapshot, firmware_type, flag_names
 from gdb_lmb.core.words import address, human_size, safe
 from gdb_lmb.report.divergence import site
 from gdb_lmb.report.table import table
@@ -68,7 +68,7 @@ def _part_lines(part: Part, known: Known) -> list[str]:
         rows.append(("memory", _region(snapshot.memory, stretch.memory, snapshot)))
     if stretch.reserved is None:
         rows.append((_GAPS[stretch.state], _range(stretch.base, stretch.end)))
-    rows += [("firmware", f"{_range(base, end)} {FIRMWARE_TYPES.get(kind, f'type {kind}')}")
+    rows += [("firmware", f"{_range(base, end)} {firmware_type(kind)}")
              for base, end, kind in part.firmware]  # fmt: skip
     rows += [("is", f"{_range(place.base, place.end)} {place.what}") for place in part.places]
     symbol = known.symbol(part.base)

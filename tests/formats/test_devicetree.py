@@ -11,7 +11,7 @@ import pytest
 
 from gdb_lmb.core.memory import BytesMemory
 from gdb_lmb.core.snapshot import FIRMWARE_RAM, FIRMWARE_RESERVED
-from gdb_lmb.formats.devicetree import MAX_BYTES, memory_map
+from gdb_lmb.formats.devicetree import MAX_BYTES, read_tree
 from tests.helpers.soak import ROUNDS, SEED
 
 AT = 0x48000000
@@ -70,7 +70,8 @@ def blob(
 
 def told(raw: bytes, after: int = 1 << 16) -> list[tuple[int, int, int]] | None:
     """Return (base, size, type) rows of the tree in memory that goes on for `after` bytes."""
-    found = memory_map(BytesMemory({AT: raw + bytes(after)}), AT)
+    tree = read_tree(BytesMemory({AT: raw + bytes(after)}), AT)
+    found = None if tree is None else tree.map
     return None if found is None else list(zip(found.base, found.size, found.type, strict=True))
 
 
@@ -167,7 +168,7 @@ def test_forms_of_one_tree(rename: bool) -> None:
 def test_what_is_none() -> None:
     sound = blob(SOUND)
     assert told(bytes(64)) is None
-    assert memory_map(BytesMemory({}), AT) is None
+    assert read_tree(BytesMemory({}), AT) is None
     assert told(sound[:-8], after=0) is None, "cut off"
     words = list(struct.unpack_from(">10I", sound))
     for place, value in (

@@ -29,16 +29,17 @@ MEMBLOCK = c_struct("memblock", [("bottom_up", 1), ("current_limit", 8), ("memor
 E820_ENTRY = Struct("e820_entry", 20, {"addr": Field(0, 8), "size": Field(8, 8), "type": Field(16, 4)}, 1)
 E820_TABLE = Struct("e820_table", 4 + 131 * 20, {"nr_entries": Field(0, 4), "entries": Field(4, 131 * 20)}, 1)
 
-MEMBLOCK_AT, MEMORY_AT, RESERVED_AT, E820_AT, NAME_AT = 0x2000, 0x3000, 0x4000, 0x6000, 0x8000
+MEMBLOCK_AT, MEMORY_AT, RESERVED_AT, E820_AT, NAME_AT, FIRMWARE_AT = 0x2000, 0x3000, 0x4000, 0x6000, 0x8000, 0xF000
 WORDS = {
     "_totalram_pages": 0x5000, "memblock_memory": 0x5010, "page_offset_base": 0x5028,
     "e820_table": 0x5030, "initrd_start": 0x5038, "initrd_end": 0x5040, "saved_command_line": 0x5048,
     "_brk_start": 0x5050, "_brk_end": 0x5058, "pcpu_base_addr": 0x5060, "pcpu_unit_offsets": 0x5068,
-    "pcpu_first_chunk": 0x5070,
+    "pcpu_first_chunk": 0x5070, "e820_table_firmware": 0x5078, "vm_zone_stat": 0x5098,
 }  # fmt: skip
 """Offsets of variables of 8 bytes in the image."""
 INTS = {
     "system_state": 0x5080, "memblock_can_resize": 0x5084, "saved_command_line_len": 0x5088, "pcpu_nr_units": 0x508C,
+    "slab_state": 0x5090,
 }  # fmt: skip
 """Offsets of variables of 4 bytes."""
 LABELS = {
@@ -51,16 +52,27 @@ RESERVED = [(0, 0x10_0000, 0), (BASE, SIZE, 0)]
 E820 = [(0, 0x9_FC00, 1), (0x10_0000, 0x7EE_0000, 1), (0x7FE_0000, 0x2_0000, 3)]
 
 
-def linux(folder: Path, *, symbols_moved: int = 0, words: dict[str, int] | None = None) -> BytesMachine:
-    """Return the guest at `start_kernel()`, memory complete; `words` replaces values of variables."""
+def linux(
+    folder: Path,
+    *,
+    symbols_moved: int = 0,
+    words: dict[str, int] | None = None,
+    e820: list[tuple[int, int, int]] = E820,
+    firmware: list[tuple[int, int, int]] | None = None,
+) -> BytesMachine:
+    """Return the guest at `start_kernel()`, memory complete; `words` replaces values of variables.
+
+    `firmware` are the rows of `e820_table_firmware`, None for a kernel without.
+    """
     content = bytearray(SIZE)
     regions = [(MEMORY_AT, MEMORY), (RESERVED_AT, RESERVED)]
     for at, rows in regions:
         for number, (base, size, flags) in enumerate(rows):
             struct.pack_into("<QQI", content, at + 24 * number, base, size, flags)
-    struct.pack_into("<I", content, E820_AT, len(E820))
-    for number, row in enumerate(E820):
-        struct.pack_into("<QQI", content, E820_AT + 4 + 20 * number, *row)
+    for at, table in ((E820_AT, e820), (FIRMWARE_AT, firmware or [])):
+        struct.pack_into("<I", content, at, len(table))
+        for number, row in enumerate(table):
+            struct.pack_into("<QQI", content, at + 4 + 20 * number, *row)
 
     def lay(target: bytearray, moved: int) -> bytes:
         struct.pack_into("<BxxxxxxxQ", target, MEMBLOCK_AT, 0, (1 << 64) - 1)
@@ -69,6 +81,7 @@ def linux(folder: Path, *, symbols_moved: int = 0, words: dict[str, int] | None 
             where, name = TEXT + at + moved, TEXT + NAME_AT + moved
             struct.pack_into("<QQQQQ", target, MEMBLOCK_AT + offset, len(rows), 128, total, where, name)
         struct.pack_into("<Q", target, WORDS["e820_table"], TEXT + E820_AT + moved)
+        struct.pack_into("<Q", target, WORDS["e820_table_firmware"], TEXT + FIRMWARE_AT + moved)
         return bytes(target)
 
     elf = small_elf(folder / "vmlinux", TEXT, 0x100_0000, lay(bytearray(content), 0), NOTE_AT)
@@ -79,9 +92,10 @@ def linux(folder: Path, *, symbols_moved: int = 0, words: dict[str, int] | None 
     running = bytearray(lay(content, VIRTUAL_MOVE))
     running[NOTE_AT : NOTE_AT + 36] = image[NOTE_AT : NOTE_AT + 36]
     at = TEXT + symbols_moved
+    there = WORDS if firmware is not None else {name: at for name, at in WORDS.items() if name != "e820_table_firmware"}
     sizes = {"memblock": (MEMBLOCK_AT, MEMBLOCK.size), "memblock_memory_init_regions": (MEMORY_AT, 3072),
              "memblock_reserved_init_regions": (RESERVED_AT, 3072), "init_thread_union": (0xC000, 0x2000),
-             **{name: (offset, 8) for name, offset in WORDS.items()},
+             **{name: (offset, 8) for name, offset in there.items()},
              **{name: (offset, 4) for name, offset in INTS.items()}}  # fmt: skip
     return BytesMachine(
         variables={name: Variable(at + offset, size, elf) for name, (offset, size) in sizes.items()},

@@ -145,9 +145,9 @@ def _tidy(ranges: E820) -> E820:
     return out
 
 
-def shown_firmware(snapshot: dict[str, Any]) -> E820:
-    """Return the whole firmware map that the command shows, every type."""
-    rows = [(int(r["base"], 16), int(r["base"], 16) + int(r["size"], 16), r["type"]) for r in snapshot["firmware"]]
+def shown_firmware(snapshot: dict[str, Any], member: str = "firmware") -> E820:
+    """Return the whole firmware map that the command shows, every type; as the kernel edited it: "firmware_edited"."""
+    rows = [(int(r["base"], 16), int(r["base"], 16) + int(r["size"], 16), r["type"]) for r in snapshot[member]]
     return _tidy(rows)
 
 

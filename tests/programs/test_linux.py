@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from gdb_lmb.allocators.base import check
 from gdb_lmb.core.address import Phase
 from gdb_lmb.core.errors import NotReadyError
 from gdb_lmb.core.fields import Field, Struct
@@ -17,7 +18,21 @@ from gdb_lmb.programs.base import Role, RoleRange, address_map, find_programs, p
 from gdb_lmb.programs.linux import place
 from gdb_lmb.programs.linux.kernel import find_kernel, symbols_moved_by
 from gdb_lmb.programs.linux.place import boot_phase, locate
-from tests.helpers.linux import BASE, DIRECT, E820, MEMORY, PHYSICAL_MOVE, RESERVED, SIZE, TEXT, VIRTUAL_MOVE, linux
+from gdb_lmb.report.jsonio import check_json, not_verified, snapshot_from, snapshot_json
+from gdb_lmb.report.text import check_text
+from tests.helpers.linux import (
+    BASE,
+    DIRECT,
+    E820,
+    MEMBLOCK_AT,
+    MEMORY,
+    PHYSICAL_MOVE,
+    RESERVED,
+    SIZE,
+    TEXT,
+    VIRTUAL_MOVE,
+    linux,
+)
 from tests.helpers.machine import BytesMachine
 
 
@@ -67,8 +82,14 @@ def test_another_build_is_not_taken_for_it(tmp_path: Path) -> None:
         ({"pc": BASE + 0x20}, {}, Phase.IDENTITY),
         ({}, {"memblock_can_resize": 0}, Phase.MAPPED),
         ({}, {}, Phase.COMPLETE),
-        ({}, {"_totalram_pages": 1, "memblock_memory": TEXT}, Phase.HANDED_OVER),
-        ({}, {"_totalram_pages": 1, "system_state": 3}, Phase.DISCARDED),
+        ({}, {"memblock_can_resize": 0, "pcpu_base_addr": DIRECT}, Phase.COMPLETE),
+        ({}, {"_totalram_pages": 1, "vm_zone_stat": 1, "memblock_memory": TEXT}, Phase.HANDED_OVER),
+        ({}, {"_totalram_pages": 1, "vm_zone_stat": 1, "slab_state": 4, "system_state": 3}, Phase.DISCARDED),
+        # One word alone does not tell, and another one that is lost does not hide it.
+        ({}, {"_totalram_pages": 1}, Phase.COMPLETE),
+        ({}, {"slab_state": 4}, Phase.COMPLETE),
+        ({}, {"vm_zone_stat": 1}, Phase.COMPLETE),
+        ({}, {"vm_zone_stat": 1, "slab_state": 4, "memblock_memory": TEXT}, Phase.HANDED_OVER),
     ],
 )
 def test_phase(tmp_path: Path, registers: dict[str, int], words: dict[str, int], phase: Phase) -> None:
@@ -92,6 +113,90 @@ def test_snapshot(tmp_path: Path) -> None:
     assert snapshot.flag_names == {4: "NOMAP"} and snapshot.stop is not None
     # The debugger's symbols are where the kernel was linked, and the name is looked up there.
     assert (snapshot.stop.pc, snapshot.stop.symbol) == (TEXT + VIRTUAL_MOVE + 0x200, "__start_notes+0x100")
+
+
+@pytest.mark.parametrize(
+    ("words", "doubt"),
+    [
+        ({"vm_zone_stat": 1}, None),  # in the middle of the hand-over
+        ({"vm_zone_stat": 1, "_totalram_pages": 1, "memblock_memory": TEXT}, None),  # before `kmem_cache_init()`
+        ({"vm_zone_stat": 1, "_totalram_pages": 1, "slab_state": 4, "memblock_memory": TEXT}, None),
+        ({"_totalram_pages": 1}, "_totalram_pages 0x1, vm_zone_stat 0x0, slab_state 0x0"),
+        ({"vm_zone_stat": 5, "slab_state": 4, "memblock_memory": TEXT},
+         "_totalram_pages 0x0, vm_zone_stat 0x5, slab_state 0x4"),
+    ],
+)  # fmt: skip
+def test_words_that_disagree_on_the_phase(tmp_path: Path, words: dict[str, int], doubt: str | None) -> None:
+    snapshot = take_snapshot(linux(tmp_path, words=words))
+    assert snapshot is not None
+    assert snapshot.uncompared == (() if doubt is None else (f"words that agree on the phase ({doubt})",))
+    assert not_verified(snapshot, None) == ([] if doubt is None else ["uncompared"])
+
+
+FIRMWARE = [(0, 0x9_FC00, 1), (0x10_0000, 0x7EE_0000, 1), (0x7FE_0000, 0x2_0000, 3)]
+
+
+def test_the_usual_edits_of_the_firmware_map(tmp_path: Path) -> None:
+    # The first page is kept, RAM below 1 MiB where the BIOS is is dropped, and a boot loader's data is kept.
+    firmware = [*FIRMWARE, (0xA_0000, 0x1000, 1)]
+    edited = [(0, 0x1000, 2), (0x1000, 0x9_EC00, 1), (0x10_0000, 0x7ED_0000, 1), (0x7FD_0000, 0x1_0000, 128),
+              (0x7FE_0000, 0x2_0000, 3)]  # fmt: skip
+    snapshot = take_snapshot(linux(tmp_path, firmware=firmware, e820=edited))
+    assert snapshot is not None
+    assert snapshot.uncompared == snapshot.unsettled == () and snapshot.firmware_edits == ()
+    assert not [f for f in check(snapshot) if "firmware" in f.code]
+
+
+def test_what_the_command_line_makes_of_the_firmware_map(tmp_path: Path) -> None:
+    # "memmap=1M#96M", and memory that the firmware does not have: [112 MiB, ...).
+    firmware = [(0, 0x9_FC00, 1), (0x10_0000, 0x6F0_0000, 1)]
+    edited = [(0, 0x9_FC00, 1), (0x10_0000, 0x5F0_0000, 1), (0x600_0000, 0x10_0000, 3), (0x610_0000, 0x1EE_0000, 1)]
+    snapshot = take_snapshot(linux(tmp_path, firmware=firmware, e820=edited))
+    assert snapshot is not None
+    assert [(f.code, f.severity, f.message) for f in check(snapshot) if "firmware" in f.code] == [
+        ("outside-firmware", "finding", "memory [0x7000000, 0x7fe0000) is not RAM in the firmware map"),
+        ("outside-firmware", "finding",
+         "memory [0x6000000, 0x6100000) is not RAM in the firmware map as the kernel edited it"),
+        ("firmware-edited", "note",
+         "[0x6000000, 0x6100000) is RAM in the firmware map, and ACPI tables as the kernel edited it"),
+        ("firmware-edited", "note",
+         "[0x7000000, 0x7fe0000) is not listed in the firmware map, and RAM as the kernel edited it"),
+    ]  # fmt: skip
+    assert snapshot_from(snapshot_json(snapshot)).firmware_edited == snapshot.firmware_edited
+
+
+@pytest.mark.parametrize(
+    ("firmware", "e820", "empty"),
+    [
+        (FIRMWARE, [], "e820_table"),
+        ([], FIRMWARE, "e820_table_firmware"),
+        ([], [], "e820_table and e820_table_firmware"),
+        (None, [], "e820_table"),
+    ],
+)
+def test_a_firmware_map_that_is_gone(
+    tmp_path: Path, firmware: list[tuple[int, int, int]] | None, e820: list[tuple[int, int, int]], empty: str
+) -> None:
+    lacking = f"the firmware map ({empty} cannot be read or has no ranges)"
+    snapshot = take_snapshot(linux(tmp_path, firmware=firmware, e820=e820))
+    assert snapshot is not None and snapshot.uncompared == (lacking,) and snapshot.unsettled == ()
+    findings = check(snapshot)
+    assert check_json(snapshot, findings, None)["not_verified"] == ["uncompared"]
+    last = check_text(snapshot, findings, None).splitlines()[-1]
+    assert last.startswith("lmb-check: NOT verified, ") and last.endswith(f"; not verified against {lacking}")
+
+
+def test_a_firmware_map_that_is_not_there_yet(tmp_path: Path) -> None:
+    machine = linux(tmp_path, e820=[], words={"memblock_can_resize": 0})
+    data = bytearray(machine.memory[BASE])
+    struct.pack_into("<QQQ", data, MEMBLOCK_AT + 16, 0, 128, 0)
+    machine.memory[BASE] = bytes(data)
+    snapshot = take_snapshot(machine)
+    assert snapshot is not None and snapshot.phase == "mapped" and snapshot.uncompared == ()
+    assert not_verified(snapshot, None) == []
+    assert check_text(snapshot, check(snapshot), None).splitlines()[-1].endswith(
+        "; not at hand at this phase: the firmware map (e820_table cannot be read or has no ranges)"
+    )  # fmt: skip
 
 
 def test_image_by_role(tmp_path: Path) -> None:

@@ -45,7 +45,15 @@ ATTACHED = {
 # Where members may be left out, by the schema and the object's path ("" is the document).
 OPTIONAL = {
     ("gdb-lmb/verdict/1", ""): {"forgotten"},
-    ("gdb-lmb/snapshot/1", ""): {"owners", "entry_size", "header_size", "flag_names", "no_node", "physmem"},
+    ("gdb-lmb/snapshot/1", ""): {
+        "owners",
+        "entry_size",
+        "header_size",
+        "flag_names",
+        "no_node",
+        "physmem",
+        "firmware_edited",
+    },
     ("gdb-lmb/snapshot/1", "memory.regions[0]"): {"nid"},
     ("gdb-lmb/snapshot/1", "reserved.regions[0]"): {"nid"},
     ("gdb-lmb/trace/1", "initial"): {"entry_size", "header_size"},

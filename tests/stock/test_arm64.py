@@ -20,7 +20,7 @@ from gdb_lmb.cli import main
 from gdb_lmb.core.errors import UsageError
 from gdb_lmb.core.memory import BytesMemory
 from gdb_lmb.core.snapshot import FIRMWARE_RAM
-from gdb_lmb.formats.devicetree import memory_map
+from gdb_lmb.formats.devicetree import read_tree
 from gdb_lmb.kernels.cache import KernelFiles
 from gdb_lmb.kernels.stock import find_kernel
 from gdb_lmb.runner.elf import read_elf
@@ -28,6 +28,7 @@ from gdb_lmb.runner.existing import AttachedSession, CoreSession
 from gdb_lmb.runner.process import RunFolder
 from gdb_lmb.runner.qemu import Qemu, QemuOptions
 from gdb_lmb.runner.session import CommandError, GuestSession
+from tests.helpers.dtb import Node, cells, with_reserved_memory
 from tests.helpers.initramfs import SPIN_VA, write_initrd
 from tests.helpers.stock import Rows, console_of, faults, last_dump, plain_read, shown
 from tests.helpers.stock_arm64 import CONSOLE, RAM, guest_of
@@ -215,6 +216,9 @@ def test_the_device_tree_is_what_memory_is_held_to(kernel: KernelFiles) -> None:
         guest.command("set var $va = (unsigned long)initial_boot_params_pa - memstart_addr - (1UL << 52)")
         guest.command("set var *(unsigned int *)$va = 0")
         assert faults(guest) == [] and "no map can be read" in guest.command("lmb-dump firmware")
+        assert guest.command("lmb-check").rstrip().endswith(
+            "; not verified against the firmware map (no device tree can be read)"
+        )  # fmt: skip
 
 
 def test_a_dump_shows_the_same(kernel: KernelFiles, tmp_path: Path) -> None:
@@ -281,8 +285,10 @@ def test_the_trees_that_qemu_writes(words: list[str], rows: list[tuple[int, int]
     out = tmp_path / "dtb"
     command = ["qemu-system-aarch64", "-M", f"virt,dumpdtb={out}", "-display", "none", *words]
     subprocess.run(command, check=True, capture_output=True, timeout=60)
-    found = memory_map(BytesMemory({RAM: out.read_bytes()}), RAM)
-    assert found is not None and set(found.type) == {FIRMWARE_RAM}
+    tree = read_tree(BytesMemory({RAM: out.read_bytes()}), RAM)
+    assert tree is not None and tree.map is not None and not tree.reserved
+    found = tree.map
+    assert set(found.type) == {FIRMWARE_RAM}
     assert list(zip(found.base, found.size, strict=True)) == rows
 
 
@@ -306,3 +312,62 @@ def test_another_build_is_refused(kernel: KernelFiles, tmp_path: Path) -> None:
                 guest.command("lmb-check")
             with pytest.raises(CommandError, match=r"no kernel of the build of vmlinux-6\.12\S+ came up within 2 s"):
                 guest.command("lmb-attach --wait --timeout 2")
+
+
+MIB = 1 << 20
+AT = RAM + 256 * MIB
+
+
+def with_nodes(folder: Path, nodes: list[Node], reserve: tuple[tuple[int, int], ...] = ()) -> tuple[str, str]:
+    """Return the words for QEMU to use its own device tree with these nodes of /reserved-memory."""
+    out = folder / "dtb"
+    command = ["qemu-system-aarch64", "-M", f"virt,dumpdtb={out}", "-display", "none", "-m", "512M", "-cpu", "max"]
+    subprocess.run(command, check=True, capture_output=True, timeout=60)
+    out.write_bytes(with_reserved_memory(out.read_bytes(), nodes, reserve))
+    return ("-dtb", str(out))
+
+
+def test_reserved_memory_that_is_honoured(kernel: KernelFiles, tmp_path: Path) -> None:
+    """Kept and unmapped nodes, beside each other, beyond RAM, of no fixed place, disabled, and a reservation."""
+    nodes: list[Node] = [
+        ("kept@50000000", {"reg": cells(AT, MIB)}),
+        ("unmapped@50100000", {"reg": cells(AT + MIB, MIB), "no-map": b""}),
+        ("two@50400000", {"reg": cells(AT + 4 * MIB, MIB, AT + 6 * MIB, MIB)}),
+        ("beyond@90000000", {"reg": cells(0x90000000, MIB), "no-map": b""}),
+        ("anywhere", {"size": cells(MIB), "alignment": cells(MIB)}),
+        ("off@50800000", {"reg": cells(AT + 8 * MIB, MIB), "status": b"disabled\0"}),
+    ]
+    with guest_of(kernel, words=with_nodes(tmp_path, nodes, ((AT + 16 * MIB, MIB),))) as guest:
+        for where in ("setup_arch", "memblock_free_all", "panic"):
+            guest.run_until(where)
+            text = guest.command("lmb-check")
+            assert "lmb-check: clean" in text and "not verified" not in text
+            named = "; not at hand at this phase: /reserved-memory/anywhere, whose place the kernel has chosen" in text
+            assert named == (where != "setup_arch")
+        assert "OVERLAP" not in console_of(guest) and "failed to reserve" not in console_of(guest)
+
+
+def test_reserved_memory_that_is_not_honoured(kernel: KernelFiles, tmp_path: Path) -> None:
+    nodes: list[Node] = [
+        ("first@50000000", {"reg": cells(AT, 16 * MIB)}),
+        ("second@50800000", {"reg": cells(AT + 8 * MIB, 16 * MIB), "no-map": b""}),
+    ]
+    with guest_of(kernel, words=with_nodes(tmp_path, nodes, ((AT + 64 * MIB, MIB),))) as guest:
+        guest.run_until("setup_arch")
+        assert faults(guest) == []
+        guest.run_until("memblock_free_all")
+        # The kernel's own words.
+        assert "failed to reserve memory for node 'second@50800000'" in console_of(guest)
+        assert "OVERLAP DETECTED!\nfirst@50000000" in console_of(guest)
+        told = [
+            "[0x50800000, 0x51800000) of /reserved-memory/second@50800000 is memory that is mapped, but must not be",
+            "/reserved-memory/second@50800000 and /reserved-memory/first@50000000 share [0x50800000, 0x51000000)",
+        ]
+        assert faults(guest) == told
+        # Without the regions that the kernel has reserved for the others.
+        at = {base: at for at, (base, _, _, _) in enumerate(shown(guest)["reserved"])}
+        for base, size, name in ((AT, 16 * MIB, "/reserved-memory/first@50000000"),
+                                 (AT + 64 * MIB, MIB, "a memory reservation")):  # fmt: skip
+            guest.command(f"set var memblock.reserved.regions[{at[base]}].size = 1")
+            lost = f"[{base + 1:#x}, {base + size:#x}) of {name} is memory that is not reserved"
+            assert lost in faults(guest)

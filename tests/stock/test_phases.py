@@ -104,7 +104,7 @@ def test_in_user_mode_with_the_kernels_pages_unmapped(kernel: KernelFiles, tmp_p
         rows = {name: [row[:2] for row in rows] for name, rows in regions_of(snapshot).items()}
         assert rows == read_physically(guest, moved)
         assert regions_of(snapshot)["memory"] == before["memory"]
-        assert shown_firmware(snapshot) == printed_firmware(console_of(guest), updated=True)
+        assert shown_firmware(snapshot, "firmware_edited") == printed_firmware(console_of(guest), updated=True)
         assert "lmb-check: clean" in guest.command("lmb-check")
         assert moved_by(guest) == (physical, virtual)
         # Nothing of it is left behind: reads are virtual again, and gdb goes on as before.

@@ -13,7 +13,7 @@ import pytest
 
 from gdb_lmb.kernels.cache import KernelFiles
 from gdb_lmb.kernels.stock import find_kernel
-from gdb_lmb.runner.session import CommandError
+from gdb_lmb.runner.session import CommandError, GuestSession
 from tests.helpers.stock import (
     AMD64,
     KERNEL_MAP_VA,
@@ -108,7 +108,11 @@ def test_a_stock_boot(kernel: KernelFiles, append: str, megabytes: int, nodes: i
         console = console_of(guest)
         assert shown_firmware(early) == printed_firmware(console)
         assert {kind for _, _, kind in shown_firmware(early)} >= {1, 2}
-        assert shown_firmware(last) == printed_firmware(console, updated=True) != shown_firmware(early)
+        assert shown_firmware(last) == shown_firmware(early)
+        assert (
+            shown_firmware(last, "firmware_edited") == printed_firmware(console, updated=True) != shown_firmware(early)
+        )
+        check_words_that_are_lost(guest)
 
         # The banner lies where the kernel is said to be.
         banner = console[console.index("Linux version") :].split("\n", 1)[0]
@@ -120,15 +124,57 @@ def test_a_stock_boot(kernel: KernelFiles, append: str, megabytes: int, nodes: i
 EVERY_TYPE = "memmap=1M#160M,1M$168M,4M!176M,1M%184M-1+4,1M%192M-1+5,1M%200M-1+7,1M%208M-1+0xefffffff"
 
 
+MIB = 1 << 20
+EVERY_NAME = [
+    (160 * MIB, MIB, "ACPI tables"), (168 * MIB, MIB, "reserved"), (176 * MIB, 4 * MIB, "persistent memory (PRAM)"),
+    (184 * MIB, MIB, "ACPI NVS"), (192 * MIB, MIB, "unusable"), (200 * MIB, MIB, "persistent memory"),
+    (208 * MIB, MIB, "soft reserved"),
+]  # fmt: skip
+
+
+def check_words_that_are_lost(guest: GuestSession) -> None:
+    """Overwrite what a check goes by, at a sound stop before the hand-over: never "verified", and named."""
+    for word, value, named in (
+        ("_totalram_pages.counter", 1, "words that agree on the phase (_totalram_pages 0x1, vm_zone_stat 0x0,"),
+        ("e820_table->nr_entries", 0, "the firmware map (e820_table cannot be read or has no ranges)"),
+        ("e820_table->nr_entries", 1 << 20, "the firmware map (e820_table cannot be read or has no ranges)"),
+        ("e820_table_firmware->nr_entries", 0, "the firmware map (e820_table_firmware cannot be read"),
+    ):
+        guest.command(f"set var $saved = {word}")
+        guest.command(f"set var {word} = {value}")
+        text = guest.command("lmb-check")
+        assert "lmb-check: NOT verified, 0 findings" in text and f"; not verified against {named}" in text
+        assert int(guest.command("output $lmb_status")) == 5
+        assert dump(guest)["phase"] == "allocator complete"
+        guest.command(f"set var {word} = $saved")
+    assert "lmb-check: clean" in guest.command("lmb-check") and "not verified" not in guest.command("lmb-check")
+
+
+def test_memory_of_the_command_lines_own(kernel: KernelFiles) -> None:
+    """The firmware has no such memory; the kernel dies of it at once."""
+    with boot(kernel, "memmap=1G@4G") as guest:
+        guest.run_until("sparse_init")
+        assert faults(guest) == ["memory [0x100000000, 0x140000000) is not RAM in the firmware map"]
+        assert (4 << 30, 5 << 30, 1) in shown_firmware(dump(guest), "firmware_edited")
+        assert (4 << 30, 5 << 30, 1) not in shown_firmware(dump(guest))
+
+
 def test_every_type_of_the_firmware_map(kernel: KernelFiles) -> None:
     """A map that the command line has changed, where QEMU's firmware has two types only."""
     # Where KASLR put the image onto such a range, the kernel would make it RAM again.
     with boot(kernel, f"nokaslr {EVERY_TYPE}") as guest:
         guest.run_until("memblock_free_all")
         snapshot, console = dump(guest), console_of(guest)
-        assert shown_firmware(snapshot) == printed_firmware(console, "user", updated=True)
-        assert {kind for _, _, kind in shown_firmware(snapshot)} == {1, 2, 3, 4, 5, 7, 12, 0xEFFFFFFF}
-        assert (160 << 20, 161 << 20, 3) in shown_firmware(snapshot)
+        assert shown_firmware(snapshot) == printed_firmware(console)
+        edited = shown_firmware(snapshot, "firmware_edited")
+        assert edited == printed_firmware(console, "user", updated=True)
+        assert {kind for _, _, kind in edited} == {1, 2, 3, 4, 5, 7, 12, 0xEFFFFFFF}
+        # Each is worth a note, and nothing else is.
+        noted = [f["message"] for f in snapshot["findings"] if f["code"] == "firmware-edited"]
+        assert noted == [
+            f"[{base:#x}, {base + size:#x}) is RAM in the firmware map, and {name} as the kernel edited it"
+            for base, size, name in EVERY_NAME
+        ]
         # Memory is what is RAM there; of the others, soft-reserved ranges are reserved.
         assert faults(guest) == [] and regions_of(snapshot) == plain_read(guest)
         assert any(base == 208 << 20 and size == 1 << 20 for base, size, _, _ in regions_of(snapshot)["reserved"])
@@ -138,7 +184,10 @@ def test_every_type_of_the_firmware_map(kernel: KernelFiles) -> None:
         guest.command(f"set var {last}.size = 1 << 20")
         for base in (at << 20 for at in (160, 168, 176, 184, 192, 200)):
             guest.command(f"set var {last}.base = {base}")
-            assert f"memory [{base:#x}, {base + (1 << 20):#x}) is not RAM in the firmware map" in faults(guest)
+            assert (
+                f"memory [{base:#x}, {base + (1 << 20):#x}) is not RAM in the firmware map as the kernel edited it"
+                in faults(guest)
+            )
         guest.command(f"set var {last} = $saved")
         assert faults(guest) == []
 
@@ -158,7 +207,8 @@ def test_after_boot(kernel: KernelFiles) -> None:
         assert regions_of(snapshot)["memory"] == before["memory"]
         assert "clean" in guest.command("lmb-check")
         # The firmware's map has moved out of init memory by now, to a copy no longer than it must be.
-        assert shown_firmware(snapshot) == printed_firmware(console_of(guest), updated=True)
+        assert shown_firmware(snapshot) == printed_firmware(console_of(guest))
+        assert shown_firmware(snapshot, "firmware_edited") == printed_firmware(console_of(guest), updated=True)
         with pytest.raises(CommandError, match="did not stop"):
             guest.command("continue", timeout_s=6)
         printed = re.search(r"Kernel Offset: (?:0x(\w+) from|disabled)", console_of(guest))

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from gdb_lmb.allocators.json_fields import (
     COMMON,
     FIRMWARE,
+    FIRMWARE_EDITED,
     FLAGS,
     HEX,
     NO_NODE,
@@ -75,6 +76,7 @@ DESCRIPTION = Description(
         Field("flag_names", FLAGS, default=None),
         Field("no_node", NO_NODE, default=None),
         FIRMWARE,
+        FIRMWARE_EDITED,
     ),
     others=("physmem",),
 )

@@ -14,9 +14,18 @@ from gdb_lmb.core.machine import Machine
 from gdb_lmb.formats.program_file import build_identity
 
 FREEING_INITMEM = 2  # `SYSTEM_FREEING_INITMEM` of `enum system_states`
-_VARIABLES = ("_totalram_pages", "system_state", "memblock_memory", "memblock_can_resize")
-# x86's firmware map; the physical address of the flattened device tree, which all others use.
-_FIRMWARE = ("e820_table", "initial_boot_params_pa", "__fdt_pointer")
+_VARIABLES = (
+    "_totalram_pages",
+    "vm_zone_stat",
+    "slab_state",
+    "pcpu_base_addr",
+    "system_state",
+    "memblock_memory",
+    "memblock_can_resize",
+)
+# x86's firmware map, as the kernel edits it and as it came; the physical address of the device tree, which others use.
+E820_TABLES = ("e820_table", "e820_table_firmware")
+_TREES = ("initial_boot_params_pa", "__fdt_pointer")
 
 
 @dataclass(frozen=True)
@@ -109,7 +118,7 @@ def _read_kernel(machine: Machine, path: Path) -> Kernel:
         physmem_array_va=linked("memblock_physmem_init_regions") or None,
         no_node=_max_nodes(machine),
     )
-    firmware = _FIRMWARE[:1] if machine.variable(_FIRMWARE[0]) is not None else _FIRMWARE[1:]
+    firmware = _TREES if machine.variable(E820_TABLES[0]) is None else E820_TABLES
     fields = program.memblock.fields
     symbols = {
         **{name: linked(name) for name in (*_VARIABLES, *firmware, *arch.variables)},

@@ -17,7 +17,7 @@ from gdb_lmb.core.address import Phase, Placement, TranslatedMemory, first_match
 from gdb_lmb.core.errors import NotReadyError, ReadError
 from gdb_lmb.core.machine import Machine
 from gdb_lmb.core.memory import BoundedMemory
-from gdb_lmb.programs.linux.kernel import Kernel, symbols_moved_by
+from gdb_lmb.programs.linux.kernel import E820_TABLES, Kernel, symbols_moved_by
 
 # Variables this near to one another are read in one request, which fits into one packet of QEMU's stub.
 _NEAR_BYTES, _CLUSTER_BYTES = 256, 2048
@@ -57,7 +57,9 @@ def place(machine: Machine, kernel: Kernel, physical: BoundedMemory, cpu: Cpu) -
 def _clusters(kernel: Kernel) -> list[tuple[int, int]]:
     # Return the linked ranges worth reading at once: several variables near to each other, what is always read.
     program = kernel.program
-    words = {name: (at, at + kernel.arch.word_bytes) for name, at in kernel.symbols.items()}
+    # The pointers to x86's tables are taken from the ELF as long as they are as linked.
+    names = kernel.symbols.items() - {(name, kernel.symbols.get(name)) for name in E820_TABLES}
+    words = {name: (at, at + kernel.arch.word_bytes) for name, at in names}
     arrays = [(at, at + _USUAL_REGIONS * program.region.size) for at in program.init_arrays.values() if at]
     always = {(program.memblock_va, program.memblock_va + program.memblock.size), words.get("_totalram_pages")}
     groups: list[list[tuple[int, int]]] = []
@@ -93,12 +95,15 @@ def phase_of(kernel: Kernel, memory: TranslatedMemory, cpu: Cpu) -> tuple[Phase,
         raw = memory.read(program.memblock_va + virtual, program.memblock.size)
         return program.memblock.value(raw, name, program.byte_order)
 
-    if kernel.arch.before_kernel(cpu) or not kernel.word(memory, "_totalram_pages"):
+    if kernel.arch.before_kernel(cpu) or not handed_over(kernel, memory)[0]:
         early = kernel.arch.early_phase(kernel, memory.placement, cpu)
         if early is not None:
             return early, {}
         # x86 allows arrays to grow before it adds the memory, but not above 1 MiB until all is there.
-        complete = kernel.word(memory, "memblock_can_resize", 4) and member("current_limit") > _ISA_END_ADDRESS
+        # Per-CPU areas are set up once it is: a word of the guest's may be damaged.
+        complete = (
+            kernel.word(memory, "memblock_can_resize", 4) and member("current_limit") > _ISA_END_ADDRESS
+        ) or kernel.word(memory, "pcpu_base_addr")
         return (Phase.COMPLETE if complete else Phase.MAPPED), {}
     return left_after_boot(
         keeps=kernel.keeps,
@@ -106,6 +111,21 @@ def phase_of(kernel: Kernel, memory: TranslatedMemory, cpu: Cpu) -> tuple[Phase,
         in_freed_memory=kernel.in_freed_memory(memory, program.memblock_va),
         static={name: member(f"{name}.regions") == va + virtual for name, va in program.init_arrays.items()},
     )
+
+
+def handed_over(kernel: Kernel, memory: TranslatedMemory) -> tuple[bool, str | None]:
+    """Tell whether the page allocator has the memory, by two of three words, and what they say if they disagree.
+
+    Source: `memblock_free_all()` frees pages, which `vm_zone_stat[NR_FREE_PAGES]` counts first, then adds them to
+    `_totalram_pages`; `kmem_cache_init()`, which follows, sets `slab_state`.
+    """
+    pages, free = kernel.word(memory, "_totalram_pages"), kernel.word(memory, "vm_zone_stat")
+    if free is None or bool(pages) == bool(free):
+        return bool(pages), None
+    slab = kernel.word(memory, "slab_state", 4) or 0
+    # In the middle of the hand-over there are free pages only.
+    doubt = f"_totalram_pages {pages or 0:#x}, vm_zone_stat {free:#x}, slab_state {slab:#x}" if slab or pages else None
+    return bool(slab), doubt
 
 
 def boot_phase(machine: Machine, kernel: Kernel, placement: Placement) -> tuple[Phase | None, bool]:

@@ -22,7 +22,8 @@ from gdb_lmb.allocators.memblock.behavior import MemblockBehavior, behavior_of
 from gdb_lmb.allocators.memblock.decode import decode
 from gdb_lmb.allocators.memblock.storage import MemblockStorage, storage_of
 from gdb_lmb.arches.base import Cpu
-from gdb_lmb.core.address import Linear, Placement, TranslatedMemory
+from gdb_lmb.arches.linux import LinuxArchitecture
+from gdb_lmb.core.address import PAST_HAND_OVER, Linear, Phase, Placement, TranslatedMemory
 from gdb_lmb.core.errors import LayoutError, NotReadyError, ReadError
 from gdb_lmb.core.machine import Function, Machine
 from gdb_lmb.core.memory import BoundedMemory, Meter
@@ -30,8 +31,8 @@ from gdb_lmb.core.snapshot import Snapshot, Stop
 from gdb_lmb.formats.program_file import bytes_in_file, text_in_file
 from gdb_lmb.programs.base import AddressMap, Guest, Program, RoleRange, guest_variables
 from gdb_lmb.programs.linux.kernel import Kernel, find_kernel, init_memory, symbols_moved_by
-from gdb_lmb.programs.linux.place import locate, phase_of, place
-from gdb_lmb.programs.linux.ranges import linux_image, linux_ranges, read_firmware_map
+from gdb_lmb.programs.linux.place import handed_over, locate, phase_of, place
+from gdb_lmb.programs.linux.ranges import Firmware, linux_image, linux_ranges, read_firmware
 from gdb_lmb.programs.traced import Traced, require_whole
 
 _STACK_BYTES = 16 << 10  # `THREAD_SIZE` at the least; stacks are aligned to it
@@ -105,12 +106,14 @@ def take_memblock(machine: Machine, kernel: Kernel, meter: Meter | None = None) 
         placement = place(machine, kernel, bounded, cpu)
         memory = TranslatedMemory(bounded, placement)
         phase, refused = phase_of(kernel, memory, cpu)
+        doubt = None if phase in (Phase.UNMAPPED, Phase.IDENTITY) else handed_over(kernel, memory)[1]
+        firmware = read_firmware(machine, kernel, memory, linked=phase.value not in PAST_HAND_OVER)
         snapshot = decode(
             kernel.program,
             memory,
             offset=placement.virtual,
             phase=phase.value,
-            firmware=read_firmware_map(machine, kernel, memory),
+            firmware=firmware.map,
             refused=refused,
         )
         # A dump's stack costs no requests, and is looked at as a whole when the place is known.
@@ -125,7 +128,27 @@ def take_memblock(machine: Machine, kernel: Kernel, meter: Meter | None = None) 
     guest = Guest(machine, AddressMap(machine, placement=placement))
     arrays = tuple(replace(array, base=guest.physical(array.va)) for array in storage_of(snapshot).arrays)
     stop = Stop(cpu.pc, machine.name_at(here))
-    return replace(snapshot, torn=torn, stop=stop, storage=MemblockStorage(arrays=arrays))
+    snapshot = replace(snapshot, torn=torn, stop=stop, storage=MemblockStorage(arrays=arrays))
+    return _with_firmware(snapshot, kernel.arch, firmware, phase, doubt)
+
+
+def _with_firmware(
+    snapshot: Snapshot, arch: LinuxArchitecture, firmware: Firmware, phase: Phase, doubt: str | None
+) -> Snapshot:
+    # Memory is added from the firmware's map, and what it wants reserved is before memory is complete.
+    late = phase in (Phase.COMPLETE, Phase.HANDED_OVER, Phase.DISCARDED)
+    due = firmware.readable and (late or any(snapshot.memory.size))
+    lacking = (firmware.lacking,) if firmware.lacking else ()
+    places = [f"{name}, whose place the kernel has chosen" for name in firmware.placed if late]
+    asked = [one for one in firmware.reserved if late and not (one.until_hand_over and phase is not Phase.COMPLETE)]
+    return replace(
+        snapshot,
+        firmware_edited=firmware.edited,
+        firmware_edits=firmware.edits(arch.firmware_edits),
+        firmware_reserved=tuple(asked),
+        uncompared=(*(lacking if due else ()), *([f"words that agree on the phase ({doubt})"] if doubt else ())),
+        unsettled=(*(() if due else lacking), *places),
+    )
 
 
 def _changing(functions: Iterable[Function]) -> str | None:

@@ -9,24 +9,33 @@ mm/percpu.c, arch/x86/kernel/setup.c.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
-from itertools import chain
+from bisect import bisect_right
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import chain, pairwise
 
 from gdb_lmb.core.address import Phase, TranslatedMemory
 from gdb_lmb.core.errors import LayoutError, ReadError
 from gdb_lmb.core.machine import Machine
 from gdb_lmb.core.ranges import Range
-from gdb_lmb.core.snapshot import FirmwareMap
-from gdb_lmb.formats.devicetree import memory_map
+from gdb_lmb.core.snapshot import (
+    FIRMWARE_RAM,
+    FIRMWARE_RAM_KEPT,
+    Defect,
+    FirmwareMap,
+    FirmwareReserved,
+    firmware_type,
+)
+from gdb_lmb.formats.devicetree import read_tree
 from gdb_lmb.formats.program_file import bytes_in_file
 from gdb_lmb.programs.base import Guest, Role, RoleRange
-from gdb_lmb.programs.linux.kernel import FREEING_INITMEM, Kernel, init_memory
+from gdb_lmb.programs.linux.kernel import E820_TABLES, FREEING_INITMEM, Kernel, init_memory
 
 # Variables that hold the device tree's physical address: on arm64, on all since late 2024, on riscv.
 _TREES = ("__fdt_pointer", "initial_boot_params_pa", "dtb_early_pa")
 _FDT_MAGIC = 0xD00DFEED
 _FDT_HEADER_BYTES = 8
-_E820_TABLE = "e820_table"
+_E820_TABLE, _E820_FIRMWARE = E820_TABLES
 _USUAL_RANGES = 64  # read along with their number: more than most machines have, and few enough for one packet
 _MAX_COMMAND_LINE_BYTES = 1 << 14
 _MAPPED_BYTES = 2 << 20  # `struct page`s are mapped by pages of this size, and no smaller part of them is left out
@@ -203,15 +212,73 @@ def _memory_map(guest: Guest) -> Iterator[RoleRange]:
         yield RoleRange(Role.MEMORY_MAP, base, past, "vmemmap_base", Phase.COMPLETE)
 
 
-# -- the firmware map: x86's `e820_table`, elsewhere the flattened device tree ----------------------
+# -- the firmware map: x86's e820 tables, elsewhere the flattened device tree -----------------------
 
 
-def read_firmware_map(machine: Machine, kernel: Kernel, memory: TranslatedMemory) -> FirmwareMap | None:
-    """Return what the firmware said about memory, None where the kernel does not know it yet."""
-    return _e820(machine, kernel, memory) if _E820_TABLE in kernel.symbols else _device_tree(kernel, memory)
+@dataclass(frozen=True)
+class Firmware:
+    """What the firmware said about memory: `map`, and `edited`, what the kernel made of it where it keeps both.
+
+    `lacking` says in words what of it there is not; `readable` is False where it is none of the kernel's to have now.
+    For `reserved` and `placed` see `DeviceTree`.
+    """
+
+    map: FirmwareMap | None = None
+    edited: FirmwareMap | None = None
+    lacking: str | None = None
+    readable: bool = True
+    reserved: tuple[FirmwareReserved, ...] = ()
+    placed: tuple[str, ...] = ()
+
+    def edits(self, usual: Sequence[Range]) -> tuple[Defect, ...]:
+        """Return where `edited` says otherwise than `map`, but for ranges inside `usual`, and RAM that stays RAM."""
+        if self.map is None or self.edited is None:
+            return ()
+        before, after = _Types(self.map), _Types(self.edited)
+        found: list[tuple[int, int, str, str]] = []
+        for low, high in pairwise(sorted({*before.cuts, *after.cuts})):
+            was, now = before.name(low), after.name(low)
+            if was == now or any(base <= low and high <= end for base, end in usual):
+                continue
+            if found and found[-1][1:] == (low, was, now):
+                low = found.pop()[0]
+            found.append((low, high, was, now))
+        text = "[{:#x}, {:#x}) is {} in the firmware map, and {} as the kernel edited it"
+        return tuple(Defect(text.format(*row), row[:2]) for row in found)
 
 
-def _e820(machine: Machine, kernel: Kernel, memory: TranslatedMemory) -> FirmwareMap | None:
+class _Types:
+    # The type of every address in a map, by name; of ranges that overlap the last counts.
+
+    def __init__(self, told: FirmwareMap) -> None:
+        rows = sorted(zip(told.base, told.size, told.type, strict=True))
+        self._base, self._rows = [row[0] for row in rows], rows
+        self.cuts = {at for base, size, _ in rows for at in (base, base + size)}
+
+    def name(self, address: int) -> str:
+        base, size, kind = self._rows[max(0, bisect_right(self._base, address) - 1)]
+        if not base <= address < base + size:
+            return "not listed"
+        return firmware_type(FIRMWARE_RAM if kind == FIRMWARE_RAM_KEPT else kind)
+
+
+def read_firmware(machine: Machine, kernel: Kernel, memory: TranslatedMemory, *, linked: bool) -> Firmware:
+    """Return what the firmware said about memory, as far as the kernel knows it yet; `linked`: before the hand-over.
+
+    Source: `e820__memory_setup()`, which copies the firmware's map to `e820_table_firmware`; "memmap=" and "mem=" then
+    edit `e820_table` (`parse_memopt()`, `parse_memmap_one()`), which `e820__memblock_setup()` takes memory from.
+    """
+    if _E820_TABLE not in kernel.symbols:
+        return _device_tree(kernel, memory)
+    tables = {name: _e820(machine, kernel, memory, name, linked) for name in E820_TABLES if name in kernel.symbols}
+    empty = [name for name, table in tables.items() if table is None]
+    lacking = f"the firmware map ({' and '.join(empty)} cannot be read or has no ranges)" if empty else None
+    edited = tables[_E820_TABLE]
+    told = tables.get(_E820_FIRMWARE, edited)
+    return Firmware(told, edited if told is not edited else None, lacking)
+
+
+def _e820(machine: Machine, kernel: Kernel, memory: TranslatedMemory, name: str, linked: bool) -> FirmwareMap | None:
     # Before the hand-over the table is where the ELF says: only `e820__reallocate_tables()` moves it, which
     # `free_initmem()` calls.
     order = kernel.arch.byte_order
@@ -219,30 +286,35 @@ def _e820(machine: Machine, kernel: Kernel, memory: TranslatedMemory) -> Firmwar
     most = table.fields["entries"].size // entry.size
     start = table.fields["entries"].offset
     with contextlib.suppress(ReadError):
-        early = not kernel.word(memory, "_totalram_pages")
-        linked = bytes_in_file(kernel.own_file, kernel.symbols[_E820_TABLE], kernel.arch.word_bytes) if early else None
-        if linked is not None:
-            at = int.from_bytes(linked.data, order) + memory.placement.virtual
+        found = bytes_in_file(kernel.own_file, kernel.symbols[name], kernel.arch.word_bytes) if linked else None
+        if found is not None:
+            at = int.from_bytes(found.data, order) + memory.placement.virtual
         else:
-            at = kernel.word(memory, _E820_TABLE) or 0
+            at = kernel.word(memory, name) or 0
         try:
             # Counter and entries in one request; only the kernel's late, trimmed copy may end before.
             head = memory.read(at, start + min(most, _USUAL_RANGES) * entry.size)
         except ReadError:
             head = memory.read(at, start)
-        size = min(table.value(head, "nr_entries", order), most) * entry.size
+        count = table.value(head, "nr_entries", order)
+        size = count * entry.size if count <= most else 0
         rows = head[start : start + size] if start + size <= len(head) else memory.read(at + start, size)
         if size:
             return FirmwareMap(*entry.columns(rows, ("addr", "size", "type"), order))
     return None
 
 
-def _device_tree(kernel: Kernel, memory: TranslatedMemory) -> FirmwareMap | None:
+def _device_tree(kernel: Kernel, memory: TranslatedMemory) -> Firmware:
     # `initial_boot_params` is an address in a map of its own; `initial_boot_params_pa` (since 6.13, and in
     # stable trees) and `__fdt_pointer`, which is freed with init memory, are physical.
     for name in ("initial_boot_params_pa", "__fdt_pointer"):
         if name in kernel.symbols and not kernel.in_freed_memory(memory, kernel.symbols[name]):
             at = kernel.word(memory, name, kernel.program.bits // 8)
             if at:
-                return memory_map(memory.physical, at)
-    return None
+                tree = read_tree(memory.physical, at)
+                if tree is None:
+                    return Firmware(lacking="the firmware map (no device tree can be read)")
+                lacking = None if tree.map else "the firmware map (UEFI's, which is not read)"
+                return Firmware(tree.map, None, lacking, tree.map is not None, tree.reserved, tree.placed)
+            return Firmware(lacking=f"the firmware map ({name} is 0)")
+    return Firmware(lacking="the firmware map (where it was has been freed)", readable=False)
