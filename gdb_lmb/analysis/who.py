@@ -14,12 +14,14 @@ from itertools import islice
 
 from gdb_lmb.allocators.base import allocator
 from gdb_lmb.analysis.owners import Owners, Piece
+from gdb_lmb.core.address import Phase
 from gdb_lmb.core.holes import NEVER_GIVEN
 from gdb_lmb.core.ranges import Range
 from gdb_lmb.core.snapshot import FirmwareMap, Place, RegionList, Snapshot
 
 RESERVED, FREE, KEPT, NOTHING = "reserved", "free", "never given", "not memory"
-"""What a stretch is; memory that no allocation gets (NOMAP) is kept."""
+GONE = Phase.HANDED_OVER.value
+"""What a stretch is; memory that no allocation gets (NOMAP) is kept, what was free at the hand-over is gone."""
 
 MAX_PARTS = 1 << 16
 """Stretches of one answer: more than anybody reads."""
@@ -91,13 +93,14 @@ class Stretches:
         self._memory = _Sorted(snapshot.memory, self.limit)
         self._reserved = _Sorted(snapshot.reserved, self.limit)
         self._flags = snapshot.memory.flags
+        self._free = GONE if snapshot.handed_over else FREE
         self._never = sum(bit for bit, name in snapshot.flag_names.items() if name in NEVER_GIVEN)
 
     def at(self, address: int) -> Stretch:
         """Return the stretch that holds `address`."""
         low, high, memory = self._memory.around(address)
         base, end, reserved = self._reserved.around(address)
-        state = NOTHING if memory is None else KEPT if self._flags[memory] & self._never else FREE
+        state = NOTHING if memory is None else KEPT if self._flags[memory] & self._never else self._free
         if reserved is not None:
             state = RESERVED
         return Stretch(max(low, base), min(high, end), state, memory, reserved)

@@ -19,7 +19,7 @@ from typing import Any, ClassVar
 import gdb
 
 from gdb_lmb.commands.arguments import Argument, Options, candidates, parse
-from gdb_lmb.core.errors import LayoutError, LmbError, NotReadyError
+from gdb_lmb.core.errors import LayoutError, LmbError, NotReadyError, StateError
 from gdb_lmb.core.memory import Meter
 from gdb_lmb.core.snapshot import Finding, Snapshot
 from gdb_lmb.core.words import FINDING, safe
@@ -136,6 +136,18 @@ def take_snapshot(*, with_log: bool = False, meter: Meter | None = None) -> Snap
     snapshot = programs.take_snapshot(machine, with_log=with_log, meter=meter)
     if snapshot is None:
         raise LayoutError(why_no_allocator())
+    return snapshot
+
+
+def take_whole_snapshot(*, with_log: bool = False) -> Snapshot:
+    """Do the same where nothing can be said with a list missing. Raises: `LmbError`."""
+    snapshot = take_snapshot(with_log=with_log)
+    for regions in snapshot.lists:
+        if regions.name in snapshot.refused:
+            raise StateError(f"no answer without the {regions.name} list: {snapshot.refused[regions.name]}")
+        if regions.cnt and not len(regions) and not (regions.walk and regions.walk.complete):
+            why = "; ".join(defect.what for defect in snapshot.defects) or f"{regions.name}.cnt is {regions.cnt}"
+            raise StateError(f"no answer without the {regions.name} list, which cannot be read: {safe(why, 500)}")
     return snapshot
 
 

@@ -6,7 +6,7 @@ from __future__ import annotations
 from gdb_lmb.allocators.base import allocator
 from gdb_lmb.allocators.predict import Prediction
 from gdb_lmb.commands.arguments import ANY, JSON, Argument, Options
-from gdb_lmb.commands.base import LmbCommand, take_snapshot
+from gdb_lmb.commands.base import LmbCommand, take_snapshot, take_whole_snapshot
 from gdb_lmb.commands.names import Names
 from gdb_lmb.core.errors import UsageError
 from gdb_lmb.core.holes import ALIGNS, LIMITS, FreeSpace, free_space
@@ -55,7 +55,7 @@ class LmbWhatif(LmbCommand):
         *(Argument(name, of=("alloc", "reserve", "add")) for name in ("--flags", "--nid")),
         JSON,
     )
-    writers = (prediction_json, lambda found, _snapshot, shown: prediction_text(found, shown))
+    writers = (prediction_json, lambda found, snapshot, shown: prediction_text(found, shown, snapshot))
 
     def ask(self, options: Options) -> tuple[Prediction, Snapshot]:
         _require_fitting(options)
@@ -129,7 +129,7 @@ class LmbFree(LmbCommand):
     writers = (free_json, free_text)
 
     def ask(self, options: Options) -> tuple[Snapshot, FreeSpace]:
-        snapshot, names = take_snapshot(), Names()
+        snapshot, names = take_whole_snapshot(), Names()
         values = {
             name: number(getattr(options, name), f"--{name}", snapshot.bits, names.physical)
             for name in ("min", "max")

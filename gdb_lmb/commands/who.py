@@ -7,7 +7,7 @@ import gdb
 
 from gdb_lmb.analysis.who import FREE, RESERVED, Answer, Stretches, answer
 from gdb_lmb.commands.arguments import JSON, OPTIONAL, Argument, Options
-from gdb_lmb.commands.base import LmbCommand, take_snapshot
+from gdb_lmb.commands.base import LmbCommand, take_whole_snapshot
 from gdb_lmb.commands.names import Names, history
 from gdb_lmb.core.errors import LmbError, NotReadyError, UsageError
 from gdb_lmb.core.ranges import Range
@@ -15,7 +15,7 @@ from gdb_lmb.core.snapshot import Snapshot
 from gdb_lmb.machine.current import current
 from gdb_lmb.programs.base import Role, places, role_ranges
 from gdb_lmb.report.map import Shown, map_json, map_text
-from gdb_lmb.report.picture import Layers, why_not
+from gdb_lmb.report.picture import Layers
 from gdb_lmb.report.who import Known, owner_text, who_json, who_text
 
 
@@ -48,7 +48,7 @@ class LmbWho(LmbCommand):
     writers = (who_json, who_text)
 
     def ask(self, options: Options) -> tuple[Answer, Known]:
-        snapshot, names = take_snapshot(with_log=True), Names()
+        snapshot, names = take_whole_snapshot(with_log=True), Names()
         asked = names.range(options.what, snapshot.bits)
         known = Known(snapshot, history(snapshot, options.trace), names.map.symbol)
         owners = None if known.history is None else known.history.owners
@@ -82,10 +82,7 @@ class LmbMap(LmbCommand):
     writers = (map_json, map_text)
 
     def ask(self, options: Options) -> tuple[Shown]:
-        snapshot = take_snapshot(with_log=True)
-        why = why_not(snapshot)
-        if why is not None:
-            raise NotReadyError(why)
+        snapshot = take_whole_snapshot(with_log=True)
         asked = _asked(snapshot, options.what)
         past = history(snapshot, options.trace)
         table = role_ranges(current())
@@ -120,7 +117,7 @@ class _Function(gdb.Function):
         try:
             if len(given) != 1:
                 raise UsageError("it takes one address")
-            snapshot = take_snapshot(with_log=self.with_log)
+            snapshot = take_whole_snapshot(with_log=self.with_log)
             at = Names().of_value(given[0])
             if at >= 1 << snapshot.bits:
                 raise UsageError(f"{at:#x} is no address of {snapshot.bits} bits")

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+from gdb_lmb.core.address import PAST_HAND_OVER
 from gdb_lmb.core.ranges import Range, union
 
 LMB_NOMAP = 4
@@ -235,6 +236,11 @@ class Snapshot:
     def phys_addr_max(self) -> int:
         """Return `PHYS_ADDR_MAX`, 2^W - 1."""
         return (1 << self.bits) - 1
+
+    @property
+    def handed_over(self) -> bool:
+        """Tell whether what the lists show as free is the page allocator's by now."""
+        return self.storage.closed or self.phase in PAST_HAND_OVER
 
     @property
     def lists(self) -> tuple[RegionList, ...]:

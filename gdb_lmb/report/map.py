@@ -16,7 +16,7 @@ from gdb_lmb.core.words import address, human_size, plural, safe
 from gdb_lmb.report.picture import Layers, grid_lines
 from gdb_lmb.report.table import table
 from gdb_lmb.report.terminal import HEADING, PLAIN, Terminal
-from gdb_lmb.report.text import torn_line
+from gdb_lmb.report.text import doubt_lines, doubts_json
 from gdb_lmb.report.who import history_text, owner_text, piece_json
 
 MAP_SCHEMA = "gdb-lmb/map/1"
@@ -53,7 +53,7 @@ def map_text(shown: Shown, terminal: Terminal = PLAIN) -> str:
     snapshot, (base, end) = shown.snapshot, shown.range
     layers = Layers(snapshot, shown.image)
     drawing, cell = grid_lines(layers, shown.range, terminal)
-    lines = [torn_line(snapshot, terminal)] if snapshot.torn else []
+    lines = doubt_lines(snapshot, terminal)
     title = f"map of [{base:#x}, {end:#x}), {human_size(end - base)}:"
     lines.append(f"{terminal.paint(title, HEADING)} {_totals(layers, shown.range)}")
     lines += ["", *drawing, ""]
@@ -70,7 +70,12 @@ def map_text(shown: Shown, terminal: Terminal = PLAIN) -> str:
 def _totals(layers: Layers, shown: Range) -> str:
     cell = layers.cell(*shown)
     nothing = cell.size - cell.reserved - cell.free - cell.kept
-    parts = ((cell.reserved, "reserved"), (cell.free, "free"), (cell.kept, "never given"), (nothing, "not memory"))
+    parts = (
+        (cell.reserved, "reserved"),
+        (cell.free, layers.free_word),
+        (cell.kept, "never given"),
+        (nothing, "not memory"),
+    )
     return ", ".join(f"{human_size(size)} {what}" for size, what in parts if size)
 
 
@@ -139,7 +144,7 @@ def map_json(shown: Shown) -> Json:
         "schema": MAP_SCHEMA,
         "layout": snapshot.layout,
         "arch": snapshot.arch,
-        "torn": snapshot.torn is not None,
+        **doubts_json(snapshot),
         "stop": STOP.write(snapshot.stop),
         "base": hex(base),
         "size": hex(end - base),

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import accumulate, groupby
 
+from gdb_lmb.core.address import Phase
 from gdb_lmb.core.holes import NEVER_GIVEN
 from gdb_lmb.core.ranges import Range, subtract, union
 from gdb_lmb.core.snapshot import Snapshot
@@ -83,6 +84,7 @@ class Layers:
         """Take the lists of `snapshot`, and the ranges that the kernel's image lies in."""
         limit = 1 << snapshot.bits
         memory = snapshot.memory
+        self.free_word = Phase.HANDED_OVER.value if snapshot.handed_over else "free"
         never = sum(bit for bit, name in snapshot.flag_names.items() if name in NEVER_GIVEN)
         given = Coverage(memory.ranges(without_flags=never), limit).ranges
         self.reserved = Coverage(snapshot.reserved.ranges(), limit)

@@ -13,7 +13,7 @@ from gdb_lmb.core.snapshot import Snapshot, flag_names
 from gdb_lmb.core.words import address, errno_name, human_size, plural, safe, written
 from gdb_lmb.report.table import table
 from gdb_lmb.report.terminal import HEADING, PLAIN, Terminal
-from gdb_lmb.report.text import torn_line
+from gdb_lmb.report.text import doubt_lines, doubts_json
 
 FREE_SCHEMA = "gdb-lmb/free/1"
 WHATIF_SCHEMA = "gdb-lmb/whatif/1"
@@ -37,6 +37,12 @@ def _region(row: Row, snapshot: Snapshot) -> str:
     return f"[{row.base:#x}, {row.end:#x}){flags}" + (f" node {row.nid}" if has_node else "")
 
 
+def _given_away(prediction: Prediction, asked: Snapshot) -> str:
+    # After the hand-over memblock still returns what it believes to be free.
+    gives = asked.handed_over and _allocates(prediction) and (prediction.result or 0) > 0
+    return "memory that the page allocator has had since the hand-over" if gives else ""
+
+
 def outcome(prediction: Prediction) -> str:
     """Return what the function would return, in words, with the reason where it fails."""
     reason = f": {safe(prediction.reason, 1000)}" if prediction.reason else ""
@@ -51,10 +57,14 @@ def outcome(prediction: Prediction) -> str:
     return f"returns {prediction.result}"
 
 
-def prediction_text(prediction: Prediction, terminal: Terminal = PLAIN) -> str:
-    """Return what `lmb-whatif` prints: the outcome, then what would change."""
+def prediction_text(prediction: Prediction, terminal: Terminal = PLAIN, asked: Snapshot | None = None) -> str:
+    """Return what `lmb-whatif` prints: the outcome, then what would change; `asked` is the guest's own snapshot."""
+    away = "" if asked is None else _given_away(prediction, asked)
+    told = outcome(prediction) + (f": {away}" if away else "")
     given = ", ".join(f"{name}={written(name, value)}" for name, value in prediction.arguments.items())
-    title = terminal.paint(f"{_function(prediction)}({given}) {outcome(prediction)}", HEADING)
+    title = terminal.paint(f"{_function(prediction)}({given}) {told}", HEADING)
+    if asked is not None and asked.handed_over and not asked.storage.closed:
+        title = f"{doubt_lines(asked)[0]}\n{title}"
     if prediction.reason and not prediction.changes:
         return f"{title}\n  nothing changes"
     changes = [
@@ -79,6 +89,7 @@ def prediction_json(prediction: Prediction, asked: Snapshot) -> Json:
         "schema": WHATIF_SCHEMA,
         "layout": asked.layout,
         "arch": asked.arch,
+        "closed": asked.handed_over,
         "stop": STOP.write(asked.stop),
         "function": _function(prediction),
         "arguments": {
@@ -88,7 +99,7 @@ def prediction_json(prediction: Prediction, asked: Snapshot) -> Json:
         },
         "result": hex(result) if result is not None and result > 0 and _allocates(prediction) else result,
         "errno": errno_name(result),
-        "reason": safe(prediction.reason, 1000) or None,
+        "reason": safe(prediction.reason, 1000) or _given_away(prediction, asked) or None,
         "changes": [
             {"list": change.list, "before": _rows_json(change.before), "after": _rows_json(change.after)}
             for change in prediction.changes
@@ -106,9 +117,7 @@ def prediction_json(prediction: Prediction, asked: Snapshot) -> Json:
 def free_text(snapshot: Snapshot, space: FreeSpace, terminal: Terminal = PLAIN) -> str:
     """Return the tables of `lmb-free`: the holes, then the largest allocations, then fragmentation."""
     bits = snapshot.bits
-    lines = [torn_line(snapshot, terminal)] if snapshot.torn else []
-    if snapshot.storage.closed:
-        lines.append("handed over: the allocator is closed, and what was free then is the page allocator's now")
+    lines = doubt_lines(snapshot, terminal)
     title = (
         f"free in [{space.min:#x}, {space.max:#x}): {plural(len(space.holes), 'hole')}, {human_size(space.total)} "
         f"({space.total:,} bytes)"
@@ -155,8 +164,7 @@ def free_json(snapshot: Snapshot, space: FreeSpace) -> Json:
         "schema": FREE_SCHEMA,
         "layout": snapshot.layout,
         "arch": snapshot.arch,
-        "torn": snapshot.torn is not None,
-        "closed": snapshot.storage.closed,
+        **doubts_json(snapshot),
         "stop": STOP.write(snapshot.stop),
         "min": hex(space.min),
         "max": hex(space.max),

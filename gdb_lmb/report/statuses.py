@@ -6,7 +6,15 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable
 from enum import IntEnum
 
-from gdb_lmb.core.errors import GuestError, InfrastructureError, LmbError, NotReadyError, ReadError, UsageError
+from gdb_lmb.core.errors import (
+    GuestError,
+    InfrastructureError,
+    LmbError,
+    NotReadyError,
+    ReadError,
+    StateError,
+    UsageError,
+)
 
 TORN = "torn"
 """What a check could not verify where the stop is inside an allocator function."""
@@ -42,7 +50,8 @@ _OF_ERRORS: tuple[tuple[type[LmbError], ExitStatus, ExitStatus], ...] = (
     (InfrastructureError, ExitStatus.INFRASTRUCTURE, ExitStatus.INFRASTRUCTURE),
     (UsageError, ExitStatus.USAGE, ExitStatus.USAGE),
     (GuestError, ExitStatus.NOT_REACHED, ExitStatus.USAGE),
-    # An lmb command that comes too early is not wrong: there is nothing to verify at this stop.
+    # An lmb command that comes too early, or meets damage, is not wrong: nothing can be verified at this stop.
+    (StateError, ExitStatus.INFRASTRUCTURE, ExitStatus.NOT_VERIFIED),
     (NotReadyError, ExitStatus.INFRASTRUCTURE, ExitStatus.NOT_VERIFIED),
     (ReadError, ExitStatus.INFRASTRUCTURE, ExitStatus.NOT_VERIFIED),
     (LmbError, ExitStatus.INFRASTRUCTURE, ExitStatus.USAGE),

@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from gdb_lmb.allocators.base import LogVerdict, allocator
+from gdb_lmb.allocators.base import LogVerdict, allocator, check
 from gdb_lmb.allocators.section import ADDRESS, BYTES, FLAGS, NUMBER, POINTER, SIZE, TEXT, WIDE, Section
 from gdb_lmb.core.address import Phase
 from gdb_lmb.core.errors import LmbError
@@ -74,6 +74,30 @@ def torn_line(snapshot: Snapshot, terminal: Terminal = PLAIN) -> str:
     """Return the warning to print above everything that is shown of a torn snapshot."""
     text = f"torn: the stop is inside {safe(snapshot.torn or '')}: the lists may be between two states"
     return terminal.paint(text, NOTE)
+
+
+def doubt_lines(snapshot: Snapshot, terminal: Terminal = PLAIN) -> list[str]:
+    """Return what to print above an answer that rests on the lists: why it may not be true."""
+    if snapshot.torn:
+        return [torn_line(snapshot, terminal)]
+    lines = []
+    if snapshot.handed_over:
+        closed = "the allocator is closed, and " if snapshot.storage.closed else ""
+        lines.append(f"handed over: {closed}what was free then is the page allocator's now")
+    found = faults(snapshot)
+    if found:
+        lines.append(terminal.paint(f"warning: {plural(found, 'finding')}; lmb-check lists them", BAD))
+    return lines
+
+
+def faults(snapshot: Snapshot) -> int:
+    """Return how many findings a state has; 0 at a stop inside an allocator function, where they may be none."""
+    return 0 if snapshot.torn else sum(finding.severity == FINDING for finding in check(snapshot))
+
+
+def doubts_json(snapshot: Snapshot) -> dict[str, Any]:
+    """Return the same as JSON values."""
+    return {"torn": snapshot.torn is not None, "closed": snapshot.handed_over, "findings": faults(snapshot)}
 
 
 def dump_text(

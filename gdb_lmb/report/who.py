@@ -8,19 +8,19 @@ from dataclasses import dataclass
 
 from gdb_lmb.allocators.json_fields import STOP, Json
 from gdb_lmb.analysis.owners import History, Piece
-from gdb_lmb.analysis.who import FREE, KEPT, NOTHING, Answer, Part, Stretch
+from gdb_lmb.analysis.who import FREE, GONE, KEPT, NOTHING, Answer, Part, Stretch
 from gdb_lmb.core.operation import Symbol
 from gdb_lmb.core.snapshot import RegionList, Snapshot, firmware_type, flag_names
 from gdb_lmb.core.words import address, human_size, safe
 from gdb_lmb.report.divergence import site
 from gdb_lmb.report.table import table
 from gdb_lmb.report.terminal import HEADING, PLAIN, Terminal
-from gdb_lmb.report.text import torn_line
+from gdb_lmb.report.text import doubt_lines, doubts_json
 
 WHO_SCHEMA = "gdb-lmb/who/1"
 
 _MAX_CALLERS_SHOWN = 3
-_GAPS = {FREE: "hole", KEPT: "kept", NOTHING: "gap"}
+_GAPS = {FREE: "hole", GONE: "hole", KEPT: "kept", NOTHING: "gap"}
 
 
 @dataclass(frozen=True)
@@ -93,7 +93,7 @@ def _owner_rows(piece: Piece, history: History) -> Iterator[tuple[str, str]]:
 def who_text(answer: Answer, known: Known, terminal: Terminal = PLAIN) -> str:
     """Return what `lmb-who` prints."""
     snapshot, history = known.snapshot, known.history
-    lines = [torn_line(snapshot, terminal)] if snapshot.torn else []
+    lines = doubt_lines(snapshot, terminal)
     for part in answer.parts:
         where = hex(part.base) if answer.end - answer.base == 1 else _range(part.base, part.end)
         lines.append(terminal.paint(f"{where}: {part.stretch.state}", HEADING))
@@ -190,7 +190,7 @@ def who_json(answer: Answer, known: Known) -> Json:
         "schema": WHO_SCHEMA,
         "layout": snapshot.layout,
         "arch": snapshot.arch,
-        "torn": snapshot.torn is not None,
+        **doubts_json(snapshot),
         "stop": STOP.write(snapshot.stop),
         "base": hex(answer.base),
         "size": hex(answer.end - answer.base),

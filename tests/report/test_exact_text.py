@@ -23,9 +23,11 @@ from gdb_lmb.analysis.replay import check_log
 from gdb_lmb.analysis.who import answer
 from gdb_lmb.core.holes import free_space
 from gdb_lmb.core.snapshot import FirmwareMap, Place, RegionList, Snapshot, Stop
-from gdb_lmb.report.prediction import free_text, prediction_text
+from gdb_lmb.report.map import Shown, map_json, map_text
+from gdb_lmb.report.prediction import free_json, free_text, prediction_json, prediction_text
+from gdb_lmb.report.terminal import PLAIN
 from gdb_lmb.report.text import check_text, dump_text, kernel_text
-from gdb_lmb.report.who import Known, who_text
+from gdb_lmb.report.who import Known, who_json, who_text
 from tests.helpers.linux_behaviors import LINUX_6_1
 from tests.helpers.small_lmb import lmb_model
 
@@ -517,3 +519,53 @@ def memblock_model() -> MemblockModel:
 @pytest.mark.parametrize(("operation", "given", "text"), MB_WHATIF)
 def test_memblock_whatif(operation: str, given: dict[str, int], text: str) -> None:
     assert prediction_text(predict_memblock(memblock_model(), operation, **given)) == text
+
+
+# -- above answers that rest on the lists ----------------------------------------------------------------------
+
+HANDED_OVER = "handed over: what was free then is the page allocator's now"
+
+
+@pytest.mark.parametrize("phase", ["handed over", "discarded"])
+def test_after_the_hand_over_memblock_is_not_told_as_in_charge(phase: str) -> None:
+    state = replace(memblock_state(), phase=phase)
+    assert free_text(state, free_space(state)).splitlines()[0] == HANDED_OVER
+    assert free_json(state, free_space(state))["closed"] is True
+    asked = answer(state, (0x200000, 0x201000))
+    told = who_text(asked, Known(state, None, {}.get)).splitlines()
+    assert told[:2] == [HANDED_OVER, "[0x200000, 0x201000): handed over"] and "free" not in "".join(told[1:])
+    data = who_json(asked, Known(state, None, {}.get))
+    assert data["closed"] is True and data["parts"][0]["state"] == "handed over"
+    assert data["above"]["state"] == "reserved" and data["below"]["state"] == "reserved"
+    shown = Shown(state, (0x200000, 0x400000))
+    assert map_text(shown).splitlines()[:2] == [HANDED_OVER, "map of [0x200000, 0x400000), 2 MiB: 2 MiB handed over"]
+    assert map_json(shown)["closed"] is True and map_json(shown)["parts"][0]["state"] == "handed over"
+    # Its own functions still give what its lists show, and the page allocator does not hear of it.
+    found = predict_memblock(memblock_model(), "alloc", size=0x1000)
+    call = "memblock_alloc_range_nid(size=0x1000, align=0x0, min=0x0, max=0x0, nid=-1, exact=false)"
+    given = "memory that the page allocator has had since the hand-over"
+    lines = prediction_text(found, PLAIN, state).splitlines()
+    assert lines[:2] == [HANDED_OVER, f"{call} returns 0xfff000: {given}"]
+    data = prediction_json(found, state)
+    assert data["closed"] is True and (data["result"], data["reason"]) == ("0xfff000", given)
+    before = memblock_state()
+    assert prediction_text(found, PLAIN, before) == prediction_text(found)
+    assert prediction_json(found, before)["closed"] is False and prediction_json(found, before)["reason"] is None
+    assert who_json(answer(before, (0x200000, 0x201000)), Known(before, None, {}.get))["parts"][0]["state"] == "free"
+
+
+def test_answers_from_damaged_lists_begin_with_a_warning() -> None:
+    whole = memblock_state()
+    assert [free_json(whole, free_space(whole))[name] for name in ("closed", "findings")] == [False, 0]
+    reserved = replace(whole.reserved, base=[*whole.reserved.base[:1], *whole.reserved.base[:0:-1]])
+    state = replace(whole, reserved=reserved)
+    count = sum(finding.severity == "finding" for finding in check(state))
+    warning = f"warning: {count} finding{'s' * (count > 1)}; lmb-check lists them"
+    known, asked = Known(state, None, {}.get), answer(state, (0x200000, 0x201000))
+    assert count and free_text(state, free_space(state)).splitlines()[0] == warning
+    assert who_text(asked, known).splitlines()[0] == map_text(Shown(state, (0, 0x200000))).splitlines()[0] == warning
+    assert free_json(state, free_space(state))["findings"] == who_json(asked, known)["findings"] == count
+    # Between two states there may be findings that are none.
+    torn = replace(state, torn="memblock_insert_region")
+    assert free_text(torn, free_space(torn)).splitlines()[0].startswith("torn: ")
+    assert free_json(torn, free_space(torn))["findings"] == 0

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 import pytest
 
 from gdb_lmb.allocators.lmb.storage import LmbStorage
+from gdb_lmb.allocators.memblock.storage import MemblockStorage
 from gdb_lmb.core.snapshot import LMB_NOMAP, Place, RegionList, Snapshot, column
 from gdb_lmb.report.map import Shown, map_json, map_text
 from gdb_lmb.report.picture import Cell, Layers, bar_lines, drawn, glyph, grid_lines, why_not
@@ -35,7 +36,7 @@ def listed(name: str, rows: Rows, flags: dict[int, int] | None = None) -> Region
 def state(memory: Rows, reserved: Rows, bits: int = 64, flags: dict[int, int] | None = None) -> Snapshot:
     return Snapshot(
         memory=listed("memory", memory, flags), reserved=listed("reserved", reserved), bits=bits, page_size=4096,
-        current_limit=(1 << bits) - 1, bottom_up=False, storage=LmbStorage(),
+        current_limit=(1 << bits) - 1, bottom_up=False, layout="memblock", storage=MemblockStorage(),
     )  # fmt: skip
 
 
@@ -266,7 +267,7 @@ def test_many_small_parts_are_summed_up() -> None:
 
 
 def test_lmb_dump_begins_with_the_bar() -> None:
-    snapshot = state([(0, 38 * M)], [(16 * M, 8 * M)])
+    snapshot = dataclasses.replace(state([(0, 38 * M)], [(16 * M, 8 * M)]), layout="lmb-list", storage=LmbStorage())
     image = [(16 * M, 17 * M)]
     for part in PARTS:
         lines = dump_text(snapshot, part, image=image, terminal=Terminal(40)).splitlines()

@@ -44,6 +44,10 @@ ATTACHED = {
 
 # Where members may be left out, by the schema and the object's path ("" is the document).
 OPTIONAL = {
+    ("gdb-lmb/who/1", ""): {"closed", "findings"},
+    ("gdb-lmb/map/1", ""): {"closed", "findings"},
+    ("gdb-lmb/free/1", ""): {"findings"},
+    ("gdb-lmb/whatif/1", ""): {"closed"},
     ("gdb-lmb/verdict/1", ""): {"forgotten"},
     ("gdb-lmb/snapshot/1", ""): {
         "owners",

@@ -21,7 +21,7 @@ ERRORS: list[tuple[errors.LmbError, int, int]] = [
     (errors.OverdueError("x"), 4, 4),
     (errors.PassedError("x"), 4, 4),
     (errors.LayoutError("x"), 4, 2),
-    (errors.StateError("x"), 4, 2),
+    (errors.StateError("x"), 4, 5),
     (errors.GuestPanicError("x"), 4, 2),
     (errors.NotReadyError("x"), 4, 5),
     (errors.ReadError(0, 8), 4, 5),

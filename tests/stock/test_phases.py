@@ -6,6 +6,8 @@ A lane of its own (`scripts/test --kernels`), because it brings kernels into the
 
 from __future__ import annotations
 
+import json
+import re
 from pathlib import Path
 
 import pytest
@@ -132,6 +134,40 @@ def check_stops(guest: GuestSession) -> None:
         snapshot = dump(guest)
         assert (where, snapshot["phase"], snapshot["refused"]) == (where, phase, {})
         assert regions_of(snapshot) == plain_read(guest)
+        check_answers(guest, phase)
+
+
+def check_answers(guest: GuestSession, phase: str) -> None:
+    """Before the hand-over memblock has the free memory, afterwards the page allocator; no answer without a list."""
+    if phase not in ("allocator complete", "handed over", "discarded"):
+        return
+    gone = phase != "allocator complete"
+    first = "handed over: what was free then is the page allocator's now"
+    base = json.loads(guest.command("lmb-free --json"))["holes"][-1]["base"]
+    texts = [guest.command(command).splitlines() for command in (f"lmb-who {base}", "lmb-free", "lmb-map")]
+    texts.append(guest.command("lmb-whatif alloc 64K").splitlines())
+    assert [(lines[0] == first) for lines in texts] == [gone] * 4
+    told = texts[3][gone]  # from 6.12 on its functions see that slab is up
+    assert ("page allocator has had since" in told or "cannot be told: the slab allocator is up" in told) == gone
+    assert (f"{base}: {'handed over' if gone else 'free'}") in texts[0]
+    assert guest.command(f"output $lmb_region({base})").startswith('"handed over [' if gone else '"free [')
+    for command in (f"lmb-who {base}", "lmb-free", "lmb-map", "lmb-whatif alloc 64K"):
+        assert json.loads(guest.command(f"{command} --json"))["closed"] is gone
+    if gone:
+        return
+    # What lies there is known to be in use: the kernel's own banner.
+    assert guest.command("output $lmb_region(linux_banner)").startswith('"reserved [')
+    guest.command("set var $saved = memblock.reserved.regions")
+    guest.command("set var memblock.reserved.regions = 0")
+    for command in ("lmb-who linux_banner", "lmb-free", "lmb-map", "output $lmb_region(linux_banner)"):
+        with pytest.raises(CommandError, match="no answer without the reserved list"):
+            guest.command(command)
+    guest.command("set var memblock.reserved.regions = $saved")
+    guest.command("set var $base = memblock.reserved.regions[1].base")
+    guest.command("set var memblock.reserved.regions[1].base = memblock.reserved.regions[2].base + 0x10000000")
+    for command in ("lmb-who linux_banner", "lmb-free", "lmb-map"):
+        assert re.match(r"warning: \d+ findings?; lmb-check lists them\n", guest.command(command))
+    guest.command("set var memblock.reserved.regions[1].base = $base")
 
 
 def test_every_phase_that_a_vmlinux_goes_through(kernel: KernelFiles, tmp_path: Path) -> None:
