@@ -13,18 +13,17 @@ import contextlib
 import struct
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from itertools import islice
 from pathlib import Path
 
 from gdb_lmb.arches.base import Convention, Cpu, ReadRegister
 from gdb_lmb.arches.linux import PAGE_SIZE, LinuxArchitecture
-from gdb_lmb.core.address import MAX_PROBES, KernelImage, Linear, Phase, Placement, holds
+from gdb_lmb.core.address import KernelImage, Linear, Phase, Placement, first_match, holds
 from gdb_lmb.core.errors import NotReadyError, ReadError
 from gdb_lmb.core.machine import Machine
 from gdb_lmb.core.memory import BoundedMemory, Memory
 from gdb_lmb.core.ranges import Range
 from gdb_lmb.formats.elf import Elf
-from gdb_lmb.formats.program_file import bytes_in_file, same_bytes
+from gdb_lmb.formats.program_file import bytes_in_file, similar_bytes
 
 ALIGN = 2 << 20  # `MIN_KIMG_ALIGN`: what a boot loader places an Image at, in bytes
 # `EFI_KIMG_ALIGN` at its smallest: the EFI stub runs an Image where the firmware loaded it.
@@ -52,7 +51,7 @@ _CODE_BYTES = 64
 
 class Arm64(LinuxArchitecture):
     entry = "_text"
-    missing = "it has not been loaded yet at this stop"
+    missing = "it has not been loaded yet at this stop, or this CPU has not got to it"
     variables = ("kimage_voffset", "memstart_addr")
     labels = page_tables = _TABLES
     code_labels = ("__primary_switch", "__primary_switched", _ENTER)
@@ -72,6 +71,7 @@ class Arm64(LinuxArchitecture):
         return replace(
             cpu,
             paging=None if control is None else bool(control & _MMU),
+            user=not level,
             tables=tuple(base & _TABLE_ADDRESS for base in bases if base & _TABLE_ADDRESS),
             general=tuple(register(f"x{number}") or 0 for number in range(31)) if cpu.pc < _HIGH else (),
         )
@@ -79,15 +79,30 @@ class Arm64(LinuxArchitecture):
     def base_va(self, image: Range) -> int:
         return image[0]  # it is linked without a physical address of its own
 
-    def deltas(self, kernel: KernelImage, cpu: Cpu, machine: Machine) -> Iterator[int]:
-        start, end = kernel.image
-        for base in cpu.tables:
+    def running_at(
+        self, kernel: KernelImage, memory: Memory, cpu: Cpu, last: tuple[int, ...]
+    ) -> Iterator[tuple[int, int | None]]:
+        # With the MMU off the registers may still point to the tables of the kernel that has started this one.
+        for base in cpu.tables if cpu.paging else ():
             for name in _TABLES:
                 if name in kernel.symbols:
-                    yield base - (kernel.symbols[name] - start)
-        yield from places(end - start, cpu.pc if cpu.pc < _HIGH else None, machine.ram())
+                    yield base - (kernel.symbols[name] - kernel.image[0]), None
+        if cpu.pc < _HIGH and not cpu.user:
+            start = self._copy_at(kernel, memory, cpu.pc, ())
+            if start is not None:
+                yield start, None
+            elif not cpu.paging:
+                # QEMU's boot loader, a few instructions, has the image's address behind them.
+                with contextlib.suppress(ReadError):
+                    code = memory.read(cpu.pc, _CODE_BYTES)
+                    yield from ((struct.unpack_from("<Q", code, at)[0], None) for at in range(0, _CODE_BYTES - 7, 4))
 
-    def settle(self, kernel: KernelImage, image: Placement, memory: BoundedMemory, cpu: Cpu) -> Placement:
+    def anywhere(self, kernel: KernelImage, ram: Sequence[Range]) -> Iterator[int]:
+        return (place for base, end in ram for place in range(-(-base // ALIGN) * ALIGN, end, ALIGN))
+
+    def settle(
+        self, kernel: KernelImage, image: Placement, virtual: int | None, memory: BoundedMemory, cpu: Cpu
+    ) -> Placement:
         # `kimage_voffset` tells the virtual move; before it is written, a pointer that is relocated.
         variables = [image.to_physical(kernel.symbols[name]) for name in ("kimage_voffset", "memstart_addr")]
         if max(variables) - min(variables) <= _NEAR_BYTES:
@@ -149,9 +164,11 @@ class Arm64(LinuxArchitecture):
     def way_point(
         self, kernel: KernelImage, placement: Placement | None, memory: Memory, cpu: Cpu, machine: Machine
     ) -> int | None:
-        if placement is None or self._inside(kernel, placement, cpu):
+        if placement is not None or cpu.pc >= _HIGH:
             return None
-        return placement.physical + kernel.entry - kernel.image[0]
+        linked = kernel.identity.va - kernel.image[0]
+        start = first_match(memory, linked, kernel.identity.data, self.anywhere(kernel, machine.ram()))
+        return None if start is None else start + kernel.entry - kernel.image[0]
 
     def _switch(self, kernel: KernelImage) -> tuple[int, int] | None:
         # The linked address of the branch that leaves the identity map, and the number of its register.
@@ -166,7 +183,7 @@ class Arm64(LinuxArchitecture):
         found = [va for va in likely if va and not (pc - va) % EFI_ALIGN]
         with contextlib.suppress(ReadError):
             code = memory.read(pc, _CODE_BYTES)
-            found += same_bytes(kernel.own_file, code, kernel.image, pc % EFI_ALIGN, EFI_ALIGN)
+            found += similar_bytes(kernel.own_file, code, kernel.image, pc % EFI_ALIGN, EFI_ALIGN)
         starts = (pc - (va - kernel.image[0]) for va in found)
         return next((start for start in starts if self._is_image(kernel, memory, start)), None)
 
@@ -201,19 +218,6 @@ def linear_maps(linked_text: int, memstart: int) -> tuple[Linear, ...]:
     if signed < -(1 << _LARGE_VA_BITS - 1):
         return (Linear(start, end - start, signed + start - widest),)
     return Linear(start, end - start, signed), Linear(widest, start - widest, signed)
-
-
-def places(size: int, near: int | None, ram: Sequence[Range]) -> Iterator[int]:
-    """Yield where an Image of `size` bytes may begin, likely places first; at most `MAX_PROBES`.
-
-    `near` is a physical address inside the image, where one may be known; `ram` are half-open ranges.
-    """
-    if near is not None:
-        first = near - near % EFI_ALIGN
-        below = range(first, max(-1, first - size), -EFI_ALIGN)
-        yield from (place for place in below if any(base <= place < end for base, end in ram))
-    starts = (place for base, end in ram for place in range(-(-base // ALIGN) * ALIGN, end, ALIGN))
-    yield from islice(starts, MAX_PROBES)
 
 
 ARCHITECTURES = (

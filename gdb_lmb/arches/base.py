@@ -147,12 +147,20 @@ class CallFrame:
         return int.from_bytes(words + rest, self.order)
 
 
+class PagedMemory(Memory, Protocol):
+    """Virtual memory that page tables translate."""
+
+    def to_physical(self, va: int) -> tuple[int, int]:
+        """Return the physical address of `va`, and how many bytes are left in its page. Raises: `ReadError`."""
+
+
 @dataclass(frozen=True)
 class Cpu:
     """One CPU's registers by role: program counter, stack pointer, is paging on, where its page tables lie physically.
 
     `link` is the register with the return address, `user` whether the CPU is in user mode, `general` its general
-    registers by number, where they may tell of a kernel to come. What is not known is None or empty.
+    registers by number, where they may tell of a kernel to come. `paged` make virtual memory by the page tables that
+    the CPU uses now, and by those that its kernel uses, out of physical memory. What is not known is None or empty.
     Taken before reads become physical: gdb looks at code and stack to make a frame, and keeps what it saw.
     """
 
@@ -163,6 +171,7 @@ class Cpu:
     user: bool | None = None
     tables: tuple[int, ...] = ()
     general: tuple[int, ...] = ()
+    paged: tuple[Callable[[Memory], PagedMemory], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -178,13 +187,6 @@ class BootImage:
     version: str | None = None
     content_at: int | None = None
     gzip: bool = False
-
-
-class PagedMemory(Memory, Protocol):
-    """Virtual memory that page tables translate."""
-
-    def to_physical(self, va: int) -> tuple[int, int]:
-        """Return the physical address of `va`, and how many bytes are left in its page. Raises: `ReadError`."""
 
 
 @dataclass(frozen=True)

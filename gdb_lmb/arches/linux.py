@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from gdb_lmb.arches.base import Architecture, Cpu
@@ -46,14 +46,27 @@ class LinuxArchitecture(Architecture, ABC):
     def base_va(self, image: Range) -> int:
         """Return the linked address that stands for physical 0 in the placement of a kernel linked at `image`."""
 
-    @abstractmethod
-    def deltas(self, kernel: KernelImage, cpu: Cpu, machine: Machine) -> Iterator[int]:
-        """Yield what may have to be added to linked physical addresses, likely values first."""
+    def running_at(
+        self, kernel: KernelImage, memory: Memory, cpu: Cpu, last: tuple[int, ...]
+    ) -> Iterator[tuple[int, int | None]]:
+        """Yield where a CPU whose registers are known has its kernel, by its page tables or by where it runs.
+
+        That is what is added to linked physical addresses, and to virtual ones (None: the kernel's variables tell).
+        What is only left in RAM of another boot is none of them. `last` are virtual moves to be tried first.
+        """
+        yield from ()
 
     @abstractmethod
-    def settle(self, kernel: KernelImage, image: Placement, memory: BoundedMemory, cpu: Cpu) -> Placement:
+    def anywhere(self, kernel: KernelImage, ram: Sequence[Range]) -> Iterator[int]:
+        """Yield all that may have been added to linked physical addresses in a machine with this RAM."""
+
+    @abstractmethod
+    def settle(
+        self, kernel: KernelImage, image: Placement, virtual: int | None, memory: BoundedMemory, cpu: Cpu
+    ) -> Placement:
         """Return the whole placement of a kernel found at `image`, from its variables.
 
+        `virtual` is how far the CPU's page tables move it, None where they do not tell.
         Raises: `NotReadyError` where its pointers have not been relocated yet, `LayoutError`.
         """
 
@@ -72,10 +85,6 @@ class LinuxArchitecture(Architecture, ABC):
         Raises: `NotReadyError` where it has not got to the kernel.
         """
 
-    def nothing_yet(self, kernel: KernelImage, memory: Memory, cpu: Cpu) -> bool:
-        """Tell whether a look at the CPU is enough to know that no kernel is in memory."""
-        return False
-
     def quick_way_points(self, kernel: KernelImage, memory: Memory, cpu: Cpu) -> tuple[int, ...]:
         """Return where a guest on its way to the kernel is sure to come by: at one of these, as its CPU has them.
 
@@ -84,7 +93,7 @@ class LinuxArchitecture(Architecture, ABC):
         return ()
 
     def arrived(self, cpu: Cpu) -> bool:
-        """Tell whether the CPU runs at a kernel's own addresses, so that a search would be a short one."""
+        """Tell whether a few requests are enough to know if the CPU has got to the kernel."""
         return False
 
     @abstractmethod

@@ -24,7 +24,7 @@ from gdb_lmb.core.memory import Meter
 from gdb_lmb.core.snapshot import Finding, Snapshot
 from gdb_lmb.core.words import FINDING, safe
 from gdb_lmb.machine.current import current
-from gdb_lmb.machine.memory import put_back
+from gdb_lmb.machine.memory import put_back, watched_connection
 from gdb_lmb.machine.run_control import tell_client
 from gdb_lmb.machine.symbols import why_no_allocator
 from gdb_lmb.programs import base as programs
@@ -75,7 +75,8 @@ class LmbCommand(gdb.Command):
         SESSION.set_status(ExitStatus.NOT_VERIFIED)
         times = SESSION.times_set
         try:
-            self.run(parse(gdb.string_to_argv(argument), self.arguments, self.name, self.exclusive))
+            with watched_connection():
+                self.run(parse(gdb.string_to_argv(argument), self.arguments, self.name, self.exclusive))
             if SESSION.times_set == times:  # it checked nothing, and leaves the last check's
                 for name, value in zip(_VARIABLES, before, strict=True):
                     gdb.set_convenience_variable(name, value)

@@ -16,8 +16,6 @@ from gdb_lmb.core.errors import NotReadyError, ReadError
 from gdb_lmb.core.memory import Memory
 from gdb_lmb.core.ranges import Range
 
-MAX_PROBES = 1 << 16  # how many places a kernel is looked for at, at most
-
 
 class Phase(Enum):
     """How far the boot has come, as far as it matters to who looks at the allocator."""

@@ -105,9 +105,6 @@ class Machine(Protocol):
     def ram(self) -> list[Range]:
         """Return the half-open physical ranges of RAM; anything else may be registers of devices."""
 
-    def ram_end(self) -> int:
-        """Return the physical address at which RAM ends at the latest."""
-
     def variable(self, name: str) -> Variable | None:
         """Return the global or static variable `name`."""
 

@@ -9,10 +9,12 @@ from __future__ import annotations
 
 import time
 from bisect import bisect_right
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 from gdb_lmb.core.errors import ReadError
+from gdb_lmb.core.ranges import Range
 
 # No table in any early allocator is larger; a larger request comes from damaged memory.
 MAX_READ_BYTES = 256 << 20
@@ -86,6 +88,18 @@ class BoundedMemory:
             raise ReadError(address, size, f"the reader gave {len(data)} bytes")
         self.meter.bytes_read += size
         return data
+
+
+class RamOnly:
+    """A reader of physical addresses that reads RAM alone: a read of what else is there may change a device."""
+
+    def __init__(self, memory: Memory, ram: Sequence[Range]) -> None:
+        self._memory, self._ram = memory, ram
+
+    def read(self, address: int, size: int) -> bytes:
+        if not any(base <= address and address + size <= end for base, end in self._ram):
+            raise ReadError(address, size, "this is not RAM")
+        return self._memory.read(address, size)
 
 
 class Capture:

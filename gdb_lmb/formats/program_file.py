@@ -7,6 +7,7 @@ Used to tell symbols of another build from the guest's own. The file may be dama
 from __future__ import annotations
 
 import mmap
+import operator
 from contextlib import suppress
 from pathlib import Path
 
@@ -58,15 +59,18 @@ def _loaded(path: Path, va: int, size: int) -> bytes:
     return b""
 
 
-def same_bytes(path: Path, data: bytes, within: tuple[int, int], residue: int, step: int) -> list[int]:
-    """Return the addresses `within` a range that are `residue` modulo `step` and are loaded with `data`."""
+def similar_bytes(path: Path, data: bytes, within: tuple[int, int], residue: int, step: int) -> list[int]:
+    """Return the addresses `within` a range that are `residue` modulo `step` and are loaded with `data`.
+
+    A quarter of the bytes may differ, as relocation changes code.
+    """
     loads, content = _mapped(path)
     parts = ((max(s.va, within[0]), min(s.va + s.size, within[1]), s.offset - s.va) for s in loads)
     return [
         va
         for low, high, moved in parts
         for va in range(low + (residue - low) % step, high - len(data) + 1, step)
-        if content[va + moved : va + moved + len(data)] == data
+        if 4 * sum(map(operator.eq, content[va + moved : va + moved + len(data)], data)) >= 3 * len(data) > 0
     ]
 
 

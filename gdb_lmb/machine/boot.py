@@ -34,9 +34,6 @@ from gdb_lmb.machine.symbols import STANDS_FOR, lookup
 from gdb_lmb.programs.linux.kernel import Kernel, symbols_moved_by
 from gdb_lmb.programs.linux.place import place
 
-# Seconds that a guest at reset runs before all RAM is searched: its firmware runs first.
-_RESET_S = 0.5
-
 # The guest runs this many times as long as a search of all RAM took before the next search.
 _SEARCH_RATIO = 10
 
@@ -121,10 +118,12 @@ class _Search:
         cpu = arch.cpu_state(self._machine.register)
         with self._machine.physical() as physical:
             memory = BoundedMemory(physical)
+            # A kernel that runs has its own address in registers too: it must not be waited for.
+            short = arch.arrived(cpu)
+            if short and self._settled(memory, cpu):
+                return True
             self._certain = arch.quick_way_points(self._kernel, memory, cpu)
-            if not self._search_at and arch.nothing_yet(self._kernel, memory, cpu):
-                self._search_at = self._looked_at + _RESET_S
-            due = not self._certain and (self._looked_at >= self._search_at or arch.arrived(cpu))
+            due = not short and not self._certain and self._looked_at >= self._search_at
             return due and self._settled(memory, cpu)
 
     # Searches for the kernel; tells whether it runs where it will stay.

@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
 import gdb
@@ -19,22 +20,20 @@ from gdb_lmb.arches.base import PagedMemory
 from gdb_lmb.arches.registry import find
 from gdb_lmb.core.errors import InfrastructureError, LayoutError, LmbError, ReadError
 from gdb_lmb.core.machine import Function
-from gdb_lmb.core.memory import Memory, Meter
-from gdb_lmb.core.ranges import Range
+from gdb_lmb.core.memory import Memory, Meter, RamOnly
+from gdb_lmb.core.ranges import Range, union
 from gdb_lmb.formats.core_file import DumpMemory, read_core
 from gdb_lmb.machine.base import GdbMachine
 from gdb_lmb.machine.gdb_text import ask
 from gdb_lmb.machine.memory import GdbMemory, monitor, physical_memory
 from gdb_lmb.machine.symbols import at_entry, functions_at
 
-# How far the search for a moved kernel goes up.
-_MAX_PHYSICAL_BYTES = 64 << 30
-
 # How much of a dump's stack is searched: the allocator's own calls are not deeper.
 _MAX_STACK_BYTES = 2048
 
 _PAGE_SIZE = 4096
-_RAM = re.compile(r"^ *([0-9a-f]{16})-([0-9a-f]{16}) \(prio -?\d+, ram\)", re.MULTILINE)
+# RAM and what is read like it. The memory of a PCI device has another priority, and may move.
+_RAM = re.compile(r"^ *([0-9a-f]{16})-([0-9a-f]{16}) \(prio 0, (?:ram|rom)\)", re.MULTILINE)
 
 
 def current() -> AnyMachine:
@@ -49,7 +48,18 @@ class LiveMachine(GdbMachine):
 
     can_run = True
     lacking = None
-    physical = staticmethod(physical_memory)
+
+    def require_stopped(self) -> None:
+        super().require_stopped()
+        # gdb keeps the registers of a stop; `monitor system_reset` changes them, and it does not see that.
+        if "(prelaunch)" in monitor("info status"):
+            ask("maintenance flush register-cache")
+
+    @contextlib.contextmanager
+    def physical(self, meter: Meter | None = None) -> Iterator[Memory]:
+        """Return what reads physical addresses in RAM. Raises: `LayoutError` where the target cannot."""
+        with physical_memory(meter) as memory:
+            yield RamOnly(memory, self.ram())
 
     def virtual(self) -> Memory:
         return GdbMemory()
@@ -63,17 +73,17 @@ class LiveMachine(GdbMachine):
             return None
 
     def ram(self) -> list[Range]:
-        """Return the ranges of RAM; where QEMU does not tell, everything up to the limit counts as RAM."""
-        for view in monitor("info mtree -f").split("FlatView #"):
-            found = [(int(low, 16), int(high, 16) + 1) for low, high in _RAM.findall(view)]
-            if 'AS "memory"' in view and found:
-                return found
-        return [(0, self.ram_end())]
+        """Return the ranges of RAM by QEMU's own word. Raises: `LayoutError`."""
+        return _ram(gdb.selected_inferior().connection_num)
 
-    def ram_end(self) -> int:
-        sizes = [int(word) for word in monitor("info memory_size_summary").replace(":", " ").split() if word.isdigit()]
-        # The hole below 4 GiB moves what does not fit below it up: by 1.25 GiB at most.
-        return min(_MAX_PHYSICAL_BYTES, sum(sizes) + (5 << 28)) if sizes else _MAX_PHYSICAL_BYTES
+
+@functools.lru_cache(maxsize=1)
+def _ram(_connection: int | None) -> list[Range]:
+    for view in monitor("info mtree -f").split("FlatView #"):
+        found = [(int(low, 16), int(high, 16) + 1) for low, high in _RAM.findall(view)]
+        if 'AS "memory"' in view and found:
+            return union(found)
+    raise LayoutError("QEMU does not tell where the guest's RAM is: its monitor has no `info mtree -f`")
 
 
 _LIVE = LiveMachine()
@@ -142,9 +152,6 @@ class DumpMachine(GdbMachine):
 
     def ram(self) -> list[Range]:
         return self._physical.ranges()
-
-    def ram_end(self) -> int:
-        return min(_MAX_PHYSICAL_BYTES, self._physical.end)
 
     def functions_on_stack(self, moved: int = 0, memory: Memory | None = None) -> list[Function]:
         here = self.pc() + moved

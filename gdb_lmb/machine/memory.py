@@ -13,6 +13,7 @@ import os
 import socket
 import stat
 from collections.abc import Iterator
+from pathlib import Path
 
 import gdb
 
@@ -88,6 +89,10 @@ def packet(text: str) -> str:
 
 def link_to_stub() -> socket.socket | None:
     """Return a copy of gdb's socket to the stub; None if it is no socket, or cannot be told from others."""
+    connection = gdb.selected_inferior().connection
+    details = str(connection.details) if isinstance(connection, gdb.RemoteTargetConnection) else "|"
+    if details.startswith("|"):  # a command's pipe
+        return None
     found: dict[int, socket.socket] = {}
     for name in os.listdir("/proc/self/fd"):  # noqa: PTH208  numbers, not files
         with contextlib.suppress(OSError):  # it was the one by which they are listed
@@ -95,23 +100,35 @@ def link_to_stub() -> socket.socket | None:
             # A copy of ours may have got a number that was listed.
             if stat.S_ISSOCK(status.st_mode) and status.st_ino not in found:
                 found[status.st_ino] = socket.socket(fileno=os.dup(int(name)))
-    links = [link for link in found.values() if _name(link)]
-    if len(links) > 1:  # a server of debug files may be one
-        details = str(gdb.selected_inferior().connection.details)
-        links = [link for link in links if details.endswith(_name(link))]
+    # A server of debug files may be one.
+    links = [link for link in found.values() if _leads_to(link, details)]
     for link in found.values():
         if links != [link]:
             link.close()
     return links[0] if len(links) == 1 else None
 
 
-def _name(link: socket.socket) -> str:
-    # The peer as gdb's description of a connection ends: a path or ":PORT"; "" if it is not connected.
-    try:
+def _leads_to(link: socket.socket, details: str) -> bool:
+    # Whether the peer is what gdb's description of a connection ends with: a path or ":PORT".
+    with contextlib.suppress(OSError):  # it is not connected, or one of them is no file
         peer = link.getpeername()
-    except OSError:
-        return ""
-    return str(peer) if isinstance(peer, str) else f":{peer[1]}"
+        if link.family == socket.AF_UNIX and isinstance(peer, str) and peer:
+            return f"/{details}".endswith(f"/{peer.lstrip('/')}") or Path(details).samefile(peer)
+        return link.family in (socket.AF_INET, socket.AF_INET6) and details.endswith(f":{peer[1]}")
+    return False
+
+
+@contextlib.contextmanager
+def watched_connection() -> Iterator[None]:
+    """Raise `InfrastructureError` for an error of gdb's that comes of the connection to the guest being lost."""
+    connected = gdb.selected_inferior().connection is not None
+    try:
+        yield
+    except gdb.error as error:
+        if not connected or gdb.selected_inferior().connection is not None:
+            raise
+        why = " ".join(str(error).split()).rstrip(".")
+        raise InfrastructureError(f"the connection to the guest was lost: {why}") from None
 
 
 def monitor(command: str) -> str:

@@ -5,8 +5,8 @@ from __future__ import annotations
 
 import pytest
 
-from gdb_lmb.arches.arm64 import linear_maps, places
-from gdb_lmb.arches.x86.boot import DIRECT_BYTES, KERNEL_MAP_VA, steps
+from gdb_lmb.arches.arm64 import linear_maps
+from gdb_lmb.arches.x86.boot import DIRECT_BYTES, KERNEL_MAP_VA
 from gdb_lmb.core.address import Linear, Placement, TranslatedMemory, first_match
 from gdb_lmb.core.errors import ReadError
 from gdb_lmb.core.memory import BytesMemory
@@ -50,16 +50,6 @@ def test_arm64_has_no_linear_map_before_it_is_set() -> None:
     assert linear_maps(TEXT_48, (1 << 64) - 1) == ()
 
 
-def test_places() -> None:
-    ram = [(RAM, RAM + (8 << 20)), (8 << 30, (8 << 30) + (2 << 20))]
-    steps = [RAM, RAM + (2 << 20), RAM + (4 << 20), RAM + (6 << 20), 8 << 30]
-    assert list(places(1 << 20, None, ram)) == steps
-    # About an address inside, by the smallest step of an EFI stub, but in RAM only.
-    near = list(places(1 << 18, RAM + 0x21234, ram))
-    assert near == [RAM + 0x20000, RAM + 0x10000, RAM, *steps]
-    assert len(list(places(1 << 20, None, [(0, 1 << 52)]))) == 1 << 16
-
-
 def test_first_match_passes_over_holes_and_negative_addresses() -> None:
     physical = BytesMemory({0x1000: b"the build id", 0x9000: b"the build id"})
     assert first_match(physical, 0x10, b"the build id", (-0x1010, 0x5000, 0xFF0, 0x8FF0)) == 0xFF0
@@ -78,9 +68,3 @@ def test_placement_by_hand() -> None:
         placement.to_physical(0xFFFFFFFF81000000)  # below the image where it runs
     memory = TranslatedMemory(BytesMemory({0x5C00000: b"abcd"}), placement)
     assert memory.read(0xFFFFFFFF82200001, 2) == b"bc"
-
-
-def test_kaslr_steps_pass_over_holes() -> None:
-    physical = BytesMemory({0x1000000: bytes(4096), 0x7000000: b"the build id" + bytes(100)})
-    assert first_match(physical, 0x1000000, b"the build id", steps(0x1000000, 1 << 30)) == 0x6000000
-    assert first_match(physical, 0x1000000, b"another one", steps(0x1000000, 1 << 30)) is None

@@ -8,7 +8,7 @@ tables. Return addresses lie on the stack, `phys_addr_t` has 64 bits. Every expe
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -51,11 +51,13 @@ class MadeUp(LinuxArchitecture):
     def base_va(self, image: Range) -> int:
         return KERNEL
 
-    def deltas(self, kernel: KernelImage, cpu: Cpu, machine: Machine) -> Iterator[int]:
-        for base, end in machine.ram():
+    def anywhere(self, kernel: KernelImage, ram: Sequence[Range]) -> Iterator[int]:
+        for base, end in ram:
             yield from range(base, end, 1 << 20)
 
-    def settle(self, kernel: KernelImage, image: Placement, memory: BoundedMemory, cpu: Cpu) -> Placement:
+    def settle(
+        self, kernel: KernelImage, image: Placement, virtual: int | None, memory: BoundedMemory, cpu: Cpu
+    ) -> Placement:
         # The kernel's own copy of where RAM begins: an `unsigned long`.
         start = self.word_at(memory, image.to_physical(kernel.symbols["ram_base"]))
         return replace(image, linear=(Linear(KERNEL, 1 << 29, start),))

@@ -34,7 +34,7 @@ TEXT = {
 
 SILENT = (
     "symbol-file ", "enable ", "continue", "catch signal SIGINT", "condition ", "commands ", "delete ",
-    "maintenance flush dcache", "help lmb", "set ",
+    "maintenance flush ", "help lmb", "set ",
 )  # fmt: skip
 """Commands that are executed for what they do; their output is not read."""
 

@@ -22,6 +22,8 @@ BASE = 0x100_0000 + PHYSICAL_MOVE
 """Where the image is physically."""
 DIRECT = 0xFFFF_8880_0000_0000
 NOTE_AT = 0x100
+TOP_AT, TABLES = 0x7000, 0x500_0000
+"""Where the top page table is in the image, and where a copy of it and those below it are physically."""
 
 REGION = Struct("memblock_region", 24, {"base": Field(0, 8), "size": Field(8, 8), "flags": Field(16, 4)}, 8)
 TYPE = c_struct("memblock_type", [("cnt", 8), ("max", 8), ("total_size", 8), ("regions", 8), ("name", 8)])
@@ -45,7 +47,7 @@ INTS = {
 LABELS = {
     "_text": 0, "startup_64": 0, "__start_notes": NOTE_AT, "_etext": 0x1000, "_sinittext": 0x9000,
     "_einittext": 0xA000, "__init_begin": 0x9000, "__init_end": 0xB000, "__bss_start": 0xB000, "__bss_stop": 0xC000,
-    "init_stack": 0xC000, "__brk_base": 0xE000, "__brk_limit": 0x10000, "init_top_pgt": 0x7000, "_end": SIZE,
+    "init_stack": 0xC000, "__brk_base": 0xE000, "__brk_limit": 0x10000, "init_top_pgt": TOP_AT, "_end": SIZE,
 }  # fmt: skip
 MEMORY = [(0x1000, 0x9E000, 0), (0x10_0000, 0x7EE_0000, 0)]
 RESERVED = [(0, 0x10_0000, 0), (BASE, SIZE, 0)]
@@ -91,6 +93,11 @@ def linux(
     image = elf.read_bytes()[64 + 2 * 56 :]
     running = bytearray(lay(content, VIRTUAL_MOVE))
     running[NOTE_AT : NOTE_AT + 36] = image[NOTE_AT : NOTE_AT + 36]
+    struct.pack_into("<Q", running, TOP_AT + 8 * 511, TABLES + 0x1000 | 1)
+    tables = bytearray(0x3000)
+    tables[:0x1000] = running[TOP_AT : TOP_AT + 0x1000]
+    struct.pack_into("<Q", tables, 0x1000 + 8 * 510, TABLES + 0x2000 | 1)
+    struct.pack_into("<Q", tables, 0x2000 + 8 * ((TEXT + VIRTUAL_MOVE - MAP) >> 21), BASE | 0x81)
     at = TEXT + symbols_moved
     there = WORDS if firmware is not None else {name: at for name, at in WORDS.items() if name != "e820_table_firmware"}
     sizes = {"memblock": (MEMBLOCK_AT, MEMBLOCK.size), "memblock_memory_init_regions": (MEMORY_AT, 3072),
@@ -104,7 +111,7 @@ def linux(
                  ("e820_table", ""): E820_TABLE, ("e820_table", "entries"): E820_ENTRY},
         enums={("memblock", "memory.regions.flags"): {0: "MEMBLOCK_NONE", 4: "MEMBLOCK_NOMAP"}},
         registers={"pc": TEXT + 0x200 + VIRTUAL_MOVE, "rsp": TEXT + 0xD000 + VIRTUAL_MOVE, "cr0": 1 << 31 | 1,
-                   "cr3": BASE + 0x7000 | 0x18, "cs": 0x10},
-        memory={BASE: bytes(running), 0: bytes(0x10_0000), 0x600_0000: bytes(0x1000)},
+                   "cr3": BASE + TOP_AT | 0x18, "cr4": 1 << 5, "efer": 1 << 10, "cs": 0x10},
+        memory={BASE: bytes(running), 0: bytes(0x10_0000), TABLES: bytes(tables), 0x600_0000: bytes(0x1000)},
         ranges=[(0, 0x800_0000)],
     )  # fmt: skip

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from gdb_lmb.allocators.base import check
-from gdb_lmb.core.address import Phase
+from gdb_lmb.core.address import Phase, Placement
 from gdb_lmb.core.errors import NotReadyError
 from gdb_lmb.core.fields import Field, Struct
 from gdb_lmb.core.machine import Variable
@@ -24,11 +24,14 @@ from tests.helpers.linux import (
     BASE,
     DIRECT,
     E820,
+    MAP,
     MEMBLOCK_AT,
     MEMORY,
+    NAME_AT,
     PHYSICAL_MOVE,
     RESERVED,
     SIZE,
+    TABLES,
     TEXT,
     VIRTUAL_MOVE,
     linux,
@@ -67,12 +70,80 @@ def test_another_build_is_not_taken_for_it(tmp_path: Path) -> None:
     machine.memory[BASE] = bytes(data)
     kernel = find_kernel(machine)
     assert kernel is not None
-    with pytest.raises(NotReadyError, match=r"still compressed at this stop, or the guest runs another build$"):
+    with pytest.raises(
+        NotReadyError, match=r"still compressed at this stop, or the guest runs another build: continue, or use lmb-att"
+    ):
         locate(machine, kernel)
-    machine.lacking = "the dump lacks it"
+    machine.lacking, machine.can_run = "the dump lacks it", False
     with pytest.raises(NotReadyError, match=r"another build, or the dump lacks it$"):
         locate(machine, kernel)
     assert address_map(machine).parts == () and role_ranges(machine) == []
+
+
+def with_an_older_image(machine: BytesMachine) -> BytesMachine:
+    """Put the same image at a lower place, as an earlier boot has left it, with another virtual move."""
+    older = bytearray(machine.memory[BASE])
+    pointer = MEMBLOCK_AT + 16 + 32
+    older[pointer : pointer + 8] = struct.pack("<Q", TEXT + NAME_AT + 0x20_0000)
+    machine.memory[BASE - 0x100_0000] = bytes(older)
+    return machine
+
+
+@pytest.mark.parametrize(
+    "registers",
+    [
+        {},
+        {"pc": BASE + 0x20},
+        {"pc": BASE + 0x20, "cr0": 1},
+        {"pc": 0x40_0000, "cs": 0x33},
+        # With page-table isolation the top table of user mode follows the kernel's, and has not the kernel in it.
+        {"pc": 0x40_0000, "cs": 0x33, "cr3": TABLES + 0x1000},
+        # A program counter in no image: in a module.
+        {"pc": MAP + 0x4100_0000},
+    ],
+)
+def test_an_older_image_is_never_taken(tmp_path: Path, registers: dict[str, int]) -> None:
+    machine = with_an_older_image(linux(tmp_path))
+    machine.registers |= registers
+    kernel = find_kernel(machine)
+    assert kernel is not None
+    place._LAST[kernel.own_file] = Placement(PHYSICAL_MOVE - 0x100_0000, 0x20_0000, kernel.image, base_va=MAP)
+    placement, _ = locate(machine, kernel)
+    assert (placement.physical, placement.virtual) == (PHYSICAL_MOVE, VIRTUAL_MOVE)
+
+
+@pytest.mark.parametrize(
+    "registers",
+    [
+        {"pc": 0xFFF0, "cr0": 1},  # at reset
+        {"pc": 0x10_0000},  # in the firmware or the decompressor
+        {"pc": TEXT + 0x200 + 0x20_0000},  # where the page tables have nothing
+        {"pc": TEXT + 0x200 + VIRTUAL_MOVE, "cr3": 0x600_0000},
+        {"pc": TEXT + 0x200 + VIRTUAL_MOVE, "cr3": 0x700_0000},  # no such memory
+    ],
+)
+def test_an_image_that_no_cpu_runs_is_none(tmp_path: Path, registers: dict[str, int]) -> None:
+    machine = linux(tmp_path)
+    kernel = find_kernel(machine)
+    assert kernel is not None
+    locate(machine, kernel)
+    machine.registers |= registers
+    with pytest.raises(NotReadyError, match="reset or has started another kernel since"):
+        locate(machine, kernel)
+
+
+def test_without_registers_ram_tells(tmp_path: Path) -> None:
+    machine = linux(tmp_path)
+    del machine.registers["cr0"]
+    kernel = find_kernel(machine)
+    assert kernel is not None
+    assert locate(machine, kernel)[0].physical == PHYSICAL_MOVE
+    with pytest.raises(NotReadyError, match=r"^2 kernels of the build of vmlinux are in memory"):
+        locate(with_an_older_image(machine), kernel)
+    # No place is too high: the machine's RAM is all that counts.
+    machine.memory = {0x30_0000_0000 + 0x100_0000: machine.memory[BASE]}
+    machine.ranges = [(0, 0x8000_0000), (0x1_0000_0000, 0x32_8000_0000)]
+    assert locate(machine, kernel)[0].physical == 0x30_0000_0000
 
 
 @pytest.mark.parametrize(
@@ -224,9 +295,9 @@ def test_page_tables(tmp_path: Path) -> None:
     # CR3 and the label tell of the same table; it is told of once as part of the image.
     machine = linux(tmp_path)
     assert ranges(machine, Role.PAGE_TABLES) == [(BASE + 0x7000, BASE + 0x8000, "init_top_pgt")]
-    machine.registers["cr3"] = 0x600_0000 | 0x1000_0000_0000_0000
-    assert (0x600_0000, 0x600_1000, "page table base register") in ranges(machine, Role.PAGE_TABLES)
-    machine.registers["cr0"] = 1
+    machine.registers["cr3"] = TABLES | 0x1000_0000_0000_0000
+    assert (TABLES, TABLES + 0x1000, "page table base register") in ranges(machine, Role.PAGE_TABLES)
+    machine.registers |= {"cr0": 1, "pc": BASE}
     assert len(ranges(machine, Role.PAGE_TABLES)) == 1, "without paging CR3 tells nothing"
 
 
@@ -310,6 +381,7 @@ def test_memory_map(tmp_path: Path) -> None:
     # Four levels at 0x600_0000 and on; indices of the address by hand: 0x1d4, 0, 0.
     top, middle, last = bytearray(0x1000), bytearray(0x1000), bytearray(0x1000)
     struct.pack_into("<Q", top, 0x1D4 * 8, 0x600_1000 | 3)
+    struct.pack_into("<Q", top, 511 * 8, TABLES + 0x1000 | 3)
     struct.pack_into("<Q", middle, 0, 0x600_2000 | 3)
     for at, entry in enumerate((0x100_0000, 0x120_0000, 0, 0x700_0000)):
         struct.pack_into("<Q", last, 8 * at, entry and entry | 0x83)

@@ -237,8 +237,8 @@ def test_few_requests(kernel: KernelFiles, tmp_path: Path) -> None:
         before = log.stat().st_size
         out = guest.command("lmb-check --stats")
         stats = re.search(r"stats: (\d+) requests, ([\d,]+) bytes, [\d.]+ ms in all, [\d.]+ ms of it reading", out)
-        assert stats is not None and 4 <= int(stats[1]) <= 12
+        assert stats is not None and 4 <= int(stats[1]) <= 16
         # What went over the wire, gdb's own packets too: each begins with $, after an acknowledgement or not.
         guest.command("echo")
         sent = re.findall(r"^w \+?\$", log.read_text()[before:], re.M)
-        assert int(stats[1]) <= len(sent) <= 12
+        assert int(stats[1]) <= len(sent) <= 20

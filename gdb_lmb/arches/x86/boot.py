@@ -9,19 +9,19 @@ from __future__ import annotations
 
 import contextlib
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from gdb_lmb.arches.base import Cpu, ReadRegister
 from gdb_lmb.arches.linux import LinuxArchitecture
 from gdb_lmb.arches.x86.machine import X86
-from gdb_lmb.core.address import MAX_PROBES, KernelImage, Linear, Phase, Placement, first_match, holds
+from gdb_lmb.core.address import KernelImage, Linear, Phase, Placement, holds
 from gdb_lmb.core.errors import LayoutError, NotReadyError, ReadError
 from gdb_lmb.core.machine import Machine
 from gdb_lmb.core.memory import BoundedMemory, Memory
 from gdb_lmb.core.ranges import Range
 from gdb_lmb.formats.elf import first_bytes
-from gdb_lmb.formats.program_file import bytes_in_file
+from gdb_lmb.formats.program_file import bytes_in_file, similar_bytes
 
 # `__START_KERNEL_map`: linked address minus this is the linked physical address.
 KERNEL_MAP_VA = 0xFFFF_FFFF_8000_0000
@@ -29,8 +29,10 @@ ALIGN = 2 << 20  # `CONFIG_PHYSICAL_ALIGN` and the step of KASLR, in bytes
 DIRECT_BYTES = 1 << 46  # how much of the address space the direct map takes at least
 _USER_END = 1 << 47
 _KASLR_BYTES = 1 << 30  # `KERNEL_IMAGE_SIZE`: how far KASLR moves the image virtually at most
-_MAX_PHYSICAL_BYTES = 64 << 30  # no kernel is looked for above
-_RESET_PC = 0xFFF0
+_MAX_PHYSICAL = 1 << 52  # no physical address is above
+_CODE_BYTES = 64  # so much code tells where in the image it is, but for a few places that the build id sorts out
+# Of `memblock`, from the name of its first list on: the second list is in it, which no boot leaves as it was.
+_FRESH_BYTES = 48
 _GENERAL = ("rax", "rbx", "rcx", "rdx", "rsi", "rdi", "rbp", *(f"r{number}" for number in range(8, 16)))
 _STACK_BYTES = 16 << 10  # `BOOT_STACK_SIZE` of the decompressor with most ways of compression
 # An ELF header as far as its entry point: what follows is of sections, which a stripped file has others of.
@@ -56,23 +58,54 @@ class X86Linux(X86, LinuxArchitecture):
     def base_va(self, image: Range) -> int:
         return KERNEL_MAP_VA
 
-    def deltas(self, kernel: KernelImage, cpu: Cpu, machine: Machine) -> Iterator[int]:
-        # The place whose first instruction the CPU is at, then every step within the machine's RAM, 0 first.
-        here = cpu.pc - (kernel.entry - KERNEL_MAP_VA)
-        if cpu.pc < _USER_END and not here % ALIGN:
-            yield here
-        # Only asked when the last place does not do: how much RAM there is costs a request.
-        yield from steps(kernel.identity.va - KERNEL_MAP_VA, machine.ram_end())
+    def running_at(
+        self, kernel: KernelImage, memory: Memory, cpu: Cpu, last: tuple[int, ...]
+    ) -> Iterator[tuple[int, int | None]]:
+        if cpu.pc >= _USER_END or cpu.user:
+            return self._mapped_at(kernel, memory, cpu, last)
+        return self._identity_at(kernel, memory, cpu)
 
-    def settle(self, kernel: KernelImage, image: Placement, memory: BoundedMemory, cpu: Cpu) -> Placement:
-        # The pointer to the list's name is relocated with the image, and never changes otherwise.
-        want = bytes_in_file(kernel.own_file, kernel.constant_pointer, 8)
-        if want is None:
-            raise LayoutError(f"{kernel.own_file} does not hold the data of `memblock`")
-        linked = int.from_bytes(want.data, "little")
-        virtual = self.word_at(memory, image.to_physical(kernel.constant_pointer)) - linked
-        if virtual % ALIGN or not 0 <= virtual < _KASLR_BYTES:
-            raise NotReadyError("the kernel is in memory, but not relocated yet: continue a little")
+    def _mapped_at(
+        self, kernel: KernelImage, memory: Memory, cpu: Cpu, last: tuple[int, ...]
+    ) -> Iterator[tuple[int, int | None]]:
+        # The image is mapped at its linked address plus a step of KASLR; a program counter among those is in it.
+        inside = KERNEL_MAP_VA <= cpu.pc < KERNEL_MAP_VA + _KASLR_BYTES
+        (low, high), va = kernel.image, kernel.identity.va
+        moves = [move for move in (*last, *range(0, _KASLR_BYTES, ALIGN)) if not inside or low <= cpu.pc - move < high]
+        for paged in (make(memory) for make in cpu.paged):
+            for move in moves:
+                with contextlib.suppress(ReadError):
+                    yield paged.to_physical(va + move)[0] - (va - KERNEL_MAP_VA), move
+
+    def _identity_at(self, kernel: KernelImage, memory: Memory, cpu: Cpu) -> Iterator[tuple[int, int | None]]:
+        # The image in whose code the CPU is; or one that QEMU has loaded, which nothing has run yet.
+        with contextlib.suppress(ReadError):
+            code = memory.read(cpu.pc, _CODE_BYTES)
+            for part in kernel.code:
+                for va in similar_bytes(kernel.own_file, code, part, cpu.pc % ALIGN, ALIGN):
+                    yield cpu.pc - (va - KERNEL_MAP_VA), None
+        fresh = bytes_in_file(kernel.own_file, kernel.constant_pointer, _FRESH_BYTES)
+        if cpu.paging is False and fresh is not None and holds(memory, fresh.va - KERNEL_MAP_VA, fresh.data):
+            yield 0, None
+
+    def anywhere(self, kernel: KernelImage, ram: Sequence[Range]) -> Iterator[int]:
+        linked = kernel.identity.va - KERNEL_MAP_VA
+        return (
+            place for low, high in ram for place in range(-(-(low - linked) // ALIGN) * ALIGN, high - linked, ALIGN)
+        )
+
+    def settle(
+        self, kernel: KernelImage, image: Placement, virtual: int | None, memory: BoundedMemory, cpu: Cpu
+    ) -> Placement:
+        if virtual is None:
+            # The pointer to the list's name is relocated with the image, and never changes otherwise.
+            want = bytes_in_file(kernel.own_file, kernel.constant_pointer, 8)
+            if want is None:
+                raise LayoutError(f"{kernel.own_file} does not hold the data of `memblock`")
+            linked = int.from_bytes(want.data, "little")
+            virtual = self.word_at(memory, image.to_physical(kernel.constant_pointer)) - linked
+            if virtual % ALIGN or not 0 <= virtual < _KASLR_BYTES:
+                raise NotReadyError("the kernel is in memory, but not relocated yet: continue a little")
         start = kernel.symbols.get("page_offset_base")
         direct = None if start is None else self.word_at(memory, image.to_physical(start))
         return replace(image, virtual=virtual, linear=(Linear(direct, DIRECT_BYTES),) if direct else ())
@@ -96,10 +129,8 @@ class X86Linux(X86, LinuxArchitecture):
         self.require_running(kernel, placement, cpu)
         return Phase.IDENTITY
 
-    def nothing_yet(self, kernel: KernelImage, memory: Memory, cpu: Cpu) -> bool:
-        # At reset, unless QEMU has loaded the ELF itself, which it does unmoved.
-        at_reset = cpu.paging is False and cpu.pc == _RESET_PC
-        return at_reset and not holds(memory, kernel.identity.va - KERNEL_MAP_VA, kernel.identity.data)
+    def arrived(self, cpu: Cpu) -> bool:
+        return True  # page tables or the code at the program counter tell
 
     def first_instruction(self, kernel: KernelImage, placement: Placement) -> int:
         return kernel.entry - KERNEL_MAP_VA + placement.physical
@@ -118,21 +149,8 @@ class X86Linux(X86, LinuxArchitecture):
     def way_point(
         self, kernel: KernelImage, placement: Placement | None, memory: Memory, cpu: Cpu, machine: Machine
     ) -> int | None:
-        # The build id shows up at its offset in the *file* first, later in its place; both are whole steps of KASLR
-        # apart, so what lies where the ELF would begin tells which it is.
-        identity, at = kernel.identity, kernel.identity.file_offset
-        output = first_match(memory, at, identity.data, steps(at, machine.ram_end()))
-        if output is None:
-            return None
-        if not holds(memory, output, first_bytes(kernel.own_file, _HEAD_BYTES)):
-            output += at - (identity.va - kernel.image[0])
-        return output + kernel.entry - kernel.image[0]
-
-
-def steps(linked: int, limit: int) -> Iterator[int]:
-    """Yield by how much what is linked at physical `linked` may have been moved, 0 first, up to address `limit`."""
-    yield 0
-    yield from range(-(linked // ALIGN) * ALIGN, min(limit, MAX_PROBES * ALIGN), ALIGN)
+        # No search of RAM: it would find what another boot has left, and on a large machine take longer than the boot.
+        return None if placement is None else self.first_instruction(kernel, placement)
 
 
 def _unpacked_to(memory: Memory, cpu: Cpu) -> Iterator[int]:
@@ -141,4 +159,4 @@ def _unpacked_to(memory: Memory, cpu: Cpu) -> Iterator[int]:
     if words:
         with contextlib.suppress(ReadError):
             words += struct.unpack(f"<{_STACK_BYTES // 8}Q", memory.read(cpu.sp or 0, _STACK_BYTES))
-    return (word for word in dict.fromkeys(words) if 0 < word < _MAX_PHYSICAL_BYTES and not word % ALIGN)
+    return (word for word in dict.fromkeys(words) if 0 < word < _MAX_PHYSICAL and not word % ALIGN)

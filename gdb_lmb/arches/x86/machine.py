@@ -11,7 +11,9 @@ from __future__ import annotations
 import contextlib
 import mmap
 import struct
+from collections.abc import Mapping
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from gdb_lmb.arches.base import Architecture, BootImage, Cpu, ReadRegister
@@ -22,6 +24,8 @@ from gdb_lmb.formats.core_file import CoreFile
 from gdb_lmb.formats.elf import Elf, first_bytes
 
 _TABLE_ADDRESS = 0x000F_FFFF_FFFF_F000  # the address in CR3; the rest are flags
+# `PTI_PGTABLE_SWITCH_BIT` of arch/x86/entry/calling.h: set in CR3 while the user's top table is in use.
+_USER_TABLE = 1 << 12
 _RPL = 3  # the privilege level in a segment's selector: 3 is user mode
 # `XEN_ELFNOTE_PHYS32_ENTRY`: the note by which QEMU finds the entry of an uncompressed kernel.
 _XEN_PHYS32_ENTRY = 18
@@ -45,10 +49,15 @@ class X86(Architecture):
     def cpu_state(self, register: ReadRegister) -> Cpu:
         cr0, cs, cr3 = map(register, ("cr0", "cs", "cr3"))
         paging = None if cr0 is None else bool(cr0 & CR0_PG)
+        control = {name: register(name) for name in ("cr0", "cr3", "cr4", "efer")}
+        known = paging and None not in (cr3, control["cr4"])
+        # With page-table isolation the kernel's top table lies before the user's.
+        tables = dict.fromkeys(((cr3 or 0), (cr3 or 0) & ~_USER_TABLE)) if known else ()
         return replace(
             super().cpu_state(register),
             paging=paging,
             tables=(cr3 & _TABLE_ADDRESS,) if paging and cr3 else (),
+            paged=tuple(partial(self._paged, control | {"cr3": table}) for table in tables),
             user=None if cs is None else cs & _RPL == _RPL,
         )
 
@@ -64,11 +73,12 @@ class X86(Architecture):
         )
 
     def paged_memory(self, physical: Memory, register: ReadRegister) -> X86PagedMemory | None:
+        control = {name: register(name) for name in ("cr0", "cr3", "cr4", "efer")}
+        return None if None in [*control.values()][:3] else self._paged(control, physical)
+
+    def _paged(self, control: Mapping[str, int | None], physical: Memory) -> X86PagedMemory:
         # gdb has no EFER of a CPU whose registers it does not understand.
-        cr0, cr3, cr4 = map(register, ("cr0", "cr3", "cr4"))
-        if cr0 is None or cr3 is None or cr4 is None:
-            return None
-        efer = register("efer") or 0
+        cr0, cr3, cr4, efer = (control[name] or 0 for name in ("cr0", "cr3", "cr4", "efer"))
         return X86PagedMemory(physical, cr0=cr0, cr3=cr3, cr4=cr4, long_mode=bool(efer & _LONG_MODE))
 
     def boot_image(self, head: bytes, data: bytes | mmap.mmap) -> BootImage | None:

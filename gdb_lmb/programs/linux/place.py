@@ -9,11 +9,10 @@ still true after boot are those of mm/memblock.c and mm/mm_init.c.
 from __future__ import annotations
 
 import contextlib
-from itertools import chain
 from pathlib import Path
 
 from gdb_lmb.arches.base import Cpu
-from gdb_lmb.core.address import Phase, Placement, TranslatedMemory, first_match, left_after_boot
+from gdb_lmb.core.address import Phase, Placement, TranslatedMemory, holds, left_after_boot
 from gdb_lmb.core.errors import NotReadyError, ReadError
 from gdb_lmb.core.machine import Machine
 from gdb_lmb.core.memory import BoundedMemory
@@ -23,35 +22,56 @@ from gdb_lmb.programs.linux.kernel import E820_TABLES, Kernel, symbols_moved_by
 _NEAR_BYTES, _CLUSTER_BYTES = 256, 2048
 _USUAL_REGIONS = 48  # of a static array, which are read along with what lies beside it
 _ISA_END_ADDRESS = 1 << 20  # where x86 ends its first allocations, until the direct map is there
-# By how much each program's kernel was last found to be moved physically, if it was: looked at first.
-_LAST: dict[Path, tuple[int, ...]] = {}
+# Where each program's kernel was found last: the virtual move is tried first.
+_LAST: dict[Path, Placement] = {}
 
 
 def place(machine: Machine, kernel: Kernel, physical: BoundedMemory, cpu: Cpu) -> Placement:
     """Find where the kernel lies, physically and virtually, and prove it by its build id.
 
-    `cpu` was taken before reads became physical. Raises: `NotReadyError` where no kernel of this build is in
-    memory.
+    After a reset or a kexec RAM still holds older images of the build: only that counts which the CPU has mapped, or
+    runs before paging. Where the CPU's registers do not tell, RAM is searched. `cpu` was taken before reads became
+    physical. Raises: `NotReadyError` where no kernel of this build runs, or more than one may.
     """
-    arch = kernel.arch
-    base_va = arch.base_va(kernel.image)
-    linked, build_id = kernel.identity.va - base_va, kernel.identity.data
-    tried = chain(_LAST.get(kernel.own_file, ()), arch.deltas(kernel, cpu, machine))
-    delta = first_match(physical, linked, build_id, tried)
+    arch, last = kernel.arch, _LAST.get(kernel.own_file)
+    linked = kernel.identity.va - arch.base_va(kernel.image)
+    if cpu.paging is None:
+        delta, virtual = _search(machine, kernel, physical, linked), None
+    else:
+        tried = arch.running_at(kernel, physical, cpu, () if last is None else (last.virtual,))
+        found = ((at, move) for at, move in tried if holds(physical, linked + at, kernel.identity.data))
+        delta, virtual = next(found, (None, None))
     if delta is None:
-        lacking = f", or {machine.lacking}" if machine.lacking else ""
-        raise NotReadyError(
-            f"no kernel of the build of {kernel.own_file.name} is in memory: {arch.missing}, "
-            f"or the guest runs another build{lacking}"
-        )
-    image = Placement(delta, 0, kernel.image, base_va=base_va)
+        raise NotReadyError(_why_none(machine, kernel, cpu, last))
+    image = Placement(delta, 0, kernel.image, base_va=arch.base_va(kernel.image))
     # The decoder reads these bytes again, and what lies beside them.
     for low, high in _clusters(kernel):
         with contextlib.suppress(ReadError):
             physical.preload(image.to_physical(low), high - low)
-    placement = arch.settle(kernel, image, physical, cpu)
-    _LAST[kernel.own_file] = (delta,)
+    placement = _LAST[kernel.own_file] = arch.settle(kernel, image, virtual, physical, cpu)
     return placement
+
+
+def _search(machine: Machine, kernel: Kernel, physical: BoundedMemory, linked: int) -> int | None:
+    # Return where the only image in RAM is, None where there is none.
+    places = kernel.arch.anywhere(kernel, machine.ram())
+    found = [at for at in places if at + linked >= 0 and holds(physical, linked + at, kernel.identity.data)]
+    if len(found) > 1:
+        raise NotReadyError(
+            f"{len(found)} kernels of the build of {kernel.own_file.name} are in memory, and no registers of a CPU "
+            "tell which of them runs: take a dump that has them, with QEMU's dump-guest-memory"
+        )
+    return found[0] if found else None
+
+
+def _why_none(machine: Machine, kernel: Kernel, cpu: Cpu, last: Placement | None) -> str:
+    searched = "in memory" if cpu.paging is None else f"run by this CPU at {cpu.pc:#x}"
+    reset = "" if last is None else ", the guest was reset or has started another kernel since it was last seen"
+    lacking = f", or {machine.lacking}" if machine.lacking else ""
+    return (
+        f"no kernel of the build of {kernel.own_file.name} is {searched}: {kernel.arch.missing}{reset}, "
+        f"or the guest runs another build{lacking}{': continue, or use lmb-attach --wait' if machine.can_run else ''}"
+    )
 
 
 def _clusters(kernel: Kernel) -> list[tuple[int, int]]:

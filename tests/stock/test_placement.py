@@ -1,0 +1,69 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Which kernel runs, where RAM holds older images of the same build: after resets, and with a parked CPU selected."""
+
+from __future__ import annotations
+
+import json
+import re
+
+import pytest
+
+from gdb_lmb.kernels.stock import find_kernel
+from gdb_lmb.runner.session import CommandError, GuestSession
+from tests.helpers.stock import AMD64, KERNEL_MAP_VA, boot, plain_read, shown
+
+pytestmark = pytest.mark.stock
+
+RESETS = ("-action", "reboot=reset")
+
+
+def really_at(guest: GuestSession) -> int:
+    """Return by how much the image is moved physically, by QEMU's own walk of the page tables."""
+    text = int(guest.command("output (unsigned long)&_text"))
+    found = re.search(r"gpa: 0x(\w+)", guest.command(f"monitor gva2gpa {text:#x}"))
+    assert found is not None
+    moved = json.loads(guest.command("lmb-attach --json"))
+    return int(found[1], 16) - (text - int(moved["virtual"], 16) - KERNEL_MAP_VA)
+
+
+@pytest.mark.parametrize("name", [AMD64[0], AMD64[2]])
+def test_a_reset_is_noticed(name: str) -> None:
+    """The image of the last boot stays in RAM, at another place: it is never shown, and the new one is waited for."""
+    with boot(find_kernel(name, notice=print), words=RESETS) as guest:
+        guest.run_until("memblock_free_all")
+        for _ in range(2):
+            guest.command("monitor system_reset")
+            for command in ("lmb-check", "lmb-dump --json", "lmb-attach"):
+                with pytest.raises(CommandError, match=r"is run by this CPU at 0xfff0: .* the guest was reset"):
+                    guest.command(command)
+            told = json.loads(guest.command("lmb-attach --wait --json").splitlines()[-1])
+            assert (told["at_first_instruction"], told["phase"]) == (True, "identity-mapped")
+            assert sum(size for _, size, _, _ in shown(guest)["memory"]) == 0
+            guest.run_until("memblock_free_all")
+            assert int(told["physical"], 16) == really_at(guest)
+            assert shown(guest) == plain_read(guest)
+            assert "lmb-check: clean" in guest.command("lmb-check")
+
+
+@pytest.mark.parametrize("words", [(), ("-bios", "/usr/share/ovmf/OVMF.fd")], ids=["SeaBIOS", "OVMF"])
+def test_a_command_that_must_not_run_the_guest_never_does(words: tuple[str, ...]) -> None:
+    """Whichever CPU is selected, and however far the boot has come since the kernel was in its place."""
+    with boot(find_kernel(AMD64[0], notice=print), "nokaslr", smp=4, words=words) as guest:
+        guest.command("lmb-attach --wait")
+        for way in ("stepi 3", "tbreak setup_arch", "tbreak memblock_add", "tbreak memblock_free_all"):
+            guest.command(way)
+            if way.startswith("tbreak"):
+                guest.command("continue")
+            before = guest.command("info registers")
+            for thread in (4, 1):
+                for command in (
+                    "lmb-attach --wait",
+                    "lmb-attach",
+                    "lmb-check",
+                    "lmb-trace start --lockstep --until free_area_init",
+                    "lmb-trace stop",
+                ):
+                    guest.command(f"thread {thread}")
+                    guest.command(command)
+                    guest.command("thread 1")
+                    assert guest.command("info registers") == before, (way, thread, command)
