@@ -27,7 +27,7 @@ from gdb_lmb.allocators.json_fields import (
     write,
     write_list,
 )  # fmt: skip
-from gdb_lmb.allocators.predict import Prediction
+from gdb_lmb.allocators.predict import Prediction, no_room
 from gdb_lmb.allocators.section import Section, firmware_section, region_section
 from gdb_lmb.core.errors import InputError, LmbError, StateError
 from gdb_lmb.core.machine import Machine
@@ -289,6 +289,15 @@ class Allocator(ABC):
     def allocates(self, op: str) -> bool:
         """Tell whether an operation asks for memory anywhere, and so returns an address."""
         return op in self.operations and self.operations[op].returns == BASE
+
+    def kind(self, op: str) -> Kind:
+        """Return the row of an operation, the one that creates the allocator included."""
+        return self.operations[op] if op in self.operations else self.init[op]
+
+    def missing(self, snapshot: Snapshot, operation: Operation) -> str:
+        """Return why an allocation fails in the state of `snapshot`: which hole is missing."""
+        why, fits = no_room(snapshot, operation.size, operation.align, operation.min, operation.max)
+        return f"{why} that this allocation may have" if fits else why
 
     def touched(self, record: Record) -> Range | None:
         """Return the physical range that an operation is about, None where it is about none or failed to get one."""

@@ -18,7 +18,6 @@ from gdb_lmb.analysis.compare import StateDiff, compare, diff
 from gdb_lmb.core.errors import GuestPanicError
 from gdb_lmb.core.operation import Model, Record
 from gdb_lmb.core.snapshot import Snapshot
-from gdb_lmb.core.words import result_text
 
 RESULT, STATE, OUTSIDE, PANIC = "result", "state", "outside", "panic"
 """What differed: the value returned, the state afterwards, the state with no operation to blame, or the kernel
@@ -104,12 +103,13 @@ class Lockstep:
             message = f"it returned, but the kernel should have stopped: {error}"
             return self._diverged(Divergence(PANIC, record, self.good, message))
         if returned is not None and record.result is not None and returned != record.result:
+            text = self._allocator.kind(record.operation.op).result_text
             return self._diverged(
                 Divergence(
                     RESULT,
                     record,
                     self.good,
-                    f"it returned {result_text(record.result)}, but {result_text(returned)} is expected",
+                    f"it returned {text(record.result)}, but {text(returned)} is expected",
                     returned,
                     record.result,
                     None if snapshot is None else diff(self.expected, snapshot),

@@ -12,12 +12,13 @@ from collections.abc import Callable, Iterable
 
 from gdb_lmb.allocators.base import LogVerdict, allocator
 from gdb_lmb.analysis.compare import compare
+from gdb_lmb.analysis.failures import Failures
 from gdb_lmb.analysis.lockstep import Divergence, Lockstep
 from gdb_lmb.analysis.owners import Owners
 from gdb_lmb.core.errors import InputError, StateError
 from gdb_lmb.core.operation import Model, Record, TraceHeader
 from gdb_lmb.core.snapshot import Finding, Snapshot
-from gdb_lmb.core.words import FINDING, result_text
+from gdb_lmb.core.words import FINDING
 
 
 class Replay:
@@ -28,6 +29,7 @@ class Replay:
         self._header, self._allocator = header, allocator(header.layout)
         self.replayed = 0
         self.owners = Owners(header)
+        self.failures = Failures(header.layout)
         self._partial = bool(header.lost or header.only)
         model = None if self._partial else self._allocator.initial_model(header)
         self.lockstep = None if model is None else Lockstep(model)
@@ -40,6 +42,7 @@ class Replay:
     def follow(self, record: Record) -> None:
         """Take the next operation. After a divergence, and in a trace without its beginning, owners alone go on."""
         self.owners.follow(record)
+        self.failures.see(record, self._state)
         lockstep = self.lockstep
         if lockstep is None:
             if self._partial:
@@ -54,6 +57,9 @@ class Replay:
         elif lockstep.divergence is not None or lockstep.after(record) is not None:
             return
         self.replayed += 1
+
+    def _state(self) -> Snapshot | None:
+        return None if self.lockstep is None or self.divergence is not None else self.lockstep.expected
 
     def finish(self, final: Snapshot | None, cut_off: str | None = None) -> str | None:
         """Compare the final state and return why the trace is not verified, None where it is.
@@ -120,7 +126,8 @@ def _replay(snapshot: Snapshot, model: Model, records: Iterable[Record], symbol:
             except StateError as error:
                 return _verdict(record.seq - 1, f"operation {told(record)}, {error}", record.callers[0])
             if record.result != expected:
-                why = f"returned {result_text(record.result)}, but the model returns {result_text(expected)}"
+                text = own.kind(record.operation.op).result_text
+                why = f"returned {text(record.result)}, but the model returns {text(expected)}"
                 return _verdict(record.seq - 1, f"operation {told(record)}, {why}", record.callers[0])
             done.append(record)
     except InputError as error:

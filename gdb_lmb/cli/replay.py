@@ -140,6 +140,7 @@ def _replay_trace(arguments: argparse.Namespace, lines: Lines) -> int:
         for record in reader:
             replay.follow(record)
     findings, unjudged = replay.owners.findings(reader.symbols.get)
+    findings += replay.failures.notes(reader.symbols.get)
     why = replay.finish(None if reader.end is None else reader.end.final, reader.cut_off)
     why = "; ".join(filter(None, (why, unjudged))) or None
     report = replay_json(reader, replay, findings, why)

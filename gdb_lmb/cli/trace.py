@@ -11,7 +11,7 @@ from gdb_lmb.cli.common import GDB_OPTIONS, CommandLine, argument, progress, run
 from gdb_lmb.cli.guest import BOOT_OPTIONS, booted
 from gdb_lmb.core.errors import LmbError, OutputError, UsageError
 from gdb_lmb.core.numbers import whole_number
-from gdb_lmb.core.words import plural, printable
+from gdb_lmb.core.words import FINDING, plural, printable
 from gdb_lmb.report.output import require_apart, require_writable
 from gdb_lmb.report.statuses import STATUSES, ExitStatus
 from gdb_lmb.report.trace_file import complete
@@ -88,7 +88,7 @@ def _trace(guest: GuestSession, arguments: argparse.Namespace, until: str) -> Ex
             why_not = f"{status.ended}, before it came to {until}"
         raise guest.not_reached(why_not)
     commands = arguments.gdb_commands or ()
-    if not arguments.lockstep and not commands and not status.findings:
+    if not arguments.lockstep and not commands and not any(one.severity == FINDING for one in status.findings):
         return ExitStatus.CLEAN
     return run_commands(guest, commands)
 

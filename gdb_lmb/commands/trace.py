@@ -42,7 +42,7 @@ class LmbTrace(LmbCommand):
                            [-o FILE] [--timeout SECONDS]
            lmb-trace stop
            lmb-trace show [--last N] [--caller REGEX] [--range A-B|A+SIZE]
-                          [--json]
+                          [--failed] [--json]
            lmb-trace save FILE [--from-log]
            lmb-trace status [--json]
 
@@ -56,9 +56,10 @@ class LmbTrace(LmbCommand):
       -o FILE      write each record to FILE at once (schema gdb-lmb/trace/1)
       --timeout S  how long unpacking a kernel may take, in seconds (default 60)
       stop         end now
-      show         the records: the last N, those with a caller that matches REGEX,
-                   those on physical addresses from A up to B, or on SIZE bytes
-                   from A on; numbers as in lmb-who
+      show         the records: the last N, those with a caller that matches REGEX
+                   (inlined functions are callers too), those on physical addresses
+                   from A up to B, or on SIZE bytes from A on; numbers as in
+                   lmb-who; --failed: only calls that failed
       save         write the records to FILE; --from-log takes the kernel's own
                    log of operations instead, if it keeps one
       status       the progress of the trace, or its result
@@ -83,6 +84,7 @@ class LmbTrace(LmbCommand):
         Argument("--last", of=("show",)),
         Argument("--caller", of=("show",)),
         Argument("--range", of=("show",)),
+        Argument("--failed", FLAG, of=("show",)),
         Argument("--json", FLAG, of=("show", "status")),
         Argument("--from-log", FLAG, of=("save",)),
     )
@@ -142,6 +144,7 @@ def _show(options: Options) -> None:
         None if options.last is None else whole_number(options.last, "--last", names.value),
         None if options.caller is None else parse_caller(options.caller),
         None if options.range is None else names.range(options.range, trace.header.bits),
+        options.failed,
     )
     trace.symbolise()
     layout = trace.header.layout

@@ -13,7 +13,7 @@ from typing import Any, Protocol
 
 from gdb_lmb.core.errors import InputError
 from gdb_lmb.core.snapshot import Snapshot
-from gdb_lmb.core.words import written
+from gdb_lmb.core.words import errno_name, written
 
 MAX_LINE_BYTES = 1 << 16
 
@@ -82,6 +82,21 @@ class Kind:
     defaults: Mapping[str, Any] = field(default_factory=dict)
     list_names: tuple[str, ...] = ()
     switch: bool = False
+
+    def failed(self, result: int | None) -> bool:
+        """Tell whether a result says that the call failed: a negative errno, or no address for an allocation."""
+        return result is not None and (result < 0 or (result == 0 and self.returns == BASE))
+
+    def result_text(self, result: int | None) -> str:
+        """Return a result as this kind of call means it: 0 is success for one and failure for another."""
+        name = errno_name(result)
+        if result is None or name is not None:
+            return "nothing" if result is None else f"{result} ({name})"
+        if self.failed(result):
+            return f"{result} (failed)"
+        if self.returns == PAGES:
+            return f"{result:,}"
+        return hex(result) if self.returns == BASE else str(result)
 
     def call(self, op: str, **arguments: Any) -> Operation:
         """Return the operation `op`, which this is the row of, with these arguments and the default ones."""

@@ -43,11 +43,6 @@ def truth(value: bool) -> str:
     return "true" if value else "false"
 
 
-def result_text(value: int | None) -> str:
-    """Return a result: an errno or a small count in decimal, an address in hexadecimal, "nothing" for None."""
-    return "nothing" if value is None else str(value) if value < 4096 else hex(value)
-
-
 def errno_name(result: int | None) -> str | None:
     """Return "ENOMEM" for -12; None for what is no negative errno."""
     return errno.errorcode.get(-result, str(-result)) if result is not None and result < 0 else None

@@ -19,7 +19,7 @@ from gdb_lmb.core.errors import InputError, UsageError
 from gdb_lmb.core.operation import Operation, Record, Symbol
 from gdb_lmb.core.ranges import Range
 from gdb_lmb.core.snapshot import FLAG_NAMES, Finding
-from gdb_lmb.core.words import FINDING, plural, result_text, safe
+from gdb_lmb.core.words import FINDING, plural, safe
 from gdb_lmb.report.divergence import divergence_json, divergence_text, headline, site, symbols_json
 from gdb_lmb.report.jsonio import finding_json
 from gdb_lmb.report.table import table
@@ -52,7 +52,8 @@ class TraceResult:
     while it runs), `complete` whether it came to its planned end, `write_error` why its file does not hold all.
     `inside` is the operation in the middle of which it ended, `unread` why the last state could not be read.
     With `lockstep` the model ran beside the kernel; `compared`: up to the last state. `overlaps` are reservations
-    over others, `unjudged` says which of them nothing is known of. `symbols`, `bits` and `flag_names` are for the text.
+    over others, `unjudged` says which of them nothing is known of. `failed` counts calls that failed, `failures` are
+    the allocations among them. `symbols`, `bits` and `flag_names` are for the text.
     """
 
     running: bool
@@ -71,11 +72,13 @@ class TraceResult:
     bits: int
     flag_names: Mapping[int, str]
     unjudged: str | None = None
+    failed: int = 0
+    failures: tuple[Finding, ...] = ()
 
     @property
     def findings(self) -> list[Finding]:
-        """Return the divergence, where there is one, and what lies over another's reservation."""
-        return [*divergence_findings(self.divergence), *self.overlaps]
+        """Return the divergence, where there is one, what lies over another's reservation, and what failed."""
+        return [*divergence_findings(self.divergence), *self.overlaps, *self.failures]
 
     @property
     def is_check(self) -> bool:
@@ -90,9 +93,14 @@ class TraceResult:
         return [code for code, holds in told.items() if holds]
 
 
+def failed_text(count: int) -> str:
+    """Return what a summary adds where calls failed."""
+    return f", of which {count:,} failed" if count else ""
+
+
 def status_text(result: TraceResult, terminal: Terminal = PLAIN) -> str:
     """Return what `lmb-trace status` prints; a divergence with all that differs."""
-    told = plural(result.records, "operation") + " recorded"
+    told = plural(result.records, "operation") + " recorded" + failed_text(result.failed)
     if result.running:
         return f"lmb-trace: running, {told}"
     told += f", until {result.ended}"
@@ -110,9 +118,10 @@ def status_text(result: TraceResult, terminal: Terminal = PLAIN) -> str:
         verdict, role = ("kernel and model agree:", CLEAN) if result.lockstep else ("", HEADING)
     if result.unjudged:
         told += f"; {result.unjudged}"
-    if result.overlaps:
-        lines += finding_lines(result.overlaps, terminal)
-        told += f"; {summary(result.overlaps)}"
+    noticed = (*result.overlaps, *result.failures)
+    if noticed:
+        lines += finding_lines(noticed, terminal)
+        told += f"; {summary(noticed)}"
     if any(finding.severity == FINDING for finding in result.overlaps):
         role = BAD
     head = f"lmb-trace: {verdict}".rstrip()
@@ -141,11 +150,15 @@ def status_json(result: TraceResult) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class Wanted:
-    """Which records to show: the last `last` of those with a caller like `caller` and a range that meets `within`."""
+    """Which records to show: the last `last` of those with a caller like `caller` and a range that meets `within`.
+
+    `failed`: only calls that failed.
+    """
 
     last: int | None = None
     caller: re.Pattern[str] | None = None
     within: Range | None = None
+    failed: bool = False
 
     def of(self, records: Sequence[Record], symbols: Mapping[int, Symbol], layout: str) -> list[Record]:
         """Return the records that are wanted, in their order."""
@@ -153,8 +166,14 @@ class Wanted:
         return found if self.last is None else found[len(found) - min(self.last, len(found)) :]
 
     def _fits(self, record: Record, symbols: Mapping[int, Symbol], layout: str) -> bool:
-        if self.caller is not None and not any(self.caller.search(site(pc, symbols.get(pc))) for pc in record.callers):
+        if self.failed and not allocator(layout).kind(record.operation.op).failed(record.result):
             return False
+        if self.caller is not None:
+            symbols_of = [(pc, symbols.get(pc)) for pc in record.callers]
+            # What is inlined has called too.
+            texts = (text for pc, one in symbols_of for text in (site(pc, one), *(() if one is None else one.inlined)))
+            if not any(map(self.caller.search, texts)):
+                return False
         if self.within is None:
             return True
         touched = allocator(layout).touched(record)
@@ -175,9 +194,10 @@ def trace_table(
     """Return one row for each record: number, call, result, the first caller outside the allocator, the phase."""
     if not records:
         return "no operation"
+    own = allocator(layout)
     owners = [owner_pc(record, function_of(symbols.get), layout) for record in records]
     rows = [
-        [str(record.seq), str(record.operation), result_text(record.result),
+        [str(record.seq), str(record.operation), own.kind(record.operation.op).result_text(record.result),
          "-" if pc is None else site(pc, symbols.get(pc)), record.phase or "-"]
         for record, pc in zip(records, owners, strict=True)
     ]  # fmt: skip
@@ -214,7 +234,7 @@ def replay_text(
         names = FLAG_NAMES if header.initial is None else header.initial.flag_names
         lines.append(divergence_text(divergence, reader.symbols, header.bits, names, terminal))
     lines += finding_lines(findings, terminal)
-    done = f"{plural(replay.replayed, 'operation')} replayed on the model"
+    done = f"{plural(replay.replayed, 'operation')} replayed on the model{failed_text(replay.failures.count)}"
     every = [*divergence_findings(divergence), *findings]
     if any(finding.severity == FINDING for finding in every):
         role, verdict = BAD, summary(every)

@@ -6,6 +6,7 @@ It knows no gdb. During a stop nothing is printed; that comes when tracing has e
 
 from __future__ import annotations
 
+import contextlib
 import functools
 from collections import deque
 from collections.abc import Callable, Mapping
@@ -14,6 +15,7 @@ from enum import Enum, auto
 from typing import Concatenate, ParamSpec
 
 from gdb_lmb.allocators.base import Role
+from gdb_lmb.analysis.failures import Failures
 from gdb_lmb.analysis.lockstep import Divergence, Lockstep
 from gdb_lmb.analysis.owners import Look
 from gdb_lmb.analysis.trace_options import TraceOptions
@@ -94,6 +96,7 @@ class Recording:
         self.traced = traced
         self.options = options
         self.records: list[Record] = []
+        self.failures = Failures(traced.allocator.name)
         self.ended: str | None = None
         self.complete = False
         self.failed = False
@@ -224,9 +227,15 @@ class Recording:
     def _record(self, operation: Operation, result: int | None, callers: tuple[int, ...]) -> Record:
         record = Record(len(self.records) + 1, operation, result, callers, self._phase)
         self.records.append(record)
+        self.failures.see(record, self._state)
         self._started = True
         self._output.record(record)
         return record
+
+    def _state(self) -> Snapshot | None:
+        with contextlib.suppress(LmbError):
+            return self.traced.read()
+        return None
 
     def _step(self, record: Record, first: bool) -> bool:
         # Run the operation on the model too. Return True if kernel and model differ.

@@ -165,6 +165,8 @@ class TraceSession:
             divergence=recording.divergence,
             overlaps=tuple(self._overlaps),
             unjudged=self._unjudged,
+            failed=recording.failures.count,
+            failures=tuple(() if self.running else recording.failures.notes(self.symbols.get)),
             symbols=self.symbols,
             bits=self.header.bits,
             flag_names=self._names,

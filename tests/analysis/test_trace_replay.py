@@ -193,6 +193,25 @@ def test_a_cut_or_unnamed_trace_accuses_nobody(
     assert got == 5 and "finding" not in out and "the trace is cut off after record 5" in out
 
 
+def test_failed_allocations_are_counted_and_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    # 16 MiB from 1 MiB on, of which 2 MiB and the last page are taken: the hole is [0x300000, 0x10ff000), 13.99 MiB.
+    tries = [record(5 + at, "alloc_range_nid", 0, 1, 2, size=size, align=0x1000, min=0, max=limit, nid=-1, exact=False)
+             for at, (size, limit) in enumerate([(0x1000000, 0), (0x1000, 0x100000)])]  # fmt: skip
+    trace = [*SOUND[:5], *tries, SOUND[5], {"end": {**SOUND[6]["end"], "records": 6}}]
+    status, out, _ = replay(tmp_path, capsys, trace)
+    assert status == 0
+    assert out.splitlines()[1:] == [
+        "note: allocation-failed: operation 5, alloc_range_nid(size=0x1000000, align=0x1000, min=0x0, max=0x0, nid=-1, "
+        "exact=false), called from setup_arch, failed: no memory in [0x1000, 0xffffffffffffffff): the largest "
+        "allocation possible there is 0xdff000 bytes",
+        "note: allocation-failed: operation 6, alloc_range_nid(size=0x1000, align=0x1000, min=0x0, max=0x100000, "
+        "nid=-1, exact=false), called from setup_arch, failed: no memory in [0x1000, 0x100000): nothing is free there",
+        "gdb-lmb replay: verified (2 notes): 6 operations replayed on the model, of which 2 failed",
+    ]
+    report = json.loads(replay(tmp_path, capsys, trace, "--json")[1])
+    assert [finding["code"] for finding in report["findings"]] == ["allocation-failed"] * 2
+
+
 @pytest.mark.parametrize("base", [0x100000, 0x200000])
 def test_no_record_but_an_end(tmp_path: Path, capsys: pytest.CaptureFixture[str], base: int) -> None:
     state = memblock_state(rows((0x100000, 0x1000, 0, 0)), [])

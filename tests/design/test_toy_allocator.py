@@ -103,7 +103,7 @@ AFTER = state([*ROWS, (0x4000, 0x1000, RESERVED)])
 
 REPLAYED: list[tuple[Snapshot, tuple[int, int], str | None]] = [
     (AFTER, (0, ENOSPC), None),
-    (AFTER, (0, 0), "it returned 0, but -28 is expected"),
+    (AFTER, (0, 0), "it returned 0, but -28 (ENOSPC) is expected"),
     (state(ROWS), (0, ENOSPC), "the reserved list has 1 regions, but 2 are expected"),
 ]
 

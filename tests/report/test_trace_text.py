@@ -24,7 +24,7 @@ RECORDS = [RESERVE, ALLOC, FAILED, LIMIT]
 SYMBOLS = {
     0x100: Symbol("lmb_wrapper", 4, "lmb.c", 7),
     0x200: Symbol("setup", 8, "main.c", 12),
-    0x300: Symbol("per_cpu"),
+    0x300: Symbol("per_cpu", inlined=("pcpu_alloc",)),
 }
 
 
@@ -48,10 +48,44 @@ def test_the_range_of_a_record_is_what_it_was_about(record: Record, touched: tup
         (Wanted(last=1, caller=parse_caller("per_cpu")), [3]),
         (Wanted(within=(0x1FFF, 0x5001)), [1, 2]),
         (Wanted(within=(0x2000, 0x5000)), []),
+        # A call that failed is about no range, not about [0, size).
+        (Wanted(within=(0, 0x800)), []),
+        (Wanted(failed=True), [3]),
+        (Wanted(failed=True, caller=parse_caller("setup")), []),
+        # What the compiler has inlined has called too.
+        (Wanted(caller=parse_caller("^pcpu_alloc$")), [2, 3]),
     ],
 )
 def test_records_are_chosen(wanted: Wanted, numbers: list[int]) -> None:
     assert [record.seq for record in wanted.of(RECORDS, SYMBOLS, "lmb-list")] == numbers
+
+
+KINDS: list[tuple[str, str, int | None, str, bool]] = [
+    ("memblock", "add_range", 0, "0", False),
+    ("memblock", "add_range", -12, "-12 (ENOMEM)", True),
+    ("memblock", "alloc_range_nid", 0, "0 (failed)", True),
+    ("memblock", "alloc_range_nid", 0x1000, "0x1000", False),
+    ("memblock", "alloc_range_nid", None, "nothing", False),
+    ("memblock", "free_all", 63960, "63,960", False),
+    ("memblock", "free_all", 0, "0", False),
+    ("memblock", "trim_memory", None, "nothing", False),
+    ("lmb-list", "alloc", -12, "-12 (ENOMEM)", True),
+    ("lmb-list", "alloc", 0x40, "0x40", False),
+    ("lmb-list", "free_all", -16, "-16 (EBUSY)", True),
+    ("lmb-list", "init", 0, "0", False),
+]
+
+
+@pytest.mark.parametrize(("layout", "name", "result", "text", "failed"), KINDS, ids=range(len(KINDS)))
+def test_a_result_is_written_by_its_kind(layout: str, name: str, result: int | None, text: str, failed: bool) -> None:
+    kind = allocator(layout).kind(name)
+    assert (kind.result_text(result), kind.failed(result)) == (text, failed)
+
+
+def test_an_allocation_of_memblock_that_failed_is_about_no_range() -> None:
+    failed = Record(1, op("alloc_range_nid", size=0x800, align=8), 0, (0x300,))
+    assert Wanted(within=(0, 0x800)).of([failed], SYMBOLS, "memblock") == []
+    assert Wanted(failed=True).of([failed], SYMBOLS, "memblock") == [failed]
 
 
 def test_a_row_names_the_first_caller_outside_the_allocator() -> None:

@@ -122,6 +122,27 @@ def assert_printed(console: str, reader: TraceReader, records: list[Record]) -> 
     assert found > 3
 
 
+def test_failed_allocations_are_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A crash kernel of 1 GiB on 512 MiB: the kernel itself says that it got none."""
+    path, console = tmp_path / "trace.jsonl", tmp_path / "console"
+    words = ["--memory", "512M", "--append", "crashkernel=1G earlyprintk=serial console=ttyS0", "--lockstep",
+             "-o", str(path), "--console", str(console), "--", "lmb-trace show --failed"]  # fmt: skip
+    assert main(["trace", AMD64[0], *words]) == 0
+    out = capsys.readouterr().out
+    assert "crashkernel reservation failed" in console.read_text(errors="replace")
+    tried = [record for record in read(path)[1] if record.operation.size == 1 << 30]
+    assert len(tried) == 2 and [record.result for record in tried] == [0, 0]
+    assert "of which 2 failed" in out
+    for record in tried:
+        assert f"note: allocation-failed: operation {record.seq}, alloc_range_nid(size=0x40000000, " in out
+        assert re.search(rf"^ +{record.seq}  alloc_range_nid.*  0 \(failed\)  ", out, re.M)
+    # Memory ends at 512 MiB, so that no hole is as large as that.
+    holes = re.findall(r"failed: no memory in .*: the largest allocation possible there is (0x[0-9a-f]+) bytes", out)
+    assert len(holes) == 2 and all(128 << 20 < int(hole, 16) < 512 << 20 for hole in holes)
+    assert main(["replay", str(path)]) == 0
+    assert "of which 2 failed" in capsys.readouterr().out
+
+
 def test_lines_are_those_of_addr2line(tmp_path: Path) -> None:
     """A caller's line is the innermost one in its own file, as binutils reads it out of the same program."""
     kernel, path = find_kernel(AMD64[0], notice=print), tmp_path / "trace.jsonl"

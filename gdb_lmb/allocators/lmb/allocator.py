@@ -229,6 +229,10 @@ class LmbAllocator(Allocator):
 
         return LmbModel.created(operation, page_size)
 
+    def missing(self, snapshot: Snapshot, operation: Operation) -> str:
+        given = {name: operation.arguments[name] for name in ("size", "align", "min", "max", "flags")}
+        return self.predict(snapshot, {}, "alloc", **given).reason
+
     def predict(self, snapshot: Snapshot, facts: Mapping[str, Any], op: str, **arguments: int) -> Prediction:
         from gdb_lmb.allocators.lmb.predict import predict_lmb
 

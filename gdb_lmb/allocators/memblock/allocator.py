@@ -15,7 +15,7 @@ from gdb_lmb.allocators.memblock.checks import CHECKS
 from gdb_lmb.allocators.memblock.decode import decode
 from gdb_lmb.allocators.memblock.operations import OPERATIONS
 from gdb_lmb.allocators.memblock.storage import DESCRIPTION, MemblockStorage, RegionArray, storage_of
-from gdb_lmb.allocators.predict import Prediction
+from gdb_lmb.allocators.predict import Prediction, no_room
 from gdb_lmb.allocators.section import NUMBER, POINTER, SIZE, TEXT, Column, Section
 from gdb_lmb.core.address import Phase
 from gdb_lmb.core.errors import LayoutError, LmbError, ReadError
@@ -216,6 +216,13 @@ class MemblockAllocator(Allocator):
             end = min(operation.base + operation.size, limit)
             return ("reserved", False, 0, operation.base), ("reserved", False, end, limit)
         return super().effects(record, limit, page_size)
+
+    # 0 and 1 (MEMBLOCK_ALLOC_NOLEAKTRACE) are no bounds.
+    def missing(self, snapshot: Snapshot, operation: Operation) -> str:
+        why, fits = no_room(
+            snapshot, operation.size, operation.align, operation.min, operation.max if operation.max > 1 else 0
+        )
+        return f"{why} that this allocation may have (node, mirror, hotplug)" if fits else why
 
     def resume(self, snapshot: Snapshot, facts: Mapping[str, Any]) -> Model:
         from gdb_lmb.allocators.memblock.resume import resume
