@@ -36,7 +36,8 @@ class Piece:
     """A run of reserved bytes with one history.
 
     `record` is the operation that reserved it, None where the trace does not tell; `storage` then says what of
-    the allocator's own lies there, and `initial` that it was reserved before the trace began.
+    the allocator's own lies there, and `initial` that it was reserved before the trace began. `logged` tells that the
+    operation is one of the guest's own log, and numbered there, in a history that a trace begins in mid-boot.
     """
 
     base: int
@@ -44,6 +45,7 @@ class Piece:
     record: Record | None = None
     storage: str = ""
     initial: bool = False
+    logged: bool = False
 
 
 def function_of(look: Look) -> Function:
@@ -152,6 +154,22 @@ class Owners:
         if first and self._pieces[first - 1].end > base:
             first -= 1
         return first, bisect_left(self._bases, end) if base < end else first
+
+    def learn(self, log: Owners, *, whole: bool) -> None:
+        """Take from the guest's own log who owns what was reserved before the trace began.
+
+        What a `whole` log does not tell of, nobody has asked for.
+        """
+        for piece in [piece for piece in self._pieces if piece.initial]:
+            at = piece.base
+            self._remove(piece.base, piece.end)
+            for known in log.pieces(piece.base, piece.end):
+                if not whole:
+                    self._put(replace(piece, base=at, end=known.base))
+                self._put(replace(known, logged=True))
+                at = known.end
+            if not whole:
+                self._put(replace(piece, base=at))
 
     # -- asking ---------------------------------------------------------------------------------------
 

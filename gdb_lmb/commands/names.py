@@ -10,13 +10,13 @@ from __future__ import annotations
 
 import contextlib
 import functools
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 import gdb
 
 from gdb_lmb.allocators.base import allocator
-from gdb_lmb.analysis.owners import History, Owners
+from gdb_lmb.analysis.owners import History, Look, Owners
 from gdb_lmb.commands.base import SESSION
 from gdb_lmb.core.errors import InputError, ReadError, UsageError
 from gdb_lmb.core.numbers import address_range
@@ -113,11 +113,22 @@ def history(snapshot: Snapshot, trace_file: str | None = None) -> History | None
     `snapshot` has the log where the guest keeps one. Raises: `LmbError` for a file that is no trace of this
     allocator.
     """
+    logged, kept = _of_log(snapshot), SESSION.trace
     if trace_file is not None:
-        return _of_file(Path(trace_file).expanduser(), snapshot)
-    kept = SESSION.trace
-    if kept is not None and kept.header.layout == snapshot.layout:
-        return History(Owners(kept.header, kept.records), _look(kept.symbols), "the trace of this session")
+        traced = _of_file(Path(trace_file).expanduser(), snapshot)
+    elif kept is not None and kept.header.layout == snapshot.layout:
+        traced = History(Owners(kept.header, kept.records), _look(kept.symbols), "the trace of this session")
+    else:
+        return logged
+    if logged is None or not any(piece.initial for piece in traced.owners.pieces()):
+        return traced
+    # What the guest reserved before a trace that begins in mid-boot its own log may tell.
+    traced.owners.learn(logged.owners, whole=not logged.note)
+    notes = "; ".join(filter(None, (traced.note, logged.note)))
+    return History(traced.owners, _either(traced.look, logged.look), f"{traced.source} and {logged.source}", notes)
+
+
+def _of_log(snapshot: Snapshot) -> History | None:
     log = allocator(snapshot.layout).log(snapshot)
     if log is None:
         return None
@@ -126,7 +137,11 @@ def history(snapshot: Snapshot, trace_file: str | None = None) -> History | None
     return History(owners, _look({}), "the guest's operation log", note)
 
 
-def _look(known: Mapping[int, Symbol]) -> Callable[[int], Symbol | None]:
+def _either(first: Look, second: Look) -> Look:
+    return lambda pc: first(pc) or second(pc)
+
+
+def _look(known: Mapping[int, Symbol]) -> Look:
     # A program counter is looked up in `known`, else once in gdb's symbols.
     find = functools.cache(code_symbol)
     return lambda pc: known[pc] if pc in known else find(pc)

@@ -85,7 +85,8 @@ def _owner_rows(piece: Piece, history: History) -> Iterator[tuple[str, str]]:
     yield "owner", f"{_range(piece.base, piece.end)} {owner_text(piece, history)}"
     if record is not None:
         phase = f", {safe(record.phase)}" if record.phase else ""
-        yield "when", f"operation {record.seq}, {record.operation}{phase}"
+        log = " of the guest's log" if piece.logged else ""
+        yield "when", f"operation {record.seq}{log}, {record.operation}{phase}"
         for pc in history.callers(record)[1 : 1 + _MAX_CALLERS_SHOWN]:
             yield "from", site(pc, history.look(pc))
 

@@ -179,6 +179,20 @@ def test_what_was_there_before() -> None:
     assert dummy.reserved.dummy and follow(initial=dummy).pieces() == []
 
 
+@pytest.mark.parametrize("whole", [True, False])
+def test_what_the_guests_log_knows_of_before(whole: bool) -> None:
+    owners = follow(reserve(1, 0x5000, 0x6000), free(2, 0x1800, 0x2000), initial=memblock([(0x1000, 0x5000)]))
+    # The log has the same and more; between 0x2800 and 0x3000, and from 0x4000 on, it knows of nothing.
+    owners.learn(follow(reserve(7, 0, 0x2800), reserve(8, 0x3000, 0x4000), reserve(9, 0x5000, 0x6000)), whole=whole)
+    found = [(piece.base, piece.end, piece.record.seq if piece.record else None, piece.logged, piece.initial)
+             for piece in owners.pieces()]  # fmt: skip
+    rest = [(0x2800, 0x3000, None, False, True), (0x4000, 0x5000, None, False, True)]
+    assert found == sorted([
+        (0x1000, 0x1800, 7, True, False), (0x2000, 0x2800, 7, True, False), (0x3000, 0x4000, 8, True, False),
+        (0x5000, 0x6000, 1, False, False), *([] if whole else rest),
+    ])  # fmt: skip
+
+
 def test_the_allocators_own_storage() -> None:
     owners = follow(reserve(1, 0x1000, 0x2000), reserve(2, 0x5000, 0x6000))
     array = RegionArray("reserved", 0, 256, False, 6144, 0x2000)

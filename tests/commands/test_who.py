@@ -115,6 +115,26 @@ def test_a_saved_trace_tells(fixture_kernel: Path, tmp_path: Path) -> None:
         assert who(guest, "5")["history"] == "the trace of this session"
 
 
+def test_a_trace_of_mid_boot_does_not_hide_what_the_log_knows(fixture_kernel: Path) -> None:
+    with GuestSession(fixture_kernel) as guest:
+        guest.run_until("alloc_log_buf")
+        log = "lmb_log.ring[11]"
+        assert "alloc_page_table" in guest.command(f"info symbol {log}.caller")
+        taken = guest.command(f"output/x {log}.result")
+        guest.command("lmb-trace start --until lmb_ready")
+        guest.run_on("lmb_ready")
+        text = guest.command(f"lmb-who {taken}")
+        assert "before the history begins" not in text
+        assert re.search(r"^  owner     \[0x.*\) alloc_page_table\+0x", text, re.M)
+        assert re.search(r"^  when      operation 12 of the guest's log, alloc\(size=", text, re.M)
+        assert "history   the trace of this session and the guest's operation log" in text
+        # What was traced is told as before, with all its callers.
+        own = guest.command("output/x lmb_log.ring[lmb_log.nr - 2].result")
+        assert re.search(
+            r"^  when      operation 1, alloc\(.*\n  from      setup_memory\+0x", guest.command(f"lmb-who {own}"), re.M
+        )
+
+
 def test_regions_free_memory_and_none(fixture_kernel: Path) -> None:
     with GuestSession(fixture_kernel) as guest:
         guest.run_until("lmb_ready")
