@@ -138,6 +138,8 @@ def test_without_registers_ram_tells(tmp_path: Path) -> None:
     kernel = find_kernel(machine)
     assert kernel is not None
     assert locate(machine, kernel)[0].physical == PHYSICAL_MOVE
+    snapshot = take_snapshot(machine)
+    assert snapshot is not None and "registers that tell which kernel runs: RAM was searched" in snapshot.unsettled
     with pytest.raises(NotReadyError, match=r"^2 kernels of the build of vmlinux are in memory"):
         locate(with_an_older_image(machine), kernel)
     # No place is too high: the machine's RAM is all that counts.

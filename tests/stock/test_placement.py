@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 
@@ -10,7 +11,7 @@ import pytest
 
 from gdb_lmb.kernels.stock import find_kernel
 from gdb_lmb.runner.session import CommandError, GuestSession
-from tests.helpers.stock import AMD64, KERNEL_MAP_VA, boot, plain_read, shown
+from tests.helpers.stock import AMD64, KERNEL_MAP_VA, boot, plain_read, shown, words_at
 
 pytestmark = pytest.mark.stock
 
@@ -67,3 +68,36 @@ def test_a_command_that_must_not_run_the_guest_never_does(words: tuple[str, ...]
                     guest.command(command)
                     guest.command("thread 1")
                     assert guest.command("info registers") == before, (way, thread, command)
+
+
+def test_a_check_reads_no_device() -> None:
+    """Reading an e1000's interrupt causes clears them."""
+    kernel = find_kernel(AMD64[0], notice=print)
+    with boot(kernel, "nokaslr", words=("-device", "e1000,netdev=n", "-netdev", "hubport,id=n,hubid=0")) as guest:
+        guest.run_until("memblock_free_all")
+        found = re.search(r"BAR0: 32 bit memory at 0x(\w+) ", guest.command("monitor info pci"))
+        assert found is not None
+        causes = int(found[1], 16) + 0xC0
+        direct = int(guest.command("output page_offset_base"))
+
+        def raise_one() -> None:
+            guest.command("maintenance packet Qqemu.PhyMemMode:1")
+            guest.command(f"set var *(unsigned *){causes + 8:#x} = 4")
+            guest.command("maintenance packet Qqemu.PhyMemMode:0")
+
+        raise_one()
+        assert words_at(guest, causes, 1)[0] & 4
+        assert not words_at(guest, causes, 1)[0] & 4, "it is the reading that clears it"
+        for name in ("memory", "reserved"):
+            raise_one()
+            before = guest.command(f"output (long)memblock.{name}.regions")
+            guest.command(f"set var memblock.{name}.regions = (void *){direct + causes:#x}")
+            says = rf"the array of {name} at {direct + causes:#x} cannot be read: this is not RAM"
+            assert re.search(f"finding: storage-corrupt: {says}", guest.command("lmb-check"))
+            for command in ("lmb-dump", "lmb-attach"):
+                guest.command(command)
+            for command in ("lmb-who 0x1000", "lmb-free", "lmb-map", "lmb-whatif alloc 4K"):
+                with contextlib.suppress(CommandError):
+                    guest.command(command)
+            assert words_at(guest, causes, 1)[0] & 4, name
+            guest.command(f"set var memblock.{name}.regions = (void *){before}")

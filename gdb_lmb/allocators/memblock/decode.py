@@ -128,7 +128,7 @@ def _list(
             # The array ends after max regions, even if cnt is larger.
             raw = memory.read(va, min(cnt, most) * program.region.size)
         except ReadError as error:
-            defects.append(Defect(f"the array of {name} cannot be read", (error.address,)))
+            defects.append(Defect(f"the array of {name} at {va:#x} cannot be read: {error.why}", (error.address,)))
     columns = program.region.columns(raw, names, program.byte_order)
     while cnt > most and columns[1] and not columns[1][-1]:
         # cnt is damaged: the unused end of the array is zero, and need not be reported region by region.

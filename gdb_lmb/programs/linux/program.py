@@ -129,7 +129,10 @@ def take_memblock(machine: Machine, kernel: Kernel, meter: Meter | None = None) 
     arrays = tuple(replace(array, base=guest.physical(array.va)) for array in storage_of(snapshot).arrays)
     stop = Stop(cpu.pc, machine.name_at(here))
     snapshot = replace(snapshot, torn=torn, stop=stop, storage=MemblockStorage(arrays=arrays))
-    return _with_firmware(snapshot, kernel.arch, firmware, phase, doubt)
+    snapshot = _with_firmware(snapshot, kernel.arch, firmware, phase, doubt)
+    if cpu.paging is not None:
+        return snapshot
+    return replace(snapshot, unsettled=(*snapshot.unsettled, "registers that tell which kernel runs: RAM was searched"))
 
 
 def _with_firmware(
