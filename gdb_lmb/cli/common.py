@@ -234,6 +234,17 @@ def show(text: str) -> None:
     sys.stdout.flush()
 
 
+def run_on_lost(session: Session, commands: Sequence[str] | None) -> None:
+    """Execute the user's gdb `commands` on a guest that did not get to its place, which is what the run is about."""
+    from gdb_lmb.runner.base import CommandError
+
+    if commands:
+        try:
+            run_commands(session, commands)
+        except CommandError as error:
+            say(str(error))
+
+
 def run_commands(session: Session, commands: Sequence[str] | None) -> ExitStatus:
     """Execute gdb `commands` in order, `DEFAULT_COMMANDS` for None; show their output, return the verdict's status.
 

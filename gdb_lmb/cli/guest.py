@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 from gdb_lmb.arches.registry import NAMES, named
@@ -19,6 +20,7 @@ from gdb_lmb.cli.common import (
     argument,
     progress,
     run_commands,
+    run_on_lost,
     say,
     stdout_terminal,
     typed,
@@ -35,7 +37,8 @@ from gdb_lmb.runner.session import DEFAULT_SYMBOL, GuestSession
 
 _RUN = f"""\
 Boot KERNEL (an ELF with symbols) in QEMU, stop it at a symbol, and run gdb commands there.
-Each word after -- is one gdb command (default: {", ".join(DEFAULT_COMMANDS)}).
+Each word after -- is one gdb command (default: {", ".join(DEFAULT_COMMANDS)}), run also where the guest panics, resets
+or hangs before that, if given.
 Nothing of the run is left behind but, in the cache, gdb's index of a large program.
 """
 _RUN_EXAMPLES = """\
@@ -151,6 +154,7 @@ def _kernel_of(arguments: argparse.Namespace) -> tuple[Path, Path | None]:
 def _run(arguments: argparse.Namespace) -> ExitStatus:
     with booted(arguments) as guest:
         progress(f"booting {arguments.kernel} to {arguments.until or guest.default_symbol}")
+        guest.on_lost = partial(run_on_lost, guest, arguments.gdb_commands)
         guest.run_until(arguments.until)
         return run_commands(guest, arguments.gdb_commands)
 

@@ -4,10 +4,11 @@
 from __future__ import annotations
 
 import argparse
+from functools import partial
 from pathlib import Path
 
 from gdb_lmb.analysis.trace_options import TraceOptions
-from gdb_lmb.cli.common import GDB_OPTIONS, CommandLine, argument, progress, run_commands, say, show, typed
+from gdb_lmb.cli.common import GDB_OPTIONS, CommandLine, argument, progress, run_commands, run_on_lost, say, show, typed
 from gdb_lmb.cli.guest import BOOT_OPTIONS, booted
 from gdb_lmb.core.errors import LmbError, OutputError, UsageError
 from gdb_lmb.core.numbers import whole_number
@@ -86,6 +87,7 @@ def _trace(guest: GuestSession, arguments: argparse.Namespace, until: str) -> Ex
         if why_not is None:
             guest.let_print()
             why_not = f"{status.ended}, before it came to {until}"
+        guest.on_lost = partial(run_on_lost, guest, arguments.gdb_commands)
         raise guest.not_reached(why_not)
     commands = arguments.gdb_commands or ()
     if not arguments.lockstep and not commands and not any(one.severity == FINDING for one in status.findings):

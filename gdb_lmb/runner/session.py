@@ -39,6 +39,8 @@ _BROUGHT = {"-loadvm", "-incoming", "--loadvm", "--incoming"}
 _QUIT_S = 5.0
 # How long a guest that called panic() may go on printing.
 _PANIC_PRINTS_S = 1.0
+# How many callers of a function that ends the guest are told.
+_CALLERS = 4
 
 
 class GuestSession(Session):
@@ -72,6 +74,8 @@ class GuestSession(Session):
         self._late = ""
         # Checks that were no checks of the user's.
         self._own_checks = 0
+        # Called with a guest that is lost, before it is let go.
+        self.on_lost: Callable[[], object] | None = None
         super().__init__(timeout_s, notice, terminal)
         with contextlib.ExitStack() as undo:
             undo.callback(self.close)
@@ -114,11 +118,14 @@ class GuestSession(Session):
 
     def not_reached(self, why: str) -> LmbError:
         """Return the error for a guest that did not reach its place: `InfrastructureError` where it ended QEMU."""
+        console = self.console()
         try:
+            if self.on_lost is not None:
+                self.on_lost()
             self._require_not_ended()
         except InfrastructureError as error:
             return error
-        return NotReachedError(why, self.console())
+        return NotReachedError(why, console)
 
     def verdict(self) -> Verdict:
         """Ask for the verdict; see `Session.verdict`. Raises: InfrastructureError if the guest has ended QEMU."""
@@ -225,11 +232,13 @@ class GuestSession(Session):
         # What happened before it was watched is not known.
         missed = f"did not come to {what}" if self._late else ""
         if panic is not None:
+            callers = self._callers()
             if panic == "panic":
                 self.let_print()
-            why = f"the guest panicked {'and ' + missed if missed else 'before it reached ' + what}"
+            why = f"the guest panicked {'and ' + missed if missed else 'before it reached ' + what}{callers}"
         elif stop.signal == "SIGQUIT":
-            how, where = "the guest reset (triple fault?) or powered off", f"in {stop.place()}"
+            how = "the guest reset (triple fault?) or powered off"
+            where = f"in {stop.place()}{self._instruction()}"
             why = f"{how} {where} and {missed}" if missed else f"{how} before it reached {what}, {where}"
         elif stopped:
             signal = printable(stop.signal or stop.reason, 40)
@@ -238,6 +247,20 @@ class GuestSession(Session):
             why = f"the guest did not reach {what} within {limit_s:g} s; it was in {stop.place()}"
         late = f"; when it was first watched it was {self._late} already, and may have passed {what} before"
         return why + (late if self._late else "")
+
+    # In words what called the function at whose entry the guest is: of a failed allocation, which one it was.
+    def _callers(self) -> str:
+        reply = self.mi.execute(f"-stack-list-frames 1 {_CALLERS}", STEP_S)
+        rows = reply.payload.get("stack") or () if reply.kind == "done" else ()
+        names = [printable(row.get("func", row.get("addr", "")), 80) for row in rows]
+        told = ", ".join(name for name in names if name != "panic")
+        return f", called from {told}" if told else ""
+
+    # The instruction that the guest is at, "" where it cannot be read.
+    def _instruction(self) -> str:
+        reply = self.mi.execute('-data-disassemble -s $pc -e "$pc + 1" -- 0', STEP_S)
+        rows = reply.payload.get("asm_insns") or () if reply.kind == "done" else ()
+        return "".join(f": {printable(row.get('inst', ''), 80)}" for row in rows[:1])
 
     def _insert_breakpoint(self, where: str, by_default: bool) -> str:
         if not where.strip() or "\n" in where:

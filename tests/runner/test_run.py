@@ -21,6 +21,7 @@ from gdb_lmb.runner.session import CommandError, GuestSession, NotReachedError
 from tests.helpers.tool import Tool, build_guest
 
 Capture = pytest.CaptureFixture[str]
+EXIT = "--qemu-arg=-device", "--qemu-arg=isa-debug-exit,iobase=0xf4"
 
 
 @pytest.fixture(scope="module")
@@ -211,6 +212,41 @@ def test_a_guest_that_fails_is_seen_at_once(guests: Path, kind: str, says: str, 
     assert ("  | Kernel panic: no cheese\n" in err) == (kind == "panic")
 
 
+@pytest.mark.parametrize(
+    ("kind", "says"),
+    [
+        ("halt", "the guest panicked before it reached never, called from _start"),
+        ("panic", "the guest panicked before it reached never, called from _start"),
+        ("fault", "or powered off before it reached never, in _start at 0x10002c: ud2"),
+        ("power_off", "or powered off before it reached never, in "),
+        ("spin", "the guest did not reach never within 1 s; it was in spin at 0x1000"),
+    ],
+)
+def test_commands_run_on_a_dead_guest(guests: Path, kind: str, says: str, capfd: Capture) -> None:
+    """Whatever they give, that the guest did not come to its place stands."""
+    commands = ("print (int)counter >= 0", "bt 1", "print no_such", "echo not reached")
+    assert run(guests / kind, "--until", "never", "--timeout", "1", "--", *commands) == 3
+    out, err = capfd.readouterr()
+    assert out.startswith("$1 = 1\n#0 ") and "not reached" not in out
+    assert "gdb-lmb: 'print no_such' failed: No symbol" in err
+    assert says in err and "  | second line\n" in err
+
+
+@pytest.mark.kernel
+@pytest.mark.parametrize("command", ["run", "trace"])
+def test_the_lists_of_a_dead_guest_are_checked(fixture_kernel: Path, command: str, capfd: Capture) -> None:
+    words = ("--append", "lmb.fault=overlap@9", "--until", "lmb_scenario_done", "--", "lmb-check --no-log")
+    assert main([command, str(fixture_kernel), *words]) == 3
+    out, err = capfd.readouterr()
+    assert "lmb-check: 1 finding in: " in out and "gdb-lmb: 1 finding\n" in err
+    assert "Kernel panic - not syncing: lmb.fault: no hand-over with corrupt lists" in err
+
+
+def test_a_dead_guest_that_ends_qemu_with_a_status_is_infrastructure(guests: Path, capfd: Capture) -> None:
+    assert run(guests / "exit", "--until", "never", *EXIT, "--", "print 1") == 4
+    assert "qemu-system-x86_64 ended with status 7" in capfd.readouterr().err
+
+
 def test_a_guest_that_hangs(guests: Path, tmp_path: Path, capfd: Capture) -> None:
     console = tmp_path / "console"
     assert run(guests / "spin", "--until", "never", "--timeout", "1", "--console", str(console)) == 3
@@ -249,9 +285,6 @@ def test_a_guest_killed_by_a_command(guests: Path, capfd: Capture) -> None:
     out, err = capfd.readouterr()
     assert "not reached" not in out and err.count("\n") == 1
     assert "qemu-system-x86_64 ended" in err or "the connection to QEMU was lost during 'kill'" in err
-
-
-EXIT = "--qemu-arg=-device", "--qemu-arg=isa-debug-exit,iobase=0xf4"
 
 
 def test_qemu_ended_by_its_guest(guests: Path, capfd: Capture) -> None:
