@@ -303,3 +303,50 @@ def test_the_first_hundred_findings_are_listed() -> None:
     lines = [row for row in told(replace(state, reserved=flat)) if row[0] == "empty-region"]
     assert len(lines) == 101 and lines[0][1] == "reserved[0] is empty" and lines[99][1] == "reserved[99] is empty"
     assert lines[100] == ("empty-region", "6 more of this kind, not listed", ())
+
+
+# -- at the edges ----------------------------------------------------------------------------------------
+
+
+def reserved_rows(*rows: tuple[int, int]) -> Snapshot:
+    """Other reserved regions, (base, size), of a model's state."""
+    state = lmb_model()[0].snapshot()
+    base, size = (column(values) for values in zip(*rows, strict=True))
+    changed = replace(state.reserved, base=base, size=size, flags=column([0] * len(rows)), cnt=len(rows),
+                      entry=column(range(3, 3 + len(rows))), total_size=sum(size))  # fmt: skip
+    return replace(state, reserved=changed)
+
+
+def of_regions(snapshot: Snapshot) -> Told:
+    return [row for row in told(snapshot) if row[0] in ("unsorted", "overlap", "unmerged", "empty-region")]
+
+
+def test_the_first_entry_is_lost() -> None:
+    image = lmb_model()[1]
+    image.lmb("memory.regions.next", STATIC[1])
+    image.entry(STATIC[1], "link.prev", MEMORY)
+    image.lmb("memory.cnt", 2)
+    image.lmb("memory.total_size", 0x1F9F000 - 0x9E000)
+    assert told(decode(image.program, image)) == [("entry-lost", "entry 0:0 is on no list", (STATIC[0],))]
+
+
+def test_regions_that_overlap() -> None:
+    # Of the same base: not below one another.
+    assert of_regions(reserved_rows((0x1000, 0x100), (0x1000, 0x200))) == [
+        ("overlap", "reserved[1] overlaps reserved[0]", (0x1000, 0x1100)),
+    ]  # fmt: skip
+    # What reaches over several, from address 0 on, overlaps each; the one behind it only touches.
+    assert of_regions(reserved_rows((0, 0x3000), (0x1000, 0x100), (0x2000, 0x100), (0x3000, 0x100))) == [
+        ("overlap", "reserved[1] overlaps reserved[0]", (0x1000, 0x3000)),
+        ("overlap", "reserved[2] overlaps reserved[0]", (0x2000, 0x3000)),
+    ]  # fmt: skip
+
+
+def test_an_empty_region_covers_nothing() -> None:
+    state = reserved_rows((0x80001000, 0x1000))
+    memory = replace(state.memory, base=column([0x1000, 0x100000, 0x80001800]), size=column([0x9E000, 0x1F00000, 0]))
+    state = replace(state, memory=memory)
+    assert of_regions(state) == [("empty-region", "memory[2] is empty", (0x80001800,))]
+    assert told(state, NOTE) == [
+        ("reserved-outside-memory", "reserved [0x80001000, 0x80002000) is outside memory", (0x80001000, 0x80002000)),
+    ]  # fmt: skip

@@ -111,6 +111,8 @@ REFUSED: dict[str, tuple[Callable[[Snapshot], Snapshot], str]] = {
     "lost": (lambda s: stored(s, free=lmb(s).free[1:], nr_free=lmb(s).nr_free - 1), "an entry is on no list"),
     "nr_free": (lambda s: stored(s, nr_free=7), "nr_free is 7, but 100 entries are on the freelist"),
     "nr_blocks": (lambda s: stored(s, nr_blocks=3), "nr_blocks is 3, but the chain has 2 blocks"),
+    # One entry less than a page holds, and all the rest fits.
+    "entries": (lambda s: last_block(stored(s, free=lmb(s).free[:-1], nr_free=99), nr=100), "block 1 has 100 entries"),
     "block": (lambda s: last_block(s, base=BLOCK - K), "a block of entries is not reserved"),
 }  # fmt: skip
 
