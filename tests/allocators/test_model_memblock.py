@@ -375,3 +375,21 @@ def test_a_damaged_snapshot_is_refused() -> None:
     ):
         with pytest.raises(StateError, match="reserved"):
             from_snapshot(replace(snapshot, reserved=wrong), MemblockConfig.of(snapshot, LINUX_6_12))
+
+
+@pytest.mark.parametrize(("behavior", "slab", "freed"), [
+    (LINUX_7_3, False, True), (LINUX_7_3, True, False), (LINUX_6_12, False, False),
+])  # fmt: skip
+def test_discard_gives_doubled_arrays_back(behavior: MemblockBehavior, slab: bool, freed: bool) -> None:
+    """memblock_discard(): memblock_phys_free() since 7.1, which edits the list until slab is up; pages before."""
+    model = MemblockModel(MemblockConfig(behavior, no_node=None, memory_max=8, reserved_max=4))
+    assert model.add_range("memory", 0, 0x1000000, 0) == 0
+    model.allow_resize()
+    for at in range(5):
+        assert model.add_range("reserved", 0x100000 + 0x2000 * at, 0x1000, 0) == 0
+    array = model.reserved.array_base
+    assert array is not None and array in model.reserved.base
+    if slab:
+        model.slab_up = True
+    model.discard()
+    assert (array not in model.reserved.base) is freed and 0x100000 in model.reserved.base

@@ -220,6 +220,32 @@ def test_what_headers_do_not_declare_everywhere(tmp_path: Path, capsys: pytest.C
     assert "\tslab_state = UP;\n\t/* 6: memblock_reserve */\n\tmemblock_free_all();\n\t/* 7: " in out
 
 
+def declared(text: str) -> list[str]:
+    """Return the lines of a C file before its first function that declare or demand something."""
+    words = ("#include ", "extern ", "void ", "_Static_assert")
+    return [line for line in text.split("\nstatic ")[0].splitlines() if line.startswith(words)]
+
+
+def test_each_declaration_is_there_where_it_is_needed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    always = ['#include "common.h"', "#include <errno.h>", "#include <string.h>"]
+    sizes = ['_Static_assert(sizeof(phys_addr_t) == 8, "the width of phys_addr_t");',
+             '_Static_assert(PAGE_SIZE == 4096, "the size of a page");']  # fmt: skip
+    nodes = '_Static_assert(MAX_NUMNODES > 0, "CONFIG_NODES_SHIFT is too small");'
+    _, out, _ = export(tmp_path, capsys, SOUND)
+    assert declared(out) == [*always, *sizes, nodes]
+    mirror = {"seq": 5, "op": "setclr_flag", "list": "memory", "base": "0x100000", "size": "0x1000", "flags": 2,
+              "set": True, "result": 0, "callers": [], "phase": None}  # fmt: skip
+    more = [mirror, record(6, "slab_available", None, 1), record(7, "free_all", None, 1)]
+    head = json.loads(json.dumps(SOUND[0]))
+    head["generation"]["movable_node"] = True
+    _, out, _ = export(tmp_path, capsys, [head, *SOUND[1:5], *more, SOUND[5]])
+    assert declared(out) == [
+        *always, "#include <linux/slab.h>", *sizes, nodes,
+        "extern bool mirrored_kernelcore;", "extern enum slab_state slab_state;", "extern bool movable_node_enabled;",
+        "void memblock_free_all(void); /* in mm/internal.h by now */",
+    ]  # fmt: skip
+
+
 def test_a_trace_without_nodes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     state = memblock_state([], [], no_node=None, bits=32, current_limit="0xffffffff")
     status, out, _ = export(tmp_path, capsys, [header("memblock", state, bits=32, generation=BEHAVIOR_6_12)])
