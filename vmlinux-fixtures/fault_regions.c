@@ -3,6 +3,7 @@
  * Faults in the regions, the entries and the switches: what the lists say is
  * wrong, but they can still be walked; after entry-shared from one end only.
  */
+#include "boot_info.h"
 #include "fault_regions.h"
 #include "lmb.h"
 #include "printk.h"
@@ -84,6 +85,32 @@ void fault_reserved_outside_memory(const struct fault *fault)
 	(void)fault;
 	if (error)
 		panic("reserved_outside_memory: lmb_reserve failed: %d", error);
+}
+
+/* The allocator does as it is told; the one who tells it is wrong. */
+void fault_required_unreserved(const struct fault *fault)
+{
+	int error = lmb_free(boot_info.early_page_tables.base, PAGE_SIZE);
+
+	(void)fault;
+	if (error)
+		panic("%s: lmb_free failed: %d", __func__, error);
+}
+
+void fault_required_not_memory(const struct fault *fault)
+{
+	int error = lmb_remove(boot_info.image.base, PAGE_SIZE);
+
+	(void)fault;
+	if (error)
+		panic("%s: lmb_remove failed: %d", __func__, error);
+}
+
+/* As if the boot loader had put the initrd there. */
+void fault_required_overlap(const struct fault *fault)
+{
+	(void)fault;
+	boot_info.initrd = (struct lmb_range){ boot_info.image.base, PAGE_SIZE };
 }
 
 void fault_unsorted(const struct fault *fault)

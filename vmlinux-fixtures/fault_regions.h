@@ -5,7 +5,8 @@
 
 #include "fault_kind.h"
 
-fault_fn fault_reserved_outside_memory, fault_unsorted, fault_overlap,
+fault_fn fault_reserved_outside_memory, fault_required_unreserved,
+	fault_required_not_memory, fault_required_overlap, fault_unsorted, fault_overlap,
 	fault_unmerged, fault_empty_region, fault_region_wraps,
 	fault_outside_firmware, fault_block_unreserved,
 	fault_freelist_exhausted, fault_freelist_dropped, fault_entry_lost,

@@ -276,6 +276,10 @@ class Allocator(ABC):
         storage = replace(bare, **read(fields, data, stored=True))
         return Snapshot(lists[0], lists[1], others=tuple(lists[2:]), layout=self.name, storage=storage, **common)
 
+    def settled(self, snapshot: Snapshot) -> bool:
+        """Tell whether all memory and all that has an address of its own are known to it, and it still has them."""
+        return False
+
     # -- operations and the model -----------------------------------------------------------------------
 
     def apply(self, model: Any, operation: Operation) -> int | None:

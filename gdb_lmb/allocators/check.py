@@ -19,8 +19,9 @@ from itertools import islice, pairwise
 from operator import add, lt
 from typing import TypeVar, cast
 
-from gdb_lmb.core.ranges import Range, lie_in, subtract, union
-from gdb_lmb.core.snapshot import LMB_NOMAP, Defect, Finding, Place, RegionList, Snapshot, column
+from gdb_lmb.core.holes import NEVER_GIVEN
+from gdb_lmb.core.ranges import Range, covers, lie_in, subtract, union
+from gdb_lmb.core.snapshot import LMB_NOMAP, Defect, Finding, Place, RegionList, Required, Snapshot, column
 from gdb_lmb.core.words import FINDING, NOTE
 
 T = TypeVar("T")
@@ -195,6 +196,59 @@ def reserved_outside_memory(facts: Facts) -> Iterator[Defect]:
     memory, reserved = facts.columns
     for base, end in subtract(reserved.covered(), memory.covered()):
         yield Defect(f"reserved [{base:#x}, {end:#x}) is outside memory", (base, end))
+
+
+# What of the required places is not in the list, or only with flags `never`: each byte once, with the name of the
+# smallest place around it.
+def _outside(places: Sequence[Required], columns: Columns, never: int = 0) -> Iterator[tuple[str, int, int]]:
+    regions = columns.regions
+    if not (regions.walk.complete if regions.walk else len(regions) or not regions.cnt):
+        return  # the list is damaged so that not all of it is known: its own finding says so
+    plain = not columns.collides and not (never and any(regions.flags))
+    if plain and covers(regions.base, columns.ends, ((place.base, place.end) for place in places)):
+        return
+    told: list[Range] = []
+    smallest_first = sorted(places, key=lambda place: place.end - place.base)
+    for place in reversed(smallest_first):
+        for base, end in subtract(subtract([(place.base, place.end)], columns.covered(never)), told):
+            around = next(one for one in smallest_first if one.base <= base and end <= one.end)
+            yield around.what, base, end
+        told = union([*told, (place.base, place.end)])
+
+
+def required_unreserved(facts: Facts) -> Iterator[Defect]:
+    """Yield what the program must have reserved at this stop, but has not.
+
+    Source: `setup_arch()` and what it calls (`early_reserve_memory()`, `reserve_brk()`, `reserve_initrd()`) of
+    arch/x86/kernel/setup.c, `reserve_real_mode()`; `arm64_memblock_init()`.
+    """
+    for what, base, end in _outside(facts.snapshot.required, facts.columns[1]):
+        yield Defect(f"[{base:#x}, {end:#x}) must be reserved, but is not: {what}", (base, end))
+
+
+def required_not_memory(facts: Facts) -> Iterator[Defect]:
+    """Yield what the program uses as memory, but is not on the memory list, or is there as never to be used.
+
+    Source: `e820__memblock_setup()`, `early_init_dt_add_memory_arch()`; `should_skip_region()`.
+    """
+    snapshot = facts.snapshot
+    never = sum(bit for bit, name in snapshot.flag_names.items() if name in NEVER_GIVEN)
+    for what, base, end in _outside([one for one in snapshot.required if one.memory], facts.columns[0], never):
+        yield Defect(f"[{base:#x}, {end:#x}) must be memory for use, but is not: {what}", (base, end))
+
+
+def required_overlap(facts: Facts) -> Iterator[Defect]:
+    """Yield what two required places both lie in, of those that must lie apart.
+
+    Source: `reserve_initrd()` of arch/x86, `arm64_memblock_init()`: neither compares an initrd with the image.
+    """
+    rows = sorted((place for place in facts.snapshot.required if place.alone), key=lambda place: place.base)
+    reach = rows[:1]
+    for place in rows[1:]:
+        base, end = place.base, min(place.end, reach[0].end)
+        if base < end:
+            yield Defect(f"[{base:#x}, {end:#x}) is used twice: {reach[0].what}, {place.what}", (base, end))
+        reach = [max(*reach, place, key=lambda one: one.end)]
 
 
 def defects(facts: Facts) -> Iterator[Defect]:

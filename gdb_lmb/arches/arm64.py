@@ -15,7 +15,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from gdb_lmb.arches.base import Convention, Cpu, ReadRegister
+from gdb_lmb.arches.base import Convention, Cpu, ReadRegister, TableForm
 from gdb_lmb.arches.linux import PAGE_SIZE, LinuxArchitecture
 from gdb_lmb.core.address import KernelImage, Linear, Phase, Placement, first_match, holds
 from gdb_lmb.core.errors import NotReadyError, ReadError
@@ -34,6 +34,7 @@ _LARGE_VA_BITS = 52
 _TABLES = ("swapper_pg_dir", "init_pg_dir", "reserved_pg_dir", "tramp_pg_dir", "idmap_pg_dir", "init_idmap_pg_dir")
 # The address in a translation table base register; above it lies the ASID, below it CnP and the bits past 2^48.
 _TABLE_ADDRESS = 0x0000_FFFF_FFFF_F000
+_GRANULES = {1: 14, 2: 12, 3: 16}  # TCR_ELx.TG1, and the shift of a page
 _MMU = 1  # SCTLR_ELx.M
 _HIGH = 1 << 63
 _WORD = (1 << 64) - 1
@@ -54,6 +55,8 @@ class Arm64(LinuxArchitecture):
     missing = "it has not been loaded yet at this stop, or this CPU has not got to it"
     variables = ("kimage_voffset", "memstart_addr")
     labels = page_tables = _TABLES
+    image_from = "_stext"
+    image_freed = ("init_pg_dir", "init_pg_end")
     code_labels = ("__primary_switch", "__primary_switched", _ENTER)
     # From EFI's last words to the kernel's own addresses it takes hundredths of a second.
     slice_s = 0.005
@@ -75,6 +78,19 @@ class Arm64(LinuxArchitecture):
             tables=tuple(base & _TABLE_ADDRESS for base in bases if base & _TABLE_ADDRESS),
             general=tuple(register(f"x{number}") or 0 for number in range(31)) if cpu.pc < _HIGH else (),
         )
+
+    def table_form(self, register: ReadRegister) -> TableForm | None:
+        # Kernels have the upper half of the addresses, and a kernel at EL2 its own registers for it.
+        level = "EL2" if (register("cpsr") or 0) >> 2 & 3 == 2 else "EL1"
+        base, control = register(f"TTBR1_{level}"), register(f"TCR_{level}")
+        shift = None if control is None else _GRANULES.get(control >> 30 & 3)
+        if not base or control is None or shift is None:
+            return None
+        bits, step = 64 - (control >> 16 & 63) - shift, shift - 3
+        levels = -(-bits // step)
+        top = 8 << bits - (levels - 1) * step
+        address = _TABLE_ADDRESS & ~((1 << shift) - 1)
+        return TableForm(base & _TABLE_ADDRESS, (top, *[1 << shift] * (levels - 1)), 3, 3, address)
 
     def base_va(self, image: Range) -> int:
         return image[0]  # it is linked without a physical address of its own

@@ -10,17 +10,21 @@ pointers only: the functions of early allocators take no structures by value.
 
 from __future__ import annotations
 
+import contextlib
 import mmap
 import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
-from gdb_lmb.core.errors import LayoutError
+from gdb_lmb.core.errors import LayoutError, ReadError
 from gdb_lmb.core.fields import ByteOrder
 from gdb_lmb.core.memory import Memory
+from gdb_lmb.core.ranges import Range
 from gdb_lmb.formats.core_file import CoreFile
 from gdb_lmb.formats.elf import Elf
+
+MAX_TABLES = 512  # page tables that are read: those of 256 GiB, mapped by pages of 2 MiB
 
 # Returns a register by gdb's name as an unsigned number, None where there is none of that name.
 ReadRegister = Callable[[str], "int | None"]
@@ -190,6 +194,43 @@ class BootImage:
 
 
 @dataclass(frozen=True)
+class TableForm:
+    """The page tables that hardware walks from physical `root` on.
+
+    `sizes` are the bytes of a table of each level, the top first; those of the last level map pages only. An entry of
+    `entry` bytes leads to another table where `table` of its bits, all of `mask`, are set; `address` are the bits that
+    say where.
+    """
+
+    root: int
+    sizes: tuple[int, ...]
+    mask: int
+    table: int
+    address: int
+    entry: int = 8
+
+    def tables(self, memory: Memory, order: ByteOrder) -> Iterator[Range]:
+        """Yield where each table lies, the root first. One that cannot be read in `memory` leads nowhere.
+
+        Only the first `MAX_TABLES` are read.
+        """
+        seen = level = {self.root}
+        left = MAX_TABLES
+        for depth, size in enumerate(self.sizes):
+            yield from ((base, base + size) for base in sorted(level))
+            below: set[int] = set()
+            for base in sorted(level) if depth < len(self.sizes) - 1 else ():
+                left -= 1
+                with contextlib.suppress(ReadError):
+                    raw = memory.read(base, size) if left >= 0 else b""
+                    words = (raw[at : at + self.entry] for at in range(0, len(raw), self.entry))
+                    entries = {int.from_bytes(word, order) for word in words}
+                    below.update(entry & self.address for entry in entries if entry & self.mask == self.table)
+            level = below - seen
+            seen = seen | level
+
+
+@dataclass(frozen=True)
 class Architecture:
     """One architecture, of one word size and byte order.
 
@@ -252,6 +293,10 @@ class Architecture:
 
     def paged_memory(self, physical: Memory, register: ReadRegister) -> PagedMemory | None:
         """Return a CPU's virtual memory by the page tables in `physical`; None where hardware walks none."""
+        return None
+
+    def table_form(self, register: ReadRegister) -> TableForm | None:
+        """Return the page tables of the selected CPU that map its kernel; None where hardware walks none."""
         return None
 
     def boot_image(self, head: bytes, data: bytes | mmap.mmap) -> BootImage | None:

@@ -27,6 +27,9 @@ class LinuxArchitecture(Architecture, ABC):
     says why a kernel may not be in memory yet. `slice_s` is how many seconds a guest whose kernel is awaited runs
     between two looks. `page_tables` are the labels of page tables in the image. In `firmware_edits` every kernel edits
     the firmware's map. Memory is physical.
+
+    The image is reserved from label `image_from` on, but for what lies between the two labels `image_freed`; from phase
+    `image_reserved` on, once anything is reserved or memory.
     """
 
     entry: str
@@ -37,6 +40,9 @@ class LinuxArchitecture(Architecture, ABC):
     page_tables: tuple[str, ...] = ()
     slice_s = 0.02
     firmware_edits: tuple[Range, ...] = ()
+    image_from: str = "_text"
+    image_freed: tuple[str, ...] = ()
+    image_reserved = Phase.COMPLETE
 
     def page_size(self, program: Path, image: Range) -> int:
         """Return `PAGE_SIZE` in bytes of the kernel in the ELF `program`, linked at `image`."""

@@ -159,6 +159,17 @@ class FirmwareReserved(Place):
 
 
 @dataclass(frozen=True)
+class Required(Place):
+    """A place that the program must have reserved at this stop.
+
+    Where `memory`, it must be on the memory list too; where `alone`, no other such place may share bytes with it.
+    """
+
+    memory: bool = True
+    alone: bool = False
+
+
+@dataclass(frozen=True)
 class Defect:
     """Damage that no column can hold, as the decoder found it, or a breach of a rule, as a check found it.
 
@@ -203,7 +214,7 @@ class Snapshot:
     program's table of them goes. `refused` names the lists that are left empty because they are not true any more, with
     the reason. `flag_names` are those of regions, `no_node` is the number that means no node. `uncompared` says in
     words what could not be compared, though the guest should have it at this phase, `unsettled` what it does not have
-    at this phase. What is not known is None.
+    at this phase. `required` is what the program must have reserved by now. What is not known is None.
     """
 
     memory: RegionList
@@ -231,6 +242,7 @@ class Snapshot:
     no_node: int | None = None
     uncompared: tuple[str, ...] = ()
     unsettled: tuple[str, ...] = ()
+    required: tuple[Required, ...] = ()
 
     @property
     def phys_addr_max(self) -> int:

@@ -20,6 +20,19 @@ from gdb_lmb.machine.symbols import GdbSymbols, as_function, at_entry
 _MAX_FRAMES = 64
 
 
+class _Changes:
+    # How often the guest was let run, or written to.
+    count = 0
+
+
+def _changed(_event: object) -> None:
+    _Changes.count += 1
+
+
+gdb.events.cont.connect(_changed)
+gdb.events.memory_changed.connect(_changed)
+
+
 class GdbMachine(GdbSymbols):
     """What a live guest and a dump have in common: the selected inferior."""
 
@@ -42,6 +55,9 @@ class GdbMachine(GdbSymbols):
     @property
     def bits(self) -> int:
         return 8 * int(gdb.selected_inferior().architecture().integer_type(8).pointer().sizeof)
+
+    def stop_number(self) -> tuple[int, int]:
+        return gdb.selected_inferior().connection_num or 0, _Changes.count
 
     def require_stopped(self) -> None:
         """Check that there is a guest and that it is stopped. Raises: `NotReadyError`."""

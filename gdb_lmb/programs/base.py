@@ -15,15 +15,15 @@ from importlib import import_module
 from itertools import chain
 from typing import Any
 
-from gdb_lmb.arches.base import Cpu, PagedMemory
+from gdb_lmb.arches.base import Cpu, PagedMemory, TableForm
 from gdb_lmb.arches.registry import find
-from gdb_lmb.core.address import Linear, Phase, Placement
+from gdb_lmb.core.address import PAST_HAND_OVER, Linear, Phase, Placement
 from gdb_lmb.core.errors import LayoutError, LmbError, NotReadyError, ReadError
 from gdb_lmb.core.fields import Struct
 from gdb_lmb.core.machine import Machine
 from gdb_lmb.core.memory import BoundedMemory, BytesMemory, Memory, Meter
-from gdb_lmb.core.ranges import Range
-from gdb_lmb.core.snapshot import FIRMWARE_RAM, FirmwareMap, Place, Snapshot, firmware_type
+from gdb_lmb.core.ranges import Range, union
+from gdb_lmb.core.snapshot import FIRMWARE_RAM, FirmwareMap, Place, Required, Snapshot, firmware_type
 from gdb_lmb.programs.traced import Traced
 
 _MAX_VARIABLE_BYTES = 1 << 20  # no variable that is read whole is larger
@@ -51,6 +51,8 @@ class Role(Enum):
     BOOT_DATA = "boot loader's data"
     PER_CPU = "per-CPU area"
     MEMORY_MAP = "memory map (struct page)"
+    NODE = "node's data (pg_data_t)"
+    FIRST_MIB = "the first MiB"
     FIRMWARE = "firmware"
 
 
@@ -61,6 +63,9 @@ class RoleRange:
     `source` names the variable, structure member, ELF or register that tells of it. It holds from phase `since` on
     (None: as long as the program is in memory) and at least to the end of phase `until` (None: for good). `detail`
     says more.
+
+    From phase `reserved` on it must be reserved until the hand-over (None: nothing asks for it), on the memory list
+    too where `memory`, and apart from all others of its kind where `alone`.
     """
 
     role: Role
@@ -70,6 +75,9 @@ class RoleRange:
     since: Phase | None = None
     until: Phase | None = None
     detail: str = ""
+    reserved: Phase | None = None
+    memory: bool = True
+    alone: bool = False
 
 
 @dataclass(frozen=True)
@@ -161,13 +169,20 @@ class Guest:
             yield from self.inside(role, start, past - start, first, until=until)
 
     def inside(
-        self, role: Role, va: int, size: int, source: str, since: Phase | None = None, until: Phase | None = None
+        self,
+        role: Role,
+        va: int,
+        size: int,
+        source: str,
+        since: Phase | None = None,
+        until: Phase | None = None,
+        **reserved: Any,
     ) -> Iterator[RoleRange]:
         """Yield what lies at `va` where the debugger has it, if all of it is in one part of the image."""
         for part in self.map.parts:
             base = part.to_physical(va)
             if base is not None and 0 < size <= part.va + part.size - va:
-                yield RoleRange(role, base, base + size, source, since, until)
+                yield RoleRange(role, base, base + size, source, since, until, **reserved)
 
 
 class Program(ABC):
@@ -315,6 +330,38 @@ def _table(guest: Guest) -> Iterable[RoleRange]:
         if 0 < one.end - one.base <= _MAX_RANGE_BYTES:
             found.setdefault((None, one.base, one.end), one)
     return found.values()
+
+
+# The page tables that were last walked: the machine, its stop and registers, and where they lie.
+_WALKED: list[tuple[Any, ...]] = []
+
+
+def live_tables(machine: Machine, memory: Memory, form: TableForm | None) -> list[Range]:
+    """Return where the page tables of `form` lie, touching ones as one; `memory` reads physical addresses.
+
+    They are read once at each stop.
+    """
+    if form is None:
+        return []
+    key = (machine, machine.stop_number(), form)
+    if _WALKED[:1] != [key]:
+        found = union(form.tables(memory, machine.byte_order))
+        _WALKED[:] = [key, tuple(found)]
+    return list(_WALKED[1])
+
+
+def must_be_reserved(rows: Iterable[RoleRange], phase: Phase) -> tuple[Required, ...]:
+    """Return what of the table must be reserved in `phase`; nothing after the hand-over."""
+    order = list(Phase)
+    now = order.index(phase)
+    if phase.value in PAST_HAND_OVER:
+        return ()
+    found = (
+        Required(one.base, one.end, one.role.value, one.memory and phase is Phase.COMPLETE, one.alone)
+        for one in rows
+        if one.reserved is not None and order.index(one.reserved) <= now and 0 < one.end - one.base <= _MAX_RANGE_BYTES
+    )
+    return tuple(dict.fromkeys(found))
 
 
 def _firmware(firmware: FirmwareMap | None) -> Iterator[RoleRange]:

@@ -90,6 +90,9 @@ class BytesMachine:
     def parameters(self, function: str) -> int | None:
         return None
 
+    def stop_number(self) -> tuple[int, int]:
+        return 0, 0
+
     def register(self, name: str) -> int | None:
         return self.registers.get(name)
 

@@ -248,6 +248,9 @@ class LmbAllocator(Allocator):
         storage = storage_of(snapshot)
         return Phase.HANDED_OVER.value if storage.closed else GROWING if storage.may_grow else BEFORE_GROWTH
 
+    def settled(self, snapshot: Snapshot) -> bool:
+        return self.phase_of(snapshot) == GROWING
+
     def log(self, snapshot: Snapshot) -> GuestLog | None:
         from gdb_lmb.allocators.lmb.log import guest_log
 

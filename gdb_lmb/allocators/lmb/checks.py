@@ -259,5 +259,8 @@ CHECKS: tuple[Check, ...] = (
     Check("freelist-exhausted", FINDING, freelist_exhausted),
     Check("outside-firmware", FINDING, common.outside_firmware),
     Check("handover-mismatch", FINDING, handover_mismatch),
+    Check("required-unreserved", FINDING, common.required_unreserved),
+    Check("required-not-memory", FINDING, common.required_not_memory),
+    Check("required-overlap", FINDING, common.required_overlap),
     Check("reserved-outside-memory", NOTE, common.reserved_outside_memory),
 )

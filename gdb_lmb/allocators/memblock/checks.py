@@ -13,8 +13,8 @@ from itertools import pairwise
 from gdb_lmb.allocators import check as common
 from gdb_lmb.allocators.check import Check, Facts
 from gdb_lmb.allocators.memblock.storage import storage_of
-from gdb_lmb.core.address import PAST_HAND_OVER
-from gdb_lmb.core.ranges import subtract
+from gdb_lmb.core.address import PAST_HAND_OVER, Phase
+from gdb_lmb.core.ranges import subtract, union
 from gdb_lmb.core.snapshot import Defect, RegionList
 from gdb_lmb.core.words import FINDING, NOTE
 
@@ -102,6 +102,17 @@ def reserved_outside_memory(facts: Facts) -> Iterator[Defect]:
     return common.reserved_outside_memory(facts) if apply else iter(())
 
 
+def memory_unaligned(facts: Facts) -> Iterator[Defect]:
+    """Yield ends of memory within a page, when all of it is there: of neighbours with other flags only the outer ends.
+
+    Source: `memblock_trim_memory()`, which `e820__memblock_setup()` calls; `early_init_dt_add_memory_arch()`.
+    """
+    snapshot = facts.snapshot
+    for base, end in union(facts.columns[0].covered()) if snapshot.phase == Phase.COMPLETE.value else ():
+        if (base | end) % snapshot.page_size:
+            yield Defect(f"memory [{base:#x}, {end:#x}) does not begin and end at a page's bounds", (base, end))
+
+
 CHECKS: tuple[Check, ...] = (
     Check("unsorted", FINDING, common.unsorted),
     Check("overlap", FINDING, common.overlap),
@@ -113,6 +124,10 @@ CHECKS: tuple[Check, ...] = (
     Check("count-over-max", FINDING, count_over_max),
     Check("empty-region", FINDING, common.empty_region),
     Check("array-unreserved", FINDING, array_unreserved),
+    Check("memory-unaligned", FINDING, memory_unaligned),
+    Check("required-unreserved", FINDING, common.required_unreserved),
+    Check("required-not-memory", FINDING, common.required_not_memory),
+    Check("required-overlap", FINDING, common.required_overlap),
     Check("firmware-edited", NOTE, common.firmware_edited),
     Check("size-stale", NOTE, size_stale),
     Check("unmerged", NOTE, unmerged),

@@ -44,6 +44,7 @@ class X86Linux(X86, LinuxArchitecture):
     missing = "it is still compressed at this stop"
     variables = ("page_offset_base",)
     firmware_edits = ((0, 1 << 12), (0xA0000, 1 << 20))  # `trim_bios_range()` of arch/x86/kernel/setup.c
+    image_reserved = Phase.MAPPED  # the first that `setup_arch()` reserves
     page_tables = (
         "init_top_pgt", "early_top_pgt", "early_dynamic_pgts", "level4_kernel_pgt", "level3_kernel_pgt",
         "level2_kernel_pgt", "level2_fixmap_pgt", "level1_fixmap_pgt",

@@ -16,8 +16,8 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-from gdb_lmb.arches.base import Architecture, BootImage, Cpu, ReadRegister
-from gdb_lmb.arches.x86.paging import CR0_PG, X86PagedMemory
+from gdb_lmb.arches.base import Architecture, BootImage, Cpu, ReadRegister, TableForm
+from gdb_lmb.arches.x86.paging import CR0_PG, X86PagedMemory, table_form
 from gdb_lmb.core.errors import InputError
 from gdb_lmb.core.memory import Memory
 from gdb_lmb.formats.core_file import CoreFile
@@ -80,6 +80,12 @@ class X86(Architecture):
         # gdb has no EFER of a CPU whose registers it does not understand.
         cr0, cr3, cr4, efer = (control[name] or 0 for name in ("cr0", "cr3", "cr4", "efer"))
         return X86PagedMemory(physical, cr0=cr0, cr3=cr3, cr4=cr4, long_mode=bool(efer & _LONG_MODE))
+
+    def table_form(self, register: ReadRegister) -> TableForm | None:
+        cr0, cr3, cr4 = map(register, ("cr0", "cr3", "cr4"))
+        if cr3 is None or cr4 is None or not (cr0 or 0) & CR0_PG:
+            return None
+        return table_form(cr3=cr3, cr4=cr4, long_mode=bool((register("efer") or 0) & _LONG_MODE))
 
     def boot_image(self, head: bytes, data: bytes | mmap.mmap) -> BootImage | None:
         if head[0x202:0x206] != b"HdrS" or head[0x1FE:0x200] != b"\x55\xaa":

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from gdb_lmb.arches.base import TableForm
 from gdb_lmb.core.errors import ReadError
 from gdb_lmb.core.memory import Memory
 
@@ -46,6 +47,18 @@ _MODES = (
 )
 
 
+def table_form(*, cr3: int, cr4: int, long_mode: bool) -> TableForm:
+    """Return the page tables in force."""
+    mode = _mode(cr4, long_mode)
+    sizes = tuple(mode.entry << bits for bits in mode.bits)
+    # Where an entry of the top levels cannot map a page itself, its bit for that must be 0.
+    return TableForm(cr3 & mode.root, sizes, _PRESENT | _LARGE, _PRESENT, mode.address, mode.entry)
+
+
+def _mode(cr4: int, long_mode: bool) -> _Mode:
+    return next(mode for mode in _MODES if mode.long_mode == long_mode and cr4 & mode.cr4 == mode.cr4)
+
+
 class X86PagedMemory:
     """Reads virtual addresses by the page tables of one CPU."""
 
@@ -53,7 +66,7 @@ class X86PagedMemory:
         self._physical = physical
         self._cr3 = cr3
         self._paged = bool(cr0 & CR0_PG)
-        self._mode = next(mode for mode in _MODES if mode.long_mode == long_mode and cr4 & mode.cr4 == mode.cr4)
+        self._mode = _mode(cr4, long_mode)
         self._tables: dict[int, bytes] = {}
 
     def read(self, address: int, size: int) -> bytes:

@@ -4,24 +4,42 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from gdb_lmb.allocators.base import Allocator, likely
+from gdb_lmb.arches.registry import find
 from gdb_lmb.core.address import Identity, Linear, Phase
 from gdb_lmb.core.errors import LayoutError, LmbError, NotReadyError, ReadError
 from gdb_lmb.core.machine import Machine, Variable
 from gdb_lmb.core.memory import BoundedMemory, Memory, Meter
-from gdb_lmb.core.snapshot import Snapshot
+from gdb_lmb.core.ranges import Range
+from gdb_lmb.core.snapshot import Required, Snapshot
 from gdb_lmb.formats.program_file import build_identity, loaded_parts, string_in_file
-from gdb_lmb.programs.base import AddressMap, Guest, Program, Role, RoleRange, selected_cpu
+from gdb_lmb.programs.base import (
+    AddressMap,
+    Guest,
+    Program,
+    Role,
+    RoleRange,
+    live_tables,
+    must_be_reserved,
+    selected_cpu,
+)  # fmt: skip
 from gdb_lmb.programs.traced import Traced
 
 # Variables with the text that tells builds apart where there is no build id.
 _BANNERS = ("linux_banner", "lmb_banner")
 _CONTINUE = "continue to a place in the kernel"
 _LOAD = "load the vmlinux of the kernel that runs"
+# What is reserved of the image for good, and its first page tables.
+_RESERVED = (
+    (Role.IMAGE, "_image_start", ("__init_begin",)),
+    (Role.IMAGE, "__init_end", ("_image_end",)),
+    (Role.EARLY_PAGE_TABLES, "__early_page_tables_start", ("__early_page_tables_end",)),
+)
 # Members of `struct boot_info` that are ranges of `base` and `size`.
 _BOOT_INFO = {"initrd": Role.INITRD, "fdt": Role.DEVICE_TREE}
 
@@ -46,7 +64,9 @@ class Bare(Program):
         identity = None if path is None else _identity(machine, path)
         require_same_build(BoundedMemory(machine.virtual(), meter), path, identity)
         try:
-            return one.take(machine, program, with_log=with_log, meter=meter)
+            snapshot = one.take(machine, program, with_log=with_log, meter=meter)
+            required = _required(machine, path, meter) if path is not None and one.settled(snapshot) else ()
+            return replace(snapshot, required=required)
         except ReadError as error:
             if path is None or all(part.to_physical(error.address) is None for part in _image(path)):
                 raise
@@ -74,15 +94,44 @@ class Bare(Program):
         for name, role in _BOOT_INFO.items():
             if {f"{name}.base", f"{name}.size"} <= struct.fields.keys():
                 base, size = (struct.value(raw, f"{name}.{part}", order) for part in ("base", "size"))
-                yield RoleRange(role, base, base + size, f"boot_info.{name}")
+                yield RoleRange(role, base, base + size, f"boot_info.{name}", reserved=Phase.COMPLETE, alone=True)
         if {"boot_data", "nr_boot_data"} <= struct.fields.keys():
             row, field = guest.machine.struct("boot_info", "boot_data"), struct.fields["boot_data"]
             for at in range(min(struct.value(raw, "nr_boot_data", order), field.size // row.size)):
                 base, size = (row.value(raw, name, order, field.offset + at * row.size) for name in ("base", "size"))
-                yield RoleRange(Role.BOOT_DATA, base, base + size, f"boot_info.boot_data[{at}]")
+                source = f"boot_info.boot_data[{at}]"
+                yield RoleRange(Role.BOOT_DATA, base, base + size, source, reserved=Phase.COMPLETE, memory=False)
 
 
 PROGRAM = Bare()
+
+
+@dataclass
+class _ImageMemory:
+    # Reads the physical addresses of a program's image where it is mapped.
+    memory: Memory
+    parts: Sequence[Linear]
+
+    def read(self, address: int, size: int) -> bytes:
+        for part in self.parts:
+            if part.physical <= address < part.physical + part.size:
+                return self.memory.read(part.va + address - part.physical, size)
+        raise ReadError(address, size, "not in the program's image")
+
+
+def _required(machine: Machine, path: Path, meter: Meter | None) -> tuple[Required, ...]:
+    # What a settled program must have reserved: all of its image but what is freed in the end, what the boot loader
+    # left, the page tables that the CPU has.
+    arch, parts = find(uname=machine.arch), _image(path)
+    form = None if arch is None else arch.table_form(machine.register)
+    guest = Guest(machine, AddressMap(machine, parts), _ImageMemory(BoundedMemory(machine.virtual(), meter), parts))
+    tables: list[Range] = []
+    with contextlib.suppress(LmbError), machine.physical(meter) as physical:
+        tables = live_tables(machine, BoundedMemory(physical, meter), form)
+    rows = [replace(one, reserved=Phase.COMPLETE, alone=True) for row in _RESERVED for one in guest.labelled(*row)]
+    rows += PROGRAM.ranges(guest)
+    rows += (RoleRange(Role.PAGE_TABLES, *one, "page table base register", reserved=Phase.COMPLETE) for one in tables)
+    return must_be_reserved(rows, Phase.COMPLETE)
 
 
 def _find(machine: Machine) -> tuple[Allocator, Variable] | None:

@@ -3,13 +3,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from gdb_lmb.allocators.memblock.decode import MemblockProgram
 from gdb_lmb.arches.linux import LinuxArchitecture, linux_architecture
 from gdb_lmb.core.address import Identity, KernelImage, TranslatedMemory
 from gdb_lmb.core.errors import LayoutError
+from gdb_lmb.core.fields import Struct
 from gdb_lmb.core.machine import Machine
 from gdb_lmb.formats.program_file import build_identity
 
@@ -23,6 +24,11 @@ _VARIABLES = (
     "memblock_memory",
     "memblock_can_resize",
 )
+# What tells of ranges that must be reserved.
+_RANGES = (
+    "_brk_start", "_brk_end", "initrd_start", "initrd_end", "phys_initrd_start", "phys_initrd_size",
+    "pcpu_base_addr", "pcpu_nr_units", "pcpu_unit_offsets", "pcpu_first_chunk",
+)  # fmt: skip
 # x86's firmware map, as the kernel edits it and as it came; the physical address of the device tree, which others use.
 E820_TABLES = ("e820_table", "e820_table_firmware")
 _TREES = ("initial_boot_params_pa", "__fdt_pointer")
@@ -39,6 +45,13 @@ class Kernel(KernelImage):
     program: MemblockProgram
     init: tuple[int, int]
     keeps: bool
+    types: dict[str, Struct] = field(default_factory=dict, compare=False, hash=False)
+
+    def struct(self, machine: Machine, of: str) -> Struct:
+        """Return what `Machine.struct()` does, looked up once. Raises: `LayoutError`."""
+        if of not in self.types:
+            self.types[of] = machine.struct(of)
+        return self.types[of]
 
     def word(self, memory: TranslatedMemory, name: str, size: int | None = None) -> int | None:
         """Return variable `name` of `size` bytes (None: an `unsigned long`), None where the kernel has none."""
@@ -121,7 +134,7 @@ def _read_kernel(machine: Machine, path: Path) -> Kernel:
     firmware = _TREES if machine.variable(E820_TABLES[0]) is None else E820_TABLES
     fields = program.memblock.fields
     symbols = {
-        **{name: linked(name) for name in (*_VARIABLES, *firmware, *arch.variables)},
+        **{name: linked(name) for name in (*_VARIABLES, *_RANGES, *firmware, *arch.variables)},
         **{name: label(name) for name in arch.labels},
         **{name: label(name, code=True) for name in arch.code_labels},
     }

@@ -21,18 +21,19 @@ from gdb_lmb.allocators.memblock.allocator import CHANGING
 from gdb_lmb.allocators.memblock.behavior import MemblockBehavior, behavior_of
 from gdb_lmb.allocators.memblock.decode import decode
 from gdb_lmb.allocators.memblock.storage import MemblockStorage, storage_of
-from gdb_lmb.arches.base import Cpu
+from gdb_lmb.arches.base import Cpu, TableForm
 from gdb_lmb.arches.linux import LinuxArchitecture
 from gdb_lmb.core.address import PAST_HAND_OVER, Linear, Phase, Placement, TranslatedMemory
 from gdb_lmb.core.errors import LayoutError, NotReadyError, ReadError
 from gdb_lmb.core.machine import Function, Machine
 from gdb_lmb.core.memory import BoundedMemory, Meter
-from gdb_lmb.core.snapshot import Snapshot, Stop
+from gdb_lmb.core.snapshot import Required, Snapshot, Stop
 from gdb_lmb.formats.program_file import bytes_in_file, text_in_file
-from gdb_lmb.programs.base import AddressMap, Guest, Program, RoleRange, guest_variables
+from gdb_lmb.programs.base import AddressMap, Guest, Program, RoleRange, guest_variables, live_tables
+from gdb_lmb.programs.base import must_be_reserved as required_of
 from gdb_lmb.programs.linux.kernel import Kernel, find_kernel, init_memory, symbols_moved_by
 from gdb_lmb.programs.linux.place import handed_over, locate, phase_of, place
-from gdb_lmb.programs.linux.ranges import Firmware, linux_image, linux_ranges, read_firmware
+from gdb_lmb.programs.linux.ranges import Firmware, linux_image, linux_ranges, must_be_reserved, read_firmware
 from gdb_lmb.programs.traced import Traced, require_whole
 
 _STACK_BYTES = 16 << 10  # `THREAD_SIZE` at the least; stacks are aligned to it
@@ -98,7 +99,7 @@ def require_kernel(machine: Machine) -> Kernel:
 
 def take_memblock(machine: Machine, kernel: Kernel, meter: Meter | None = None) -> Snapshot:
     """Read the stopped kernel's whole memblock, wherever the kernel is. Raises: `LmbError`."""
-    cpu = kernel.arch.cpu_state(machine.register)
+    cpu, form = kernel.arch.cpu_state(machine.register), kernel.arch.table_form(machine.register)
     moved = symbols_moved_by(machine, kernel)
     meter = meter or Meter()
     with machine.physical(meter) as physical:
@@ -116,6 +117,10 @@ def take_memblock(machine: Machine, kernel: Kernel, meter: Meter | None = None) 
             firmware=firmware.map,
             refused=refused,
         )
+        low, high = kernel.image
+        image = Linear(low + moved, high - low, placement.to_physical(low + placement.virtual))
+        guest = Guest(machine, AddressMap(machine, (image,), placement), bounded, cpu.tables)
+        required = _required(guest, kernel, snapshot, phase, cpu, form)
         # A dump's stack costs no requests, and is looked at as a whole when the place is known.
         callers = callers_on_stack(machine, kernel, memory, cpu, moved) if machine.can_run else None
     # The symbols may stand elsewhere than the kernel does: look the address up where they stand.
@@ -125,10 +130,9 @@ def take_memblock(machine: Machine, kernel: Kernel, meter: Meter | None = None) 
         torn = torn_memblock(machine, callers, here, not symbols_off)
     else:
         torn = _changing(machine.functions_on_stack(symbols_off, memory))
-    guest = Guest(machine, AddressMap(machine, placement=placement))
     arrays = tuple(replace(array, base=guest.physical(array.va)) for array in storage_of(snapshot).arrays)
     stop = Stop(cpu.pc, machine.name_at(here))
-    snapshot = replace(snapshot, torn=torn, stop=stop, storage=MemblockStorage(arrays=arrays))
+    snapshot = replace(snapshot, torn=torn, stop=stop, storage=MemblockStorage(arrays=arrays), required=required)
     snapshot = _with_firmware(snapshot, kernel.arch, firmware, phase, doubt)
     if cpu.paging is not None:
         return snapshot
@@ -152,6 +156,17 @@ def _with_firmware(
         uncompared=(*(lacking if due else ()), *([f"words that agree on the phase ({doubt})"] if doubt else ())),
         unsettled=(*(() if due else lacking), *places),
     )
+
+
+def _required(
+    guest: Guest, kernel: Kernel, snapshot: Snapshot, phase: Phase, cpu: Cpu, form: TableForm | None
+) -> tuple[Required, ...]:
+    # What the kernel must have reserved by now. Nothing has been before its very first reservation.
+    begun = any(len(regions) and not regions.dummy for regions in (snapshot.memory, snapshot.reserved))
+    if phase is not Phase.COMPLETE and not (begun and phase is Phase.MAPPED):
+        return ()
+    tables = live_tables(guest.machine, guest.memory, form) if phase is Phase.COMPLETE else []
+    return required_of(must_be_reserved(guest, kernel, cpu.sp, tables, snapshot.memory), phase)
 
 
 def _changing(functions: Iterable[Function]) -> str | None:

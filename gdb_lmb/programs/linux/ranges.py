@@ -13,6 +13,7 @@ from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain, pairwise
+from typing import Any
 
 from gdb_lmb.core.address import Phase, TranslatedMemory
 from gdb_lmb.core.errors import LayoutError, ReadError
@@ -24,6 +25,7 @@ from gdb_lmb.core.snapshot import (
     Defect,
     FirmwareMap,
     FirmwareReserved,
+    RegionList,
     firmware_type,
 )
 from gdb_lmb.formats.devicetree import read_tree
@@ -39,6 +41,12 @@ _E820_TABLE, _E820_FIRMWARE = E820_TABLES
 _USUAL_RANGES = 64  # read along with their number: more than most machines have, and few enough for one packet
 _MAX_COMMAND_LINE_BYTES = 1 << 14
 _MAPPED_BYTES = 2 << 20  # `struct page`s are mapped by pages of this size, and no smaller part of them is left out
+# Where `boot_params` tells of an initrd, its size and the command line: low and high 32 bits of each.
+_LOADED = (
+    "hdr.ramdisk_image", "ext_ramdisk_image", "hdr.ramdisk_size", "ext_ramdisk_size",
+    "hdr.cmd_line_ptr", "ext_cmd_line_ptr",
+)  # fmt: skip
+_MAX_NODES = 64  # whose data is looked for: more than most machines have, and few enough for one packet
 _MAX_UNITS = 1 << 13  # more per-CPU units than any kernel has
 _MAX_PAGES = 1 << 28  # 1 TiB: beyond it what is read is no number of pages, and the walk would not end
 
@@ -50,7 +58,7 @@ def linux_image(guest: Guest, kernel: Kernel) -> Iterator[RoleRange]:
     until = Phase.HANDED_OVER
     return chain(
         guest.inside(Role.INIT, low, high - low, "__init_begin", until=until),
-        _brk(guest),
+        _brk(guest, kernel),
         _page_tables(guest, kernel),
         _boot_stack(guest),
         guest.inside(Role.COMMAND_LINE, line.address, line.size, "boot_command_line", Phase.MAPPED, until)
@@ -63,12 +71,75 @@ def linux_ranges(guest: Guest, kernel: Kernel) -> Iterator[RoleRange]:
     """Return what the boot loader left, and what the kernel has allocated for itself."""
     return chain(
         _initrds(guest),
-        _loaded(guest),
+        _loaded(guest, kernel),
         _trees(guest),
         _command_line(guest),
-        _per_cpu(guest, kernel.program.page_size),
+        _per_cpu(guest, kernel),
         _memory_map(guest),
     )
+
+
+def must_be_reserved(
+    guest: Guest, kernel: Kernel, sp: int | None, tables: list[Range], memory: RegionList
+) -> Iterator[RoleRange]:
+    """Return what the kernel reserves, or takes, for itself before the page allocator is there.
+
+    `sp` is the stack pointer, `tables` is where the page tables lie that the CPU has, `memory` the memory list.
+    """
+    page_size = kernel.program.page_size
+    image = list(_reserved_image(guest, kernel))
+    stack = guest.physical(sp and sp - sp % page_size)
+    return chain(
+        image,
+        _brk(guest, kernel),
+        _at(Role.STACK, stack, page_size, "stack pointer", reserved=kernel.arch.image_reserved),
+        (_table(base, end, image) for base, end in tables),
+        _initrds(guest),
+        # All early reservations have been made when the first memory is added.
+        _loaded(guest, kernel) if any(memory.size) and not guest.word("initrd_start") else (),
+        _first_mib(guest),
+        _trees(guest),
+        _per_cpu(guest, kernel),
+        _nodes(guest, kernel, memory),
+    )
+
+
+def _reserved_image(guest: Guest, kernel: Kernel) -> Iterator[RoleRange]:
+    # Yield what is reserved of the image as such. x86 reserves the rest, its brk, by itself as far as it was used;
+    # arm64 begins behind the header, and may free its first page tables again.
+    # Source: `setup_arch()` of arch/x86; `arm64_memblock_init()`, `paging_init()` of arch/arm64.
+    arch, label = kernel.arch, guest.machine.label
+    past = label("__end_of_kernel_reserve") or label("_end")
+    edges = [at for at in (*map(label, (arch.image_from, *arch.image_freed)), past) if at is not None]
+    if len(edges) % 2 == 0:
+        for low, high in zip(edges[::2], edges[1::2], strict=True):
+            must: dict[str, Any] = {"reserved": arch.image_reserved, "alone": True}
+            yield from guest.inside(Role.IMAGE, low, high - low, arch.image_from, **must)
+
+
+def _table(base: int, end: int, image: list[RoleRange]) -> RoleRange:
+    apart = not any(part.base < end and base < part.end for part in image)
+    return RoleRange(Role.PAGE_TABLES, base, end, "page table base register", reserved=Phase.COMPLETE, alone=apart)
+
+
+def _first_mib(guest: Guest) -> Iterator[RoleRange]:
+    # Yield what x86 never uses, since Linux 5.13: before it was `reserve_low` bytes. Source: `reserve_real_mode()`.
+    if guest.machine.label("real_mode_header") is not None and guest.machine.variable("reserve_low") is None:
+        yield RoleRange(Role.FIRST_MIB, 0, 1 << 20, "reserve_real_mode()", reserved=Phase.COMPLETE, memory=False)
+
+
+def _nodes(guest: Guest, kernel: Kernel, memory: RegionList) -> Iterator[RoleRange]:
+    # Yield the data of each node that has some. Source: `alloc_node_data()`.
+    table, word = guest.machine.label("node_data"), guest.machine.bits // 8
+    nodes = [nid for nid in memory.nid if 0 <= nid < min(kernel.program.no_node or 0, _MAX_NODES)]
+    if table is None or not nodes:
+        return
+    with contextlib.suppress(ReadError, LayoutError):
+        size = kernel.struct(guest.machine, "struct pglist_data").size
+        raw = guest.read(guest.map.of_symbol(table), (max(nodes) + 1) * word)
+        for at in range(0, len(raw), word):
+            base = guest.physical(int.from_bytes(raw[at : at + word], guest.machine.byte_order))
+            yield from _at(Role.NODE, base, size, "node_data", reserved=Phase.COMPLETE, alone=True)
 
 
 def _init_is_freed(guest: Guest) -> bool:
@@ -76,34 +147,49 @@ def _init_is_freed(guest: Guest) -> bool:
 
 
 def _at(
-    role: Role, base: int | None, size: int | None, source: str, since: Phase | None = None, until: Phase | None = None
+    role: Role,
+    base: int | None,
+    size: int | None,
+    source: str,
+    since: Phase | None = None,
+    until: Phase | None = None,
+    **reserved: Any,
 ) -> tuple[RoleRange, ...]:
     # Return the range that variables tell of, if they have been filled in.
-    return (RoleRange(role, base, base + size, source, since, until),) if base and size and size > 0 else ()
+    return (RoleRange(role, base, base + size, source, since, until, **reserved),) if base and size and size > 0 else ()
 
 
 def _initrds(guest: Guest) -> Iterator[RoleRange]:
     start, past = guest.word("initrd_start") or 0, guest.word("initrd_end") or 0
-    yield from _at(Role.INITRD, guest.physical(start), past - start, "initrd_start", Phase.COMPLETE)
-    if not _init_is_freed(guest):
+    must: dict[str, Any] = {"reserved": Phase.COMPLETE, "alone": True}
+    yield from _at(Role.INITRD, guest.physical(start), past - start, "initrd_start", Phase.COMPLETE, **must)
+    if not start and not _init_is_freed(guest):
         base, size = guest.word("phys_initrd_start"), guest.word("phys_initrd_size")
-        yield from _at(Role.INITRD, base, size, "phys_initrd_start", Phase.MAPPED, Phase.COMPLETE)
+        yield from _at(Role.INITRD, base, size, "phys_initrd_start", Phase.MAPPED, Phase.COMPLETE, **must)
 
 
-def _loaded(guest: Guest) -> Iterator[RoleRange]:
+def _loaded(guest: Guest, kernel: Kernel) -> Iterator[RoleRange]:
     # Yield what x86's `boot_params` tells of what the boot loader has put into memory.
-    params = None if _init_is_freed(guest) else guest.struct("boot_params")
-    if params is None:
+    found = None if _init_is_freed(guest) else guest.machine.variable("boot_params")
+    if found is None:
         return
-    struct, raw = params
+    struct = kernel.struct(guest.machine, "boot_params")
+    fields = {name: struct.fields[name] for name in _LOADED if name in struct.fields}
+    start = min(field.offset for field in fields.values())
+    past = max(field.offset + field.size for field in fields.values())
+    try:
+        raw = bytes(start) + guest.read(guest.map.of_symbol(found.address) + start, past - start)
+    except ReadError:
+        return
 
     def value(low: str, high: str) -> int:
-        parts = [(name, shift) for name, shift in ((low, 0), (high, 32)) if name in struct.fields]
+        parts = [(name, shift) for name, shift in ((low, 0), (high, 32)) if name in fields]
         return sum(struct.value(raw, name, guest.machine.byte_order) << shift for name, shift in parts)
 
-    base, size = value("hdr.ramdisk_image", "ext_ramdisk_image"), value("hdr.ramdisk_size", "ext_ramdisk_size")
-    yield from _at(Role.LOADED_INITRD, base, size, "boot_params.hdr.ramdisk_image", until=Phase.MAPPED)
-    line = value("hdr.cmd_line_ptr", "ext_cmd_line_ptr")
+    base, size = value(*_LOADED[:2]), value(*_LOADED[2:4])
+    must: dict[str, Any] = {"reserved": Phase.MAPPED, "memory": False, "alone": True}
+    yield from _at(Role.LOADED_INITRD, base, size, "boot_params.hdr.ramdisk_image", until=Phase.MAPPED, **must)
+    line = value(*_LOADED[4:])
     size = _string_bytes(guest, line)
     yield from _at(Role.COMMAND_LINE, line, size, "boot_params.hdr.cmd_line_ptr", until=Phase.MAPPED)
 
@@ -116,7 +202,11 @@ def _trees(guest: Guest) -> Iterator[RoleRange]:
         with contextlib.suppress(ReadError):
             head = guest.read(base, _FDT_HEADER_BYTES) if base else b""
             if int.from_bytes(head[:4], "big") == _FDT_MAGIC:
-                yield from _at(Role.DEVICE_TREE, base, int.from_bytes(head[4:], "big"), name, Phase.MAPPED)
+                size = int.from_bytes(head[4:], "big")
+                # One that is part of the image is reserved with it.
+                alone = not any(one.physical <= (base or 0) < one.physical + one.size for one in guest.map.parts)
+                must: dict[str, Any] = {"reserved": Phase.COMPLETE, "memory": False, "alone": alone}
+                yield from _at(Role.DEVICE_TREE, base, size, name, Phase.MAPPED, **must)
 
 
 def _command_line(guest: Guest) -> tuple[RoleRange, ...]:
@@ -138,7 +228,7 @@ def _string_bytes(guest: Guest, base: int | None) -> int:
     return 0
 
 
-def _brk(guest: Guest) -> Iterator[RoleRange]:
+def _brk(guest: Guest, kernel: Kernel) -> Iterator[RoleRange]:
     # Yield the early heap behind the bss: after `reserve_brk()` as much of it as was used.
     start, end = guest.word("_brk_start"), guest.word("_brk_end")
     base, limit = guest.machine.label("__brk_base"), guest.machine.label("__brk_limit")
@@ -149,7 +239,8 @@ def _brk(guest: Guest) -> Iterator[RoleRange]:
     else:
         with contextlib.suppress(ReadError):
             first = guest.map.of_symbol(base)
-            yield RoleRange(Role.BRK, first, guest.map.of_virtual(end), "_brk_end", Phase.COMPLETE)
+            past = guest.map.of_virtual(end)
+            yield RoleRange(Role.BRK, first, past, "_brk_end", Phase.COMPLETE, reserved=kernel.arch.image_reserved)
 
 
 def _page_tables(guest: Guest, kernel: Kernel) -> Iterator[RoleRange]:
@@ -173,7 +264,7 @@ def _boot_stack(guest: Guest) -> Iterator[RoleRange]:
         yield from guest.inside(Role.STACK, start, max(sizes), "init_stack", Phase.IDENTITY)
 
 
-def _per_cpu(guest: Guest, page_size: int) -> Iterator[RoleRange]:
+def _per_cpu(guest: Guest, kernel: Kernel) -> Iterator[RoleRange]:
     # Yield the unit of each CPU in the first chunk, as far as it is kept. Source: `pcpu_setup_first_chunk()`.
     base, units = guest.word("pcpu_base_addr"), guest.word("pcpu_nr_units")
     offsets_va, chunk_va = guest.word("pcpu_unit_offsets"), guest.word("pcpu_first_chunk")
@@ -181,13 +272,16 @@ def _per_cpu(guest: Guest, page_size: int) -> Iterator[RoleRange]:
         return
     order, word = guest.machine.byte_order, guest.machine.bits // 8
     with contextlib.suppress(ReadError, LayoutError, KeyError):
-        chunk = guest.machine.struct("pcpu_first_chunk")
+        chunk = kernel.struct(guest.machine, "pcpu_first_chunk")
         raw = guest.read(guest.map.of_virtual(chunk_va), chunk.size)
         offsets = guest.read(guest.map.of_virtual(offsets_va), units * word)
-        size = chunk.value(raw, "base_addr", order) + chunk.value(raw, "nr_pages", order) * page_size - base
+        size = (
+            chunk.value(raw, "base_addr", order) + chunk.value(raw, "nr_pages", order) * kernel.program.page_size - base
+        )
         for at in range(0, len(offsets), word):
             unit = guest.physical(base + int.from_bytes(offsets[at : at + word], order))
-            yield from _at(Role.PER_CPU, unit, size, "pcpu_unit_offsets", Phase.COMPLETE)
+            must: dict[str, Any] = {"reserved": Phase.COMPLETE, "alone": True}
+            yield from _at(Role.PER_CPU, unit, size, "pcpu_unit_offsets", Phase.COMPLETE, **must)
 
 
 def _memory_map(guest: Guest) -> Iterator[RoleRange]:
