@@ -6,6 +6,7 @@ Each line is written once: `lmb-dump all` is put together of the parts.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import replace
 
@@ -22,7 +23,7 @@ from gdb_lmb.allocators.memblock.storage import MemblockStorage, RegionArray
 from gdb_lmb.analysis.replay import check_log
 from gdb_lmb.analysis.who import answer
 from gdb_lmb.core.holes import free_space
-from gdb_lmb.core.snapshot import FirmwareMap, Place, RegionList, Snapshot, Stop
+from gdb_lmb.core.snapshot import Finding, FirmwareMap, Place, RegionList, Snapshot, Stop
 from gdb_lmb.report.map import Shown, map_json, map_text
 from gdb_lmb.report.prediction import free_json, free_text, prediction_json, prediction_text
 from gdb_lmb.report.terminal import PLAIN
@@ -116,6 +117,7 @@ HEADS: list[tuple[dict[str, object], str]] = [
     ({"bottom_up": True}, "in use, bottom-up, limit none"),
     ({"current_limit": 0x1000000}, "in use, top-down, limit 0x1000000"),
     ({"phase": "growing"}, "growing, top-down, limit none"),
+    ({"storage": replace(lmb_state().storage, closed=True)}, "handed over, top-down, limit none"),
 ]
 
 
@@ -123,6 +125,17 @@ HEADS: list[tuple[dict[str, object], str]] = [
 def test_what_a_dump_begins_with(changes: Mapping[str, object], state: str) -> None:
     found = dump_text(replace(lmb_state(), **changes), "firmware")  # type: ignore[arg-type]
     assert found.splitlines()[0] == f"LMB of test at lmb_ready (0xffffffff81001234): {state}"
+
+
+TORN = "torn: the stop is inside lmb_add: the lists may be between two states"
+
+
+def test_a_torn_state_is_told_above_all() -> None:
+    torn = replace(lmb_state(), torn="lmb_add")
+    assert dump_text(torn, "firmware") == "\n".join([HEAD, TORN, FIRMWARE_TABLE])
+    assert free_text(torn, free_space(torn)) == "\n".join([TORN, HOLES])
+    known = Known(torn, None, {}.get)
+    assert who_text(answer(torn, (0x302400, 0x302401)), known).startswith(f"{TORN}\n0x302400: free\n")
 
 
 def test_a_dump_without_a_symbol_or_a_stop() -> None:
@@ -184,8 +197,7 @@ def test_check_of_a_damaged_state() -> None:
     found = check(state)
     assert check_text(state, found, None).splitlines() == [*lines, f"lmb-check: 3 findings in: {last}"]
     torn = check_text(replace(state, torn="lmb_add"), found, None).splitlines()
-    warning = "torn: the stop is inside lmb_add: the lists may be between two states"
-    assert torn == [warning, *lines, f"lmb-check: NOT verified, 3 findings seen: {last}"]
+    assert torn == [TORN, *lines, f"lmb-check: NOT verified, 3 findings seen: {last}"]
 
 
 # -- lmb-free ------------------------------------------------------------------------------------------
@@ -227,6 +239,12 @@ def test_free() -> None:
         "\n"
         "fragmentation: 0.0 % (1 - largest hole / all free bytes)"
     )
+    closed = replace(state, storage=replace(state.storage, closed=True))
+    handed = "handed over: the allocator is closed, and what was free then is the page allocator's now"
+    assert free_text(closed, free_space(closed)) == f"{handed}\n{HOLES}"
+    # Two holes of 1 MiB, so that half of what is free lies outside of the largest.
+    half = free_text(state, free_space(state, aligns=[0x1000], min=0x200000, max=0x402400)).splitlines()
+    assert half[-1] == "fragmentation: 50.0 % (1 - largest hole / all free bytes)"
     none = free_text(state, free_space(state, min=0x100000, max=0x180000))
     assert none == "free in [0x100000, 0x180000): 0 holes, 0 bytes (0 bytes)"
 
@@ -454,6 +472,43 @@ def test_memblock_dump() -> None:
     assert whole == "\n".join([MB_HEAD, picture, MB_MEMORY, MB_RESERVED, MB_ARRAYS])
 
 
+def test_the_kernels_own_dump_of_memblock() -> None:
+    assert kernel_text(memblock_state()) == (
+        "MEMBLOCK configuration:\n"
+        " memory size = 0x000000001ff7f000 reserved size = 0x0000000002914800\n"
+        " memory.cnt  = 0x3\n"
+        " memory[0x0]\t[0x0000000000001000-0x000000000009efff], 0x000000000009e000 bytes on node 0 flags: 0x0\n"
+        " memory[0x1]\t[0x0000000000100000-0x000000001ffdffff], 0x000000001fee0000 bytes on node 0 flags: 0x0\n"
+        " memory[0x2]\t[0x0000000020000000-0x0000000020000fff], 0x0000000000001000 bytes on node 1 flags: 0x4\n"
+        " reserved.cnt  = 0x3\n"
+        " reserved[0x0]\t[0x0000000000000000-0x00000000000fffff], 0x0000000000100000 bytes flags: 0x0\n"
+        " reserved[0x1]\t[0x0000000001000000-0x0000000003813fff], 0x0000000002814000 bytes flags: 0x0\n"
+        " reserved[0x2]\t[0x000000001ffdf000-0x000000001ffdf7ff], 0x0000000000000800 bytes on node 0 flags: 0x28\n"
+    )
+    # Without CONFIG_NUMA a region has no node.
+    state = memblock_state()
+    lists = [replace(regions, nid=()) for regions in state.lists]
+    plain = kernel_text(replace(state, memory=lists[0], reserved=lists[1], no_node=None))
+    assert plain == re.sub(" on node [01]", "", kernel_text(state))
+
+
+def test_memblock_check() -> None:
+    state = memblock_state()
+    last = "6 regions, 2 arrays; memblock keeps no log of operations"
+    assert check_text(state, [], None) == f"lmb-check: clean, verified: {last}"
+    notes = [Finding("unmerged", "note", "one"), Finding("headroom", "note", "two")]
+    assert check_text(state, notes[:1], None) == (f"note: unmerged: one\nlmb-check: clean (1 note), verified: {last}")
+    found = [Finding("overlap", "finding", "three"), *notes]
+    assert check_text(state, found, None) == (
+        f"finding: overlap: three\nnote: unmerged: one\nnote: headroom: two\nlmb-check: 1 finding, 2 notes in: {last}"
+    )
+    refused = check_text(replace(state, refused={"reserved": "it was freed"}), notes[:1], None)
+    assert refused == (
+        "note: unmerged: one\nnot verified: reserved: it was freed\n"
+        f"lmb-check: NOT verified, 0 findings, 1 note seen: {last}"
+    )
+
+
 def test_memblock_who() -> None:
     state = memblock_state()
     found = answer(state, (0x1FFDF000, 0x1FFDF001))
@@ -505,6 +560,53 @@ memblock_add_range(list=memory, base=0x1000000, size=0x1000, nid=1, flags=0x2) r
   memory: nothing -> [0x1000000, 0x1001000) MIRROR node 1
   regions: memory 1 -> 2 of 5, reserved 3 -> 3 of 5; no array doubles"""),
 ]  # fmt: skip
+
+
+def test_what_cannot_be_told_is_said() -> None:
+    found = predict_memblock(memblock_model(), "reserve", base=0x700000, size=0x1000)
+    text = prediction_text(replace(found, result=None, reason="by hand", changes=(), growth=()))
+    assert text.endswith("flags=0x0) cannot be told: by hand\n  nothing changes")
+    text = prediction_text(replace(found, result=None, reason="", changes=(), growth=("one", "two")))
+    assert text.endswith("flags=0x0) cannot be told\n  no region changes\n  one\n  two")
+
+
+def test_the_answers_as_json() -> None:
+    state = lmb_state()
+    found = prediction_json(predict_lmb(state, "alloc", size=0x10000, align=0x200000), state)
+    expected = {
+        "schema": "gdb-lmb/whatif/1", "layout": "lmb-list", "arch": "test",
+        "stop": {"pc": "0xffffffff81001234", "symbol": "lmb_ready"}, "function": "lmb_alloc",
+        "arguments": {"size": "0x10000", "align": "0x200000"}, "result": "0x1e00000", "errno": None, "reason": None,
+        "changes": [{"list": "reserved", "before": [],
+                     "after": [{"base": "0x1e00000", "size": "0x10000", "flags": 0}]}],
+        "entries": {"popped": 1, "pushed": 0, "free": [3, 2]}, "blocks": [], "arrays": [],
+    }  # fmt: skip
+    # Members may come to be beside these.
+    assert {name: found[name] for name in expected} == expected
+    failed = prediction_json(predict_lmb(state, "alloc", size=0), state)
+    assert (failed["result"], failed["errno"], failed["reason"]) == (-22, "EINVAL", "size is 0")
+    found = prediction_json(predict_memblock(memblock_model(), "alloc", size=0x10000), memblock_state())
+    assert found["arguments"] == {
+        "size": "0x10000", "align": "0x0", "min": "0x0", "max": "0x0", "nid": "-1", "exact": False,
+    }  # fmt: skip
+    assert found["entries"] == {"popped": 0, "pushed": 0, "free": [0, 0]}
+    assert found["changes"][0]["after"] == [{"base": "0xff0000", "size": "0x10000", "flags": 0, "nid": NO_NODE}]
+    none = prediction_json(predict_memblock(memblock_model(), "alloc", size=0x10000000), memblock_state())
+    assert none["result"] == 0 and none["errno"] is None and "largest allocation possible" in none["reason"]
+    space = free_space(state, aligns=[0x1000, 0x40000000], min=0x200000, max=0x402400)
+    expected = {
+        "schema": "gdb-lmb/free/1", "layout": "lmb-list", "arch": "test", "torn": False, "closed": False,
+        "stop": {"pc": "0xffffffff81001234", "symbol": "lmb_ready"}, "min": "0x200000", "max": "0x402400",
+        "free": "0x200000",
+        "holes": [{"base": "0x200000", "size": "0x100000"}, {"base": "0x302400", "size": "0x100000"}],
+        "largest": [
+            {"align": "0x1000", "max": "0x402400", "base": "0x200000", "size": "0x100000"},
+            {"align": "0x40000000", "max": "0x402400", "base": None, "size": "0x0"},
+        ],
+        "fragmentation": 0.5,
+    }  # fmt: skip
+    found = free_json(state, space)
+    assert {name: found[name] for name in expected} == expected
 
 
 def memblock_model() -> MemblockModel:
