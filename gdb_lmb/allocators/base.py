@@ -337,6 +337,10 @@ class Allocator(ABC):
         """Return what a trace's header must say of a model beside its state, as JSON values."""
         return {}
 
+    def unverified(self, facts: Mapping[str, Any]) -> str | None:
+        """Return in a sentence why what the model says may not hold of this kernel, None where it is known."""
+        return None
+
     def initial_model(self, header: TraceHeader) -> Model | None:
         """Return the model in the state in which a trace begins; None where its first operation is in `init`.
 

@@ -61,6 +61,7 @@ class Prediction:
     `reason` says why it fails, empty where it does not; `result` is None where there would be none, or none that
     can be told. `growth` tells in sentences what becomes of the allocator's own storage, `storage` the same as
     members of schema `gdb-lmb/whatif/1`: "entries", "blocks" and "arrays", as far as the allocator has them.
+    `unverified` says why the model may not be this kernel's.
     """
 
     op: str
@@ -72,6 +73,7 @@ class Prediction:
     reason: str = ""
     growth: tuple[str, ...] = ()
     storage: Mapping[str, Any] = field(default_factory=dict)
+    unverified: str | None = None
 
 
 def predict(model: Model, op: str, **arguments: Argument) -> Prediction:

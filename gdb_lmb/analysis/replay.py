@@ -22,7 +22,10 @@ from gdb_lmb.core.words import FINDING
 
 
 class Replay:
-    """One trace from its beginning; nothing of it is kept but the state and who owns what."""
+    """One trace from its beginning; nothing of it is kept but the state and who owns what.
+
+    `unverified` says why the model may not be this kernel's: a divergence is then no finding.
+    """
 
     def __init__(self, header: TraceHeader) -> None:
         """Set the model up as the trace's header says. Raises: `InputError`."""
@@ -30,6 +33,7 @@ class Replay:
         self.replayed = 0
         self.owners = Owners(header)
         self.failures = Failures(header.layout)
+        self.unverified = self._allocator.unverified(header.behavior)
         self._partial = bool(header.lost or header.only)
         model = None if self._partial else self._allocator.initial_model(header)
         self.lockstep = None if model is None else Lockstep(model)
@@ -71,6 +75,10 @@ class Replay:
             return f"the first {self._header.lost} operations are lost"
         if self._header.only:
             return f"only {', '.join(self._header.only)} were recorded"
+        if self.unverified is not None:
+            if final is not None and self.lockstep is not None and self.divergence is None:
+                self.lockstep.look(final)
+            return self.unverified
         if self.divergence is not None:
             return None
         if cut_off is not None:

@@ -3,10 +3,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from typing import Any
+
 from gdb_lmb.allocators.base import allocator
 from gdb_lmb.allocators.predict import Prediction
 from gdb_lmb.commands.arguments import ANY, JSON, Argument, Options
-from gdb_lmb.commands.base import LmbCommand, take_snapshot, take_whole_snapshot
+from gdb_lmb.commands.base import SESSION, LmbCommand, take_snapshot, take_whole_snapshot
 from gdb_lmb.commands.names import Names
 from gdb_lmb.core.errors import UsageError
 from gdb_lmb.core.holes import ALIGNS, LIMITS, FreeSpace, free_space
@@ -62,7 +65,13 @@ class LmbWhatif(LmbCommand):
         snapshot = take_snapshot()
         own, values = allocator(snapshot.layout), _given(snapshot, options)
         facts = model_facts(current()) if own.needs_facts else {}
-        return own.predict(snapshot, facts, options.operation, **values), snapshot
+        found = own.predict(snapshot, facts, options.operation, **values)
+        return replace(found, unverified=own.unverified(facts)), snapshot
+
+    def show(self, options: Options, *found: Any) -> None:
+        super().show(options, *found)
+        if found[0].unverified:
+            SESSION.record(self.name, (), ["generation-unknown"])
 
 
 def _require_fitting(options: Options) -> None:

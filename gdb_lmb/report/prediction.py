@@ -62,7 +62,8 @@ def prediction_text(prediction: Prediction, terminal: Terminal = PLAIN, asked: S
     away = "" if asked is None else _given_away(prediction, asked)
     told = outcome(prediction) + (f": {away}" if away else "")
     given = ", ".join(f"{name}={written(name, value)}" for name, value in prediction.arguments.items())
-    title = terminal.paint(f"{_function(prediction)}({given}) {told}", HEADING)
+    warning = f"NOT verified: {safe(prediction.unverified, 1000)}\n" if prediction.unverified else ""
+    title = warning + terminal.paint(f"{_function(prediction)}({given}) {told}", HEADING)
     if asked is not None and asked.handed_over and not asked.storage.closed:
         title = f"{doubt_lines(asked)[0]}\n{title}"
     if prediction.reason and not prediction.changes:
@@ -108,6 +109,7 @@ def prediction_json(prediction: Prediction, asked: Snapshot) -> Json:
         "blocks": [],
         "arrays": [],
         **prediction.storage,
+        **({"not_verified": safe(prediction.unverified, 1000)} if prediction.unverified else {}),
     }
 
 

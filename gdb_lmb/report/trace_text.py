@@ -53,7 +53,8 @@ class TraceResult:
     `inside` is the operation in the middle of which it ended, `unread` why the last state could not be read.
     With `lockstep` the model ran beside the kernel; `compared`: up to the last state. `overlaps` are reservations
     over others, `unjudged` says which of them nothing is known of. `failed` counts calls that failed, `failures` are
-    the allocations among them. `symbols`, `bits` and `flag_names` are for the text.
+    the allocations among them. `unverified` says why the model may not be this kernel's. `symbols`, `bits` and
+    `flag_names` are for the text.
     """
 
     running: bool
@@ -74,11 +75,13 @@ class TraceResult:
     unjudged: str | None = None
     failed: int = 0
     failures: tuple[Finding, ...] = ()
+    unverified: str | None = None
 
     @property
     def findings(self) -> list[Finding]:
         """Return the divergence, where there is one, what lies over another's reservation, and what failed."""
-        return [*divergence_findings(self.divergence), *self.overlaps, *self.failures]
+        divergence = None if self.unverified else self.divergence
+        return [*divergence_findings(divergence), *self.overlaps, *self.failures]
 
     @property
     def is_check(self) -> bool:
@@ -89,7 +92,8 @@ class TraceResult:
     def not_verified(self) -> list[str]:
         """Return the codes of what was not verified, though it was asked for."""
         compared = self.compared or self.divergence is not None or not self.lockstep
-        told = {"trace-not-compared": not compared, "callers-unknown": self.unjudged is not None}
+        told = {"trace-not-compared": not compared, "callers-unknown": self.unjudged is not None,
+                "generation-unknown": self.lockstep and self.unverified is not None}  # fmt: skip
         return [code for code, holds in told.items() if holds]
 
 
@@ -116,6 +120,8 @@ def status_text(result: TraceResult, terminal: Terminal = PLAIN) -> str:
         verdict, role = "NOT verified:", NOTE
     else:
         verdict, role = ("kernel and model agree:", CLEAN) if result.lockstep else ("", HEADING)
+    if result.lockstep and result.unverified:
+        told += f"; {safe(result.unverified, 1000)}"
     if result.unjudged:
         told += f"; {result.unjudged}"
     noticed = (*result.overlaps, *result.failures)
@@ -219,6 +225,11 @@ def trace_json(records: Sequence[Record], symbols: Mapping[int, Symbol], layout:
 # -- a saved trace -----------------------------------------------------------------------------------
 
 
+def _counted(replay: Replay) -> list[Finding]:
+    # Of a kernel that no model is known to be like, a divergence is no finding.
+    return divergence_findings(None if replay.unverified else replay.divergence)
+
+
 def replay_text(
     reader: TraceReader,
     replay: Replay,
@@ -235,7 +246,7 @@ def replay_text(
         lines.append(divergence_text(divergence, reader.symbols, header.bits, names, terminal))
     lines += finding_lines(findings, terminal)
     done = f"{plural(replay.replayed, 'operation')} replayed on the model{failed_text(replay.failures.count)}"
-    every = [*divergence_findings(divergence), *findings]
+    every = [*_counted(replay), *findings]
     if any(finding.severity == FINDING for finding in every):
         role, verdict = BAD, summary(every)
     elif not_verified is not None:
@@ -260,7 +271,7 @@ def replay_json(
         "records": reader.records,
         "replayed": replay.replayed,
         "not_verified": not_verified,
-        "findings": [finding_json(finding) for finding in [*divergence_findings(divergence), *findings]],
+        "findings": [finding_json(finding) for finding in [*_counted(replay), *findings]],
         "divergence": None if divergence is None else divergence_json(divergence),
         "symbols": symbols_json(() if record is None else record.callers, reader.symbols),
     }

@@ -68,6 +68,7 @@ class TraceSession:
                 raise UsageError(f"nothing to trace: this kernel's operations are {known}")
         self.symbols: dict[int, Symbol] = {}
         self.final: Snapshot | None = None
+        self._allocator = own
         self._names = FLAG_NAMES if state is None else state.flag_names
         self._overlaps: list[Finding] = []
         self._unjudged: str | None = None
@@ -165,6 +166,7 @@ class TraceSession:
             divergence=recording.divergence,
             overlaps=tuple(self._overlaps),
             unjudged=self._unjudged,
+            unverified=self._allocator.unverified(self.header.behavior),
             failed=recording.failures.count,
             failures=tuple(() if self.running else recording.failures.notes(self.symbols.get)),
             symbols=self.symbols,

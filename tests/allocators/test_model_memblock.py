@@ -12,7 +12,13 @@ from dataclasses import replace
 
 import pytest
 
-from gdb_lmb.allocators.memblock.behavior import MemblockBehavior, MemblockConfig, behavior_of
+from gdb_lmb.allocators.memblock.behavior import (
+    FLAG_NAMES,
+    MemblockBehavior,
+    MemblockConfig,
+    behavior_of,
+    unknown_parts,
+)
 from gdb_lmb.allocators.memblock.model import MemblockModel
 from gdb_lmb.allocators.memblock.resume import from_snapshot
 from gdb_lmb.core.errors import GuestPanicError, StateError
@@ -393,3 +399,22 @@ def test_discard_gives_doubled_arrays_back(behavior: MemblockBehavior, slab: boo
         model.slab_up = True
     model.discard()
     assert (array not in model.reserved.base) is freed and 0x100000 in model.reserved.base
+
+
+KNOWN_MEMBERS = ("bottom_up", "current_limit", "memory.cnt", "reserved.name", "base", "size", "flags", "nid")
+UNKNOWN: list[tuple[dict[int, str], tuple[str, ...], tuple[str, ...], tuple[str, ...]]] = [
+    (FLAG_NAMES, KNOWN_MEMBERS, ("memblock_add", "__memblock_reserve", "reserve_mem", "any_helper"), ()),
+    # 0x80 is claimed by more than one series; a flag that debug information does not name is no unknown one.
+    ({1: "HOTPLUG", 0x80: "RSRV_OTHER"}, KNOWN_MEMBERS, (), ("the flag RSRV_OTHER (0x80)",)),
+    ({0x100: "RSRV_KERN"}, KNOWN_MEMBERS, (), ("the flag RSRV_KERN (0x100)",)),
+    ({}, (*KNOWN_MEMBERS, "node_mask", "memory.lock"), (), ("the member memory.lock", "the member node_mask")),
+    ({}, KNOWN_MEMBERS, ("memblock_add", "memblock_skip_region", "__memblock_x"),
+     ("the function __memblock_x()", "the function memblock_skip_region()")),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("flags", "members", "functions", "expected"), UNKNOWN, ids=range(len(UNKNOWN)))
+def test_what_no_known_generation_has(
+    flags: dict[int, str], members: tuple[str, ...], functions: tuple[str, ...], expected: tuple[str, ...]
+) -> None:
+    assert unknown_parts(flags, members, functions) == expected

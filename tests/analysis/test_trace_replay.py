@@ -116,6 +116,30 @@ def test_a_wrong_entry(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> No
     assert "freelist[0]  entry 0:3   entry 0:2" in out
 
 
+@pytest.mark.parametrize(
+    ("free", "message"),
+    [
+        # The freelist is [3, 4, 5, 6, 7]: two are swapped behind the first two, the last one is lost, one is gained.
+        ([3, 4, 6, 5, 7], "the freelist has entry 0:6 at place 2, but entry 0:5 is expected"),
+        ([3, 4, 5, 6], "the freelist has 4 entries, but 5 are expected"),
+        ([3, 4, 5, 6, 7, 2], "the freelist has 6 entries, but 5 are expected"),
+    ],
+)
+def test_where_the_freelist_differs(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], free: list[int], message: str
+) -> None:
+    final = {**LOG[5]["end"]["final"], "free": [[0, slot] for slot in free], "nr_free": 5}
+    status, out, _ = replay(tmp_path, capsys, changed(LOG, 5, end={"records": 4, "final": final}))
+    assert status == 1 and f"flags=0x0): {message}\n" in out
+
+
+def test_behind_a_refused_list_the_next_one_is_compared(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    reserved = rows((0x100000, 0x200000, 0, 1024), (0x10FF000, 0x800, 0, 1024))
+    final = memblock_state([], reserved, refused={"memory": "memblock_discard() has freed it"})
+    status, out, _ = replay(tmp_path, capsys, changed(SOUND, 6, end={"records": 4, "final": final}))
+    assert status == 1 and "reserved[1] is [0x10ff000, 0x10ff800)" in out and "memory[" not in out
+
+
 NOT_VERIFIED: list[tuple[str, str]] = [
     (text_of(SOUND[:-1]), "4 operations replayed on the model; the trace is cut off after record 4"),
     (text_of(SOUND)[:-20], "the trace is cut off in the middle of a line after record 4"),
@@ -293,6 +317,25 @@ def test_a_model_there_and_back() -> None:
     assert again.snapshot() == model.snapshot()
 
 
+def test_an_unknown_generation_is_not_verified(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    unknown = {**BEHAVIOR_6_12, "unknown": ["the flag RSRV_NEW (0x100)", "the function memblock_new()"]}
+    why = "this memblock has the flag RSRV_NEW (0x100), the function memblock_new(), which no known generation has"
+    sound = changed(SOUND, 0, generation=unknown)
+    status, out, _ = replay(tmp_path, capsys, sound)
+    assert status == 5 and out.splitlines()[-1].endswith(f"4 operations replayed on the model; {why}")
+    # What differs is shown, but accuses nobody.
+    for trace in (
+        changed(sound, 3, result="0x10fe000"),
+        changed(sound, 6, end={"records": 4, "final": sound[0]["initial"]}),
+    ):
+        status, out, _ = replay(tmp_path, capsys, trace)
+        assert status == 5 and "kernel and model differ after operation" in out and "finding" not in out
+        report = json.loads(replay(tmp_path, capsys, trace, "--json")[1])
+        assert report["findings"] == [] and report["divergence"] is not None and report["not_verified"] == why
+    model = resume(MemblockModel(MemblockConfig(LINUX_6_12)).snapshot(), unknown)
+    assert facts_of(model)["unknown"] == unknown["unknown"]
+
+
 BAD_VALUES: list[tuple[str, Any, str]] = [
     ("version", "6.1", 'holds "version", which is not known'),
     ("merges_all", 1, "says that merges_all is 1; expected true or false"),
@@ -303,6 +346,7 @@ BAD_VALUES: list[tuple[str, Any, str]] = [
     ("max_low_pfn", -1, '"max_low_pfn" is -1'),
     ("in_slab", ["free"], '"in_slab" is ["free"]'),
     ("in_slab", "memory", '"in_slab" is "memory"'),
+    ("unknown", [1], '"unknown" is [1]'),
 ]
 
 

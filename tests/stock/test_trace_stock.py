@@ -143,6 +143,19 @@ def test_failed_allocations_are_told(tmp_path: Path, capsys: pytest.CaptureFixtu
     assert "of which 2 failed" in capsys.readouterr().out
 
 
+def test_an_unknown_function_makes_predictions_unverified(capsys: pytest.CaptureFixture[str]) -> None:
+    """The tool of a year ago, which does not know a function of today's kernel; all of today's are known."""
+    forget = "python import gdb_lmb.allocators.memblock.behavior as b; b._FUNCTIONS -= {'memblock_trim_memory'}"
+    words = ["run", AMD64[0], "--memory", "512M", "--"]
+    assert main([*words, "lmb-whatif alloc 64K"]) != 1 and "NOT verified" not in capsys.readouterr().out
+    assert main([*words, forget, "lmb-whatif alloc 64K", "output $lmb_status"]) == 5
+    out = capsys.readouterr().out
+    told = (
+        "NOT verified: this memblock has the function memblock_trim_memory(), which no known generation has\nmemblock_"
+    )
+    assert told in out and out.endswith("5")
+
+
 def test_lines_are_those_of_addr2line(tmp_path: Path) -> None:
     """A caller's line is the innermost one in its own file, as binutils reads it out of the same program."""
     kernel, path = find_kernel(AMD64[0], notice=print), tmp_path / "trace.jsonl"

@@ -234,6 +234,10 @@ class MemblockAllocator(Allocator):
 
         return facts_of(model)
 
+    def unverified(self, facts: Mapping[str, Any]) -> str | None:
+        unknown = facts.get("unknown")
+        return f"this memblock has {', '.join(unknown)}, which no known generation has" if unknown else None
+
     def predict(self, snapshot: Snapshot, facts: Mapping[str, Any], op: str, **arguments: int) -> Prediction:
         from gdb_lmb.allocators.memblock.resume import predict_memblock, resume
 

@@ -107,6 +107,60 @@ FLAG_NAMES = {
 }
 
 
+_LISTS, _OF_A_LIST = ("memory", "reserved", "physmem"), ("cnt", "max", "total_size", "regions", "name")
+_OF_A_REGION = ("base", "size", "flags", "nid")
+_MEMBERS = {"bottom_up", "current_limit", *_OF_A_REGION, *(f"{one}.{name}" for one in _LISTS for name in _OF_A_LIST)}
+
+# The functions of mm/memblock.c and include/linux/memblock.h from 6.1 to 7.3 that are named after it.
+_FUNCTIONS = {
+    "__memblock_alloc_or_panic", "__memblock_dump_all", "__memblock_find_range_bottom_up",
+    "__memblock_find_range_top_down", "__memblock_reserve", "memblock_add", "memblock_add_node",
+    "memblock_add_range", "memblock_addrs_overlap", "memblock_alloc", "memblock_alloc_exact_nid_raw",
+    "memblock_alloc_from", "memblock_alloc_hugetlb", "memblock_alloc_internal", "memblock_alloc_low",
+    "memblock_alloc_node", "memblock_alloc_or_panic", "memblock_alloc_range_nid", "memblock_alloc_raw",
+    "memblock_alloc_try_nid", "memblock_alloc_try_nid_raw", "memblock_allow_resize", "memblock_bottom_up",
+    "memblock_cap_memory_range", "memblock_cap_size", "memblock_clear_hotplug", "memblock_clear_kho_scratch",
+    "memblock_clear_kho_scratch_only", "memblock_clear_nomap", "memblock_dbg", "memblock_debug_open",
+    "memblock_debug_show", "memblock_debugfs_expose_arrays", "memblock_discard", "memblock_double_array",
+    "memblock_dump", "memblock_dump_all", "memblock_end_of_DRAM", "memblock_enforce_memory_limit",
+    "memblock_estimated_nr_free_pages", "memblock_find_in_range", "memblock_find_in_range_node", "memblock_free",
+    "memblock_free_all", "memblock_free_late", "memblock_free_pages", "memblock_get_current_limit",
+    "memblock_get_region_node", "memblock_has_mirror", "memblock_init_debugfs", "memblock_insert_region",
+    "memblock_is_driver_managed", "memblock_is_hotpluggable", "memblock_is_kho_scratch", "memblock_is_map_memory",
+    "memblock_is_memory", "memblock_is_mirror", "memblock_is_nomap", "memblock_is_region_memory",
+    "memblock_is_region_reserved", "memblock_is_reserved", "memblock_is_reserved_noinit",
+    "memblock_isolate_range", "memblock_mark_hotplug", "memblock_mark_kho_scratch", "memblock_mark_mirror",
+    "memblock_mark_nomap", "memblock_mem_limit_remove_map", "memblock_merge_regions", "memblock_overlaps_region",
+    "memblock_phys_alloc", "memblock_phys_alloc_range", "memblock_phys_alloc_try_nid", "memblock_phys_free",
+    "memblock_phys_mem_size", "memblock_physmem_add", "memblock_prep_allocation",
+    "memblock_region_memory_base_pfn", "memblock_region_memory_end_pfn", "memblock_region_reserved_base_pfn",
+    "memblock_region_reserved_end_pfn", "memblock_remove", "memblock_remove_range", "memblock_remove_region",
+    "memblock_reserve", "memblock_reserve_kern", "memblock_reserve_mem_open", "memblock_reserve_mem_show",
+    "memblock_reserved_hugetlb_size", "memblock_reserved_kern_size", "memblock_reserved_mark_kern",
+    "memblock_reserved_mark_noinit", "memblock_reserved_size", "memblock_search", "memblock_search_pfn_nid",
+    "memblock_set_bottom_up", "memblock_set_current_limit", "memblock_set_kho_scratch_only", "memblock_set_node",
+    "memblock_set_region_node", "memblock_setclr_flag", "memblock_start_of_DRAM", "memblock_trim_memory",
+    "memblock_validate_numa_coverage",
+}  # fmt: skip
+
+
+def unknown_parts(
+    flag_names: Mapping[int, str], members: Collection[str], functions: Collection[str]
+) -> tuple[str, ...]:
+    """Return what a kernel's memblock has that no known generation has, in words.
+
+    A flag, a member or a function that was carried back, or that is still to come, may change which regions an
+    allocation takes. `members` are those of both structures, flattened; of `functions` those count that are named
+    after memblock.
+    """
+    own = (name for name in functions if name.startswith(("memblock_", "__memblock_")))
+    return (
+        *(f"the flag {name} ({bit:#x})" for bit, name in sorted(flag_names.items()) if FLAG_NAMES.get(bit) != name),
+        *(f"the member {name}" for name in sorted(set(members) - _MEMBERS)),
+        *(f"the function {name}()" for name in sorted(set(own) - _FUNCTIONS)),
+    )
+
+
 @dataclass(frozen=True)
 class MemblockConfig:
     """What is fixed when a kernel is built or started; sizes in bytes.

@@ -37,7 +37,8 @@ class MemblockModel:
     What no list shows is an attribute to be set: `can_resize` (after `memblock_allow_resize()`), `slab_up`
     (`slab_is_available()`: arrays then come from the slab, at addresses unknown), `has_mirror`
     (`system_has_some_mirror`), `movable_node` (`movable_node_is_enabled()`), `kho_scratch_only`,
-    `discarded`. `doublings` counts the arrays doubled so far. `tables` are the lists by name.
+    `discarded`. `unknown` tells in words what the kernel has that this model has not. `doublings` counts the arrays
+    doubled so far. `tables` are the lists by name.
     """
 
     layout = "memblock"
@@ -54,6 +55,7 @@ class MemblockModel:
         self.can_resize = self.slab_up = self.has_mirror = self.movable_node = False
         self.kho_scratch_only = self.discarded = False
         self.doublings = 0
+        self.unknown: tuple[str, ...] = ()
         self.arch, self.byte_order = "model", "little"
 
     # -- changes of a list ----------------------------------------------------------------------------

@@ -32,6 +32,10 @@ _FACTS = {
         (), lambda value: not value or (isinstance(value, list) and all(name in LISTS for name in value)),
         "names of lists",
     ),
+    "unknown": (
+        (), lambda value: not value or (isinstance(value, list) and all(isinstance(one, str) for one in value)),
+        "what is not known, in words",
+    ),
 }  # fmt: skip
 
 
@@ -47,6 +51,7 @@ def facts_of(model: MemblockModel) -> dict[str, Any]:
         "max_low_pfn": model.config.max_low_pfn,
         **{name: getattr(model, name) for name in _SWITCHES if name != "discarded"},
         "in_slab": [table.name for table in (model.memory, model.reserved) if table.in_slab],
+        **({"unknown": list(model.unknown)} if model.unknown else {}),
     }
 
 
@@ -95,10 +100,11 @@ def resume(initial: Snapshot, values: Mapping[str, Any]) -> MemblockModel:
             raise unfit(f"no memblock has an array of {regions.max} regions ({regions.name})")
     if not values.get("nodes", True):  # a kernel without them may still tell a MAX_NUMNODES
         initial = replace(initial, no_node=None)
-    in_slab = facts.pop("in_slab") or ()
+    in_slab, unknown = facts.pop("in_slab") or (), facts.pop("unknown") or ()
     behavior = MemblockBehavior(**{name: values[name] for name in _BEHAVIOR})
     config = MemblockConfig.of(initial, behavior, keep=values.get("keep", False), **facts)
     model = from_snapshot(initial, config, in_slab=in_slab)
+    model.unknown = tuple(unknown)
     for name in _SWITCHES:
         setattr(model, name, values.get(name, False))
     return model

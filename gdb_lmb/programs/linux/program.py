@@ -18,7 +18,7 @@ from typing import Any
 
 from gdb_lmb.allocators.base import allocator
 from gdb_lmb.allocators.memblock.allocator import CHANGING
-from gdb_lmb.allocators.memblock.behavior import MemblockBehavior, behavior_of
+from gdb_lmb.allocators.memblock.behavior import MemblockBehavior, behavior_of, unknown_parts
 from gdb_lmb.allocators.memblock.decode import decode
 from gdb_lmb.allocators.memblock.storage import MemblockStorage, storage_of
 from gdb_lmb.arches.base import Cpu, TableForm
@@ -40,6 +40,7 @@ _STACK_BYTES = 16 << 10  # `THREAD_SIZE` at the least; stacks are aligned to it
 # The functions of mm/memblock.c, by the kernel's build; how each program's memblock behaves, by its file and its build.
 _FUNCTIONS: dict[bytes, frozenset[str]] = {}
 _BEHAVIORS: dict[tuple[str, int], MemblockBehavior] = {}
+_UNKNOWN: dict[tuple[str, int], tuple[str, ...]] = {}
 
 
 class Linux(Program):
@@ -225,13 +226,22 @@ def memblock_facts(machine: Machine, kernel: Kernel) -> dict[str, Any]:
     key = (str(kernel.own_file), hash(kernel.identity.data))
     if key not in _BEHAVIORS:
         _BEHAVIORS[key] = _behavior(machine, kernel)
+        _UNKNOWN[key] = _unknown(machine, kernel)
     return {
         **asdict(_BEHAVIORS[key]),
         "cache_bytes": kernel.arch.cache_bytes,
         "keep": kernel.keeps,
         "nodes": "nid" in kernel.program.region.fields,
         **_switches(machine, kernel),
+        # Left out where all is known: releases before this one refuse what they do not know.
+        **({"unknown": list(unknown)} if (unknown := _UNKNOWN[key]) else {}),
     }
+
+
+def _unknown(machine: Machine, kernel: Kernel) -> tuple[str, ...]:
+    program = kernel.program
+    members = (*program.memblock.fields, *program.region.fields)
+    return unknown_parts(program.flag_names, members, machine.functions_beside("memblock"))
 
 
 def _behavior(machine: Machine, kernel: Kernel) -> MemblockBehavior:
