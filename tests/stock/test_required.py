@@ -185,3 +185,15 @@ def test_what_is_taken_out_is_found(name: str, tmp_path: Path) -> None:
         assert codes(guest)["required-unreserved"] == [
             f"[{stack:#x}, {stack + page:#x}) must be reserved, but is not: boot stack"
         ]
+
+
+def test_an_initrd_in_the_image_is_found(tmp_path: Path) -> None:
+    """Put there at `setup_arch()`, as a boot loader would: told before memory is complete, and after."""
+    with booted(AMD64[1], tmp_path, "nokaslr, crash kernel") as guest:
+        guest.run_until("setup_arch")
+        base, size = physical(guest, number(guest, "&_text")) + (1 << 20), (tmp_path / "initrd").stat().st_size
+        guest.command(f"set var boot_params.hdr.ramdisk_image = {base:#x}")
+        where = f"[{base:#x}, {base + size:#x}) is used twice: kernel image, initrd"
+        for stop, what in (("init_mem_mapping", ", where the boot loader put it"), ("memblock_free_all", "")):
+            guest.run_until(stop)
+            assert codes(guest) == {"required-overlap": [where + what]}
