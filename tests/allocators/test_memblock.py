@@ -14,7 +14,7 @@ from gdb_lmb.arches.x86.boot import KERNEL_MAP_VA
 from gdb_lmb.core.address import Phase, left_after_boot
 from gdb_lmb.core.errors import LmbError, NotReadyError
 from gdb_lmb.core.memory import BytesMemory
-from gdb_lmb.core.snapshot import FirmwareMap, Snapshot
+from gdb_lmb.core.snapshot import FirmwareMap, FirmwareReserved, Snapshot
 from gdb_lmb.core.words import FINDING
 from gdb_lmb.report.jsonio import not_verified, snapshot_json
 from gdb_lmb.report.text import check_text, dump_text, kernel_text
@@ -98,6 +98,32 @@ def test_decode_gives_what_was_written(name: str, numa: bool) -> None:
     assert (snapshot.memory.cnt, snapshot.memory.max, snapshot.layout) == (3, 128, "memblock")
     assert [array.static for array in memblock(snapshot).arrays] == [True, True]
     assert codes(snapshot) == set()
+
+
+@pytest.mark.parametrize(
+    ("asked", "found"),
+    [
+        # Reserved; not memory at all; NOMAP; removed.
+        ([FirmwareReserved(0x1000000, 0x1001000, "a")], []),
+        ([FirmwareReserved(0x30000000, 0x30001000, "a"), FirmwareReserved(0x30000000, 0x30001000, "a")], []),
+        ([FirmwareReserved(0x20000000, 0x20001000, "a"), FirmwareReserved(0x20000000, 0x20001000, "a", True)], []),
+        ([FirmwareReserved(0xA0000, 0xB0000, "a", nomap=True)], []),
+        ([FirmwareReserved(0xFF000, 0x101000, "a")],
+         [("firmware-unreserved", "[0x100000, 0x101000) of a is memory that is not reserved")]),
+        ([FirmwareReserved(0xFF000, 0x101000, "a", nomap=True)],
+         [("firmware-unreserved", "[0x100000, 0x101000) of a is memory that is mapped, but must not be")]),
+        ([FirmwareReserved(0x1FFFF000, 0x20001000, "a", nomap=False)], []),
+        ([FirmwareReserved(0x1000000, 0x1003000, "a"), FirmwareReserved(0x1001000, 0x1002000, "b"),
+          FirmwareReserved(0x1002000, 0x1004000, "c"), FirmwareReserved(0x1004000, 0x1005000, "d")],
+         [("firmware-overlap", "b and a share [0x1001000, 0x1002000)"),
+          ("firmware-overlap", "c and a share [0x1002000, 0x1003000)")]),
+        ([FirmwareReserved(0x1000000, 0x1003000, "a"), FirmwareReserved(0x1000000, 0x1003000, "b", False, True)], []),
+    ],
+)  # fmt: skip
+def test_what_the_firmware_asks_for(asked: list[FirmwareReserved], found: list[tuple[str, str]]) -> None:
+    reserved = [*RESERVED[:2], (0x1FFE0000, 0x800, 0, 1024)]
+    snapshot = replace(snapshot_of(Case(MEMORY, reserved)), firmware_reserved=tuple(asked))
+    assert [(f.code, f.message) for f in check(snapshot) if f.severity == FINDING] == found
 
 
 def test_kernel_text_by_hand() -> None:

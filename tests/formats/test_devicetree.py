@@ -68,6 +68,33 @@ def blob(
     return head + rows + structure + bytes(strings) + bytes(padding)
 
 
+def test_what_a_tree_asks_to_be_reserved() -> None:
+    nodes = {
+        "#address-cells": cells(2),
+        "#size-cells": cells(2),
+        "ranges": b"",
+        "kept@50000000": {"reg": wide(0x50000000, 0x1000, 0x50004000, 0x2000)},
+        "unmapped@51000000": {"reg": wide(0x51000000, 0x1000), "no-map": b""},
+        "off@52000000": {"reg": wide(0x52000000, 0x1000), "status": b"disabled\0"},
+        # The kernel gives it back where the command line says "cma=".
+        "linux,cma": {"reg": wide(0x53000000, 0x1000), "reusable": b"", "linux,cma-default": b""},
+        "anywhere": {"size": wide(0x1000)},
+    }
+    raw = blob(SOUND | {"reserved-memory": nodes}, reserve=((0x54000000, 0x1000),))
+    tree = read_tree(BytesMemory({AT: raw + bytes(1 << 16)}), AT)
+    assert tree is not None and tree.placed == ("/reserved-memory/anywhere",)
+    assert [(one.base, one.end, one.what, one.nomap, one.until_hand_over) for one in tree.reserved] == [
+        (0x54000000, 0x54001000, "a memory reservation", False, True),
+        (0x50000000, 0x50001000, "/reserved-memory/kept@50000000", False, False),
+        (0x50004000, 0x50006000, "/reserved-memory/kept@50000000", False, False),
+        (0x51000000, 0x51001000, "/reserved-memory/unmapped@51000000", True, False),
+    ]
+    # UEFI's map tells of RAM, the tree still of what is reserved.
+    raw = blob(SOUND | {"reserved-memory": nodes, "chosen": {"linux,uefi-mmap-start": wide(1)}})
+    by_uefi = read_tree(BytesMemory({AT: raw + bytes(1 << 16)}), AT)
+    assert by_uefi is not None and by_uefi.map is None and by_uefi.reserved == tree.reserved[1:]
+
+
 def told(raw: bytes, after: int = 1 << 16) -> list[tuple[int, int, int]] | None:
     """Return (base, size, type) rows of the tree in memory that goes on for `after` bytes."""
     tree = read_tree(BytesMemory({AT: raw + bytes(after)}), AT)

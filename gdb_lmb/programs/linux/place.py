@@ -81,7 +81,8 @@ def _clusters(kernel: Kernel) -> list[tuple[int, int]]:
     names = kernel.symbols.items() - {(name, kernel.symbols.get(name)) for name in E820_TABLES}
     words = {name: (at, at + kernel.arch.word_bytes) for name, at in names}
     arrays = [(at, at + _USUAL_REGIONS * program.region.size) for at in program.init_arrays.values() if at]
-    always = {(program.memblock_va, program.memblock_va + program.memblock.size), words.get("_totalram_pages")}
+    told = (words.get("_totalram_pages"), words.get("vm_zone_stat"))
+    always = {(program.memblock_va, program.memblock_va + program.memblock.size), *told}
     groups: list[list[tuple[int, int]]] = []
     for low, high in sorted({*words.values(), *arrays, *filter(None, always)}):
         if groups and low - groups[-1][-1][1] <= _NEAR_BYTES and high - groups[-1][0][0] <= _CLUSTER_BYTES:

@@ -401,6 +401,7 @@ def _e820(machine: Machine, kernel: Kernel, memory: TranslatedMemory, name: str,
 def _device_tree(kernel: Kernel, memory: TranslatedMemory) -> Firmware:
     # `initial_boot_params` is an address in a map of its own; `initial_boot_params_pa` (since 6.13, and in
     # stable trees) and `__fdt_pointer`, which is freed with init memory, are physical.
+    unknown = Firmware(lacking="the firmware map (the pointer to the device tree has been freed)", readable=False)
     for name in ("initial_boot_params_pa", "__fdt_pointer"):
         if name in kernel.symbols and not kernel.in_freed_memory(memory, kernel.symbols[name]):
             at = kernel.word(memory, name, kernel.program.bits // 8)
@@ -410,5 +411,5 @@ def _device_tree(kernel: Kernel, memory: TranslatedMemory) -> Firmware:
                     return Firmware(lacking="the firmware map (no device tree can be read)")
                 lacking = None if tree.map else "the firmware map (UEFI's, which is not read)"
                 return Firmware(tree.map, None, lacking, tree.map is not None, tree.reserved, tree.placed)
-            return Firmware(lacking=f"the firmware map ({name} is 0)")
-    return Firmware(lacking="the firmware map (where it was has been freed)", readable=False)
+            unknown = Firmware(lacking=f"the firmware map ({name} is 0)")
+    return unknown
