@@ -151,9 +151,9 @@ def check_words_that_are_lost(guest: GuestSession) -> None:
 
 
 def test_memory_of_the_command_lines_own(kernel: KernelFiles) -> None:
-    """The firmware has no such memory; the kernel dies of it at once."""
+    """The firmware has no such memory: the kernel will die of it."""
     with boot(kernel, "memmap=1G@4G") as guest:
-        guest.run_until("sparse_init")
+        guest.run_until("init_mem_mapping")
         assert faults(guest) == ["memory [0x100000000, 0x140000000) is not RAM in the firmware map"]
         assert (4 << 30, 5 << 30, 1) in shown_firmware(dump(guest), "firmware_edited")
         assert (4 << 30, 5 << 30, 1) not in shown_firmware(dump(guest))
