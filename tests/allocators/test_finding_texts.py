@@ -350,3 +350,11 @@ def test_an_empty_region_covers_nothing() -> None:
     assert told(state, NOTE) == [
         ("reserved-outside-memory", "reserved [0x80001000, 0x80002000) is outside memory", (0x80001000, 0x80002000)),
     ]  # fmt: skip
+
+
+def test_only_what_wraps_is_told() -> None:
+    # The first one ends with the address space, the second one goes a byte further.
+    rows = reserved_rows((1 << 63, (1 << 63) - 1), ((1 << 63) + 0x1000, (1 << 63) - 0x1000))
+    assert [row for row in told(rows) if row[0] == "region-wraps"] == [
+        ("region-wraps", "reserved[1] goes past the end of the 64-bit address space", ((1 << 63) + 0x1000, 1 << 64)),
+    ]  # fmt: skip

@@ -234,10 +234,14 @@ class Reached:
         found.tests.update({(path, line): set(ids) for path, line, ids in data["tests"]})
         return found
 
+    def in_place(self, mutant: Mutant) -> bool:
+        """Tell whether a change is seen without importing anew: of a function that tests call."""
+        return mutant.outer_line > 0 and (mutant.path, mutant.first_line) in self.tests
+
     def tests_for(self, mutant: Mutant) -> list[str]:
         """Return the tests to run for a change, the quickest first."""
         ids = self.tests.get((mutant.path, mutant.first_line), set())
-        if not mutant.outer_line:  # of the module itself: tests that call anything in it
+        if not self.in_place(mutant):  # tests that call anything in the module
             ids = set().union(*(tests for (path, _), tests in self.tests.items() if path == mutant.path))
         chosen: list[str] = []
         left = SECONDS_OF_TESTS
@@ -368,7 +372,7 @@ class Loop:
                 item.ihook.pytest_runtest_protocol(item=item, nextitem=following)
             return 0
 
-        self._tried.all(lambda mutant: mutant.outer_line > 0, found, run)
+        self._tried.all(found.in_place, found, run)
         return True
 
 
@@ -443,7 +447,8 @@ def main() -> int:
         sys.stdout.flush()
         os._exit(tried.survived)
     _, status = os.waitpid(pid, 0)
-    tried.all(lambda mutant: not mutant.outer_line, Reached.load(saved), run_imported)
+    found = Reached.load(saved)
+    tried.all(lambda mutant: not found.in_place(mutant), found, run_imported)
     return int(tried.survived or status != 0)
 
 

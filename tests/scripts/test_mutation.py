@@ -49,6 +49,7 @@ def test_a_default_belongs_to_the_module() -> None:
     assert outer["1 -> 2"] == 0 and outer["1 -> 2 (2)"] == 3
 
 
+@pytest.mark.long
 def test_known_ones_are_there() -> None:
     files = {key.split(" | ")[0] for key in equivalent()}
     made = {mutant.key for path in files for mutant in mutants(path, (ROOT / path).read_text())}
