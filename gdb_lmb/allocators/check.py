@@ -251,6 +251,6 @@ def required_overlap(facts: Facts) -> Iterator[Defect]:
         reach = [max(*reach, place, key=lambda one: one.end)]
 
 
-def defects(facts: Facts) -> Iterator[Defect]:
-    """Yield the damage that the decoder found."""
-    return iter(facts.snapshot.defects)
+def defects(facts: Facts, code: str = "storage-corrupt") -> Iterator[Defect]:
+    """Yield the damage that the decoder found, of one code."""
+    return (defect for defect in facts.snapshot.defects if defect.code == code)

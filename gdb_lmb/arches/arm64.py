@@ -60,6 +60,7 @@ class Arm64(LinuxArchitecture):
     code_labels = ("__primary_switch", "__primary_switched", _ENTER)
     # From EFI's last words to the kernel's own addresses it takes hundredths of a second.
     slice_s = 0.005
+    trims = False  # `early_init_dt_add_memory_arch()` adds whole pages
 
     def page_size(self, program: Path, image: Range) -> int:
         # The Image's header, which is always little-endian.

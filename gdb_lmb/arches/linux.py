@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from gdb_lmb.arches.base import Architecture, Cpu
@@ -26,7 +26,7 @@ class LinuxArchitecture(Architecture, ABC):
     assembler's, of data and of code) are wanted; `entry` is the label of the image's first instruction. `missing`
     says why a kernel may not be in memory yet. `slice_s` is how many seconds a guest whose kernel is awaited runs
     between two looks. `page_tables` are the labels of page tables in the image. In `firmware_edits` every kernel edits
-    the firmware's map. Memory is physical.
+    the firmware's map. `trims` tells that memory is cut to whole pages only when it is on the list. Memory is physical.
 
     The image is reserved from label `image_from` on, but for what lies between the two labels `image_freed`; from phase
     `image_reserved` on, once anything is reserved or memory.
@@ -43,6 +43,7 @@ class LinuxArchitecture(Architecture, ABC):
     image_from: str = "_text"
     image_freed: tuple[str, ...] = ()
     image_reserved = Phase.COMPLETE
+    trims = True
 
     def page_size(self, program: Path, image: Range) -> int:
         """Return `PAGE_SIZE` in bytes of the kernel in the ELF `program`, linked at `image`."""
@@ -119,6 +120,13 @@ class LinuxArchitecture(Architecture, ABC):
         None where that cannot be told yet. What has been found may be a copy that the boot loader only reads, so the
         guest is to be looked at again meanwhile.
         """
+
+    def limits(self, word: Callable[[str], int | None], page_size: int, bits: int) -> frozenset[int] | None:
+        """Return the values that `memblock.current_limit` may have, None where that is not known.
+
+        `word` returns a variable of type `unsigned long`; `bits` is the width of `phys_addr_t`.
+        """
+        return None
 
     def word_at(self, memory: Memory, address: int) -> int:
         """Return the `unsigned long` at `address`. Raises: `ReadError`."""

@@ -118,8 +118,8 @@ class KernelImage:
 
     `own_file` is its ELF, `image` the half-open range from its first to past its last byte, `code` the ranges of its
     code, `entry` its first instruction. `symbols` has what the architecture asked for, as far as the kernel has it.
-    `constant_pointer` is the address of a pointer that only relocation changes; `early_pointer` the address of one
-    that nothing else changes until all memory is known, and its value as linked.
+    `relocated` are the addresses of pointers into the image that little but relocation changes, the surest first;
+    `early_pointer` is the address of one that nothing else changes until all memory is known, and its value as linked.
     """
 
     own_file: Path
@@ -128,7 +128,7 @@ class KernelImage:
     code: tuple[Range, ...]
     entry: int
     symbols: Mapping[str, int]
-    constant_pointer: int
+    relocated: tuple[int, ...]
     early_pointer: tuple[int, int]
 
 

@@ -173,11 +173,13 @@ class Required(Place):
 class Defect:
     """Damage that no column can hold, as the decoder found it, or a breach of a rule, as a check found it.
 
-    `what` is one sentence; `addresses` are virtual or physical as the sentence says.
+    `what` is one sentence; `addresses` are virtual or physical as the sentence says; `code` is that of a finding where
+    the decoder found it.
     """
 
     what: str
     addresses: tuple[int, ...] = ()
+    code: str = "storage-corrupt"
 
 
 @dataclass(frozen=True)

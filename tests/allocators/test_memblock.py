@@ -21,11 +21,11 @@ from gdb_lmb.report.text import check_text, dump_text, kernel_text
 from tests.helpers.image import ABIS, Abi, c_struct
 from tests.helpers.states import memblock, stored
 
-FLAGS = {1: "HOTPLUG", 2: "MIRROR", 4: "NOMAP", 8: "DRIVER_MANAGED"}
+FLAGS = {1: "HOTPLUG", 2: "MIRROR", 4: "NOMAP", 8: "DRIVER_MANAGED", 16: "RSRV_NOINIT"}
 Row = tuple[int, int, int, int]
 
 MEMORY: list[Row] = [(0x1000, 0x9E000, 0, 1024), (0x100000, 0x1FEE0000, 0, 0), (0x20000000, 0x1000, 4, 0)]
-RESERVED: list[Row] = [(0, 0x100000, 0, 1024), (0x1000000, 0x2811000, 0, 1024), (0x1FFFF000, 0x800, 8, 1024)]
+RESERVED: list[Row] = [(0, 0x100000, 0, 1024), (0x1000000, 0x2811000, 0, 1024), (0x1FFFF000, 0x800, 16, 1024)]
 
 
 @dataclass
@@ -60,14 +60,15 @@ def image(case: Case, abi: Abi, numa: bool = True) -> tuple[MemblockProgram, dic
     for name, rows in (("memory", case.memory), ("reserved", case.reserved)):
         first = name == "memory"
         where = case.doubled if case.doubled and not first else arrays[name]
-        data = bytearray(max(case.max, len(rows)) * region.size)
+        room = case.max * (2 if where != arrays[name] else 1)
+        data = bytearray(max(room, len(rows)) * region.size)
         for at, (base, size, flags, nid) in enumerate(rows):
             for member, value in (("base", base), ("size", size), ("flags", flags), ("nid", nid)):
                 if member in region.fields:
                     put(data, region, at * region.size, member, value)
         segments[where] = bytes(data)
         put(raw, memblock, 0, f"{name}.cnt", case.cnt if case.cnt is not None and first else len(rows))
-        put(raw, memblock, 0, f"{name}.max", case.max)
+        put(raw, memblock, 0, f"{name}.max", room)
         total = sum(row[1] for row in rows) % (1 << abi.bits)
         put(raw, memblock, 0, f"{name}.total_size", case.total if case.total is not None and first else total)
         put(raw, memblock, 0, f"{name}.regions", where)
@@ -75,6 +76,7 @@ def image(case: Case, abi: Abi, numa: bool = True) -> tuple[MemblockProgram, dic
     program = MemblockProgram(
         arch="test", byte_order=order, memblock_va=high, memblock=memblock, type=kind, region=region,
         page_size=4096, flag_names=FLAGS, init_arrays=arrays, no_node=1024 if numa else None,
+        rooms=dict.fromkeys(arrays, case.max),
     )  # fmt: skip
     return program, segments
 
@@ -154,7 +156,8 @@ DAMAGE: list[tuple[str, Callable[[Case], Case], set[str]]] = [
     ("wraps", lambda c: replace(c, memory=[*MEMORY, ((1 << 64) - 4096, 8192, 0, 0)]), {"region-wraps"}),
     ("cnt over max", lambda c: replace(c, cnt=129), {"count-over-max"}),
     ("cnt absurd", lambda c: replace(c, cnt=1 << 60), {"count-over-max"}),
-    ("array elsewhere", lambda c: replace(c, doubled=0x4141414141414000), {"array-unreserved"}),
+    ("array unreadable", lambda c: replace(c, doubled=0x4141414141414000), {"array-unreserved"}),
+    ("array in the middle of a page", lambda c: replace(c, doubled=0x4141414141414140), {"array-pointer"}),
 ]
 
 
@@ -164,14 +167,20 @@ def test_damage(damage: Callable[[Case], Case], expected: set[str]) -> None:
 
 
 def test_absurd_max_is_not_read() -> None:
-    snapshot = snapshot_of(Case(MEMORY, RESERVED))
     program, segments = image(Case(MEMORY, RESERVED), ABIS["x86_64"])
     raw = bytearray(segments[program.memblock_va])
     for name in ("memory.cnt", "memory.max"):
         place = program.memblock.fields[name]
         raw[place.offset : place.offset + 8] = (1 << 62).to_bytes(8, "little")
     damaged = decode(program, BytesMemory({**segments, program.memblock_va: bytes(raw)}))
-    assert codes(damaged) == {"storage-corrupt"} and len(snapshot.memory) == 3
+    # The static array is as large as the linker made it.
+    assert codes(damaged) == {"bad-max", "count-over-max"} and len(damaged.memory) == 3
+    doubled, rows = image(Case(MEMORY, RESERVED, doubled=0x4141414141414000), ABIS["x86_64"])
+    raw = bytearray(rows[doubled.memblock_va])
+    for name in ("reserved.cnt", "reserved.max"):
+        place = doubled.memblock.fields[name]
+        raw[place.offset : place.offset + 8] = (1 << 20).to_bytes(8, "little")
+    assert "storage-corrupt" in codes(decode(doubled, BytesMemory({**rows, doubled.memblock_va: bytes(raw)})))
 
 
 def test_unreadable_array_is_a_finding() -> None:
@@ -221,7 +230,7 @@ def test_what_is_left_after_boot(
 
 
 def test_doubled_array_must_be_reserved() -> None:
-    # 128 x 24 bytes at physical 0x1ffe0000, which nobody reserved; then at 0x1000000, where RESERVED is.
+    # 256 x 24 bytes at physical 0x1ffe0000, which nobody reserved; then at 0x1000000, where RESERVED is.
     direct = 0xFFFF888000000000
     for base, expected in ((0x1FFD0000, {"array-unreserved"}), (0x1000000, set())):
         snapshot = snapshot_of(Case(MEMORY, RESERVED, doubled=direct + base))

@@ -27,7 +27,7 @@ from gdb_lmb.allocators.json_fields import (
 from gdb_lmb.core.snapshot import Snapshot, Storage
 
 # More than any kernel's array has: `cnt` or `max` is damaged, and a damaged file must not fill our memory.
-MAX_REGIONS = 1 << 20
+MAX_REGIONS = 1 << 16
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class RegionArray:
     """The array that one of memblock's lists lies in: `max` regions, `size` bytes.
 
     `va` is its virtual address, `base` the physical one; None where not known. `static` tells that it is the one in
-    the kernel image.
+    the kernel image, and `room` how many regions that one has; None where not known.
     """
 
     name: str
@@ -44,13 +44,26 @@ class RegionArray:
     static: bool
     size: int
     base: int | None = None
+    room: int | None = None
+
+    @property
+    def capacity(self) -> int:
+        """Return how many regions the array has: `max`, unless that is damaged."""
+        return self.room if self.static and self.room is not None else self.max
 
 
 @dataclass(frozen=True)
 class MemblockStorage(Storage):
-    """The arrays of memblock's lists; a list whose array is not known has none here."""
+    """The arrays of memblock's lists; a list whose array is not known has none here.
+
+    What else the program knows, None where it does not: `trimmed` are the bytes that `memblock_trim_memory()` can have
+    cut off at most, `nodes` the numbers that nodes may have, `limits` the values that `current_limit` may have.
+    """
 
     arrays: tuple[RegionArray, ...] = ()
+    trimmed: int | None = None
+    nodes: frozenset[int] | None = None
+    limits: frozenset[int] | None = None
 
 
 def storage_of(snapshot: Snapshot) -> MemblockStorage:

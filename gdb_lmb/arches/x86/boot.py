@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import contextlib
 import struct
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 
 from gdb_lmb.arches.base import Cpu, ReadRegister
@@ -33,6 +34,7 @@ _MAX_PHYSICAL = 1 << 52  # no physical address is above
 _CODE_BYTES = 64  # so much code tells where in the image it is, but for a few places that the build id sorts out
 # Of `memblock`, from the name of its first list on: the second list is in it, which no boot leaves as it was.
 _FRESH_BYTES = 48
+_ISA_END = 1 << 20
 _GENERAL = ("rax", "rbx", "rcx", "rdx", "rsi", "rdi", "rbp", *(f"r{number}" for number in range(8, 16)))
 _STACK_BYTES = 16 << 10  # `BOOT_STACK_SIZE` of the decompressor with most ways of compression
 # An ELF header as far as its entry point: what follows is of sections, which a stripped file has others of.
@@ -42,7 +44,7 @@ _HEAD_BYTES = 32
 class X86Linux(X86, LinuxArchitecture):
     entry = "startup_64"
     missing = "it is still compressed at this stop"
-    variables = ("page_offset_base",)
+    variables = ("page_offset_base", "max_pfn_mapped")
     firmware_edits = ((0, 1 << 12), (0xA0000, 1 << 20))  # `trim_bios_range()` of arch/x86/kernel/setup.c
     image_reserved = Phase.MAPPED  # the first that `setup_arch()` reserves
     page_tables = (
@@ -85,7 +87,7 @@ class X86Linux(X86, LinuxArchitecture):
             for part in kernel.code:
                 for va in similar_bytes(kernel.own_file, code, part, cpu.pc % ALIGN, ALIGN):
                     yield cpu.pc - (va - KERNEL_MAP_VA), None
-        fresh = bytes_in_file(kernel.own_file, kernel.constant_pointer, _FRESH_BYTES)
+        fresh = bytes_in_file(kernel.own_file, kernel.relocated[0], _FRESH_BYTES)
         if cpu.paging is False and fresh is not None and holds(memory, fresh.va - KERNEL_MAP_VA, fresh.data):
             yield 0, None
 
@@ -99,17 +101,25 @@ class X86Linux(X86, LinuxArchitecture):
         self, kernel: KernelImage, image: Placement, virtual: int | None, memory: BoundedMemory, cpu: Cpu
     ) -> Placement:
         if virtual is None:
-            # The pointer to the list's name is relocated with the image, and never changes otherwise.
-            want = bytes_in_file(kernel.own_file, kernel.constant_pointer, 8)
-            if want is None:
+            # Pointers are relocated with the image. One may be damaged, or stand where another should: most of them tell.
+            found = [bytes_in_file(kernel.own_file, at, 8) for at in kernel.relocated]
+            linked = {int.from_bytes(want.data, "little") for want in found if want is not None} - {0}
+            if not linked:
                 raise LayoutError(f"{kernel.own_file} does not hold the data of `memblock`")
-            linked = int.from_bytes(want.data, "little")
-            virtual = self.word_at(memory, image.to_physical(kernel.constant_pointer)) - linked
-            if virtual % ALIGN or not 0 <= virtual < _KASLR_BYTES:
+            words = [self.word_at(memory, image.to_physical(at)) for at in kernel.relocated]
+            moves = Counter(word - one for word in words for one in linked)
+            believed = [move for move in moves if not move % ALIGN and 0 <= move < _KASLR_BYTES]
+            if not believed:
                 raise NotReadyError("the kernel is in memory, but not relocated yet: continue a little")
+            virtual = max(believed, key=moves.__getitem__)
         start = kernel.symbols.get("page_offset_base")
         direct = None if start is None else self.word_at(memory, image.to_physical(start))
         return replace(image, virtual=virtual, linear=(Linear(direct, DIRECT_BYTES),) if direct else ())
+
+    def limits(self, word: Callable[[str], int | None], page_size: int, bits: int) -> frozenset[int] | None:
+        # `MEMBLOCK_ALLOC_ANYWHERE`, `ISA_END_ADDRESS`, `get_max_mapped()`. Source: `setup_arch()`.
+        mapped = word("max_pfn_mapped")
+        return None if mapped is None else frozenset(((1 << bits) - 1, _ISA_END, mapped * page_size))
 
     def require_running(self, kernel: KernelImage, placement: Placement, cpu: Cpu) -> None:
         # The decompressor has the image in its buffer before it is in its place, and leaves its own build id.

@@ -12,10 +12,12 @@ from gdb_lmb.core.address import Identity, KernelImage, TranslatedMemory
 from gdb_lmb.core.errors import LayoutError
 from gdb_lmb.core.fields import Struct
 from gdb_lmb.core.machine import Machine
-from gdb_lmb.formats.program_file import build_identity
+from gdb_lmb.formats.program_file import build_identity, bytes_in_file
 
 FREEING_INITMEM = 2  # `SYSTEM_FREEING_INITMEM` of `enum system_states`
+_LISTS = ("memory", "reserved")
 _VARIABLES = (
+    "node_states",
     "_totalram_pages",
     "vm_zone_stat",
     "slab_state",
@@ -117,19 +119,28 @@ def _read_kernel(machine: Machine, path: Path) -> Kernel:
 
     image = (label("_text"), label("_end"))
     flags = machine.enum("memblock", "memory.regions.flags")
+    region = machine.struct("memblock", "memory.regions")
+    arrays = {name: machine.variable(f"memblock_{name}_init_regions") for name in (*_LISTS, "physmem")}
+    memblock, layout = linked("memblock"), machine.struct("memblock")
+    names = ((name, memblock + layout.fields[f"{name}.name"].offset) for name in _LISTS)
+    words = {name: bytes_in_file(path, at, arch.word_bytes) for name, at in names}
     program = MemblockProgram(
         arch=machine.arch,
         byte_order=machine.byte_order,
-        memblock_va=linked("memblock"),
-        memblock=machine.struct("memblock"),
+        memblock_va=memblock,
+        memblock=layout,
         type=machine.struct("memblock", "memory"),
-        region=machine.struct("memblock", "memory.regions"),
+        region=region,
         page_size=arch.page_size(path, image),
         flag_names={bit: name.removeprefix("MEMBLOCK_").upper() for bit, name in flags.items() if bit},
-        init_arrays={name: linked(f"memblock_{name}_init_regions") for name in ("memory", "reserved")},
+        init_arrays={name: linked(f"memblock_{name}_init_regions") for name in _LISTS},
         physmem_va=linked("physmem") or None,
         physmem_array_va=linked("memblock_physmem_init_regions") or None,
         no_node=_max_nodes(machine),
+        rooms={name: found.size // region.size for name, found in arrays.items() if found is not None},
+        # Where relocations keep the pointers, the file has none.
+        names={name: int.from_bytes(word.data if word else b"", machine.byte_order) for name, word in words.items()},
+        image=image,
     )
     firmware = _TREES if machine.variable(E820_TABLES[0]) is None else E820_TABLES
     fields = program.memblock.fields
@@ -147,7 +158,10 @@ def _read_kernel(machine: Machine, path: Path) -> Kernel:
         init=(label("__init_begin"), label("__init_end")),
         code=((label("_text"), label("_etext")), (label("_sinittext"), label("_einittext"))),
         entry=label(arch.entry, code=True),
-        constant_pointer=program.memblock_va + fields["memory.name"].offset,
+        relocated=(
+            *(program.memblock_va + fields[f"{of}.{what}"].offset for what in ("name", "regions") for of in _LISTS),
+            *(at for at in (linked("memblock_memory"),) if at),
+        ),
         early_pointer=(program.memblock_va + fields["memory.regions"].offset, program.init_arrays["memory"]),
         symbols={name: at for name, at in symbols.items() if at},
         keeps=machine.label("memblock_discard", code=True) is None,

@@ -33,7 +33,14 @@ from gdb_lmb.programs.base import AddressMap, Guest, Program, RoleRange, guest_v
 from gdb_lmb.programs.base import must_be_reserved as required_of
 from gdb_lmb.programs.linux.kernel import Kernel, find_kernel, init_memory, symbols_moved_by
 from gdb_lmb.programs.linux.place import handed_over, locate, phase_of, place
-from gdb_lmb.programs.linux.ranges import Firmware, linux_image, linux_ranges, must_be_reserved, read_firmware
+from gdb_lmb.programs.linux.ranges import (
+    Firmware,
+    linux_image,
+    linux_ranges,
+    must_be_reserved,
+    read_firmware,
+    trimmed_bytes,
+)
 from gdb_lmb.programs.traced import Traced, require_whole
 
 _STACK_BYTES = 16 << 10  # `THREAD_SIZE` at the least; stacks are aligned to it
@@ -122,6 +129,11 @@ def take_memblock(machine: Machine, kernel: Kernel, meter: Meter | None = None) 
         image = Linear(low + moved, high - low, placement.to_physical(low + placement.virtual))
         guest = Guest(machine, AddressMap(machine, (image,), placement), bounded, cpu.tables)
         required = _required(guest, kernel, snapshot, phase, cpu, form)
+        known = MemblockStorage(
+            trimmed=trimmed_bytes(firmware, kernel.program.page_size) if kernel.arch.trims else 0,
+            nodes=_nodes(kernel, memory),
+            limits=kernel.arch.limits(partial(kernel.word, memory), kernel.program.page_size, kernel.program.bits),
+        )
         # A dump's stack costs no requests, and is looked at as a whole when the place is known.
         callers = callers_on_stack(machine, kernel, memory, cpu, moved) if machine.can_run else None
     # The symbols may stand elsewhere than the kernel does: look the address up where they stand.
@@ -133,7 +145,7 @@ def take_memblock(machine: Machine, kernel: Kernel, meter: Meter | None = None) 
         torn = _changing(machine.functions_on_stack(symbols_off, memory))
     arrays = tuple(replace(array, base=guest.physical(array.va)) for array in storage_of(snapshot).arrays)
     stop = Stop(cpu.pc, machine.name_at(here))
-    snapshot = replace(snapshot, torn=torn, stop=stop, storage=MemblockStorage(arrays=arrays), required=required)
+    snapshot = replace(snapshot, torn=torn, stop=stop, storage=replace(known, arrays=arrays), required=required)
     snapshot = _with_firmware(snapshot, kernel.arch, firmware, phase, doubt)
     if cpu.paging is not None:
         return snapshot
@@ -168,6 +180,16 @@ def _required(
         return ()
     tables = live_tables(guest.machine, guest.memory, form) if phase is Phase.COMPLETE else []
     return required_of(must_be_reserved(guest, kernel, cpu.sp, tables, snapshot.memory), phase)
+
+
+def _nodes(kernel: Kernel, memory: TranslatedMemory) -> frozenset[int] | None:
+    # `node_states[N_POSSIBLE]`, the first of them: a bit for each node in words of `unsigned long`.
+    at, most, size = kernel.symbols.get("node_states"), kernel.program.no_node, kernel.arch.word_bytes
+    if at is None or not most:
+        return None
+    raw = memory.read(at + memory.placement.virtual, -(-most // (8 * size)) * size)
+    words = [int.from_bytes(raw[at : at + size], kernel.arch.byte_order) for at in range(0, len(raw), size)]
+    return frozenset(node for node in range(most) if words[node // (8 * size)] >> node % (8 * size) & 1)
 
 
 def _changing(functions: Iterable[Function]) -> str | None:

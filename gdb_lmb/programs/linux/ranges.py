@@ -398,6 +398,17 @@ def _e820(machine: Machine, kernel: Kernel, memory: TranslatedMemory, name: str,
     return None
 
 
+def trimmed_bytes(firmware: Firmware, page_size: int) -> int | None:
+    """Return how many bytes are cut off where RAM does not begin or end with a page; None without a map.
+
+    Source: `e820__memblock_setup()`, which adds what is RAM and what the kernel keeps for itself of it.
+    """
+    found = firmware.edited or (None if firmware.lacking else firmware.map)
+    if found is None:
+        return None
+    return sum(-base % page_size + end % page_size for base, end in found.ram())
+
+
 def _device_tree(kernel: Kernel, memory: TranslatedMemory) -> Firmware:
     # `initial_boot_params` is an address in a map of its own; `initial_boot_params_pa` (since 6.13, and in
     # stable trees) and `__fdt_pointer`, which is freed with init memory, are physical.
