@@ -87,7 +87,10 @@ def test_the_one_in_use_is_shown(kernel: Path) -> None:
         check_memblock(shown(guest))
 
         # And where neither can be shown, the reason is memblock's, which is the one that could be.
-        guest.command("set var memblock.memory.name = (char *)1")
+        for name in ("memory", "reserved"):
+            guest.command(f"set var memblock.{name}.name = (void *)1")
+            guest.command(f"set var memblock.{name}.regions = (void *)1")
+        guest.command("set var memblock_memory = (void *)1")
         with pytest.raises(CommandError, match="not relocated yet"):
             guest.command("lmb-dump")
 

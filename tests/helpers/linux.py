@@ -80,7 +80,7 @@ def linux(
         struct.pack_into("<BxxxxxxxQ", target, MEMBLOCK_AT, 0, (1 << 64) - 1)
         for offset, (at, rows) in zip((16, 56), regions, strict=True):
             total = sum(size for _, size, _ in rows)
-            where, name = TEXT + at + moved, TEXT + NAME_AT + moved
+            where, name = TEXT + at + moved, TEXT + NAME_AT + offset + moved
             struct.pack_into("<QQQQQ", target, MEMBLOCK_AT + offset, len(rows), 128, total, where, name)
         struct.pack_into("<Q", target, WORDS["e820_table"], TEXT + E820_AT + moved)
         struct.pack_into("<Q", target, WORDS["e820_table_firmware"], TEXT + FIRMWARE_AT + moved)

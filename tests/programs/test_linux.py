@@ -14,6 +14,7 @@ from gdb_lmb.core.errors import NotReadyError
 from gdb_lmb.core.fields import Field, Struct
 from gdb_lmb.core.machine import Variable
 from gdb_lmb.core.snapshot import Place
+from gdb_lmb.core.words import FINDING
 from gdb_lmb.programs.base import Role, RoleRange, address_map, find_programs, places, role_ranges, take_snapshot
 from gdb_lmb.programs.linux import place
 from gdb_lmb.programs.linux.kernel import find_kernel, symbols_moved_by
@@ -25,6 +26,7 @@ from tests.helpers.linux import (
     DIRECT,
     E820,
     MAP,
+    MEMBLOCK,
     MEMBLOCK_AT,
     MEMORY,
     NAME_AT,
@@ -61,6 +63,34 @@ def test_place(tmp_path: Path, moved: int) -> None:
     assert where.of_symbol(TEXT + moved + 0x5000) == BASE + 0x5000
     assert where.of_virtual(DIRECT + 0x1234) == 0x1234
     assert where.symbol(BASE + 0x1008) == "_etext+8"
+
+
+@pytest.mark.parametrize("name", ["memory", "reserved"])
+@pytest.mark.parametrize("value", [0, TEXT + NAME_AT + VIRTUAL_MOVE + 0x20_0000, TEXT + NAME_AT, 1 << 63])
+def test_a_damaged_pointer_does_not_move_the_kernel(tmp_path: Path, name: str, value: int) -> None:
+    machine = linux(tmp_path)
+    data = bytearray(machine.memory[BASE])
+    struct.pack_into("<Q", data, MEMBLOCK_AT + MEMBLOCK.fields[f"{name}.name"].offset, value)
+    machine.memory[BASE] = bytes(data)
+    kernel = find_kernel(machine)
+    assert kernel is not None and locate(machine, kernel)[0].virtual == VIRTUAL_MOVE
+    snapshot = take_snapshot(machine)
+    assert snapshot is not None
+    assert [found.code for found in check(snapshot) if found.severity == FINDING] == ["bad-name"]
+
+
+def test_swapped_lists_do_not_move_the_kernel(tmp_path: Path) -> None:
+    machine = linux(tmp_path)
+    data = bytearray(machine.memory[BASE])
+    first, second = MEMBLOCK_AT + 16, MEMBLOCK_AT + 56
+    data[first : first + 40], data[second : second + 40] = data[second : second + 40], data[first : first + 40]
+    machine.memory[BASE] = bytes(data)
+    kernel = find_kernel(machine)
+    assert kernel is not None and locate(machine, kernel)[0].virtual == VIRTUAL_MOVE
+    snapshot = take_snapshot(machine)
+    assert snapshot is not None
+    codes = [found.code for found in check(snapshot) if found.severity == FINDING]
+    assert codes == ["array-pointer", "array-pointer", "bad-name", "bad-name"]
 
 
 def test_another_build_is_not_taken_for_it(tmp_path: Path) -> None:

@@ -199,7 +199,7 @@ def unmerged(facts: Facts) -> Iterator[Defect]:
 
 def headroom(facts: Facts) -> Iterator[Defect]:
     """Yield an array that the next addition may double."""
-    rooms = ((regions.name, room - regions.cnt) for regions, room in _rooms(facts))
+    rooms = ((regions.name, min(regions.max or room, room) - regions.cnt) for regions, room in _rooms(facts))
     return (
         Defect(f"the array of {name} has room for {left} more: the next addition may double it")
         for name, left in rooms

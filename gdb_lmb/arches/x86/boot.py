@@ -101,7 +101,7 @@ class X86Linux(X86, LinuxArchitecture):
         self, kernel: KernelImage, image: Placement, virtual: int | None, memory: BoundedMemory, cpu: Cpu
     ) -> Placement:
         if virtual is None:
-            # Pointers are relocated with the image. One may be damaged, or stand where another should: most of them tell.
+            # Pointers are relocated with the image. One may be damaged, or another stand there: most of them tell.
             found = [bytes_in_file(kernel.own_file, at, 8) for at in kernel.relocated]
             linked = {int.from_bytes(want.data, "little") for want in found if want is not None} - {0}
             if not linked:
