@@ -8,9 +8,9 @@ from dataclasses import replace
 import pytest
 
 from gdb_lmb.core.fields import Field
-from tests.allocators.test_memblock import MEMORY, RESERVED, Case, image
 from tests.helpers.image import ABIS
 from tests.helpers.memblock_changes import CHANGES, SOUND, Change, MemblockImage
+from tests.helpers.memblock_image import MEMORY, RESERVED, Case, image
 
 NAMES_AT, TRIMMED = 0x4000, 0xC00
 
