@@ -127,7 +127,7 @@ BUILD_ID = bytes(range(20))
 # Linked at KERNEL + 0x1000; its loader has put it 3 MiB into RAM.
 TEXT, LOADED, SIZE = 0x2000_1000, 0x0830_1000, 0x8000
 NOTE_AT, MEMBLOCK_AT, MEMORY_AT, RESERVED_AT = 0x100, 0x1000, 0x2000, 0x4000
-RAM_AT, PAGES_AT, RESIZE_AT = 0x6000, 0x6008, 0x6010
+RAM_AT, PAGES_AT, RESIZE_AT, NAMES_AT = 0x6000, 0x6008, 0x6010, 0x6020
 REGION = c_struct("memblock_region", [("base", 8), ("size", 8), ("flags", 4)])
 TYPE = c_struct("memblock_type", [("cnt", 4), ("max", 4), ("total_size", 8), ("regions", 4), ("name", 4)])
 MEMBLOCK = c_struct("memblock", [("bottom_up", 1), ("current_limit", 8), ("memory", TYPE), ("reserved", TYPE)])
@@ -139,8 +139,8 @@ def kernel_bytes() -> bytes:
         MEMBLOCK_AT: struct.pack(
             ">BxxxxxxxQ" "IIQII" "IIQII",
             0, 0xFFFF_FFFF_FFFF_FFFF,
-            2, 128, 0x0480_0000, 0x2000_3000, 0,
-            1, 128, 0x8000, 0x2000_5000, 0,
+            2, 128, 0x0480_0000, 0x2000_3000, 0x2000_7020,
+            1, 128, 0x8000, 0x2000_5000, 0x2000_7028,
         ),
         MEMORY_AT: struct.pack(">QQIxxxx", 0x0800_0000, 0x0400_0000, 0)
         + struct.pack(">QQIxxxx", 0x1_0000_0000, 0x0080_0000, 4),
@@ -149,6 +149,7 @@ def kernel_bytes() -> bytes:
         # A word that reads as nought by 32 bits only, and an int.
         PAGES_AT: struct.pack(">II", 0, 0xFFFF_FFFF),
         RESIZE_AT: struct.pack(">I", 1),
+        NAMES_AT: b"memory\0\0reserved\0",
     }  # fmt: skip
     out = bytearray(SIZE)
     for at, piece in pieces.items():
