@@ -16,6 +16,7 @@ from gdb_lmb.core.address import Phase, Placement, TranslatedMemory, holds, left
 from gdb_lmb.core.errors import NotReadyError, ReadError
 from gdb_lmb.core.machine import Machine
 from gdb_lmb.core.memory import BoundedMemory
+from gdb_lmb.core.words import human_size
 from gdb_lmb.programs.linux.kernel import E820_TABLES, Kernel, symbols_moved_by
 
 # Variables this near to one another are read in one request, which fits into one packet of QEMU's stub.
@@ -65,7 +66,8 @@ def _search(machine: Machine, kernel: Kernel, physical: BoundedMemory, linked: i
 
 
 def _why_none(machine: Machine, kernel: Kernel, cpu: Cpu, last: Placement | None) -> str:
-    searched = "in memory" if cpu.paging is None else f"run by this CPU at {cpu.pc:#x}"
+    size = human_size(sum(end - base for base, end in machine.ram())) if cpu.paging is None else ""
+    searched = f"in its {size} of memory" if size else f"run by this CPU at {cpu.pc:#x}"
     reset = "" if last is None else ", the guest was reset or has started another kernel since it was last seen"
     lacking = f", or {machine.lacking}" if machine.lacking else ""
     return (
