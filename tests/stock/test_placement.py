@@ -101,3 +101,21 @@ def test_a_check_reads_no_device() -> None:
                     guest.command(command)
             assert words_at(guest, causes, 1)[0] & 4, name
             guest.command(f"set var memblock.{name}.regions = (void *){before}")
+
+
+@pytest.mark.long
+def test_a_kernel_above_64_gib() -> None:
+    """KASLR uses all of a large machine's memory, which QEMU need not really have."""
+    kernel, highest = find_kernel(AMD64[0], notice=print), 0
+    backend = "memory-backend-ram,id=m,size=200G,reserve=off"
+    for _ in range(12):
+        with boot(kernel, memory="200G", words=("-machine", "pc,memory-backend=m", "-object", backend)) as guest:
+            told = json.loads(guest.command("lmb-attach --wait --json").splitlines()[-1])
+            assert told["at_first_instruction"] is True
+            guest.run_until("e820__memory_setup")
+            guest.command("python from gdb_lmb.programs.linux import place; place._LAST.clear()")
+            assert int(told["physical"], 16) == really_at(guest)
+            highest = max(highest, int(told["physical"], 16))
+        if highest > 64 << 30:
+            break
+    assert highest > 64 << 30
