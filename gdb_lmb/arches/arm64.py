@@ -18,7 +18,7 @@ from pathlib import Path
 from gdb_lmb.arches.base import Convention, Cpu, ReadRegister, TableForm
 from gdb_lmb.arches.linux import PAGE_SIZE, LinuxArchitecture
 from gdb_lmb.core.address import KernelImage, Linear, Phase, Placement, first_match, holds
-from gdb_lmb.core.errors import NotReadyError, ReadError
+from gdb_lmb.core.errors import LayoutError, NotReadyError, ReadError
 from gdb_lmb.core.machine import Machine
 from gdb_lmb.core.memory import BoundedMemory, Memory
 from gdb_lmb.core.ranges import Range
@@ -46,6 +46,10 @@ _SWITCH_BYTES = 256
 # `efi_enter_kernel(entrypoint, ...)`: the last that the EFI stub does; `entrypoint` is where the image begins.
 _ENTER = "__efistub_efi_enter_kernel"
 _NEAR_BYTES = 4096
+_ENTRY_TEXT = ("__entry_text_start", "__entry_text_end")
+_FINAL, _PT_REGS = 1, 2  # `FRAME_META_TYPE_FINAL`, `FRAME_META_TYPE_PT_REGS`
+_EL = 0xC  # the exception level in PSTATE; 0 is user mode
+_MAX_FRAMES = 256
 # So much code tells where in the image it is, but for a few places that the build id sorts out.
 _CODE_BYTES = 64
 
@@ -54,7 +58,8 @@ class Arm64(LinuxArchitecture):
     entry = "_text"
     missing = "it has not been loaded yet at this stop, or this CPU has not got to it"
     variables = ("kimage_voffset", "memstart_addr")
-    labels = page_tables = _TABLES
+    page_tables = _TABLES
+    labels = (*_TABLES, *_ENTRY_TEXT)
     image_from = "_stext"
     image_freed = ("init_pg_dir", "init_pg_end")
     code_labels = ("__primary_switch", "__primary_switched", _ENTER)
@@ -186,6 +191,50 @@ class Arm64(LinuxArchitecture):
         linked = kernel.identity.va - kernel.image[0]
         start = first_match(memory, linked, kernel.identity.data, self.anywhere(kernel, machine.ram()))
         return None if start is None else start + kernel.entry - kernel.image[0]
+
+    def frames(self, kernel: KernelImage, virtual: int, cpu: Cpu, machine: Machine, stack: Memory) -> Iterator[int]:
+        # A frame record is the caller's x29 and the return address. An exception's is a member of `struct pt_regs`,
+        # which has the same two as x29 and pc; or it is two zeros and the kind of record, in kernels that have kinds.
+        # Source: `kernel_entry` of arch/arm64/kernel/entry.S, `unwind_next()` of arch/arm64/kernel/stacktrace.c.
+        fields = machine.struct("struct pt_regs").fields
+        offset = min((at.offset for name, at in fields.items() if name.startswith("stackframe")), default=0)
+        has_kinds = "stackframe.type" in fields
+        # A return address may be signed in the bits above those of virtual addresses.
+        signed = _WORD + 1 - (1 << (_WORD - kernel.image[0]).bit_length())
+
+        def interrupted(pc: int | None, link: int | None) -> Iterator[int]:
+            # A function that calls none may have its return address in the link register only.
+            places = ((pc or 0) - virtual, ((link or 0) | signed) - virtual - 1)
+            return (at for at in places if any(low <= at < high for low, high in kernel.code))
+
+        yield from interrupted(cpu.pc, cpu.link)
+        low, high = (kernel.symbols.get(name, 0) for name in _ENTRY_TEXT)
+        if low <= cpu.pc - virtual < high:
+            # An exception's first instructions, which have not made its record yet, or have taken it off.
+            yield from interrupted(machine.register("ELR_EL1"), None)
+        record = machine.register("x29") or 0
+        for _ in range(_MAX_FRAMES):
+            older, link = struct.unpack("<QQ", stack.read(record, 16))
+            kind = None
+            if not older and not link:
+                kind = self.word_at(stack, record + 16) if has_kinds else _FINAL
+                if kind == _FINAL:
+                    return
+            regs: tuple[int, ...] = ()
+            if offset and not record - offset < (cpu.sp or 0) <= record:
+                regs = struct.unpack("<34Q", stack.read(record - offset, 34 * 8))
+            if regs and (kind == _PT_REGS or (older, link) == (regs[29], regs[32])):
+                if not regs[33] & _EL:
+                    return
+                yield from interrupted(regs[32], regs[30])
+                record = regs[29]
+            else:
+                found = list(interrupted(None, link))
+                if not found:
+                    raise LayoutError(f"{link:#x} on the stack is not in the kernel's code")
+                yield from found
+                record = older
+        raise LayoutError(f"the stack has more than {_MAX_FRAMES} frames")
 
     def _switch(self, kernel: KernelImage) -> tuple[int, int] | None:
         # The linked address of the branch that leaves the identity map, and the number of its register.

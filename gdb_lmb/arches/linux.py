@@ -128,6 +128,16 @@ class LinuxArchitecture(Architecture, ABC):
         """
         return None
 
+    def frames(self, kernel: KernelImage, virtual: int, cpu: Cpu, machine: Machine, stack: Memory) -> Iterator[int]:
+        """Yield a linked address in each function on the CPU's stack, innermost first, up to where the stack begins.
+
+        That is where the CPU is, or was when an exception or interrupt came, else an address in the call; so code that
+        an exception has interrupted is seen too. `virtual` is what has been added to linked
+        addresses; `stack` reads run-time addresses.
+        Raises: `ReadError`, `LayoutError` where the stack cannot be followed to its beginning.
+        """
+        raise LayoutError(f"how stacks are laid out on {self.uname} is not known")
+
     def word_at(self, memory: Memory, address: int) -> int:
         """Return the `unsigned long` at `address`. Raises: `ReadError`."""
         return int.from_bytes(memory.read(address, self.word_bytes), self.byte_order)

@@ -16,6 +16,7 @@ from dataclasses import replace
 from gdb_lmb.arches.base import Cpu, ReadRegister
 from gdb_lmb.arches.linux import LinuxArchitecture
 from gdb_lmb.arches.x86.machine import X86
+from gdb_lmb.arches.x86.orc import PT_REGS, frames, orc_table, pt_regs
 from gdb_lmb.core.address import KernelImage, Linear, Phase, Placement, holds
 from gdb_lmb.core.errors import LayoutError, NotReadyError, ReadError
 from gdb_lmb.core.machine import Machine
@@ -156,6 +157,24 @@ class X86Linux(X86, LinuxArchitecture):
             if found and target != cpu.pc:
                 return (target,)
         return ()
+
+    def frames(self, kernel: KernelImage, virtual: int, cpu: Cpu, machine: Machine, stack: Memory) -> Iterator[int]:
+        table = orc_table(kernel.own_file)
+        if table is None:
+            raise LayoutError(f"{kernel.own_file} has no tables for following a stack (CONFIG_UNWINDER_ORC)")
+        last, known = 0, {name: machine.register(name) or 0 for name in PT_REGS}
+        try:
+            for last in frames(table, kernel.code, virtual, cpu.pc, known, stack):
+                yield last
+        except LayoutError:
+            # oops_end() of arch/x86/kernel/dumpstack.c throws the stack away, but __die_header() has saved the
+            # registers of the first oops; what the stack held lies below, as far as nothing was called since.
+            moved = (machine.label("_text") or 0) - kernel.image[0]
+            symbol, saved = machine.symbol_at(last + moved), machine.variable("exec_summary_regs")
+            if symbol is None or not symbol.name.startswith("rewind_stack_") or saved is None:
+                raise
+            pc, known = pt_regs(stack, saved.address - moved + virtual)
+            yield from frames(table, kernel.code, virtual, pc, known, stack)
 
     def way_point(
         self, kernel: KernelImage, placement: Placement | None, memory: Memory, cpu: Cpu, machine: Machine

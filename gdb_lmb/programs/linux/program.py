@@ -1,23 +1,19 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Linux as a `Program`: recognised by its memblock, read physically, wherever the kernel is.
 
-Whether the stop is inside a function that changes memblock, so that its lists may be inconsistent, gdb's unwinder tells
-by several small reads, and needs symbols that stand where the kernel does. So the stack of a live guest is first looked
-at as plain words, in one read: where no word leads back into mm/memblock.c, nothing of it is on the stack.
 What tells one kernel's memblock from another's is probed in debug information, in the program's own data and in its
 texts, never in a version; the model says what each fact means (`behavior_of()`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from itertools import chain
 from typing import Any
 
 from gdb_lmb.allocators.base import allocator
-from gdb_lmb.allocators.memblock.allocator import CHANGING
 from gdb_lmb.allocators.memblock.behavior import MemblockBehavior, behavior_of, unknown_parts
 from gdb_lmb.allocators.memblock.decode import decode
 from gdb_lmb.allocators.memblock.storage import MemblockStorage, storage_of
@@ -25,7 +21,7 @@ from gdb_lmb.arches.base import Cpu, TableForm
 from gdb_lmb.arches.linux import LinuxArchitecture
 from gdb_lmb.core.address import PAST_HAND_OVER, Linear, Phase, Placement, TranslatedMemory
 from gdb_lmb.core.errors import LayoutError, NotReadyError, ReadError
-from gdb_lmb.core.machine import Function, Machine
+from gdb_lmb.core.machine import Machine
 from gdb_lmb.core.memory import BoundedMemory, Meter
 from gdb_lmb.core.snapshot import Required, Snapshot, Stop
 from gdb_lmb.formats.program_file import bytes_in_file, text_in_file
@@ -41,11 +37,10 @@ from gdb_lmb.programs.linux.ranges import (
     read_firmware,
     trimmed_bytes,
 )
+from gdb_lmb.programs.linux.torn import Stack, torn_memblock
 from gdb_lmb.programs.traced import Traced, require_whole
 
-_STACK_BYTES = 16 << 10  # `THREAD_SIZE` at the least; stacks are aligned to it
-# The functions of mm/memblock.c, by the kernel's build; how each program's memblock behaves, by its file and its build.
-_FUNCTIONS: dict[bytes, frozenset[str]] = {}
+# How each program's memblock behaves, by its file and its build.
 _BEHAVIORS: dict[tuple[str, int], MemblockBehavior] = {}
 _UNKNOWN: dict[tuple[str, int], tuple[str, ...]] = {}
 
@@ -134,17 +129,12 @@ def take_memblock(machine: Machine, kernel: Kernel, meter: Meter | None = None) 
             nodes=_nodes(kernel, memory),
             limits=kernel.arch.limits(partial(kernel.word, memory), kernel.program.page_size, kernel.program.bits),
         )
-        # A dump's stack costs no requests, and is looked at as a whole when the place is known.
-        callers = callers_on_stack(machine, kernel, memory, cpu, moved) if machine.can_run else None
+        stack = Stack(machine, memory, cpu.sp or 0)
     # The symbols may stand elsewhere than the kernel does: look the address up where they stand.
-    symbols_off = moved - placement.virtual
-    here = cpu.pc + symbols_off
-    if machine.can_run:
-        torn = torn_memblock(machine, callers, here, not symbols_off)
-    else:
-        torn = _changing(machine.functions_on_stack(symbols_off, memory))
+    here = cpu.pc + moved - placement.virtual
     arrays = tuple(replace(array, base=guest.physical(array.va)) for array in storage_of(snapshot).arrays)
     stop = Stop(cpu.pc, machine.name_at(here))
+    torn = torn_memblock(machine, kernel, cpu, stack, moved)
     snapshot = replace(snapshot, torn=torn, stop=stop, storage=replace(known, arrays=arrays), required=required)
     snapshot = _with_firmware(snapshot, kernel.arch, firmware, phase, doubt)
     if cpu.paging is not None:
@@ -190,54 +180,6 @@ def _nodes(kernel: Kernel, memory: TranslatedMemory) -> frozenset[int] | None:
     raw = memory.read(at + memory.placement.virtual, -(-most // (8 * size)) * size)
     words = [int.from_bytes(raw[at : at + size], kernel.arch.byte_order) for at in range(0, len(raw), size)]
     return frozenset(node for node in range(most) if words[node // (8 * size)] >> node % (8 * size) & 1)
-
-
-def _changing(functions: Iterable[Function]) -> str | None:
-    # Return the first function that writes to memblock's lists, or None.
-    return next((one.name for one in functions if one.name.split(".")[0] in CHANGING), None)
-
-
-def torn_memblock(machine: Machine, callers: list[str] | None, here: int, placed: bool) -> str | None:
-    """Return the function of mm/memblock.c that a live guest's stop is in the middle of, or None.
-
-    `callers` is what `callers_on_stack()` found; `here` is the program counter where the debugger's symbols stand,
-    and `placed` tells whether that is where the kernel is. Where it is not, a word on the stack is all
-    there is to go by, and the answer says so.
-    """
-    own = None if machine.at_entry(here) else _changing(machine.functions_at(here))
-    if own is not None:
-        return own
-    if placed and callers != []:
-        return _changing(machine.functions_on_stack())
-    found = next((name for name in callers or () if name in CHANGING), None)
-    return found and f"{found}, going by a word on the stack (lmb-attach lets gdb tell for certain)"
-
-
-def callers_on_stack(
-    machine: Machine, kernel: Kernel, memory: TranslatedMemory, cpu: Cpu, moved: int
-) -> list[str] | None:
-    """Return what words on the stack lead back to in mm/memblock.c, innermost first; None where unreadable.
-
-    `moved` tells by how much the debugger's symbols are away from where they were linked. In user mode, and before the
-    jump to the kernel's own addresses, there are none.
-    """
-    virtual, sp = memory.placement.virtual, cpu.sp or 0
-    if not kernel.image[0] <= cpu.pc - virtual < kernel.image[1]:
-        return []
-    try:
-        raw = memory.read(sp, -sp % _STACK_BYTES or _STACK_BYTES)
-    except ReadError:
-        return None
-    if kernel.identity.data not in _FUNCTIONS:
-        _FUNCTIONS[kernel.identity.data] = CHANGING | machine.functions_beside("memblock")
-    size = kernel.program.type.fields["regions"].size
-    words = (raw[at : at + size] for at in range(0, len(raw) - size + 1, size))
-    # A return address follows its call, which may be a function's last instruction.
-    calls = (int.from_bytes(word, kernel.arch.byte_order) - virtual - 1 for word in words)
-    symbols = (machine.symbol_at(at + moved) for at in calls if any(low <= at < high for low, high in kernel.code))
-    # Compilers add suffixes (".cold", ".constprop.0").
-    names = (symbol.name.split(".")[0] for symbol in symbols if symbol is not None)
-    return [name for name in names if name in _FUNCTIONS[kernel.identity.data]]
 
 
 # -- what its model must know -----------------------------------------------------------------------
