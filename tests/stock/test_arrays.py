@@ -28,7 +28,7 @@ DAMAGE = [
     ("memblock.reserved.regions[2].size", "0", "empty-region"),
     ("memblock.memory.regions[1].size", "~0UL", "region-wraps"),
     ("memblock.memory.regions[1].base", "0xa0000", "outside-firmware"),
-    ("memblock.memory.regions", "(struct memblock_region *)0x4141414141414140", "storage-corrupt"),
+    ("memblock.memory.regions", "(struct memblock_region *)0x4141414141414140", "array-pointer"),
 ]
 
 
