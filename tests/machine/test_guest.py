@@ -83,7 +83,7 @@ def test_log_divergence_names_the_operation(fixture_kernel: Path) -> None:
         guest.command("set var lmb_log.ring[5].error = -12")
         found = [f for f in json.loads(guest.command("lmb-check --json"))["findings"] if f["code"] == "log-divergence"]
         assert len(found) == 1 and "operation 5, " in found[0]["message"]
-        assert "returned -12, but the model returns 0" in found[0]["message"]
+        assert "returned -12 (ENOMEM), but the model returns 0" in found[0]["message"]
         guest.command("set var lmb_log.ring[5].error = 0")
         # Lists that no logged operation explains: a flag changed behind the allocator's back.
         guest.command("set var ((struct lmb_region *)lmb.reserved.regions.next)->flags = 0x40")

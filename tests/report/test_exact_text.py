@@ -406,7 +406,7 @@ def region_list(name: str, rows: list[tuple[int, int, int, int]], most: int) -> 
 def memblock_state() -> Snapshot:
     """Two nodes and a region that no allocation gets; the reserved array was doubled once and lies at 0x3812000."""
     memory = [(0x1000, 0x9E000, 0, 0), (0x100000, 0x1FEE0000, 0, 0), (0x20000000, 0x1000, 4, 1)]
-    reserved = [(0, 0x100000, 0, NO_NODE), (0x1000000, 0x2814000, 0, NO_NODE), (0x1FFDF000, 0x800, 0x28, 0)]
+    reserved = [(0, 0x100000, 0, NO_NODE), (0x1000000, 0x2814000, 0, NO_NODE), (0x1FFDF000, 0x800, 0x30, 0)]
     arrays = (
         RegionArray("memory", 0xFFFFFFFF82001000, 128, True, 128 * 24),
         RegionArray("reserved", 0xFFFF888003812000, 256, False, 256 * 24, base=0x3812000),
@@ -424,7 +424,7 @@ def memblock_state() -> Snapshot:
         phase="allocator complete",
         stop=Stop(0xFFFFFFFF82001234, "memblock_free_all"),
         firmware=FirmwareMap([0, 0x100000, 0xFFFC0000], [0x9FC00, 0x1FF01000, 0x40000], [1, 1, 2]),
-        flag_names={1: "HOTPLUG", 2: "MIRROR", 4: "NOMAP", 8: "DRIVER_MANAGED"},
+        flag_names={1: "HOTPLUG", 2: "MIRROR", 4: "NOMAP", 16: "RSRV_NOINIT", 32: "RSRV_KERN"},
         no_node=NO_NODE,
     )
 
@@ -441,11 +441,11 @@ memory: 3 regions (room for 128), 511.5 MiB (536,342,528 bytes)
     2  0x0000000020000000  0x0000000020001000      4 KiB        4,096  NOMAP    1"""
 MB_RESERVED = """
 reserved: 3 regions (room for 256), 41.1 MiB (43,075,584 bytes)
-    #  base                end                     size       bytes  flags                node
-  ---  ------------------  ------------------  --------  ----------  -------------------  ------
-    0  0x0000000000000000  0x0000000000100000     1 MiB   1,048,576  -                    -
-    1  0x0000000001000000  0x0000000003814000  40.1 MiB  42,024,960  -                    -
-    2  0x000000001ffdf000  0x000000001ffdf800     2 KiB       2,048  DRIVER_MANAGED|0x20  0"""
+    #  base                end                     size       bytes  flags                  node
+  ---  ------------------  ------------------  --------  ----------  ---------------------  ------
+    0  0x0000000000000000  0x0000000000100000     1 MiB   1,048,576  -                      -
+    1  0x0000000001000000  0x0000000003814000  40.1 MiB  42,024,960  -                      -
+    2  0x000000001ffdf000  0x000000001ffdf800     2 KiB       2,048  RSRV_NOINIT|RSRV_KERN  0"""
 MB_ARRAYS = """
 arrays:
   list      storage       base         size    room  address
@@ -470,6 +470,9 @@ def test_memblock_dump() -> None:
     assert dump_text(state, "memory") == "\n".join([MB_HEAD, picture, MB_MEMORY])
     assert dump_text(state, "reserved") == "\n".join([MB_HEAD, picture, MB_RESERVED])
     assert whole == "\n".join([MB_HEAD, picture, MB_MEMORY, MB_RESERVED, MB_ARRAYS])
+    # A flag that debug information does not name is its number.
+    unnamed = dump_text(replace(state, flag_names={16: "RSRV_NOINIT"}), "reserved")
+    assert "  2 KiB       2,048  RSRV_NOINIT|0x20  0" in unnamed
 
 
 def test_the_kernels_own_dump_of_memblock() -> None:
@@ -483,7 +486,7 @@ def test_the_kernels_own_dump_of_memblock() -> None:
         " reserved.cnt  = 0x3\n"
         " reserved[0x0]\t[0x0000000000000000-0x00000000000fffff], 0x0000000000100000 bytes flags: 0x0\n"
         " reserved[0x1]\t[0x0000000001000000-0x0000000003813fff], 0x0000000002814000 bytes flags: 0x0\n"
-        " reserved[0x2]\t[0x000000001ffdf000-0x000000001ffdf7ff], 0x0000000000000800 bytes on node 0 flags: 0x28\n"
+        " reserved[0x2]\t[0x000000001ffdf000-0x000000001ffdf7ff], 0x0000000000000800 bytes on node 0 flags: 0x30\n"
     )
     # Without CONFIG_NUMA a region has no node.
     state = memblock_state()
@@ -516,7 +519,7 @@ def test_memblock_who() -> None:
         who_text(found, Known(state, None, {}.get))
         == """\
 0x1ffdf000: reserved
-  reserved  [0x1ffdf000, 0x1ffdf800), region 2, node 0, DRIVER_MANAGED|0x20
+  reserved  [0x1ffdf000, 0x1ffdf800), region 2, node 0, RSRV_NOINIT|RSRV_KERN
   memory    [0x100000, 0x1ffe0000), region 1, node 0
   firmware  [0x100000, 0x20001000) RAM
   below     free [0x3814000, 0x1ffdf000)

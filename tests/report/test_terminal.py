@@ -45,13 +45,13 @@ def tool(columns: int, *words: str | Path, **environment: str | None) -> Shown:
     return on_terminal([*MAIN, *words], columns, {"PYTHONPATH": str(ROOT), **environment})
 
 
-def piped(*words: str | Path, **environment: str) -> str:
-    """Run gdb-lmb with a pipe for stdout; return what came."""
+def piped(*words: str | Path, checks: bool = True, **environment: str) -> str:
+    """Run gdb-lmb with a pipe for stdout; return what came. `checks`: one of its commands gives a verdict."""
     done = subprocess.run(
         [*MAIN, *words], capture_output=True, timeout=120, check=False,
         env={**os.environ, "PYTHONPATH": str(ROOT), "TERM": "xterm-256color", **environment}, encoding="utf-8",
     )  # fmt: skip
-    assert done.returncode in (0, 1), done.stderr
+    assert done.returncode in ((0, 1) if checks else (5,)), done.stderr
     return done.stdout
 
 
@@ -114,7 +114,7 @@ def test_colours_follow_the_terminal_and_the_user(core: Path, fixture_kernel: Pa
     assert "\x1b[1m" in tool(80, *words, "--color", "always", NO_COLOR="1").text
     assert "\x1b[1m" in piped(*words, "--color", "always")
     for command in ("lmb-dump --json", "lmb-check --json", "lmb-map --json", "lmb-dump --kernel"):
-        assert "\x1b" not in piped(*words, "--color", "always", "--", command)
+        assert "\x1b" not in piped(*words, "--color", "always", "--", command, checks=command != "lmb-map --json")
     # The user's own setting in gdb counts too.
     assert "\x1b" not in tool(80, *words, "--", "set style enabled off", "lmb-check").text
     assert max(map(len, tool(80, *words, "--", "set width 50", "lmb-dump memory").plain.split("\n")[1:6])) == 50
