@@ -186,10 +186,13 @@ class Arm64(LinuxArchitecture):
     def way_point(
         self, kernel: KernelImage, placement: Placement | None, memory: Memory, cpu: Cpu, machine: Machine
     ) -> int | None:
-        if placement is not None or cpu.pc >= _HIGH:
+        if cpu.pc >= _HIGH or (placement is not None and self._inside(kernel, placement, cpu)):
             return None
         linked = kernel.identity.va - kernel.image[0]
-        start = first_match(memory, linked, kernel.identity.data, self.anywhere(kernel, machine.ram()))
+        if placement is None:
+            start = first_match(memory, linked, kernel.identity.data, self.anywhere(kernel, machine.ram()))
+        else:
+            start = placement.physical
         return None if start is None else start + kernel.entry - kernel.image[0]
 
     def frames(self, kernel: KernelImage, virtual: int, cpu: Cpu, machine: Machine, stack: Memory) -> Iterator[int]:
