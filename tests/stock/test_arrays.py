@@ -151,6 +151,8 @@ def test_damaged_arrays(kernel: KernelFiles) -> None:
         rows = plain_read(guest)["reserved"]
         at = next(at for at in range(1, len(rows) - 1) if rows[at][2:] == rows[at + 1][2:])
         guest.command(f"set var memblock.reserved.regions[{at}].size = {rows[at + 1][0] - rows[at][0]}")
+        wider = rows[at + 1][0] - rows[at][0] - rows[at][1]
+        guest.command(f"set var memblock.reserved.total_size += {wider}")
         assert [message for code, message in notes(guest) if code == "unmerged"] == [
             f"reserved[{at}] and reserved[{at + 1}] touch and could be one region: "
             "since 6.12 only neighbours of what was added are merged"

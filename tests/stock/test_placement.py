@@ -92,8 +92,8 @@ def test_a_check_reads_no_device() -> None:
             raise_one()
             before = guest.command(f"output (long)memblock.{name}.regions")
             guest.command(f"set var memblock.{name}.regions = (void *){direct + causes:#x}")
-            says = rf"the array of {name} at {direct + causes:#x} cannot be read: this is not RAM"
-            assert re.search(f"finding: storage-corrupt: {says}", guest.command("lmb-check"))
+            says = f"the array of {name} is at {direct + causes:#x}, which "
+            assert f"finding: array-pointer: {says}" in guest.command("lmb-check")
             for command in ("lmb-dump", "lmb-attach"):
                 guest.command(command)
             for command in ("lmb-who 0x1000", "lmb-free", "lmb-map", "lmb-whatif alloc 4K"):
