@@ -70,27 +70,33 @@ class Arm64(LinuxArchitecture):
     def page_size(self, program: Path, image: Range) -> int:
         # The Image's header, which is always little-endian.
         flags = bytes_in_file(program, image[0] + _FLAGS_OFFSET, 8)
-        return _PAGE_SIZES.get(0 if flags is None else int.from_bytes(flags.data, "little") >> 1 & 3, PAGE_SIZE)
+        return PAGE_SIZE if flags is None else _PAGE_SIZES.get(int.from_bytes(flags.data, "little") >> 1 & 3, PAGE_SIZE)
 
     def cpu_state(self, register: ReadRegister) -> Cpu:
-        level = (register("cpsr") or 0) >> 2 & 3
-        control = register("SCTLR_EL2") if level == 2 else register("SCTLR") or register("SCTLR_EL1")
-        bases = (register(name) or 0 for name in ("TTBR1_EL1", "TTBR0_EL1", "TTBR1_EL2", "TTBR0_EL2"))
+        level, control = _level(register), None
+        if level is not None:
+            names = ("SCTLR_EL2",) if level == 2 else ("SCTLR", "SCTLR_EL1")
+            control = next((value for value in map(register, names) if value is not None), None)
+        bases = map(register, ("TTBR1_EL1", "TTBR0_EL1", "TTBR1_EL2", "TTBR0_EL2"))
         cpu = super().cpu_state(register)
         return replace(
             cpu,
             paging=None if control is None else bool(control & _MMU),
-            user=not level,
-            tables=tuple(base & _TABLE_ADDRESS for base in bases if base & _TABLE_ADDRESS),
-            general=tuple(register(f"x{number}") or 0 for number in range(31)) if cpu.pc < _HIGH else (),
+            user=None if level is None else not level,
+            # Those that are 0 have not been set.
+            tables=tuple(base & _TABLE_ADDRESS for base in bases if base is not None and base & _TABLE_ADDRESS),
+            general=tuple(register(f"x{number}") for number in range(31)) if cpu.below(_HIGH) else (),
         )
 
     def table_form(self, register: ReadRegister) -> TableForm | None:
         # Kernels have the upper half of the addresses, and a kernel at EL2 its own registers for it.
-        level = "EL2" if (register("cpsr") or 0) >> 2 & 3 == 2 else "EL1"
-        base, control = register(f"TTBR1_{level}"), register(f"TCR_{level}")
+        level = _level(register)
+        if level is None:
+            return None
+        name = "EL2" if level == 2 else "EL1"
+        base, control = register(f"TTBR1_{name}"), register(f"TCR_{name}")
         shift = None if control is None else _GRANULES.get(control >> 30 & 3)
-        if not base or control is None or shift is None:
+        if not base or control is None or shift is None:  # a base of 0 has not been set
             return None
         bits, step = 64 - (control >> 16 & 63) - shift, shift - 3
         levels = -(-bits // step)
@@ -109,7 +115,7 @@ class Arm64(LinuxArchitecture):
             for name in _TABLES:
                 if name in kernel.symbols:
                     yield base - (kernel.symbols[name] - kernel.image[0]), None
-        if cpu.pc < _HIGH and not cpu.user:
+        if cpu.pc is not None and cpu.pc < _HIGH and not cpu.user:
             start = self._copy_at(kernel, memory, cpu.pc, ())
             if start is not None:
                 yield start, None
@@ -138,10 +144,12 @@ class Arm64(LinuxArchitecture):
             return replace(image, virtual=virtual, linear=linear)
         # No list has left its first array so early.
         at, linked = kernel.early_pointer
+        if linked is None:
+            raise LayoutError(f"{kernel.own_file} has no debug information of memblock's first array")
         virtual = self.word_at(memory, image.to_physical(at)) - linked
         if virtual < 0:
             raise NotReadyError("the kernel is in memory, but not relocated yet: continue a little")
-        return replace(image, virtual=virtual, linear=linear, settled=cpu.pc >= _HIGH)
+        return replace(image, virtual=virtual, linear=linear, settled=cpu.past(_HIGH))
 
     def require_running(self, kernel: KernelImage, placement: Placement, cpu: Cpu) -> None:
         if not placement.settled and not self._inside(kernel, placement, cpu):
@@ -157,7 +165,7 @@ class Arm64(LinuxArchitecture):
         return Phase.IDENTITY if cpu.paging else Phase.UNMAPPED
 
     def arrived(self, cpu: Cpu) -> bool:
-        return cpu.pc >= _HIGH
+        return cpu.past(_HIGH)
 
     def first_instruction(self, kernel: KernelImage, placement: Placement) -> int:
         return kernel.symbols["__primary_switched"] + placement.virtual
@@ -169,24 +177,25 @@ class Arm64(LinuxArchitecture):
         # Where the copy of the image that the CPU is in goes next, by the code there: the branch that leaves the
         # identity map, then where it leads; in EFI's stub the call that enters the image, after it the same in the
         # image that is entered.
-        switch, enter = None if cpu.pc >= _HIGH else self._switch(kernel), kernel.symbols.get(_ENTER)
-        if switch is None:
+        switch, enter = self._switch(kernel) if cpu.below(_HIGH) else None, kernel.symbols.get(_ENTER)
+        if switch is None or cpu.pc is None:
             return ()
         branch, number = switch
         start = self._copy_at(kernel, memory, cpu.pc, (branch, enter))
         if start is None:
             return ()
         here = cpu.pc - start + kernel.image[0]
+        target, entered = cpu.general[number], cpu.general[0]
         if here == branch:
-            return (cpu.general[number],)
-        if here == enter and self._is_image(kernel, memory, cpu.general[0]):
-            return (cpu.general[0] + branch - kernel.image[0],)
-        return tuple(start + at - kernel.image[0] for at in (branch, enter) if at and at != here)
+            return () if target is None else (target,)
+        if here == enter and entered is not None and self._is_image(kernel, memory, entered):
+            return (entered + branch - kernel.image[0],)
+        return tuple(start + at - kernel.image[0] for at in (branch, enter) if at not in (None, here))
 
     def way_point(
         self, kernel: KernelImage, placement: Placement | None, memory: Memory, cpu: Cpu, machine: Machine
     ) -> int | None:
-        if cpu.pc >= _HIGH or (placement is not None and self._inside(kernel, placement, cpu)):
+        if not cpu.below(_HIGH) or (placement is not None and self._inside(kernel, placement, cpu)):
             return None
         linked = kernel.identity.va - kernel.image[0]
         if placement is None:
@@ -207,15 +216,18 @@ class Arm64(LinuxArchitecture):
 
         def interrupted(pc: int | None, link: int | None) -> Iterator[int]:
             # A function that calls none may have its return address in the link register only.
-            places = ((pc or 0) - virtual, ((link or 0) | signed) - virtual - 1)
-            return (at for at in places if any(low <= at < high for low, high in kernel.code))
+            places = (pc, None if link is None else (link | signed) - 1)
+            linked = (place - virtual for place in places if place is not None)
+            return (at for at in linked if any(low <= at < high for low, high in kernel.code))
 
+        record = machine.register("x29")
+        if cpu.pc is None or cpu.sp is None or record is None:
+            raise LayoutError("the debugger does not have the registers that a stack is followed by")
         yield from interrupted(cpu.pc, cpu.link)
-        low, high = (kernel.symbols.get(name, 0) for name in _ENTRY_TEXT)
-        if low <= cpu.pc - virtual < high:
+        low, high = map(kernel.symbols.get, _ENTRY_TEXT)
+        if low is not None and high is not None and low <= cpu.pc - virtual < high:
             # An exception's first instructions, which have not made its record yet, or have taken it off.
             yield from interrupted(machine.register("ELR_EL1"), None)
-        record = machine.register("x29") or 0
         for _ in range(_MAX_FRAMES):
             older, link = struct.unpack("<QQ", stack.read(record, 16))
             kind = None
@@ -224,7 +236,7 @@ class Arm64(LinuxArchitecture):
                 if kind == _FINAL:
                     return
             regs: tuple[int, ...] = ()
-            if offset and not record - offset < (cpu.sp or 0) <= record:
+            if offset and not record - offset < cpu.sp <= record:
                 regs = struct.unpack("<34Q", stack.read(record - offset, 34 * 8))
             if regs and (kind == _PT_REGS or (older, link) == (regs[29], regs[32])):
                 if not regs[33] & _EL:
@@ -241,15 +253,17 @@ class Arm64(LinuxArchitecture):
 
     def _switch(self, kernel: KernelImage) -> tuple[int, int] | None:
         # The linked address of the branch that leaves the identity map, and the number of its register.
-        start = kernel.symbols.get("__primary_switch", 0)
-        code = bytes_in_file(kernel.own_file, start, _SWITCH_BYTES) if start else None
-        words = enumerate(struct.iter_unpack("<I", code.data if code else b""))
+        start = kernel.symbols.get("__primary_switch")
+        code = None if start is None else bytes_in_file(kernel.own_file, start, _SWITCH_BYTES)
+        if start is None or code is None:
+            return None
+        words = enumerate(struct.iter_unpack("<I", code.data))
         return next(((start + 4 * n, word >> 5 & 31) for n, (word,) in words if word & _BRANCH_MASK == _BRANCH), None)
 
     def _copy_at(self, kernel: KernelImage, memory: Memory, pc: int, likely: tuple[int | None, ...]) -> int | None:
         # Where the copy of the image begins that the CPU is in, at one of the `likely` linked addresses or elsewhere.
         # Images begin at multiples of what EFI aligns them to, and are linked to such a one.
-        found = [va for va in likely if va and not (pc - va) % EFI_ALIGN]
+        found = [va for va in likely if va is not None and not (pc - va) % EFI_ALIGN]
         with contextlib.suppress(ReadError):
             code = memory.read(pc, _CODE_BYTES)
             found += similar_bytes(kernel.own_file, code, kernel.image, pc % EFI_ALIGN, EFI_ALIGN)
@@ -260,13 +274,19 @@ class Arm64(LinuxArchitecture):
         return holds(memory, start + kernel.identity.va - kernel.image[0], kernel.identity.data)
 
     def _inside(self, kernel: KernelImage, placement: Placement, cpu: Cpu) -> bool:
-        return placement.physical <= cpu.pc < placement.physical + kernel.image[1] - kernel.image[0]
+        return cpu.past(placement.physical) and cpu.below(placement.physical + kernel.image[1] - kernel.image[0])
 
     def why_not_bootable(self, elf: Elf) -> str | None:
         # The segments of a vmlinux would be loaded where no physical address is.
         if min((load.physical for load in elf.loads if load.memory_size), default=0) < _MAX_PHYSICAL:
             return None
         return "QEMU cannot boot an arm64 vmlinux, which has no physical addresses"
+
+
+def _level(register: ReadRegister) -> int | None:
+    # Return the exception level of the CPU.
+    state = register("cpsr")
+    return None if state is None else state >> 2 & 3
 
 
 def linear_maps(linked_text: int, memstart: int) -> tuple[Linear, ...]:
@@ -283,7 +303,7 @@ def linear_maps(linked_text: int, memstart: int) -> tuple[Linear, ...]:
     # _text is linked a little above PAGE_END, which is -(1 << (VA_BITS_MIN - 1)) whatever the processor has.
     bits = (_WORD - linked_text).bit_length() + 1
     end, start, widest = (_WORD + 1 - (1 << width) for width in (bits - 1, bits, _LARGE_VA_BITS))
-    signed = memstart - (_WORD + 1 if memstart >= _HIGH else 0)
+    signed = memstart - _WORD - 1 if memstart >= _HIGH else memstart
     if signed < -(1 << _LARGE_VA_BITS - 1):
         return (Linear(start, end - start, signed + start - widest),)
     return Linear(start, end - start, signed), Linear(widest, start - widest, signed)

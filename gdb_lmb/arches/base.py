@@ -168,14 +168,22 @@ class Cpu:
     Taken before reads become physical: gdb looks at code and stack to make a frame, and keeps what it saw.
     """
 
-    pc: int
+    pc: int | None
     sp: int | None = None
     link: int | None = None
     paging: bool | None = None
     user: bool | None = None
     tables: tuple[int, ...] = ()
-    general: tuple[int, ...] = ()
+    general: tuple[int | None, ...] = ()
     paged: tuple[Callable[[Memory], PagedMemory], ...] = ()
+
+    def below(self, va: int) -> bool:
+        """Tell whether the program counter is known, and below `va`."""
+        return self.pc is not None and self.pc < va
+
+    def past(self, va: int) -> bool:
+        """Tell whether the program counter is known, and `va` or above it."""
+        return self.pc is not None and self.pc >= va
 
 
 @dataclass(frozen=True)
@@ -285,7 +293,7 @@ class Architecture:
     def cpu_state(self, register: ReadRegister) -> Cpu:
         """Return the registers of a CPU by role, out of its registers by gdb's names; gdb knows "pc" everywhere."""
         sp, link = self.convention.sp, self.convention.link
-        return Cpu(register("pc") or 0, register(sp), None if link is None else register(link))
+        return Cpu(register("pc"), register(sp), None if link is None else register(link))
 
     def noted_cpus(self, core: CoreFile) -> tuple[dict[str, int], ...]:
         """Return the registers by gdb's names that QEMU noted in a dump and gdb does not take from it, CPU by CPU."""

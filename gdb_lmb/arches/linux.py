@@ -53,6 +53,10 @@ class LinuxArchitecture(Architecture, ABC):
     def base_va(self, image: Range) -> int:
         """Return the linked address that stands for physical 0 in the placement of a kernel linked at `image`."""
 
+    def tells_place(self, cpu: Cpu) -> bool:
+        """Tell whether all registers that `running_at()` goes by are known."""
+        return cpu.pc is not None and cpu.paging is not None
+
     def running_at(
         self, kernel: KernelImage, memory: Memory, cpu: Cpu, last: tuple[int, ...]
     ) -> Iterator[tuple[int, int | None]]:

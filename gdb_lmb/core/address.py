@@ -34,22 +34,26 @@ PAST_HAND_OVER = (Phase.HANDED_OVER.value, Phase.DISCARDED.value)
 
 
 def left_after_boot(
-    *, keeps: bool, memblock_memory: int, in_freed_memory: bool, static: Mapping[str, bool]
+    *, keeps: bool, memblock_memory: int | None, in_freed_memory: bool | None, static: Mapping[str, bool]
 ) -> tuple[Phase, dict[str, str]]:
     """Return the phase after the hand-over, and which lists must not be shown any more, each with the reason.
 
     `keeps` tells a kernel with CONFIG_ARCH_KEEP_MEMBLOCK; `memblock_memory` is that pointer's value, which
     `memblock_discard()` makes NULL; `in_freed_memory` tells that `memblock` lies in init memory that is
-    freed; `static` tells for each list whether its array is the one in the kernel image.
-    Raises: `NotReadyError` where nothing is left.
+    freed; `static` tells for each list whether its array is the one in the kernel image. None is not known.
+    Raises: `NotReadyError` where nothing is left, or may be.
     Source: `memblock_discard()` of mm/memblock.c, `free_initmem()`.
     """
     if keeps or memblock_memory:
         return Phase.HANDED_OVER, {}
+    if in_freed_memory is None:
+        raise NotReadyError("memblock may have been in init memory that is freed: no system_state of this kernel tells")
     if in_freed_memory:
         raise NotReadyError("memblock was in init memory, which this kernel has freed: nothing of it is left to show")
-    return Phase.DISCARDED, {
-        name: "its array was freed by memblock_discard()" for name, in_image in static.items() if not in_image
+    # Not every kernel has that pointer.
+    phase, was = (Phase.DISCARDED, "was") if memblock_memory is not None else (Phase.HANDED_OVER, "may have been")
+    return phase, {
+        name: f"its array {was} freed by memblock_discard()" for name, in_image in static.items() if not in_image
     }
 
 
@@ -119,7 +123,8 @@ class KernelImage:
     `own_file` is its ELF, `image` the half-open range from its first to past its last byte, `code` the ranges of its
     code, `entry` its first instruction. `symbols` has what the architecture asked for, as far as the kernel has it.
     `relocated` are the addresses of pointers into the image that little but relocation changes, the surest first;
-    `early_pointer` is the address of one that nothing else changes until all memory is known, and its value as linked.
+    `early_pointer` is the address of one that nothing else changes until all memory is known, and its value as linked
+    (None: not known).
     """
 
     own_file: Path
@@ -129,7 +134,7 @@ class KernelImage:
     entry: int
     symbols: Mapping[str, int]
     relocated: tuple[int, ...]
-    early_pointer: tuple[int, int]
+    early_pointer: tuple[int, int | None]
 
 
 @dataclass(frozen=True)

@@ -88,7 +88,7 @@ class _Search:
         self._linked = self._found = kernel.arch.linked_way_points(kernel)
         self._certain: tuple[int, ...] = ()
         self._search_at = self._looked_at = 0.0
-        self._pc = 0
+        self._pc: int | None = None
 
     def look(self, reached: bool | None) -> Slice | None:
         """Look at the guest at the end of a slice, None for its beginning; return the next slice, None at the end.
@@ -110,9 +110,10 @@ class _Search:
             return Slice(self._certain, max(0.1, left_s))
         if left_s < 0:
             build = self._kernel.own_file.name
+            last = "" if self._pc is None else f", last at {self._pc:#x}"
             raise GuestError(
                 f"no kernel of the build of {build} came up within {self._timeout_s:g} s: neither page tables nor "
-                f"code of the CPU that boots led to one, last at {self._pc:#x}"
+                f"code of the CPU that boots led to one{last}"
             )
         return Slice(self._found, min(_MAX_SLICE_S, max(self._kernel.arch.slice_s, time.monotonic() - self._looked_at)))
 

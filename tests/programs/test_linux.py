@@ -10,12 +10,21 @@ import pytest
 
 from gdb_lmb.allocators.base import check
 from gdb_lmb.core.address import Phase, Placement
-from gdb_lmb.core.errors import NotReadyError
+from gdb_lmb.core.errors import LayoutError, NotReadyError
 from gdb_lmb.core.fields import Field, Struct
 from gdb_lmb.core.machine import Variable
 from gdb_lmb.core.snapshot import Place
 from gdb_lmb.core.words import FINDING
-from gdb_lmb.programs.base import Role, RoleRange, address_map, find_programs, places, role_ranges, take_snapshot
+from gdb_lmb.programs.base import (
+    Role,
+    RoleRange,
+    address_map,
+    find_programs,
+    model_facts,
+    places,
+    role_ranges,
+    take_snapshot,
+)
 from gdb_lmb.programs.linux import place
 from gdb_lmb.programs.linux.kernel import find_kernel, symbols_moved_by
 from gdb_lmb.programs.linux.place import boot_phase, locate
@@ -111,6 +120,12 @@ def test_another_build_is_not_taken_for_it(tmp_path: Path) -> None:
     assert address_map(machine).parts == () and role_ranges(machine) == []
 
 
+def required(machine: BytesMachine) -> list[tuple[int, int]]:
+    snapshot = take_snapshot(machine)
+    assert snapshot is not None
+    return [(one.base, one.end) for one in snapshot.required]
+
+
 def with_an_older_image(machine: BytesMachine) -> BytesMachine:
     """Put the same image at a lower place, as an earlier boot has left it, with another virtual move."""
     older = bytearray(machine.memory[BASE])
@@ -177,6 +192,116 @@ def test_without_registers_ram_tells(tmp_path: Path) -> None:
     machine.memory = {0x30_0000_0000 + 0x100_0000: machine.memory[BASE]}
     machine.ranges = [(0, 0x8000_0000), (0x1_0000_0000, 0x32_8000_0000)]
     assert locate(machine, kernel)[0].physical == 0x30_0000_0000
+
+
+UNTOLD = "registers that tell whether a function of memblock was interrupted"
+
+
+def test_a_dump_without_registers(tmp_path: Path) -> None:
+    # What the kernel's words tell is shown, but nothing tells whether its lists are whole.
+    machine = linux(tmp_path)
+    machine.registers.clear()
+    snapshot = take_snapshot(machine)
+    assert snapshot is not None and (snapshot.phase, snapshot.stop) == ("allocator complete", None)
+    assert snapshot.uncompared == (UNTOLD,) and not_verified(snapshot, None) == ["uncompared"]
+    # Before memory is complete nothing tells the kernel from one that a boot loader has in its buffer.
+    machine = linux(tmp_path, words={"memblock_can_resize": 0})
+    machine.registers.clear()
+    with pytest.raises(NotReadyError, match=r"^vmlinux is in memory, but no registers of a CPU tell whether it runs"):
+        take_snapshot(machine)
+    # After the hand-over no function changes them.
+    machine = linux(tmp_path, words={"_totalram_pages": 1, "vm_zone_stat": 1, "memblock_memory": TEXT})
+    machine.registers.clear()
+    snapshot = take_snapshot(machine)
+    assert snapshot is not None and (snapshot.phase, snapshot.uncompared) == ("handed over", ())
+
+
+def test_without_a_stack_pointer_nothing_tells_whether_the_lists_are_whole(tmp_path: Path) -> None:
+    machine = linux(tmp_path)
+    del machine.registers["rsp"]
+    snapshot = take_snapshot(machine)
+    assert snapshot is not None and snapshot.stop is not None and snapshot.uncompared == (UNTOLD,)
+
+
+@pytest.mark.parametrize("lost", ["cr3", "cr4", "efer", "pc"])
+def test_without_what_page_tables_are_walked_by_ram_tells(tmp_path: Path, lost: str) -> None:
+    machine = linux(tmp_path)
+    del machine.registers[lost]
+    kernel = find_kernel(machine)
+    assert kernel is not None
+    placement, _ = locate(machine, kernel)
+    assert (placement.physical, placement.virtual) == (PHYSICAL_MOVE, VIRTUAL_MOVE)
+    snapshot = take_snapshot(machine)
+    assert snapshot is not None and "registers that tell which kernel runs: RAM was searched" in snapshot.unsettled
+
+
+@pytest.mark.parametrize("label", ["_text", "_end", "startup_64"])
+def test_a_label_that_every_kernel_has_is_named(tmp_path: Path, label: str) -> None:
+    machine = linux(tmp_path)
+    del machine.labels[label]
+    with pytest.raises(LayoutError, match=rf"vmlinux has no symbol {label}, which every Linux kernel has"):
+        find_kernel(machine)
+
+
+def test_a_kernel_without_labels_of_init_memory(tmp_path: Path) -> None:
+    machine = linux(tmp_path)
+    del machine.labels["__init_begin"]
+    assert not ranges(machine, Role.INIT) and ranges(machine, Role.BSS)
+
+
+@pytest.mark.parametrize(
+    ("words", "lost", "phase", "doubt"),
+    [
+        # One word is missing, the two others agree.
+        ({"vm_zone_stat": 5, "slab_state": 4, "memblock_memory": TEXT}, ["_totalram_pages"], "handed over", None),
+        ({}, ["_totalram_pages"], "allocator complete", None),
+        ({"_totalram_pages": 1, "memblock_memory": TEXT}, ["vm_zone_stat", "slab_state"], "handed over", None),
+        ({"vm_zone_stat": 5}, ["_totalram_pages"], "allocator complete",
+         "_totalram_pages is not known, vm_zone_stat 0x5, slab_state 0x0"),
+        ({"vm_zone_stat": 5}, ["slab_state"], "allocator complete",
+         "_totalram_pages 0x0, vm_zone_stat 0x5, slab_state is not known"),
+        ({}, ["_totalram_pages", "vm_zone_stat", "slab_state"], "allocator complete",
+         "_totalram_pages is not known, vm_zone_stat is not known, slab_state is not known"),
+    ],
+)  # fmt: skip
+def test_words_that_a_kernel_does_not_have(
+    tmp_path: Path, words: dict[str, int], lost: list[str], phase: str, doubt: str | None
+) -> None:
+    machine = linux(tmp_path, words=words)
+    for name in lost:
+        del machine.variables[name]
+    snapshot = take_snapshot(machine)
+    assert snapshot is not None and snapshot.phase == phase
+    assert snapshot.uncompared == (() if doubt is None else (f"words that agree on the phase ({doubt})",))
+
+
+def test_after_boot_nothing_is_made_of_words_that_a_kernel_does_not_have(tmp_path: Path) -> None:
+    words = {"_totalram_pages": 1, "vm_zone_stat": 1, "slab_state": 4, "system_state": 1}
+    # No word tells whether memblock's arrays were freed: those of the image were not.
+    machine = linux(tmp_path, words=words)
+    machine.labels["memblock_discard"] = TEXT + 0x300
+    del machine.variables["memblock_memory"]
+    data = bytearray(machine.memory[BASE])
+    struct.pack_into("<Q", data, MEMBLOCK_AT + MEMBLOCK.fields["reserved.regions"].offset, DIRECT + 0x600_0000)
+    machine.memory[BASE] = bytes(data)
+    snapshot = take_snapshot(machine)
+    assert snapshot is not None and snapshot.phase == "handed over" and snapshot.memory.cnt == len(snapshot.memory) == 2
+    assert snapshot.refused == {"reserved": "its array may have been freed by memblock_discard()"}
+    # Nor whether memblock itself was.
+    machine = linux(tmp_path, words=words)
+    machine.labels |= {"memblock_discard": TEXT + 0x300, "__init_begin": TEXT, "__init_end": TEXT + 0xB000}
+    del machine.variables["system_state"]
+    with pytest.raises(NotReadyError, match="memblock may have been in init memory that is freed: no system_state"):
+        take_snapshot(machine)
+
+
+def test_a_switch_that_cannot_be_read_is_not_off(tmp_path: Path) -> None:
+    machine = linux(tmp_path)
+    machine.enums["slab_state", ""] = {0: "DOWN", 4: "UP"}
+    assert model_facts(machine)["slab_up"] is False
+    machine.variables["slab_state"] = Variable(0x1000, 4, machine.variables["memblock"].program)
+    with pytest.raises(LayoutError, match="slab_state cannot be read, which decides what memblock does next"):
+        model_facts(machine)
 
 
 @pytest.mark.parametrize(
@@ -360,6 +485,14 @@ def test_loaded_initrd_and_command_line(tmp_path: Path) -> None:
     freed = linux(tmp_path, words={"system_state": 3})
     freed.structs, freed.variables = machine.structs, machine.variables
     assert not ranges(freed, Role.LOADED_INITRD) and not ranges(freed, Role.COMMAND_LINE)
+    # It must be reserved, but by a kernel that takes initrds only.
+    initrd = (0x1_0000_1000, 0x1_0000_3000)
+    assert initrd in required(machine)
+    del machine.variables["initrd_start"]
+    assert initrd not in required(machine) and not ranges(machine, Role.INITRD)
+    # Without a word that tells whether it was freed it is left out.
+    del machine.variables["system_state"]
+    assert not ranges(machine, Role.LOADED_INITRD) and not ranges(machine, Role.COMMAND_LINE)
 
 
 def test_kept_command_line(tmp_path: Path) -> None:

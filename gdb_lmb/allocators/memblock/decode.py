@@ -28,7 +28,7 @@ class MemblockProgram:
 
     `memblock` is `struct memblock` flattened; `type` is `struct memblock_type`; `region` is
     `struct memblock_region`. `init_arrays` maps a list's name to the address of its static array, `rooms` to how many
-    regions that has, `names` to the address of the string with its name, 0 where that is not known.
+    regions that has, `names` to the address of the string with its name; what is not known is None or left out.
     `physmem_va` is s390's third list, None elsewhere, `physmem_array_va` its static array. `flag_names` comes
     from `enum memblock_flags`; `no_node` is `MAX_NUMNODES`, None without nodes. `image` is the kernel's.
     """
@@ -46,7 +46,7 @@ class MemblockProgram:
     physmem_array_va: int | None = None
     no_node: int | None = None
     rooms: Mapping[str, int] = field(default_factory=dict)
-    names: Mapping[str, int] = field(default_factory=dict)
+    names: Mapping[str, int | None] = field(default_factory=dict)
     image: Range = (0, 0)
 
     def __post_init__(self) -> None:
@@ -138,7 +138,7 @@ def _list(
     static = first is not None and va == first + offset
     array = RegionArray(name, va, most, static, most * program.region.size, room=room)
     raw = b""
-    wrong = None if static or refused or not first else _wrong_pointer(program, array, va - offset, phase)
+    wrong = None if static or refused or first is None else _wrong_pointer(program, array, va - offset, phase)
     if wrong is not None:
         defects.append(Defect(f"the array of {name} is at {va:#x}, which {wrong}", (va,), "array-pointer"))
     elif min(cnt, array.capacity) > MAX_REGIONS and not refused:
@@ -170,8 +170,9 @@ def _list(
 
 # Whether the pointer to a list's name is what relocation makes of it, which nothing else changes.
 def _names(program: MemblockProgram, memory: Memory, name: str, va: int, offset: int) -> bool:
-    if program.names[name]:
-        return va == program.names[name] + offset
+    linked = program.names[name]
+    if linked is not None:
+        return va == linked + offset
     text = name.encode() + b"\0"
     try:
         return program.image[0] <= va - offset < program.image[1] and memory.read(va, len(text)) == text

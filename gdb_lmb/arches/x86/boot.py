@@ -56,38 +56,43 @@ class X86Linux(X86, LinuxArchitecture):
     def cpu_state(self, register: ReadRegister) -> Cpu:
         # The general registers of the decompressor know more than the kernel's own variables tell.
         cpu = super().cpu_state(register)
-        early = cpu.paging and cpu.pc < _USER_END
-        return replace(cpu, general=tuple(register(name) or 0 for name in _GENERAL)) if early else cpu
+        early = cpu.paging and cpu.below(_USER_END)
+        return replace(cpu, general=tuple(register(name) for name in _GENERAL)) if early else cpu
 
     def base_va(self, image: Range) -> int:
         return KERNEL_MAP_VA
 
+    def tells_place(self, cpu: Cpu) -> bool:
+        return super().tells_place(cpu) and (bool(cpu.paged) or not _is_mapped(cpu))
+
     def running_at(
         self, kernel: KernelImage, memory: Memory, cpu: Cpu, last: tuple[int, ...]
     ) -> Iterator[tuple[int, int | None]]:
-        if cpu.pc >= _USER_END or cpu.user:
-            return self._mapped_at(kernel, memory, cpu, last)
-        return self._identity_at(kernel, memory, cpu)
+        if cpu.pc is None:
+            return iter(())
+        if _is_mapped(cpu):
+            return self._mapped_at(kernel, memory, cpu, cpu.pc, last)
+        return self._identity_at(kernel, memory, cpu, cpu.pc)
 
     def _mapped_at(
-        self, kernel: KernelImage, memory: Memory, cpu: Cpu, last: tuple[int, ...]
+        self, kernel: KernelImage, memory: Memory, cpu: Cpu, pc: int, last: tuple[int, ...]
     ) -> Iterator[tuple[int, int | None]]:
         # The image is mapped at its linked address plus a step of KASLR; a program counter among those is in it.
-        inside = KERNEL_MAP_VA <= cpu.pc < KERNEL_MAP_VA + _KASLR_BYTES
+        inside = KERNEL_MAP_VA <= pc < KERNEL_MAP_VA + _KASLR_BYTES
         (low, high), va = kernel.image, kernel.identity.va
-        moves = [move for move in (*last, *range(0, _KASLR_BYTES, ALIGN)) if not inside or low <= cpu.pc - move < high]
+        moves = [move for move in (*last, *range(0, _KASLR_BYTES, ALIGN)) if not inside or low <= pc - move < high]
         for paged in (make(memory) for make in cpu.paged):
             for move in moves:
                 with contextlib.suppress(ReadError):
                     yield paged.to_physical(va + move)[0] - (va - KERNEL_MAP_VA), move
 
-    def _identity_at(self, kernel: KernelImage, memory: Memory, cpu: Cpu) -> Iterator[tuple[int, int | None]]:
+    def _identity_at(self, kernel: KernelImage, memory: Memory, cpu: Cpu, pc: int) -> Iterator[tuple[int, int | None]]:
         # The image in whose code the CPU is; or one that QEMU has loaded, which nothing has run yet.
         with contextlib.suppress(ReadError):
-            code = memory.read(cpu.pc, _CODE_BYTES)
+            code = memory.read(pc, _CODE_BYTES)
             for part in kernel.code:
-                for va in similar_bytes(kernel.own_file, code, part, cpu.pc % ALIGN, ALIGN):
-                    yield cpu.pc - (va - KERNEL_MAP_VA), None
+                for va in similar_bytes(kernel.own_file, code, part, pc % ALIGN, ALIGN):
+                    yield pc - (va - KERNEL_MAP_VA), None
         fresh = bytes_in_file(kernel.own_file, kernel.relocated[0], _FRESH_BYTES)
         if cpu.paging is False and fresh is not None and holds(memory, fresh.va - KERNEL_MAP_VA, fresh.data):
             yield 0, None
@@ -124,19 +129,21 @@ class X86Linux(X86, LinuxArchitecture):
 
     def require_running(self, kernel: KernelImage, placement: Placement, cpu: Cpu) -> None:
         # The decompressor has the image in its buffer before it is in its place, and leaves its own build id.
+        if cpu.pc is None or cpu.pc >= _USER_END:
+            return
         linked = cpu.pc + KERNEL_MAP_VA - placement.physical
-        if cpu.pc < _USER_END and not any(low <= linked < high for low, high in kernel.code):
+        if not any(low <= linked < high for low, high in kernel.code):
             raise NotReadyError("the kernel is still compressed at this stop: continue, or use lmb-attach --wait")
 
     def before_kernel(self, cpu: Cpu) -> bool:
         # In the decompressor, or in the first instructions: the image is in its place before it is whole, and what is
         # to be zero in it is not.
-        return cpu.paging is True and cpu.pc < _USER_END and cpu.user is False
+        return cpu.paging is True and cpu.below(_USER_END) and cpu.user is False
 
     def early_phase(self, kernel: KernelImage, placement: Placement, cpu: Cpu) -> Phase | None:
         if cpu.paging is False:
             return Phase.UNMAPPED
-        if cpu.pc >= _USER_END:
+        if cpu.past(_USER_END):
             return None
         self.require_running(kernel, placement, cpu)
         return Phase.IDENTITY
@@ -162,16 +169,22 @@ class X86Linux(X86, LinuxArchitecture):
         table = orc_table(kernel.own_file)
         if table is None:
             raise LayoutError(f"{kernel.own_file} has no tables for following a stack (CONFIG_UNWINDER_ORC)")
-        last, known = 0, {name: machine.register(name) or 0 for name in PT_REGS}
+        known = {name: value for name in PT_REGS if (value := machine.register(name)) is not None}
+        if cpu.pc is None or len(known) < len(PT_REGS):
+            raise LayoutError("the debugger does not have the registers that a stack is followed by")
+        last = cpu.pc - virtual
         try:
             for last in frames(table, kernel.code, virtual, cpu.pc, known, stack):
                 yield last
         except LayoutError:
             # oops_end() of arch/x86/kernel/dumpstack.c throws the stack away, but __die_header() has saved the
             # registers of the first oops; what the stack held lies below, as far as nothing was called since.
-            moved = (machine.label("_text") or 0) - kernel.image[0]
-            symbol, saved = machine.symbol_at(last + moved), machine.variable("exec_summary_regs")
-            if symbol is None or not symbol.name.startswith("rewind_stack_") or saved is None:
+            text, saved = machine.label("_text"), machine.variable("exec_summary_regs")
+            if text is None or saved is None:
+                raise
+            moved = text - kernel.image[0]
+            symbol = machine.symbol_at(last + moved)
+            if symbol is None or not symbol.name.startswith("rewind_stack_"):
                 raise
             pc, known = pt_regs(stack, saved.address - moved + virtual)
             yield from frames(table, kernel.code, virtual, pc, known, stack)
@@ -183,10 +196,15 @@ class X86Linux(X86, LinuxArchitecture):
         return None if placement is None else self.first_instruction(kernel, placement)
 
 
+def _is_mapped(cpu: Cpu) -> bool:
+    # Whether the page tables tell where the kernel is, not the code at the program counter.
+    return cpu.past(_USER_END) or bool(cpu.user)
+
+
 def _unpacked_to(memory: Memory, cpu: Cpu) -> Iterator[int]:
     # Where the decompressor may unpack to: every multiple of `ALIGN` among its registers and stack.
-    words = list(cpu.general)
-    if words:
+    words = [word for word in cpu.general if word is not None]
+    if words and cpu.sp is not None:
         with contextlib.suppress(ReadError):
-            words += struct.unpack(f"<{_STACK_BYTES // 8}Q", memory.read(cpu.sp or 0, _STACK_BYTES))
+            words += struct.unpack(f"<{_STACK_BYTES // 8}Q", memory.read(cpu.sp, _STACK_BYTES))
     return (word for word in dict.fromkeys(words) if 0 < word < _MAX_PHYSICAL and not word % ALIGN)

@@ -15,9 +15,10 @@ from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from gdb_lmb.arches.base import Architecture, BootImage, Cpu, ReadRegister, TableForm
-from gdb_lmb.arches.x86.paging import CR0_PG, X86PagedMemory, table_form
+from gdb_lmb.arches.x86.paging import CR0_PG, CR4_PAE, X86PagedMemory, table_form
 from gdb_lmb.core.errors import InputError
 from gdb_lmb.core.memory import Memory
 from gdb_lmb.formats.core_file import CoreFile
@@ -37,6 +38,7 @@ _LONG_MODE = 1 << 10  # EFER.LMA
 _NT_PRSTATUS = 1
 # `sizeof(struct elf_prstatus)` of x86-64: QEMU writes it for a CPU in long mode only, whatever the ELF's class.
 _LONG_PRSTATUS_BYTES = 336
+_CONTROL = ("cr0", "cr3", "cr4", "efer")
 _NOTED = (
     "rax", "rbx", "rcx", "rdx", "rsi", "rdi", "rsp", "rbp", *(f"r{number}" for number in range(8, 16)), "pc", "eflags",
     "cs", "cr0", "cr1", "cr2", "cr3", "cr4",
@@ -49,15 +51,14 @@ class X86(Architecture):
     def cpu_state(self, register: ReadRegister) -> Cpu:
         cr0, cs, cr3 = map(register, ("cr0", "cs", "cr3"))
         paging = None if cr0 is None else bool(cr0 & CR0_PG)
-        control = {name: register(name) for name in ("cr0", "cr3", "cr4", "efer")}
-        known = paging and None not in (cr3, control["cr4"])
         # With page-table isolation the kernel's top table lies before the user's.
-        tables = dict.fromkeys(((cr3 or 0), (cr3 or 0) & ~_USER_TABLE)) if known else ()
+        tops = () if cr3 is None or not paging else dict.fromkeys((cr3, cr3 & ~_USER_TABLE))
+        walked = (_walked({**{name: register(name) for name in _CONTROL}, "cr3": top}) for top in tops)
         return replace(
             super().cpu_state(register),
             paging=paging,
-            tables=(cr3 & _TABLE_ADDRESS,) if paging and cr3 else (),
-            paged=tuple(partial(self._paged, control | {"cr3": table}) for table in tables),
+            tables=(cr3 & _TABLE_ADDRESS,) if paging and cr3 is not None else (),
+            paged=tuple(partial(X86PagedMemory, **control) for control in walked if control is not None),
             user=None if cs is None else cs & _RPL == _RPL,
         )
 
@@ -73,19 +74,14 @@ class X86(Architecture):
         )
 
     def paged_memory(self, physical: Memory, register: ReadRegister) -> X86PagedMemory | None:
-        control = {name: register(name) for name in ("cr0", "cr3", "cr4", "efer")}
-        return None if None in [*control.values()][:3] else self._paged(control, physical)
-
-    def _paged(self, control: Mapping[str, int | None], physical: Memory) -> X86PagedMemory:
-        # gdb has no EFER of a CPU whose registers it does not understand.
-        cr0, cr3, cr4, efer = (control[name] or 0 for name in ("cr0", "cr3", "cr4", "efer"))
-        return X86PagedMemory(physical, cr0=cr0, cr3=cr3, cr4=cr4, long_mode=bool(efer & _LONG_MODE))
+        control = _walked({name: register(name) for name in _CONTROL})
+        return None if control is None else X86PagedMemory(physical, **control)
 
     def table_form(self, register: ReadRegister) -> TableForm | None:
-        cr0, cr3, cr4 = map(register, ("cr0", "cr3", "cr4"))
-        if cr3 is None or cr4 is None or not (cr0 or 0) & CR0_PG:
+        control = _walked({name: register(name) for name in _CONTROL})
+        if control is None or not control.pop("cr0") & CR0_PG:
             return None
-        return table_form(cr3=cr3, cr4=cr4, long_mode=bool((register("efer") or 0) & _LONG_MODE))
+        return table_form(**control)
 
     def boot_image(self, head: bytes, data: bytes | mmap.mmap) -> BootImage | None:
         if head[0x202:0x206] != b"HdrS" or head[0x1FE:0x200] != b"\x55\xaa":
@@ -108,6 +104,15 @@ class X86(Architecture):
         if bootable:
             return None
         return "QEMU boots an x86 ELF by its PVH note, and this one has none (CONFIG_PVH=y makes it)"
+
+
+def _walked(control: Mapping[str, int | None]) -> dict[str, Any] | None:
+    # What page tables are walked by, None where a register of it is not known. gdb has no EFER of a CPU whose registers
+    # it does not understand: without PAE that is in no long mode.
+    cr0, cr3, cr4, efer = (control[name] for name in _CONTROL)
+    if cr0 is None or cr3 is None or cr4 is None or (efer is None and cr0 & CR0_PG and cr4 & CR4_PAE):
+        return None
+    return {"cr0": cr0, "cr3": cr3, "cr4": cr4, "long_mode": efer is not None and bool(efer & _LONG_MODE)}
 
 
 def _is_multiboot(path: Path) -> bool:

@@ -86,9 +86,9 @@ def orc_table(path: Path) -> OrcTable | None:
         if number and number == len(entries) // _ENTRY.size:
             some = (_ENTRY.unpack_from(entries, at * _ENTRY.size) for at in range(0, number, number // _SAMPLE + 1))
             common = Counter(bits for sp_offset, _, bits in some if sp_offset == 8).most_common(1)
-            bits = common[0][0] if common else 0
-            names, call = _NAMES.get(bits & 15), bits >> 8 & 7
-            return OrcTable(addresses.va, ips, entries, names, call) if names and call in (0, 2) else None
+            for bits, _ in common:
+                names, call = _NAMES.get(bits & 15), bits >> 8 & 7
+                return OrcTable(addresses.va, ips, entries, names, call) if names and call in (0, 2) else None
     return None
 
 

@@ -15,7 +15,7 @@ from gdb_lmb.core.memory import Memory
 
 _PAGE_SIZE = 1 << 12
 CR0_PG = 1 << 31
-_CR4_PSE, _CR4_PAE, _CR4_LA57 = 1 << 4, 1 << 5, 1 << 12
+_CR4_PSE, CR4_PAE, _CR4_LA57 = 1 << 4, 1 << 5, 1 << 12
 _PRESENT, _LARGE = 1 << 0, 1 << 7
 _WIDE_ADDRESS = 0x000F_FFFF_FFFF_F000
 _NARROW_ADDRESS = 0xFFFF_F000
@@ -41,7 +41,7 @@ class _Mode(NamedTuple):
 _MODES = (
     _Mode(True, _CR4_LA57, (9, 9, 9, 9, 9), 8, (1, 2), _WIDE_ADDRESS, _WIDE_ADDRESS),
     _Mode(True, 0, (9, 9, 9, 9), 8, (1, 2), _WIDE_ADDRESS, _WIDE_ADDRESS),
-    _Mode(False, _CR4_PAE, (2, 9, 9), 8, (1,), _WIDE_ADDRESS, 0xFFFF_FFE0),
+    _Mode(False, CR4_PAE, (2, 9, 9), 8, (1,), _WIDE_ADDRESS, 0xFFFF_FFE0),
     _Mode(False, _CR4_PSE, (10, 10), 4, (1,), _NARROW_ADDRESS, _NARROW_ADDRESS),
     _Mode(False, 0, (10, 10), 4, (), _NARROW_ADDRESS, _NARROW_ADDRESS),
 )

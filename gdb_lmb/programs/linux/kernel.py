@@ -12,6 +12,7 @@ from gdb_lmb.core.address import Identity, KernelImage, TranslatedMemory
 from gdb_lmb.core.errors import LayoutError
 from gdb_lmb.core.fields import Struct
 from gdb_lmb.core.machine import Machine
+from gdb_lmb.core.ranges import Range
 from gdb_lmb.formats.program_file import build_identity, bytes_in_file
 
 FREEING_INITMEM = 2  # `SYSTEM_FREEING_INITMEM` of `enum system_states`
@@ -38,14 +39,15 @@ _TREES = ("initial_boot_params_pa", "__fdt_pointer")
 
 @dataclass(frozen=True)
 class Kernel(KernelImage):
-    """A Linux kernel's image and what its memblock and its boot are decoded by; `init` is its init memory as linked.
+    """A Linux kernel's image and what its memblock and its boot are decoded by.
 
-    `keeps` tells that memblock stays after boot (CONFIG_ARCH_KEEP_MEMBLOCK).
+    `init` is its init memory as linked, None where it has no labels for it. `keeps` tells that memblock stays after
+    boot (CONFIG_ARCH_KEEP_MEMBLOCK).
     """
 
     arch: LinuxArchitecture
     program: MemblockProgram
-    init: tuple[int, int]
+    init: Range | None
     keeps: bool
     types: dict[str, Struct] = field(default_factory=dict, compare=False, hash=False)
 
@@ -62,9 +64,14 @@ class Kernel(KernelImage):
         raw = memory.read(self.symbols[name] + memory.placement.virtual, size or self.arch.word_bytes)
         return int.from_bytes(raw, self.arch.byte_order)
 
-    def in_freed_memory(self, memory: TranslatedMemory, va: int) -> bool:
-        """Tell whether a linked address lies in init memory, and that has been freed."""
-        return self.init[0] <= va < self.init[1] and (self.word(memory, "system_state", 4) or 0) >= FREEING_INITMEM
+    def in_freed_memory(self, memory: TranslatedMemory, va: int) -> bool | None:
+        """Tell whether a linked address lies in init memory, and that has been freed; None where nothing tells."""
+        if self.init is not None and not self.init[0] <= va < self.init[1]:
+            return False
+        state = self.word(memory, "system_state", 4)
+        if state is not None and state < FREEING_INITMEM:
+            return False
+        return None if state is None or self.init is None else True
 
 
 # What was worked out for a program, by its file: as linked, and so wherever its symbols stand.
@@ -88,18 +95,23 @@ def find_kernel(machine: Machine) -> Kernel | None:
 
 
 def symbols_moved_by(machine: Machine, kernel: Kernel) -> int:
-    """Return by how much the kernel's symbols are away from where they were linked (`symbol-file -o`)."""
+    """Return by how much the kernel's symbols are away from where they were linked (`symbol-file -o`).
+
+    Raises: `LayoutError` where the debugger has none of them.
+    """
     memblock = machine.variable("memblock")
-    return 0 if memblock is None else memblock.address - kernel.program.memblock_va
+    if memblock is None:
+        raise LayoutError(f"gdb has no symbols of {kernel.own_file} any more: load them with `file VMLINUX`")
+    return memblock.address - kernel.program.memblock_va
 
 
-def init_memory(machine: Machine, kernel: Kernel) -> tuple[int, int]:
-    """Return the virtual range of init memory where the debugger has the kernel's symbols.
+def init_memory(machine: Machine, kernel: Kernel) -> Range | None:
+    """Return the virtual range of init memory where the debugger has the kernel's symbols, None where it has none.
 
     On x86-64 up to Linux 6.14 the label `__init_begin` is in a section that is linked at 0, and does not move along.
     """
     moved = symbols_moved_by(machine, kernel)
-    return kernel.init[0] + moved, kernel.init[1] + moved
+    return None if kernel.init is None else (kernel.init[0] + moved, kernel.init[1] + moved)
 
 
 def _read_kernel(machine: Machine, path: Path) -> Kernel:
@@ -109,19 +121,29 @@ def _read_kernel(machine: Machine, path: Path) -> Kernel:
         raise LayoutError(f"{path} has no build id in a loaded note: it cannot be told from another build")
     moved = _moved_by(machine, identity)
 
-    def linked(name: str) -> int:
+    def linked(name: str) -> int | None:
         found = machine.variable(name)
-        return 0 if found is None else found.address - moved
+        return None if found is None else found.address - moved
 
-    def label(name: str, *, code: bool = False) -> int:
+    def label(name: str, *, code: bool = False) -> int | None:
         at = machine.label(name, code=code)
-        return at - moved if at else 0
+        return None if at is None else at - moved
 
-    image = (label("_text"), label("_end"))
+    def required(name: str, at: int | None) -> int:
+        if at is None:
+            raise LayoutError(f"{path} has no symbol {name}, which every Linux kernel has: load the kernel's vmlinux")
+        return at
+
+    def between(first: str, past: str) -> Range | None:
+        low, high = label(first), label(past)
+        return None if low is None or high is None else (low, high)
+
+    image = (required("_text", label("_text")), required("_end", label("_end")))
     flags = machine.enum("memblock", "memory.regions.flags")
     region = machine.struct("memblock", "memory.regions")
     arrays = {name: machine.variable(f"memblock_{name}_init_regions") for name in (*_LISTS, "physmem")}
-    memblock, layout = linked("memblock"), machine.struct("memblock")
+    memblock, layout = required("memblock", linked("memblock")), machine.struct("memblock")
+    statics = {name: linked(f"memblock_{name}_init_regions") for name in _LISTS}
     names = ((name, memblock + layout.fields[f"{name}.name"].offset) for name in _LISTS)
     words = {name: bytes_in_file(path, at, arch.word_bytes) for name, at in names}
     program = MemblockProgram(
@@ -133,13 +155,16 @@ def _read_kernel(machine: Machine, path: Path) -> Kernel:
         region=region,
         page_size=arch.page_size(path, image),
         flag_names={bit: name.removeprefix("MEMBLOCK_").upper() for bit, name in flags.items() if bit},
-        init_arrays={name: linked(f"memblock_{name}_init_regions") for name in _LISTS},
-        physmem_va=linked("physmem") or None,
-        physmem_array_va=linked("memblock_physmem_init_regions") or None,
+        init_arrays={name: at for name, at in statics.items() if at is not None},
+        physmem_va=linked("physmem"),
+        physmem_array_va=linked("memblock_physmem_init_regions"),
         no_node=_max_nodes(machine),
         rooms={name: found.size // region.size for name, found in arrays.items() if found is not None},
-        # Where relocations keep the pointers, the file has none.
-        names={name: int.from_bytes(word.data if word else b"", machine.byte_order) for name, word in words.items()},
+        # Where relocations keep the pointers, the file has 0 in their place.
+        names={
+            name: int.from_bytes(word.data, machine.byte_order) if word is not None and any(word.data) else None
+            for name, word in words.items()
+        },
         image=image,
     )
     firmware = _TREES if machine.variable(E820_TABLES[0]) is None else E820_TABLES
@@ -155,15 +180,15 @@ def _read_kernel(machine: Machine, path: Path) -> Kernel:
         own_file=path,
         identity=identity,
         image=image,
-        init=(label("__init_begin"), label("__init_end")),
-        code=((label("_text"), label("_etext")), (label("_sinittext"), label("_einittext"))),
-        entry=label(arch.entry, code=True),
+        init=between("__init_begin", "__init_end"),
+        code=tuple(filter(None, (between("_text", "_etext"), between("_sinittext", "_einittext")))),
+        entry=required(arch.entry, label(arch.entry, code=True)),
         relocated=(
             *(program.memblock_va + fields[f"{of}.{what}"].offset for what in ("name", "regions") for of in _LISTS),
-            *(at for at in (linked("memblock_memory"),) if at),
+            *(at for at in (linked("memblock_memory"),) if at is not None),
         ),
-        early_pointer=(program.memblock_va + fields["memory.regions"].offset, program.init_arrays["memory"]),
-        symbols={name: at for name, at in symbols.items() if at},
+        early_pointer=(program.memblock_va + fields["memory.regions"].offset, statics["memory"]),
+        symbols={name: at for name, at in symbols.items() if at is not None},
         keeps=machine.label("memblock_discard", code=True) is None,
     )
 
@@ -177,7 +202,7 @@ def _max_nodes(machine: Machine) -> int | None:
         references = array // machine.struct("struct zonelist", "_zonerefs").size - 1
     except (LayoutError, KeyError):
         return None
-    most = next((value for value, name in zones.items() if name == "__MAX_NR_ZONES"), 0)
+    most = next((value for value, name in zones.items() if name == "__MAX_NR_ZONES"), None)
     return references // most if most else None
 
 
@@ -191,4 +216,6 @@ def _moved_by(machine: Machine, identity: Identity) -> int:
     if found is not None and found.section == ".notes" and not found.offset:
         return 0
     at = machine.label("__start_notes")
-    return at - identity.notes_va if at else 0
+    if at is None:
+        raise LayoutError("gdb has no symbol __start_notes, which tells how far it has moved the kernel's symbols")
+    return at - identity.notes_va

@@ -36,7 +36,7 @@ def place(machine: Machine, kernel: Kernel, physical: BoundedMemory, cpu: Cpu) -
     """
     arch, last = kernel.arch, _LAST.get(kernel.own_file)
     linked = kernel.identity.va - arch.base_va(kernel.image)
-    if cpu.paging is None:
+    if not arch.tells_place(cpu):
         delta, virtual = _search(machine, kernel, physical, linked), None
     else:
         tried = arch.running_at(kernel, physical, cpu, () if last is None else (last.virtual,))
@@ -66,8 +66,10 @@ def _search(machine: Machine, kernel: Kernel, physical: BoundedMemory, linked: i
 
 
 def _why_none(machine: Machine, kernel: Kernel, cpu: Cpu, last: Placement | None) -> str:
-    size = human_size(sum(end - base for base, end in machine.ram())) if cpu.paging is None else ""
-    searched = f"in its {size} of memory" if size else f"run by this CPU at {cpu.pc:#x}"
+    if cpu.pc is not None and kernel.arch.tells_place(cpu):
+        searched = f"run by this CPU at {cpu.pc:#x}"
+    else:
+        searched = f"in its {human_size(sum(end - base for base, end in machine.ram()))} of memory"
     reset = "" if last is None else ", the guest was reset or has started another kernel since it was last seen"
     lacking = f", or {machine.lacking}" if machine.lacking else ""
     return (
@@ -82,7 +84,7 @@ def _clusters(kernel: Kernel) -> list[tuple[int, int]]:
     # The pointers to x86's tables are taken from the ELF as long as they are as linked.
     names = kernel.symbols.items() - {(name, kernel.symbols.get(name)) for name in E820_TABLES}
     words = {name: (at, at + kernel.arch.word_bytes) for name, at in names}
-    arrays = [(at, at + _USUAL_REGIONS * program.region.size) for at in program.init_arrays.values() if at]
+    arrays = [(at, at + _USUAL_REGIONS * program.region.size) for at in program.init_arrays.values()]
     told = (words.get("_totalram_pages"), words.get("vm_zone_stat"))
     always = {(program.memblock_va, program.memblock_va + program.memblock.size), *told}
     groups: list[list[tuple[int, int]]] = []
@@ -119,7 +121,7 @@ def phase_of(kernel: Kernel, memory: TranslatedMemory, cpu: Cpu) -> tuple[Phase,
         return program.memblock.value(raw, name, program.byte_order)
 
     if kernel.arch.before_kernel(cpu) or not handed_over(kernel, memory)[0]:
-        early = kernel.arch.early_phase(kernel, memory.placement, cpu)
+        early = None if cpu.pc is None else kernel.arch.early_phase(kernel, memory.placement, cpu)
         if early is not None:
             return early, {}
         # x86 allows arrays to grow before it adds the memory, but not above 1 MiB until all is there.
@@ -127,28 +129,43 @@ def phase_of(kernel: Kernel, memory: TranslatedMemory, cpu: Cpu) -> tuple[Phase,
         complete = (
             kernel.word(memory, "memblock_can_resize", 4) and member("current_limit") > _ISA_END_ADDRESS
         ) or kernel.word(memory, "pcpu_base_addr")
+        if cpu.pc is None and not complete:
+            raise NotReadyError(
+                f"{kernel.own_file.name} is in memory, but no registers of a CPU tell whether it runs: "
+                "take a dump that has them, with QEMU's dump-guest-memory"
+            )
         return (Phase.COMPLETE if complete else Phase.MAPPED), {}
     return left_after_boot(
         keeps=kernel.keeps,
-        memblock_memory=0 if kernel.keeps else kernel.word(memory, "memblock_memory") or 0,
+        memblock_memory=kernel.word(memory, "memblock_memory"),
         in_freed_memory=kernel.in_freed_memory(memory, program.memblock_va),
-        static={name: member(f"{name}.regions") == va + virtual for name, va in program.init_arrays.items()},
+        static={
+            name: name in program.init_arrays and member(f"{name}.regions") == program.init_arrays[name] + virtual
+            for name in ("memory", "reserved")
+        },
     )
 
 
 def handed_over(kernel: Kernel, memory: TranslatedMemory) -> tuple[bool, str | None]:
     """Tell whether the page allocator has the memory, by two of three words, and what they say if they disagree.
 
+    They disagree too where this kernel has too few of them.
+
     Source: `memblock_free_all()` frees pages, which `vm_zone_stat[NR_FREE_PAGES]` counts first, then adds them to
     `_totalram_pages`; `kmem_cache_init()`, which follows, sets `slab_state`.
     """
     pages, free = kernel.word(memory, "_totalram_pages"), kernel.word(memory, "vm_zone_stat")
-    if free is None or bool(pages) == bool(free):
+    if pages is not None and (free is None or bool(pages) == bool(free)):
         return bool(pages), None
-    slab = kernel.word(memory, "slab_state", 4) or 0
+    slab = kernel.word(memory, "slab_state", 4)
     # In the middle of the hand-over there are free pages only.
-    doubt = f"_totalram_pages {pages or 0:#x}, vm_zone_stat {free:#x}, slab_state {slab:#x}" if slab or pages else None
-    return bool(slab), doubt
+    agree = bool(slab) == bool(free) if pages is None else not slab and not pages
+    if agree and None not in (slab, free):
+        return bool(slab), None
+    words = {"_totalram_pages": pages, "vm_zone_stat": free, "slab_state": slab}
+    return bool(slab), ", ".join(
+        f"{name} {'is not known' if word is None else hex(word)}" for name, word in words.items()
+    )
 
 
 def boot_phase(machine: Machine, kernel: Kernel, placement: Placement) -> tuple[Phase | None, bool]:

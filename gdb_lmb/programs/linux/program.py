@@ -66,7 +66,8 @@ class Linux(Program):
         return TracedKernel(machine, require_kernel(machine))
 
     def init_code(self, machine: Machine) -> range:
-        return range(*init_memory(machine, require_kernel(machine)))
+        found = init_memory(machine, require_kernel(machine))
+        return range(0) if found is None else range(*found)
 
     def where(self, machine: Machine) -> AddressMap:
         """Return where the image and the linear maps are; nothing where the kernel is not there yet."""
@@ -129,15 +130,17 @@ def take_memblock(machine: Machine, kernel: Kernel, meter: Meter | None = None) 
             nodes=_nodes(kernel, memory),
             limits=kernel.arch.limits(partial(kernel.word, memory), kernel.program.page_size, kernel.program.bits),
         )
-        stack = Stack(machine, memory, cpu.sp or 0)
-    # The symbols may stand elsewhere than the kernel does: look the address up where they stand.
-    here = cpu.pc + moved - placement.virtual
+        stack = None if cpu.pc is None or cpu.sp is None else Stack(machine, memory, cpu.sp)
     arrays = tuple(replace(array, base=guest.physical(array.va)) for array in storage_of(snapshot).arrays)
-    stop = Stop(cpu.pc, machine.name_at(here))
-    torn = torn_memblock(machine, kernel, cpu, stack, moved)
+    # The symbols may stand elsewhere than the kernel does: look the address up where they stand.
+    stop = None if cpu.pc is None else Stop(cpu.pc, machine.name_at(cpu.pc + moved - placement.virtual))
+    torn = None if stack is None else torn_memblock(machine, kernel, cpu, stack, moved)
     snapshot = replace(snapshot, torn=torn, stop=stop, storage=replace(known, arrays=arrays), required=required)
     snapshot = _with_firmware(snapshot, kernel.arch, firmware, phase, doubt)
-    if cpu.paging is not None:
+    if stack is None and snapshot.phase not in PAST_HAND_OVER:
+        unknown = "registers that tell whether a function of memblock was interrupted"
+        snapshot = replace(snapshot, uncompared=(*snapshot.uncompared, unknown))
+    if kernel.arch.tells_place(cpu):
         return snapshot
     return replace(snapshot, unsettled=(*snapshot.unsettled, "registers that tell which kernel runs: RAM was searched"))
 
@@ -212,7 +215,9 @@ def _behavior(machine: Machine, kernel: Kernel) -> MemblockBehavior:
     program = kernel.program
     cnt = program.memblock.fields["memory.cnt"]
     data = bytes_in_file(kernel.own_file, program.memblock_va + cnt.offset, cnt.size)
-    initial = 0 if data is None else int.from_bytes(data.data, program.byte_order)
+    if data is None:
+        raise LayoutError(f"{kernel.own_file} does not hold the data of `memblock`: load the kernel's vmlinux")
+    initial = int.from_bytes(data.data, program.byte_order)
     # Where the compiler has left no function to look at, the dummy of the years before tells.
     merge = machine.parameters("memblock_merge_regions")
     return behavior_of(
@@ -232,14 +237,22 @@ def _switches(machine: Machine, kernel: Kernel) -> dict[str, Any]:
     # slab_is_available() is true from UP on.
     up = next((value for value, name in names.items() if name == "UP"), 1 << 31)
     with guest_variables(machine) as guest:
+
+        def word(name: str) -> int | None:
+            value = guest.word(name)
+            if value is None and machine.variable(name) is not None:
+                raise LayoutError(f"{name} cannot be read, which decides what memblock does next")
+            return value
+
+        slab = word("slab_state")
         return {
-            "can_resize": bool(guest.word("memblock_can_resize")),
-            "slab_up": (guest.word("slab_state") or 0) >= up,
-            "has_mirror": bool(guest.word("system_has_some_mirror")),
-            "movable_node": bool(guest.word("movable_node_enabled")),
-            "kho_scratch_only": bool(guest.word("kho_scratch_only")),
-            "discarded": not kernel.keeps and guest.word("memblock_memory") == 0,
-            "in_slab": [name for name in ("memory", "reserved") if guest.word(f"memblock_{name}_in_slab")],
+            "can_resize": bool(word("memblock_can_resize")),
+            "slab_up": slab is not None and slab >= up,
+            "has_mirror": bool(word("system_has_some_mirror")),
+            "movable_node": bool(word("movable_node_enabled")),
+            "kho_scratch_only": bool(word("kho_scratch_only")),
+            "discarded": not kernel.keeps and word("memblock_memory") == 0,
+            "in_slab": [name for name in ("memory", "reserved") if word(f"memblock_{name}_in_slab")],
         }
 
 

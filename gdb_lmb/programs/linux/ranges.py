@@ -53,11 +53,11 @@ _MAX_PAGES = 1 << 28  # 1 TiB: beyond it what is read is no number of pages, and
 
 def linux_image(guest: Guest, kernel: Kernel) -> Iterator[RoleRange]:
     """Return init memory and parts of the image that only Linux has."""
-    low, high = init_memory(guest.machine, kernel)
-    line = None if _init_is_freed(guest) else guest.machine.variable("boot_command_line")
+    init = init_memory(guest.machine, kernel)
+    line = None if _init_may_be_freed(guest) else guest.machine.variable("boot_command_line")
     until = Phase.HANDED_OVER
     return chain(
-        guest.inside(Role.INIT, low, high - low, "__init_begin", until=until),
+        () if init is None else guest.inside(Role.INIT, init[0], init[1] - init[0], "__init_begin", until=until),
         _brk(guest, kernel),
         _page_tables(guest, kernel),
         _boot_stack(guest),
@@ -96,7 +96,7 @@ def must_be_reserved(
         (_table(base, end, image) for base, end in tables),
         _initrds(guest),
         # All early reservations have been made when the first memory is added.
-        _loaded(guest, kernel) if any(memory.size) and not guest.word("initrd_start") else (),
+        _loaded(guest, kernel) if any(memory.size) and guest.word("initrd_start") == 0 else (),
         _first_mib(guest),
         _trees(guest),
         _per_cpu(guest, kernel),
@@ -131,7 +131,8 @@ def _first_mib(guest: Guest) -> Iterator[RoleRange]:
 def _nodes(guest: Guest, kernel: Kernel, memory: RegionList) -> Iterator[RoleRange]:
     # Yield the data of each node that has some. Source: `alloc_node_data()`.
     table, word = guest.machine.label("node_data"), guest.machine.bits // 8
-    nodes = [nid for nid in memory.nid if 0 <= nid < min(kernel.program.no_node or 0, _MAX_NODES)]
+    most = kernel.program.no_node
+    nodes = [] if most is None else [nid for nid in memory.nid if 0 <= nid < min(most, _MAX_NODES)]
     if table is None or not nodes:
         return
     with contextlib.suppress(ReadError, LayoutError):
@@ -142,8 +143,9 @@ def _nodes(guest: Guest, kernel: Kernel, memory: RegionList) -> Iterator[RoleRan
             yield from _at(Role.NODE, base, size, "node_data", reserved=Phase.COMPLETE, alone=True)
 
 
-def _init_is_freed(guest: Guest) -> bool:
-    return (guest.word("system_state") or 0) >= FREEING_INITMEM
+def _init_may_be_freed(guest: Guest) -> bool:
+    state = guest.word("system_state")
+    return state is None or state >= FREEING_INITMEM
 
 
 def _at(
@@ -160,17 +162,19 @@ def _at(
 
 
 def _initrds(guest: Guest) -> Iterator[RoleRange]:
-    start, past = guest.word("initrd_start") or 0, guest.word("initrd_end") or 0
+    start, past = guest.word("initrd_start"), guest.word("initrd_end")
+    if start is None or past is None:
+        return
     must: dict[str, Any] = {"reserved": Phase.COMPLETE, "alone": True}
     yield from _at(Role.INITRD, guest.physical(start), past - start, "initrd_start", Phase.COMPLETE, **must)
-    if not start and not _init_is_freed(guest):
+    if not start and not _init_may_be_freed(guest):
         base, size = guest.word("phys_initrd_start"), guest.word("phys_initrd_size")
         yield from _at(Role.INITRD, base, size, "phys_initrd_start", Phase.MAPPED, Phase.COMPLETE, **must)
 
 
 def _loaded(guest: Guest, kernel: Kernel) -> Iterator[RoleRange]:
     # Yield what x86's `boot_params` tells of what the boot loader has put into memory.
-    found = None if _init_is_freed(guest) else guest.machine.variable("boot_params")
+    found = None if _init_may_be_freed(guest) else guest.machine.variable("boot_params")
     if found is None:
         return
     struct = kernel.struct(guest.machine, "boot_params")
@@ -190,8 +194,9 @@ def _loaded(guest: Guest, kernel: Kernel) -> Iterator[RoleRange]:
     must: dict[str, Any] = {"reserved": Phase.MAPPED, "memory": False, "alone": True}
     yield from _at(Role.LOADED_INITRD, base, size, "boot_params.hdr.ramdisk_image", until=Phase.MAPPED, **must)
     line = value(*_LOADED[4:])
-    size = _string_bytes(guest, line)
-    yield from _at(Role.COMMAND_LINE, line, size, "boot_params.hdr.cmd_line_ptr", until=Phase.MAPPED)
+    yield from _at(
+        Role.COMMAND_LINE, line, _string_bytes(guest, line), "boot_params.hdr.cmd_line_ptr", until=Phase.MAPPED
+    )
 
 
 def _trees(guest: Guest) -> Iterator[RoleRange]:
@@ -201,10 +206,10 @@ def _trees(guest: Guest) -> Iterator[RoleRange]:
     for name, base in found.items():
         with contextlib.suppress(ReadError):
             head = guest.read(base, _FDT_HEADER_BYTES) if base else b""
-            if int.from_bytes(head[:4], "big") == _FDT_MAGIC:
+            if base and int.from_bytes(head[:4], "big") == _FDT_MAGIC:
                 size = int.from_bytes(head[4:], "big")
                 # One that is part of the image is reserved with it.
-                alone = not any(one.physical <= (base or 0) < one.physical + one.size for one in guest.map.parts)
+                alone = not any(one.physical <= base < one.physical + one.size for one in guest.map.parts)
                 must: dict[str, Any] = {"reserved": Phase.COMPLETE, "memory": False, "alone": alone}
                 yield from _at(Role.DEVICE_TREE, base, size, name, Phase.MAPPED, **must)
 
@@ -216,8 +221,8 @@ def _command_line(guest: Guest) -> tuple[RoleRange, ...]:
     return _at(Role.COMMAND_LINE, base, size, "saved_command_line", Phase.COMPLETE)
 
 
-def _string_bytes(guest: Guest, base: int | None) -> int:
-    # Return the size of the string at physical `base`, with its end; 0 if there is none.
+def _string_bytes(guest: Guest, base: int | None) -> int | None:
+    # Return the size of the string at physical `base`, with its end; None if there is none.
     text = b""
     with contextlib.suppress(ReadError):
         while base and len(text) < _MAX_COMMAND_LINE_BYTES:
@@ -225,7 +230,7 @@ def _string_bytes(guest: Guest, base: int | None) -> int:
             text += guest.read(base + len(text), 256 - (base + len(text)) % 256)
             if b"\0" in text:
                 return text.index(b"\0") + 1
-    return 0
+    return None
 
 
 def _brk(guest: Guest, kernel: Kernel) -> Iterator[RoleRange]:
@@ -246,12 +251,14 @@ def _brk(guest: Guest, kernel: Kernel) -> Iterator[RoleRange]:
 def _page_tables(guest: Guest, kernel: Kernel) -> Iterator[RoleRange]:
     # Yield the tables that are part of the image, and the one that the CPU has now; each is a page at the least.
     page_size = kernel.program.page_size
-    low, high = init_memory(guest.machine, kernel)
+    init = init_memory(guest.machine, kernel)
     for name in kernel.arch.page_tables:
         at = guest.machine.label(name)
-        if at is not None and not (low <= at < high and _init_is_freed(guest)):
+        kept = init is not None and at is not None and not init[0] <= at < init[1]
+        if at is not None and (kept or not _init_may_be_freed(guest)):
             found = guest.machine.variable(name)
-            yield from guest.inside(Role.PAGE_TABLES, at, max(page_size, 0 if found is None else found.size), name)
+            size = page_size if found is None else max(page_size, found.size)
+            yield from guest.inside(Role.PAGE_TABLES, at, size, name)
     for base in guest.tables if guest.map.parts else ():
         yield RoleRange(Role.PAGE_TABLES, base, base + page_size, "page table base register")
 
@@ -382,18 +389,20 @@ def _e820(machine: Machine, kernel: Kernel, memory: TranslatedMemory, name: str,
     with contextlib.suppress(ReadError):
         found = bytes_in_file(kernel.own_file, kernel.symbols[name], kernel.arch.word_bytes) if linked else None
         if found is not None:
-            at = int.from_bytes(found.data, order) + memory.placement.virtual
+            at: int | None = int.from_bytes(found.data, order) + memory.placement.virtual
         else:
-            at = kernel.word(memory, name) or 0
+            at = kernel.word(memory, name)
+        if at is None:
+            return None
         try:
             # Counter and entries in one request; only the kernel's late, trimmed copy may end before.
             head = memory.read(at, start + min(most, _USUAL_RANGES) * entry.size)
         except ReadError:
             head = memory.read(at, start)
         count = table.value(head, "nr_entries", order)
-        size = count * entry.size if count <= most else 0
-        rows = head[start : start + size] if start + size <= len(head) else memory.read(at + start, size)
-        if size:
+        size = count * entry.size
+        if 0 < count <= most:
+            rows = head[start : start + size] if start + size <= len(head) else memory.read(at + start, size)
             return FirmwareMap(*entry.columns(rows, ("addr", "size", "type"), order))
     return None
 
@@ -414,7 +423,7 @@ def _device_tree(kernel: Kernel, memory: TranslatedMemory) -> Firmware:
     # stable trees) and `__fdt_pointer`, which is freed with init memory, are physical.
     unknown = Firmware(lacking="the firmware map (the pointer to the device tree has been freed)", readable=False)
     for name in ("initial_boot_params_pa", "__fdt_pointer"):
-        if name in kernel.symbols and not kernel.in_freed_memory(memory, kernel.symbols[name]):
+        if name in kernel.symbols and kernel.in_freed_memory(memory, kernel.symbols[name]) is False:
             at = kernel.word(memory, name, kernel.program.bits // 8)
             if at:
                 tree = read_tree(memory.physical, at)

@@ -73,7 +73,7 @@ def torn_memblock(machine: Machine, kernel: Kernel, cpu: Cpu, stack: Stack, move
     jump to the kernel's own addresses, nothing of the kernel's is on the stack.
     """
     virtual = stack.memory.placement.virtual
-    if not kernel.image[0] <= cpu.pc - virtual < kernel.image[1]:
+    if not (cpu.past(kernel.image[0] + virtual) and cpu.below(kernel.image[1] + virtual)):
         return None
     if kernel.identity.data not in _FUNCTIONS:
         _FUNCTIONS[kernel.identity.data] = CHANGING | machine.functions_beside("memblock")
