@@ -101,6 +101,13 @@ class Placement:
             raise ReadError(va, 1, "neither in the kernel image nor in the direct map")
         return found
 
+    def runs(self, pc: int | None) -> bool:
+        """Tell whether a CPU at `pc` is in the image, at its run-time or its physical address."""
+        low, high = self.image
+        return pc is not None and any(
+            low <= pc - moved < high for moved in (self.virtual, self.physical - self.base_va)
+        )
+
 
 @dataclass(frozen=True)
 class Identity:

@@ -129,8 +129,9 @@ def required(machine: BytesMachine) -> list[tuple[int, int]]:
 def with_an_older_image(machine: BytesMachine) -> BytesMachine:
     """Put the same image at a lower place, as an earlier boot has left it, with another virtual move."""
     older = bytearray(machine.memory[BASE])
-    pointer = MEMBLOCK_AT + 16 + 32
-    older[pointer : pointer + 8] = struct.pack("<Q", TEXT + NAME_AT + 0x20_0000)
+    for name in ("memory.name", "memory.regions", "reserved.name", "reserved.regions"):
+        at = MEMBLOCK_AT + MEMBLOCK.fields[name].offset
+        struct.pack_into("<Q", older, at, struct.unpack_from("<Q", older, at)[0] - VIRTUAL_MOVE + 0x20_0000)
     machine.memory[BASE - 0x100_0000] = bytes(older)
     return machine
 
@@ -180,7 +181,7 @@ def test_an_image_that_no_cpu_runs_is_none(tmp_path: Path, registers: dict[str, 
 
 def test_without_registers_ram_tells(tmp_path: Path) -> None:
     machine = linux(tmp_path)
-    del machine.registers["cr0"]
+    machine.registers = {}
     kernel = find_kernel(machine)
     assert kernel is not None
     assert locate(machine, kernel)[0].physical == PHYSICAL_MOVE
@@ -226,6 +227,7 @@ def test_without_a_stack_pointer_nothing_tells_whether_the_lists_are_whole(tmp_p
 @pytest.mark.parametrize("lost", ["cr3", "cr4", "efer", "pc"])
 def test_without_what_page_tables_are_walked_by_ram_tells(tmp_path: Path, lost: str) -> None:
     machine = linux(tmp_path)
+    machine.registers["pc"] = MAP + 0x4100_0000  # in a module
     del machine.registers[lost]
     kernel = find_kernel(machine)
     assert kernel is not None
@@ -302,6 +304,18 @@ def test_a_switch_that_cannot_be_read_is_not_off(tmp_path: Path) -> None:
     machine.variables["slab_state"] = Variable(0x1000, 4, machine.variables["memblock"].program)
     with pytest.raises(LayoutError, match="slab_state cannot be read, which decides what memblock does next"):
         model_facts(machine)
+
+
+@pytest.mark.parametrize("pc", [TEXT + VIRTUAL_MOVE + 0x200, BASE + 0x20])
+def test_a_program_counter_in_the_image_tells_that_it_runs(tmp_path: Path, pc: int) -> None:
+    """QEMU's dump of an arm64 machine has general registers, and not those that tell of paging."""
+    machine = linux(tmp_path)
+    del machine.registers["cr0"]
+    machine.registers["pc"] = pc
+    for one in (machine, with_an_older_image(machine)):
+        kernel, snapshot = find_kernel(one), take_snapshot(one)
+        assert kernel is not None and locate(one, kernel)[0].physical == PHYSICAL_MOVE
+        assert snapshot is not None and snapshot.unsettled == ()
 
 
 @pytest.mark.parametrize(

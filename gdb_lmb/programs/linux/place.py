@@ -37,7 +37,7 @@ def place(machine: Machine, kernel: Kernel, physical: BoundedMemory, cpu: Cpu) -
     arch, last = kernel.arch, _LAST.get(kernel.own_file)
     linked = kernel.identity.va - arch.base_va(kernel.image)
     if not arch.tells_place(cpu):
-        delta, virtual = _search(machine, kernel, physical, linked), None
+        delta, virtual = _search(machine, kernel, physical, cpu, linked), None
     else:
         tried = arch.running_at(kernel, physical, cpu, () if last is None else (last.virtual,))
         found = ((at, move) for at, move in tried if holds(physical, linked + at, kernel.identity.data))
@@ -53,16 +53,26 @@ def place(machine: Machine, kernel: Kernel, physical: BoundedMemory, cpu: Cpu) -
     return placement
 
 
-def _search(machine: Machine, kernel: Kernel, physical: BoundedMemory, linked: int) -> int | None:
-    # Return where the only image in RAM is, None where there is none.
+def _search(machine: Machine, kernel: Kernel, physical: BoundedMemory, cpu: Cpu, linked: int) -> int | None:
+    # Return where the only image in RAM is, or the only one that the program counter is in; None where there is none.
     places = kernel.arch.anywhere(kernel, machine.ram())
     found = [at for at in places if at + linked >= 0 and holds(physical, linked + at, kernel.identity.data)]
+    if len(found) > 1:
+        found = [at for at in found if _runs(kernel, physical, cpu, at)] or found
     if len(found) > 1:
         raise NotReadyError(
             f"{len(found)} kernels of the build of {kernel.own_file.name} are in memory, and no registers of a CPU "
             "tell which of them runs: take a dump that has them, with QEMU's dump-guest-memory"
         )
     return found[0] if found else None
+
+
+def _runs(kernel: Kernel, physical: BoundedMemory, cpu: Cpu, at: int) -> bool:
+    image = Placement(at, 0, kernel.image, base_va=kernel.arch.base_va(kernel.image))
+    try:
+        return kernel.arch.settle(kernel, image, None, physical, cpu).runs(cpu.pc)
+    except (NotReadyError, ReadError):
+        return False
 
 
 def _why_none(machine: Machine, kernel: Kernel, cpu: Cpu, last: Placement | None) -> str:
@@ -127,7 +137,7 @@ def phase_of(kernel: Kernel, memory: TranslatedMemory, cpu: Cpu) -> tuple[Phase,
         # x86 allows arrays to grow before it adds the memory, but not above 1 MiB until all is there.
         # Per-CPU areas are set up once it is: a word of the guest's may be damaged.
         complete = (
-            kernel.word(memory, "memblock_can_resize", 4) and member("current_limit") > _ISA_END_ADDRESS
+            member("current_limit") > _ISA_END_ADDRESS and kernel.word(memory, "memblock_can_resize", 4)
         ) or kernel.word(memory, "pcpu_base_addr")
         if cpu.pc is None and not complete:
             raise NotReadyError(

@@ -140,7 +140,7 @@ def take_memblock(machine: Machine, kernel: Kernel, meter: Meter | None = None) 
     if stack is None and snapshot.phase not in PAST_HAND_OVER:
         unknown = "registers that tell whether a function of memblock was interrupted"
         snapshot = replace(snapshot, uncompared=(*snapshot.uncompared, unknown))
-    if kernel.arch.tells_place(cpu):
+    if kernel.arch.tells_place(cpu) or placement.runs(cpu.pc):
         return snapshot
     return replace(snapshot, unsettled=(*snapshot.unsettled, "registers that tell which kernel runs: RAM was searched"))
 
