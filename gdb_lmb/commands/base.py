@@ -146,7 +146,7 @@ def take_whole_snapshot(*, with_log: bool = False) -> Snapshot:
     for regions in snapshot.lists:
         if regions.name in snapshot.refused:
             raise StateError(f"no answer without the {regions.name} list: {snapshot.refused[regions.name]}")
-        if regions.cnt and not len(regions) and not (regions.walk and regions.walk.complete):
+        if not len(regions) and not (regions.walk.complete if regions.walk else not regions.cnt):
             why = "; ".join(defect.what for defect in snapshot.defects) or f"{regions.name}.cnt is {regions.cnt}"
             raise StateError(f"no answer without the {regions.name} list, which cannot be read: {safe(why, 500)}")
     return snapshot

@@ -18,7 +18,8 @@ from gdb_lmb.analysis.compare import compare
 from gdb_lmb.core.errors import NotReadyError
 from gdb_lmb.core.words import FINDING
 from gdb_lmb.report.jsonio import dumps, snapshot_from, snapshot_json
-from tests.helpers.image import ABIS, Abi, Image, build
+from tests.helpers.image import ABIS, HIGH, STATIC_ENTRIES, Abi, Image, build
+from tests.helpers.small_lmb import lmb_model
 from tests.helpers.states import lmb
 
 RAM = [(0x1000, 0x9F000, 1), (0x9F000, 0x1000, 2), (0x100000, 0x3F00000, 1)]
@@ -87,8 +88,35 @@ def test_json_round_trip() -> None:
 def test_before_init_is_said() -> None:
     image = build(boot_model(Abi()), Abi(), RAM)
     image.segments[image.program.lmb_va] = bytearray(image.program.lmb.size)
+    image.segments[HIGH[8] + STATIC_ENTRIES] = bytearray(len(image.segments[HIGH[8] + STATIC_ENTRIES]))
     with pytest.raises(NotReadyError, match="not initialised"):
         decode(image.program, image)
+
+
+@pytest.mark.parametrize("told_by", ["log", "entries"])
+@pytest.mark.parametrize("wiped", ["all", "all but heads", "blocks"])
+def test_what_was_initialised_and_is_wiped_is_damaged(wiped: str, told_by: str) -> None:
+    """`lmb_init()` has been there, so that nothing of `struct lmb` is zero by right."""
+    image = lmb_model()[1]
+    if told_by == "entries":
+        image.program = dataclasses.replace(image.program, log=None, ops=None)
+    if wiped != "blocks":
+        image.segments[image.program.lmb_va] = bytearray(image.program.lmb.size)
+    if wiped != "all":
+        for head in ("blocks",) if wiped == "blocks" else ("blocks", "memory.regions", "reserved.regions", "freelist"):
+            image.lmb(f"{head}.next", image.head(head))
+            image.lmb(f"{head}.prev", image.head(head))
+        image.lmb("nr_blocks", 0)
+        image.lmb("nr_free", 0)
+    if (wiped, told_by) == ("all but heads", "entries"):
+        # So far lmb_init() itself gets before it counts the first block.
+        with pytest.raises(NotReadyError, match="not initialised"):
+            decode(image.program, image)
+        return
+    found = [(f.code, f.message) for f in check(decode(image.program, image)) if f.severity == FINDING]
+    told = {"log": "the operation log is", "entries": "the static array's entries are"}[told_by]
+    row = ("storage-corrupt", f"struct lmb is as before lmb_init(), but {told} not")
+    assert (row in found) == (wiped != "blocks") and found
 
 
 # -- damage: what is written, and the codes that must appear, and no others ---------------------------

@@ -253,8 +253,17 @@ class Storage:
         likely = [n for n in (nr, logged) if n is not None and 2 <= n <= most]
         if nr == logged and likely:
             return nr
-        known, region = self.program.static_entries is not None, self.program.region
-        raw = self._try_read(start_va, most * region.size) if known else None
-        links = region.columns(raw or b"", ("link.next", "link.prev"), self.program.byte_order)
-        used = max((slot + 1 for slot, pair in enumerate(zip(*links, strict=True)) if any(pair)), default=0)
+        known = self.program.static_entries is not None
+        used = self._linked(start_va, most) if known else 0
         return used if used >= 2 else likely[0] if likely else most if known else 0
+
+    def has_linked(self) -> bool:
+        """Tell whether entries of the static array have links, which `lmb_init()` gives them."""
+        return self.program.static_entries is not None and self._linked(*self.program.static_entries) > 0
+
+    # How many entries of the static array there are up to the last one with links.
+    def _linked(self, start_va: int, most: int) -> int:
+        region = self.program.region
+        raw = self._try_read(start_va, most * region.size)
+        links = region.columns(raw or b"", ("link.next", "link.prev"), self.program.byte_order)
+        return max((slot + 1 for slot, pair in enumerate(zip(*links, strict=True)) if any(pair)), default=0)

@@ -44,12 +44,16 @@ def decode(
         Head(program.lmb_va + program.lmb.fields[f"{name}.next"].offset, lmb[f"{name}.next"], lmb[f"{name}.prev"])
         for name in ("blocks", "memory.regions", "reserved.regions", "freelist")
     )
-    untouched = lmb["nr_blocks"] == 0 and lmb["nr_free"] == 0 and not lmb["closed"]
-    if untouched and blocks.next_va in (0, blocks.va):
-        raise NotReadyError("LMB is not initialised at this stop: continue to a place after lmb_init()")
-
+    untouched = not any(lmb[name] for name in ("nr_blocks", "nr_free", "memory.cnt", "reserved.cnt", "closed"))
     storage = Storage(program, memory)
     log = _read_log(storage, everything=with_log)
+    if untouched and blocks.next_va in (0, blocks.va):
+        # `lmb_init()` makes the heads, then the entries, and logs itself as the first operation at its end.
+        begun = "the operation log is" if log and log.nr else "the static array's entries are"
+        if not (log and log.nr) and (blocks.next_va or not storage.has_linked()):
+            raise NotReadyError("LMB is not initialised at this stop: continue to a place after lmb_init()")
+        storage.defect(f"struct lmb is as before lmb_init(), but {begun} not", program.lmb_va)
+
     # What `lmb_init()` logged, where the log still has it: block size, entries in block 0.
     whole = log is not None and not log.lost and list(log.op[:1]) == ["init"]
     logged_size, logged_nr = (log.size[0], log.max[0]) if log and whole else (None, None)
