@@ -93,7 +93,7 @@ class Stretches:
         self._memory = _Sorted(snapshot.memory, self.limit)
         self._reserved = _Sorted(snapshot.reserved, self.limit)
         self._flags = snapshot.memory.flags
-        self._free = GONE if snapshot.handed_over else FREE
+        self._free = snapshot.free_word
         self._never = sum(bit for bit, name in snapshot.flag_names.items() if name in NEVER_GIVEN)
 
     def at(self, address: int) -> Stretch:

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from gdb_lmb.core.address import PAST_HAND_OVER
+from gdb_lmb.core.address import PAST_HAND_OVER, Phase
 from gdb_lmb.core.ranges import Range, union
 
 LMB_NOMAP = 4
@@ -255,6 +255,11 @@ class Snapshot:
     def handed_over(self) -> bool:
         """Tell whether what the lists show as free is the page allocator's by now."""
         return self.storage.closed or self.phase in PAST_HAND_OVER
+
+    @property
+    def free_word(self) -> str:
+        """Return what memory that is not reserved is by now: "free", or "handed over"."""
+        return Phase.HANDED_OVER.value if self.handed_over else "free"
 
     @property
     def lists(self) -> tuple[RegionList, ...]:

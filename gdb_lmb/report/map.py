@@ -150,7 +150,8 @@ def map_json(shown: Shown) -> Json:
         "size": hex(end - base),
         "bytes": {
             "reserved": hex(cell.reserved),
-            "free": hex(cell.free),
+            "free": hex(0 if snapshot.handed_over else cell.free),
+            **({snapshot.free_word: hex(cell.free)} if snapshot.handed_over else {}),
             "never given": hex(cell.kept),
             "not memory": hex(cell.size - cell.reserved - cell.free - cell.kept),
         },

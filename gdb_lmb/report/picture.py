@@ -12,7 +12,6 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import accumulate, groupby
 
-from gdb_lmb.core.address import Phase
 from gdb_lmb.core.holes import NEVER_GIVEN
 from gdb_lmb.core.ranges import Range, subtract, union
 from gdb_lmb.core.snapshot import Snapshot
@@ -84,7 +83,7 @@ class Layers:
         """Take the lists of `snapshot`, and the ranges that the kernel's image lies in."""
         limit = 1 << snapshot.bits
         memory = snapshot.memory
-        self.free_word = Phase.HANDED_OVER.value if snapshot.handed_over else "free"
+        self.free_word = snapshot.free_word
         never = sum(bit for bit, name in snapshot.flag_names.items() if name in NEVER_GIVEN)
         given = Coverage(memory.ranges(without_flags=never), limit).ranges
         self.reserved = Coverage(snapshot.reserved.ranges(), limit)
@@ -213,7 +212,8 @@ def bar_lines(snapshot: Snapshot, image: Iterable[Range], terminal: Terminal) ->
     rows = [[layers.cell(*edge) for edge in _edges(span, size)] for span in spans]
     bar = GAP.join(_painted(map(glyph, row), terminal) for row in rows)
     seen = {glyph(cell) for row in rows for cell in row}
-    return [INDENT + bar, *(INDENT + line for line in _scale(rows)), *_legend_lines(seen, size, left_out, terminal)]
+    legend = _legend_lines(seen, size, left_out, layers.free_word, terminal)
+    return [INDENT + bar, *(INDENT + line for line in _scale(rows)), *legend]
 
 
 def _scale(rows: Sequence[Sequence[Cell]]) -> list[str]:
@@ -247,10 +247,13 @@ def _mark(lines: tuple[list[str], list[str]], column: int, value: int, *, end: b
 # -- the legend -------------------------------------------------------------------------------------
 
 
-def _legend_lines(seen: set[Glyph], size: int, left_out: Sequence[Range], terminal: Terminal) -> list[str]:
+def _legend_lines(
+    seen: set[Glyph], size: int, left_out: Sequence[Range], free_word: str, terminal: Terminal
+) -> list[str]:
     # What the characters mean, with `seen` the ones that need not always be told.
     told = [FULL, MOST, SOME, OPEN, *(each for each in (KERNEL, KERNEL_SOME, NEVER, NEVER_SOME) if each in seen)]
-    items = [*((_painted([each], terminal), each.meaning) for each in told), ("blank", NOTHING.meaning)]
+    meanings = [free_word if each is OPEN else each.meaning for each in told]
+    items = [*zip((_painted([each], terminal) for each in told), meanings, strict=True), ("blank", NOTHING.meaning)]
     if left_out:
         sizes = ", ".join(human_size(end - base) for base, end in left_out[:2])
         more = f", {len(left_out) - 2} more" if len(left_out) > 2 else ""
@@ -296,7 +299,7 @@ def grid_lines(layers: Layers, shown: Range, terminal: Terminal) -> tuple[list[s
             glyphs = [glyph(layers.cell(*edge)) for edge in _edges(row, size)]
             seen.update(glyphs)
             lines.append(f"{INDENT}{row[0]:#0{label}x}  {_painted(glyphs, terminal)}".rstrip())
-    return [*lines, *_legend_lines(seen, size, (), terminal)], size
+    return [*lines, *_legend_lines(seen, size, (), layers.free_word, terminal)], size
 
 
 def _aligned(spans: Sequence[Range], shown: Range, row: int) -> list[Range]:

@@ -121,8 +121,8 @@ def free_text(snapshot: Snapshot, space: FreeSpace, terminal: Terminal = PLAIN) 
     bits = snapshot.bits
     lines = doubt_lines(snapshot, terminal)
     title = (
-        f"free in [{space.min:#x}, {space.max:#x}): {plural(len(space.holes), 'hole')}, {human_size(space.total)} "
-        f"({space.total:,} bytes)"
+        f"{snapshot.free_word} in [{space.min:#x}, {space.max:#x}): {plural(len(space.holes), 'hole')}, "
+        f"{human_size(space.total)} ({space.total:,} bytes)"
     )
     lines.append(terminal.paint(title, HEADING))
     if not space.holes:
@@ -132,9 +132,11 @@ def free_text(snapshot: Snapshot, space: FreeSpace, terminal: Terminal = PLAIN) 
         for at, (base, end) in enumerate(space.holes)
     ]
     lines += table(rows, ["#", "base", "end", "size", "bytes"], ("#", "size", "bytes"), terminal, spare=("bytes",))
-    lines += ["", terminal.paint("largest allocation possible, by the alignment of its base:", HEADING)]
+    largest = "largest range that was free" if snapshot.handed_over else "largest allocation possible"
+    lines += ["", terminal.paint(f"{largest}, by the alignment of its base:", HEADING)]
     lines += _fits_lines(space, terminal)
-    lines += ["", f"fragmentation: {100 * space.fragmentation:.1f} % (1 - largest hole / all free bytes)"]
+    share = f"1 - largest hole / all {snapshot.free_word} bytes"
+    lines += ["", f"fragmentation: {100 * space.fragmentation:.1f} % ({share})"]
     return "\n".join(lines)
 
 
@@ -170,6 +172,7 @@ def free_json(snapshot: Snapshot, space: FreeSpace) -> Json:
         "stop": STOP.write(snapshot.stop),
         "min": hex(space.min),
         "max": hex(space.max),
+        "state": snapshot.free_word,
         "free": hex(space.total),
         "holes": [{"base": hex(base), "size": hex(end - base)} for base, end in space.holes],
         "largest": [

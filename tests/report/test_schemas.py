@@ -46,7 +46,8 @@ ATTACHED = {
 OPTIONAL = {
     ("gdb-lmb/who/1", ""): {"closed", "findings"},
     ("gdb-lmb/map/1", ""): {"closed", "findings"},
-    ("gdb-lmb/free/1", ""): {"findings"},
+    ("gdb-lmb/map/1", "bytes"): {"handed over"},
+    ("gdb-lmb/free/1", ""): {"findings", "state"},
     ("gdb-lmb/whatif/1", ""): {"closed"},
     ("gdb-lmb/verdict/1", ""): {"forgotten"},
     ("gdb-lmb/snapshot/1", ""): {

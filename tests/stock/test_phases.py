@@ -147,6 +147,8 @@ def check_answers(guest: GuestSession, phase: str) -> None:
     texts = [guest.command(command).splitlines() for command in (f"lmb-who {base}", "lmb-free", "lmb-map")]
     texts.append(guest.command("lmb-whatif alloc 64K").splitlines())
     assert [(lines[0] == first) for lines in texts] == [gone] * 4
+    for command in ("lmb-dump memory", "lmb-map"):
+        assert guest.command(command).count(". free") == (not gone)
     told = texts[3][gone]  # from 6.12 on its functions see that slab is up
     assert ("page allocator has had since" in told or "cannot be told: the slab allocator is up" in told) == gone
     assert (f"{base}: {'handed over' if gone else 'free'}") in texts[0]
