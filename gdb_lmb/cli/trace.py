@@ -10,7 +10,7 @@ from pathlib import Path
 from gdb_lmb.analysis.trace_options import TraceOptions
 from gdb_lmb.cli.common import GDB_OPTIONS, CommandLine, argument, progress, run_commands, run_on_lost, say, show, typed
 from gdb_lmb.cli.guest import BOOT_OPTIONS, booted
-from gdb_lmb.core.errors import LmbError, OutputError, UsageError
+from gdb_lmb.core.errors import InfrastructureError, LmbError, OutputError, UsageError
 from gdb_lmb.core.numbers import whole_number
 from gdb_lmb.core.words import FINDING, plural, printable
 from gdb_lmb.report.output import require_apart, require_writable
@@ -47,28 +47,34 @@ def _run(arguments: argparse.Namespace) -> ExitStatus:
         require_apart(arguments.output, Path(arguments.kernel), arguments.symbols, arguments.initrd, arguments.console)
         require_writable(arguments.output)
     until = arguments.until or _HAND_OVER
-    recorded = 0
+    recorded: int | None = None
     try:
         with booted(arguments) as guest:
             try:
                 return _trace(guest, arguments, until)
             finally:
                 recorded = guest.recorded
-    except KeyboardInterrupt:
-        say(_kept(arguments.output, recorded))
+    except (KeyboardInterrupt, InfrastructureError) as error:
+        # gdb may have ended the file, or have been killed itself.
+        kept = _kept(arguments.output, recorded)
+        if isinstance(error, KeyboardInterrupt):
+            say(f"interrupted{kept}")
         raise
 
 
-def _kept(output: Path | None, recorded: int) -> str:
-    if not recorded:
-        return "interrupted before an operation was recorded"
+def _kept(output: Path | None, recorded: int | None) -> str:
+    # Give the file its end, and say what is in it.
+    kept = recorded
+    if output is not None and recorded is not None:
+        try:
+            kept = complete(output)
+        except (LmbError, OSError):  # it has been replaced
+            return f": nothing is kept in {output}"
+    if not kept:
+        return " before an operation was recorded"
     if output is None:
-        return f"interrupted: {plural(recorded, 'operation')} recorded, none kept (-o FILE keeps them)"
-    try:
-        kept = complete(output)
-    except (LmbError, OSError):  # it has been replaced
-        return f"interrupted: nothing is kept in {output}"
-    return f"interrupted: {plural(kept, 'operation')} kept in {output}"
+        return f": {plural(kept, 'operation')} recorded, none kept (-o FILE keeps them)"
+    return f": {plural(kept, 'operation')} kept in {output}"
 
 
 def _trace(guest: GuestSession, arguments: argparse.Namespace, until: str) -> ExitStatus:

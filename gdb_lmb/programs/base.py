@@ -188,13 +188,15 @@ class Guest:
 class Program(ABC):
     """A kind of program; an instance holds no state. `name` is that of its package.
 
-    `panics` are its functions after which the guest is lost, `frees_init` those that free its init code. `parts` are
-    those of its image that go by labels, as `Guest.labelled()` takes them: the same in Linux and in programs like it.
+    `panics` are its functions after which the guest is lost, `frees_init` those that free its init code, `begins` those
+    that a boot passes once, before its allocator is used. `parts` are those of its image that go by labels, as
+    `Guest.labelled()` takes them: the same in Linux and in programs like it.
     """
 
     name: str
     panics: tuple[str, ...] = ("panic", "panic_halt")
     frees_init: tuple[str, ...] = ("free_initmem", "free_init_memory")
+    begins: tuple[str, ...] = ("start_kernel",)
     parts: tuple[tuple[Role, str, tuple[str, ...], Phase | None], ...] = (
         (Role.TEXT, "_text", ("_etext",), None),
         (Role.INIT_TEXT, "_sinittext", ("_einittext",), Phase.HANDED_OVER),

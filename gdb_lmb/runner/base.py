@@ -133,9 +133,10 @@ class Session:
             PROGRESS.clear()
 
     @property
-    def recorded(self) -> int:
-        """Return how many operations the running trace, or the last one, has recorded."""
-        return int(read_file(self.folder / COUNT_FILE) or b"0")
+    def recorded(self) -> int | None:
+        """Return how many operations the running trace, or the last one, has recorded; None before any has begun."""
+        count = self.folder / COUNT_FILE
+        return int(read_file(count) or b"0") if count.exists() else None
 
     def verdict(self) -> Verdict:
         """Ask for the verdict on all lmb commands executed so far.

@@ -182,7 +182,8 @@ class GuestSession(Session):
         stop = self.mi.last_stop
         if stop is None or not self.mi.connected:
             raise InfrastructureError("QEMU closed the connection")
-        if not reached and self._options.smp > 1:  # the interrupt may have been reported on a CPU that is parked
+        # An interrupt may have been reported on a CPU that is parked; and gdb tells no place where it printed none.
+        if (not reached and self._options.smp > 1) or stop.address is None:
             stop = self.mi.stop_of_thread(1, STEP_S) or stop
         return stop, reached
 

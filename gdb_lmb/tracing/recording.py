@@ -46,7 +46,7 @@ class Purpose(Enum):
 
     END: it ends there (`--until`). PANIC: the guest is lost; compare, and end. COMPARE: compare the state with the
     model's. SETTING: inlined code changes a setting of the allocator; remember its callers. INIT_FREED: the kernel
-    frees its init code; the breakpoints in it go away.
+    frees its init code; the breakpoints in it go away. BEGIN: a boot begins; the second one is another boot.
     """
 
     END = auto()
@@ -54,6 +54,7 @@ class Purpose(Enum):
     COMPARE = auto()
     SETTING = auto()
     INIT_FREED = auto()
+    BEGIN = auto()
 
 
 @dataclass(frozen=True)
@@ -104,6 +105,7 @@ class Recording:
         self.inside: Operation | None = None
         self.lockstep: Lockstep | None = None
         self._output = output
+        self._begun = False
         self._phase: str | None = None
         self._inside_at: int | None = None
         self._switches: Mapping[str, int] = {}
@@ -116,12 +118,14 @@ class Recording:
         """Return the first thing in which kernel and model differ."""
         return None if self.lockstep is None else self.lockstep.divergence
 
-    def begin(self, state: Snapshot | None, look: Look = lambda pc: None) -> TraceHeader:
+    def begin(self, state: Snapshot | None, look: Look = lambda pc: None, *, begun: bool = False) -> TraceHeader:
         """Take the state in which the trace begins; None where the allocator's own `init` is still to come.
 
+        `begun` tells that the guest is past the places of `Purpose.BEGIN`.
         What program counters mean is asked of `look`, once for each, where the output wants it.
         Raises: `StateError` where lockstep was asked for and no model can go on from it; `OutputError`.
         """
+        self._begun = begun
         model, traced = None, self.traced
         # Whether there is a state to compare with, or at least to begin from.
         self._started = state is not None
@@ -183,6 +187,9 @@ class Recording:
         if place.purpose is Purpose.SETTING:
             self._switch_callers = callers
             return False
+        if place.purpose is Purpose.BEGIN:
+            again, self._begun = self._begun, True
+            return again and self.lose("the guest was reset: another boot has begun")
         if place.purpose is Purpose.END:
             if place.address == self._inside_at:
                 self.inside = None  # it is only about to begin, and has changed nothing
@@ -193,6 +200,11 @@ class Recording:
         return compared or self.ended is not None
 
     # -- records and comparing ---------------------------------------------------------------------------------
+
+    def lose(self, why: str) -> bool:
+        """End the trace where there is no last state of it: of another boot, or none that can be read. Return True."""
+        self.ended, self.failed = self.ended or why, True
+        return True
 
     def _end(self, why: str, *, complete: bool = False) -> bool:
         self.ended, self.complete = why, complete

@@ -87,7 +87,8 @@ class TraceSession:
         )
         try:
             with machine.booting_cpu():
-                self.header = self._recording.begin(state, code_symbol)
+                begun = any(one.name in programs[0].begins for one in machine.functions_on_stack())
+                self.header = self._recording.begin(state, code_symbol, begun=begun)
             self._tracer.start()
             with machine.booting_cpu():
                 self._tracer.take_call_here()
@@ -100,8 +101,10 @@ class TraceSession:
         gdb.events.gdb_exiting.connect(self._leaving)
         self.running = True
 
-    def _stopped(self, _event: gdb.Event) -> None:
-        # Ours ends the trace, the user's own does not.
+    def _stopped(self, event: gdb.Event) -> None:
+        # Ours ends the trace, the user's own does not. By SIGQUIT QEMU tells of a guest that does not run any more.
+        if getattr(event, "stop_signal", "") == "SIGQUIT":
+            self._recording.ended = self._recording.ended or "the guest has reset or shut down"
         self._tracer.catch_up()
         if self._recording.ended is not None:
             self._listener(self.end())
@@ -111,13 +114,12 @@ class TraceSession:
 
     def _exited(self, _event: gdb.Event) -> None:
         # The guest, or the connection to it.
-        self._recording.ended = self._recording.ended or "the guest is gone"
-        self._recording.failed = True
+        self._recording.lose("the guest is gone")
         self._listener(self.end())
 
     def _leaving(self, _event: gdb.Event) -> None:
         # gdb itself ends, and the guest may be gone before it.
-        self._recording.ended, self._recording.failed = self._recording.ended or "gdb has ended", True
+        self._recording.lose("gdb has ended")
         self.end()
 
     def end(self) -> TraceResult:
@@ -208,6 +210,7 @@ def _places(program: Program, own: Allocator, options: TraceOptions) -> list[Pla
         Purpose.END: (() if options.until is None else (options.until,), _addresses),
         Purpose.PANIC: (program.panics, function_addresses),
         Purpose.INIT_FREED: (program.frees_init, function_addresses),
+        Purpose.BEGIN: (program.begins, function_addresses),
         Purpose.COMPARE: (own.checkpoints if options.lockstep else (), function_addresses),
         Purpose.SETTING: (own.inlined_switches, code_of),
     }

@@ -14,11 +14,13 @@ from pathlib import Path
 
 import pytest
 
+from gdb_lmb.cli.trace import _kept
 from gdb_lmb.core.errors import InfrastructureError
+from gdb_lmb.core.operation import TraceHeader
 from gdb_lmb.kernels import fetch
 from gdb_lmb.kernels.apt import Apt, Package, Sizes
 from gdb_lmb.kernels.cache import Name
-from gdb_lmb.report.trace_file import TraceEnd, TraceReader
+from gdb_lmb.report.trace_file import TraceEnd, TraceOutput, TraceReader
 from tests.helpers.on_terminal import on_terminal
 from tests.helpers.packages import made_package
 from tests.helpers.tool import Tool
@@ -147,7 +149,10 @@ def test_unpacking_shows_how_far_it_is(tmp_path: Path) -> None:
 
 
 @pytest.mark.kernel
-def test_a_trace_that_is_broken_off_says_what_is_kept(fixture_kernel: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP, "gdb is killed"])
+def test_a_trace_that_is_broken_off_says_what_is_kept(
+    fixture_kernel: Path, tmp_path: Path, how: signal.Signals | str
+) -> None:
     trace, folder = tmp_path / "t.jsonl", Path(os.fspath(tmp_path)) / "tmp"
     folder.mkdir()
     tool = Tool(folder, "trace", fixture_kernel, "-o", trace, "--append", "lmb.scenario=random lmb.ops=1000000")
@@ -155,13 +160,20 @@ def test_a_trace_that_is_broken_off_says_what_is_kept(fixture_kernel: Path, tmp_
     while not trace.exists() or trace.read_bytes().count(b'"op"') < 30:
         assert time.monotonic() < deadline
         time.sleep(0.05)
-    tool.process.send_signal(signal.SIGINT)
+    if isinstance(how, str):
+        (gdb,) = (pid for pid in tool.relatives() if Path(f"/proc/{pid}/exe").readlink().name.startswith("gdb"))
+        os.kill(gdb, signal.SIGKILL)
+    else:
+        tool.process.send_signal(how)
     status, _, errors = tool.finish()
-    assert status == 128 + signal.SIGINT
-    kept = re.search(r"gdb-lmb: interrupted: ([\d,]+) operations kept in (.*)\n", errors)
-    assert kept is not None and kept[2] == str(trace)
     records = [line for line in trace.read_text().split("\n") if '"op"' in line and line.endswith("}")]
-    assert len(records) >= 28 and len(records) == int(kept[1].replace(",", ""))
+    if isinstance(how, str):
+        assert (status, errors) == (4, "gdb-lmb: gdb was killed by SIGKILL\n")
+    else:
+        assert status == 128 + how
+        kept = re.search(r"gdb-lmb: interrupted: ([\d,]+) operations kept in (.*)\n", errors)
+        assert kept is not None and kept[2] == str(trace) and len(records) == int(kept[1].replace(",", ""))
+    assert len(records) >= 28
     # The file has its end, and says whose program counters it holds; the state it ends with is not known.
     with trace.open("rb") as file:
         reader = TraceReader(file)
@@ -169,6 +181,19 @@ def test_a_trace_that_is_broken_off_says_what_is_kept(fixture_kernel: Path, tmp_
     assert reader.cut_off is None and reader.end == TraceEnd(len(records), None)
     assert callers <= reader.symbols.keys() and "setup_memory" in {one.function for one in reader.symbols.values()}
     assert tool.left_behind() == []
+
+
+def test_a_trace_without_an_operation_has_its_end_too(tmp_path: Path) -> None:
+    path = tmp_path / "t.jsonl"
+    output = TraceOutput(path)
+    output.begin(TraceHeader("lmb-list", "x86_64", "little", 64, 4096))
+    output.close()
+    assert _kept(path, 0) == " before an operation was recorded"
+    assert json.loads(path.read_text().splitlines()[-1]) == {"end": {"records": 0, "final": None}}
+    # What is there of an older trace, before this one has begun, is left alone.
+    path.write_text("older\n")
+    assert _kept(path, None) == " before an operation was recorded" and path.read_text() == "older\n"
+    assert _kept(path, 1) == f": nothing is kept in {path}"
 
 
 @pytest.mark.kernel

@@ -18,6 +18,8 @@ from fixture_kernels import machine
 from gdb_lmb.allocators.lmb.storage import storage_of
 from gdb_lmb.cli import main
 from gdb_lmb.core.errors import InfrastructureError
+from gdb_lmb.report.trace_file import TraceReader
+from gdb_lmb.runner.qemu import QemuOptions
 from gdb_lmb.runner.session import CommandError, GuestSession
 from tests.helpers.live import (
     BOOT_OPERATIONS,
@@ -191,6 +193,42 @@ def test_a_panic_ends_the_trace(fixture_kernel: Path) -> None:
         assert (status["complete"], status["running"]) == (False, False)
         assert status["ended"] == "the guest is in panic()"
         assert no_breakpoint_is_left(guest)
+
+
+RESETS = [
+    # QEMU keeps a guest that resets, as gdb-lmb tells it to; or it boots once more.
+    ((), "the guest has reset or shut down", True),
+    (("-action", "reboot=reset"), "the guest was reset: another boot has begun", False),
+]
+
+
+@pytest.mark.parametrize(("arguments", "ended", "compared"), RESETS, ids=["kept", "boots-again"])
+def test_a_reset_ends_the_trace(
+    fixture_kernel: Path, tmp_path: Path, arguments: tuple[str, ...], ended: str, compared: bool
+) -> None:
+    """No operation of another boot is taken for one of this."""
+    path = tmp_path / "trace.jsonl"
+    options = QemuOptions(append="lmb.scenario=random lmb.ops=60", arguments=arguments)
+    with GuestSession(fixture_kernel, options, timeout_s=60) as guest:
+        guest.run_until("lmb_init")
+        guest.command(f"lmb-trace start --lockstep -o {path}")
+        guest.command("tbreak lmb_ready")
+        assert guest.run_on("lmb_ready") is None
+        operations = int(guest.command("output lmb_log.nr"))
+        # No stack to push an exception on: a triple fault.
+        guest.command("set $rsp = 16")
+        guest.command("set $rip = 16")
+        guest.run_on("the hand-over")
+        status = status_of(guest)
+        assert (status["running"], status["complete"], status["ended"]) == (False, False, ended)
+        assert (status["divergence"], status["compared"], status["records"]) == (None, compared, operations)
+        assert [one for one in status["findings"] if one["severity"] == "finding"] == []
+        assert no_breakpoint_is_left(guest)
+        assert guest.verdict().exit_status == (0 if compared else 5)
+    with path.open("rb") as file:
+        reader = TraceReader(file)
+        assert len(list(reader)) == operations
+    assert reader.end is not None and (reader.end.final is not None) == compared
 
 
 def kill_when_written(path: Path, process: int) -> None:
