@@ -420,7 +420,10 @@ def allocator(name: str) -> Allocator:
     return ALLOCATORS[name]
 
 
-def check(snapshot: Snapshot) -> list[Finding]:
-    """Return every finding and note about `snapshot`, in the order of its allocator's table."""
+def check(snapshot: Snapshot, *, everything: bool = False) -> list[Finding]:
+    """Return every finding and note about `snapshot`, in the order of its allocator's table.
+
+    Of one code only so many as a person reads, unless `everything` is asked for.
+    """
     facts = Facts(snapshot)
-    return [finding for row in allocator(snapshot.layout).checks for finding in row.findings(facts)]
+    return [finding for row in allocator(snapshot.layout).checks for finding in row.findings(facts, everything)]

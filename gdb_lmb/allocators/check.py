@@ -38,10 +38,10 @@ class Check:
     severity: str
     run: Callable[[Facts], Iterator[Defect]]
 
-    def findings(self, facts: Facts) -> Iterator[Finding]:
-        """Yield what breaks the rule, up to `MAX_LISTED`."""
+    def findings(self, facts: Facts, everything: bool = False) -> Iterator[Finding]:
+        """Yield what breaks the rule, up to `MAX_LISTED` unless `everything` is asked for."""
         faults = self.run(facts)
-        for fault in islice(faults, MAX_LISTED[self.severity]):
+        for fault in islice(faults, None if everything else MAX_LISTED[self.severity]):
             yield Finding(self.code, self.severity, fault.what, fault.addresses)
         more = sum(1 for _ in faults)
         if more:

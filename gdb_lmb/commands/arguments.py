@@ -50,6 +50,7 @@ class Argument:
 
 
 JSON = Argument("--json", FLAG)
+ALL = Argument("--all", FLAG)
 
 
 def parse(words: Sequence[str], table: Sequence[Argument], command: str, exclusive: Sequence[str] = ()) -> Options:

@@ -28,9 +28,9 @@ from gdb_lmb.machine.memory import put_back, watched_connection
 from gdb_lmb.machine.run_control import tell_client
 from gdb_lmb.machine.symbols import why_no_allocator
 from gdb_lmb.programs import base as programs
-from gdb_lmb.report.jsonio import dumps
+from gdb_lmb.report.jsonio import bounded, dumps
 from gdb_lmb.report.statuses import ExitStatus, status_of_error, status_of_outcome
-from gdb_lmb.report.terminal import TERMINAL_VARIABLE, Terminal, is_utf8, may_color
+from gdb_lmb.report.terminal import MAX_ROWS, TERMINAL_VARIABLE, Terminal, is_utf8, may_color
 from gdb_lmb.tracing.session import TraceSession
 
 
@@ -66,7 +66,7 @@ class LmbCommand(gdb.Command):
 
     def show(self, options: Options, *found: Any) -> None:
         as_json, as_text = self.writers
-        write(dumps(as_json(*found)) if options.json else as_text(*found, terminal()))
+        write(json_text(as_json(*found), options) if options.json else as_text(*found, terminal(options)))
 
     def invoke(self, argument: str, from_tty: bool) -> None:
         self.dont_repeat()
@@ -152,6 +152,11 @@ def take_whole_snapshot(*, with_log: bool = False) -> Snapshot:
     return snapshot
 
 
+def json_text(value: dict[str, Any], options: Options) -> str:
+    """Return JSON on one line, without the rest of long lists where --all could be given and is not."""
+    return dumps(value if getattr(options, "all", True) else bounded(value))
+
+
 def write(text: str) -> None:
     """Write a command's output to gdb's standard output."""
     gdb.write(text if text.endswith("\n") else text + "\n")
@@ -217,18 +222,19 @@ SESSION = Session()
 _STDERR = 2
 
 
-def terminal() -> Terminal:
-    """Return the terminal of the command that runs now."""
+def terminal(options: Options | None = None) -> Terminal:
+    """Return the terminal of the command that runs now; without its option --all a table has few rows."""
+    rows = None if getattr(options, "all", True) else MAX_ROWS
     words = None if TERMINAL_VARIABLE not in os.environ else os.environ[TERMINAL_VARIABLE].split()
     # gdb refuses to print what its character set lacks.
     unicode = is_utf8(gdb.host_charset()) and (words is None or "unicode" in words)
     if _captured() or (words is None and _piped()):
-        return Terminal(unicode=unicode)
+        return Terminal(unicode=unicode, rows=rows)
     redirected = gdb.parameter("logging enabled") and gdb.parameter("logging redirect")
     shown = not redirected and os.isatty(1) if words is None else "tty" in words
     color = shown and may_color() if words is None else "color" in words
     width = gdb.parameter("width") if shown else None
-    return Terminal(width or None, color and bool(gdb.parameter("style enabled")), unicode)
+    return Terminal(width or None, color and bool(gdb.parameter("style enabled")), unicode, rows)
 
 
 def _captured() -> bool:

@@ -7,8 +7,8 @@ import time
 
 from gdb_lmb.allocators.base import check
 from gdb_lmb.analysis.replay import check_log
-from gdb_lmb.commands.arguments import FLAG, JSON, OPTIONAL, Argument, Options
-from gdb_lmb.commands.base import SESSION, LmbCommand, take_snapshot, terminal, write
+from gdb_lmb.commands.arguments import ALL, FLAG, JSON, OPTIONAL, Argument, Options
+from gdb_lmb.commands.base import SESSION, LmbCommand, json_text, take_snapshot, terminal, write
 from gdb_lmb.commands.names import history
 from gdb_lmb.core.errors import UsageError
 from gdb_lmb.core.memory import Meter
@@ -26,7 +26,7 @@ class LmbDump(LmbCommand):
     """Show the early-boot allocator's (LMB) lists of the stopped guest.
 
     Usage: lmb-dump [memory|reserved|free|blocks|firmware|all] [--entries]
-                    [--owners [--trace FILE]] [--json | --kernel]
+                    [--owners [--trace FILE]] [--all] [--json | --kernel]
 
       memory     the RAM that exists
       reserved   what is taken
@@ -37,6 +37,7 @@ class LmbDump(LmbCommand):
       --entries  also show which entry stores each region, and its virtual address
       --owners   also who reserved what, piece by piece, by a saved trace (FILE),
                  the trace of this session, or the guest's operation log
+      --all      every row (default: 200 of a table, 10,000 of a list in JSON)
       --json     the whole state as JSON, schema gdb-lmb/snapshot/1
       --kernel   byte for byte what the guest's lmb_dump_all() prints
 
@@ -55,6 +56,7 @@ class LmbDump(LmbCommand):
         Argument("--entries", FLAG),
         Argument("--owners", FLAG),
         Argument("--trace"),
+        ALL,
         JSON,
         Argument("--kernel", FLAG),
     )
@@ -71,12 +73,13 @@ class LmbDump(LmbCommand):
         SESSION.record(self.name, findings, not_verified(snapshot, None))
         if options.json:
             data = snapshot_json(snapshot, findings)
-            write(dumps(data | {"owners": owners_json(snapshot, past)} if options.owners else data))
+            whole = data | {"owners": owners_json(snapshot, past)} if options.owners else data
+            write(json_text(whole, options))
             return
         if options.kernel:
             write(kernel_text(snapshot))
             return
-        shown = terminal()
+        shown = terminal(options)
         image = image_ranges(current()) if options.part in DRAWN else ()
         write(dump_text(snapshot, options.part, options.entries, image=image, terminal=shown))
         if options.owners:
@@ -89,11 +92,11 @@ class LmbDump(LmbCommand):
 class LmbCheck(LmbCommand):
     """Check the early-boot allocator (LMB) of the stopped guest.
 
-    Usage: lmb-check [--json] [--no-log] [--stats]
+    Usage: lmb-check [--json] [--no-log] [--all] [--stats]
 
       --json    the outcome as JSON, schema gdb-lmb/check/1
       --no-log  do not replay the guest's operation log on the reference model
-
+      --all     list every finding (default: 100 of a code, 8 of a note)
       --stats   also tell how many requests, bytes and seconds it took
 
     Every invariant of the lists, the freelist and their storage is checked, and
@@ -107,13 +110,13 @@ class LmbCheck(LmbCommand):
     """
 
     name = "lmb-check"
-    arguments = (JSON, Argument("--no-log", FLAG), Argument("--stats", FLAG))
+    arguments = (JSON, Argument("--no-log", FLAG), ALL, Argument("--stats", FLAG))
     writers = (check_json, check_text)
 
     def run(self, options: Options) -> None:
         meter, start = Meter(), time.perf_counter()
         snapshot = take_snapshot(with_log=not options.no_log, meter=meter)
-        findings = check(snapshot)
+        findings = check(snapshot, everything=options.all)
         log = None if options.no_log else check_log(snapshot, lambda pc: name_at(pc) or hex(pc))
         if log is not None and log.divergence is not None:
             findings.append(log.divergence)

@@ -11,7 +11,7 @@ from pathlib import Path
 from gdb_lmb.allocators.base import allocator
 from gdb_lmb.analysis.trace_options import TraceOptions
 from gdb_lmb.commands.arguments import FLAG, OPTIONAL, SOME, Argument, Options
-from gdb_lmb.commands.base import SESSION, LmbCommand, announce, take_snapshot, terminal, write
+from gdb_lmb.commands.base import SESSION, LmbCommand, announce, json_text, take_snapshot, terminal, write
 from gdb_lmb.commands.names import Names
 from gdb_lmb.core.errors import LayoutError, LmbError, NotReadyError, UsageError
 from gdb_lmb.core.numbers import seconds, whole_number
@@ -42,7 +42,7 @@ class LmbTrace(LmbCommand):
                            [-o FILE] [--timeout SECONDS]
            lmb-trace stop
            lmb-trace show [--last N] [--caller REGEX] [--range A-B|A+SIZE]
-                          [--failed] [--json]
+                          [--failed] [--all] [--json]
            lmb-trace save FILE [--from-log]
            lmb-trace status [--json]
 
@@ -59,7 +59,8 @@ class LmbTrace(LmbCommand):
       show         the records: the last N, those with a caller that matches REGEX
                    (inlined functions are callers too), those on physical addresses
                    from A up to B, or on SIZE bytes from A on; numbers as in
-                   lmb-who; --failed: only calls that failed
+                   lmb-who; --failed: only calls that failed; --all: more than the
+                   last 200 where N does not say so
       save         write the records to FILE; --from-log takes the kernel's own
                    log of operations instead, if it keeps one
       status       the progress of the trace, or its result
@@ -85,6 +86,7 @@ class LmbTrace(LmbCommand):
         Argument("--caller", of=("show",)),
         Argument("--range", of=("show",)),
         Argument("--failed", FLAG, of=("show",)),
+        Argument("--all", FLAG, of=("show",)),
         Argument("--json", FLAG, of=("show", "status")),
         Argument("--from-log", FLAG, of=("save",)),
     )
@@ -150,7 +152,11 @@ def _show(options: Options) -> None:
     layout = trace.header.layout
     records = wanted.of(trace.records, trace.symbols, layout)
     shown = records, trace.symbols, layout
-    write(dumps(trace_json(*shown, len(trace.records))) if options.json else trace_table(*shown, terminal()))
+    if options.json:
+        write(json_text(trace_json(*shown, len(trace.records)), options))
+    else:
+        options.all |= options.last is not None
+        write(trace_table(*shown, terminal(options)))
 
 
 def _save(options: Options) -> None:

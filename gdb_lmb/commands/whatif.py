@@ -8,7 +8,7 @@ from typing import Any
 
 from gdb_lmb.allocators.base import allocator
 from gdb_lmb.allocators.predict import Prediction
-from gdb_lmb.commands.arguments import ANY, JSON, Argument, Options
+from gdb_lmb.commands.arguments import ALL, ANY, JSON, Argument, Options
 from gdb_lmb.commands.base import SESSION, LmbCommand, take_snapshot, take_whole_snapshot
 from gdb_lmb.commands.names import Names
 from gdb_lmb.core.errors import UsageError
@@ -115,11 +115,12 @@ def _given(snapshot: Snapshot, options: Options) -> dict[str, int]:
 class LmbFree(LmbCommand):
     """Show what memory an allocation may still get.
 
-    Usage: lmb-free [--align N] [--min A] [--max B] [--json]
+    Usage: lmb-free [--align N] [--min A] [--max B] [--all] [--json]
 
       --align N  only this alignment, in bytes (default 4K, 64K, 2M and 1G)
       --min A    nothing below A
       --max B    nothing at or above B
+      --all      every hole (default: the first 200)
       --json     as JSON, schema gdb-lmb/free/1
 
     The holes are memory less what is reserved, without page 0 and memory marked
@@ -134,7 +135,7 @@ class LmbFree(LmbCommand):
     """
 
     name = "lmb-free"
-    arguments = (Argument("--align"), Argument("--min"), Argument("--max"), JSON)
+    arguments = (Argument("--align"), Argument("--min"), Argument("--max"), ALL, JSON)
     writers = (free_json, free_text)
 
     def ask(self, options: Options) -> tuple[Snapshot, FreeSpace]:

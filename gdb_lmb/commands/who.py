@@ -6,7 +6,7 @@ from __future__ import annotations
 import gdb
 
 from gdb_lmb.analysis.who import FREE, RESERVED, Answer, Stretches, answer
-from gdb_lmb.commands.arguments import JSON, OPTIONAL, Argument, Options
+from gdb_lmb.commands.arguments import ALL, JSON, OPTIONAL, Argument, Options
 from gdb_lmb.commands.base import LmbCommand, take_whole_snapshot
 from gdb_lmb.commands.names import Names, history
 from gdb_lmb.core.errors import LmbError, NotReadyError, UsageError
@@ -22,13 +22,14 @@ from gdb_lmb.report.who import Known, owner_text, who_json, who_text
 class LmbWho(LmbCommand):
     """Identify the owner of a physical address, a symbol or a range.
 
-    Usage: lmb-who ADDRESS|SYMBOL|A-B|A+SIZE [--trace FILE] [--json]
+    Usage: lmb-who ADDRESS|SYMBOL|A-B|A+SIZE [--trace FILE] [--all] [--json]
 
       ADDRESS       physical: 0x1000, 16M, $variable or sizeof(type); one of the
                     kernel's virtual addresses is translated
       SYMBOL        where a variable or function lies
       A-B, A+SIZE   all from A up to, and without, B; SIZE bytes from A on
       --trace FILE  a saved trace (gdb-lmb/trace/1) tells who reserved what
+      --all         every part (default: the first 200)
       --json        as JSON, schema gdb-lmb/who/1
 
     The region, what the firmware said, what is known to lie there (parts of
@@ -44,7 +45,7 @@ class LmbWho(LmbCommand):
     """
 
     name = "lmb-who"
-    arguments = (Argument("ADDRESS|SYMBOL|RANGE", field="what"), Argument("--trace"), JSON)
+    arguments = (Argument("ADDRESS|SYMBOL|RANGE", field="what"), Argument("--trace"), ALL, JSON)
     writers = (who_json, who_text)
 
     def ask(self, options: Options) -> tuple[Answer, Known]:
@@ -58,13 +59,14 @@ class LmbWho(LmbCommand):
 class LmbMap(LmbCommand):
     """Show memory, or a part of it, as a picture, with owners where they are known.
 
-    Usage: lmb-map [A-B|A+SIZE|ADDRESS|SYMBOL] [--trace FILE] [--json]
+    Usage: lmb-map [A-B|A+SIZE|ADDRESS|SYMBOL] [--trace FILE] [--all] [--json]
 
       A-B, A+SIZE   all from A up to, and without, B; SIZE bytes from A on
                     (default: all memory)
       ADDRESS       the region or the hole that a physical address lies in
       SYMBOL        the one that a variable or function lies in
       --trace FILE  a saved trace (gdb-lmb/trace/1) tells who reserved what
+      --all         every owner (default: 200 rows), every part in JSON
       --json        as JSON, schema gdb-lmb/map/1
 
     A row begins with its address; the legend says how much memory a character
@@ -78,7 +80,7 @@ class LmbMap(LmbCommand):
     """
 
     name = "lmb-map"
-    arguments = (Argument("what", OPTIONAL), Argument("--trace"), JSON)
+    arguments = (Argument("what", OPTIONAL), Argument("--trace"), ALL, JSON)
     writers = (map_json, map_text)
 
     def ask(self, options: Options) -> tuple[Shown]:

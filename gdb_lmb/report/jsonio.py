@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from typing import Any
 
 from gdb_lmb.allocators.base import LogVerdict, allocator
 from gdb_lmb.allocators.json_fields import HEAD, STOP, Json, write
@@ -75,6 +76,27 @@ def not_verified(snapshot: Snapshot, log: LogVerdict | None) -> list[str]:
     return [code for code, holds in reasons if code and holds]
 
 
+MAX_JSON_ROWS = 10_000
+"""Elements of one list in what a command writes as JSON without --all: more than any sound machine has."""
+
+
+def bounded(value: Json) -> Json:
+    """Return JSON values with the first `MAX_JSON_ROWS` elements of each list; "left_out" counts the rest, by path."""
+    left_out: dict[str, int] = {}
+
+    def cut(path: str, inner: Any) -> Any:
+        if isinstance(inner, dict):
+            return {name: cut(f"{path}.{name}" if path else name, one) for name, one in inner.items()}
+        if isinstance(inner, list):
+            if len(inner) > MAX_JSON_ROWS:
+                left_out[path] = len(inner) - MAX_JSON_ROWS
+            return [cut(f"{path}[{at}]", one) for at, one in enumerate(inner[:MAX_JSON_ROWS])]
+        return inner
+
+    out = cut("", value)
+    return {**out, "left_out": left_out} if left_out else value
+
+
 def dumps(value: Json) -> str:
     """Write JSON on one line, ASCII only."""
     return json.dumps(value)
@@ -91,6 +113,8 @@ def snapshot_from(data: Json) -> Snapshot:
     try:
         if data["schema"] != SNAPSHOT_SCHEMA:
             raise InputError(f"this is {safe(str(data['schema']))!r}, not a snapshot of schema {SNAPSHOT_SCHEMA}")
+        if "left_out" in data:
+            raise InputError("this snapshot is not whole: lmb-dump --json --all writes all of it")
         return allocator(str(data["layout"])).from_json(data)
     except (ValueError, KeyError, TypeError, IndexError, OverflowError, AttributeError) as error:
         why = safe(f"{type(error).__name__}: {error}")

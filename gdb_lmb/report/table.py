@@ -46,8 +46,11 @@ def table(
 ) -> list[str]:
     """Return the lines of a table, indented by two; columns named in `right` are aligned to the right.
 
-    On a `terminal` with a width the columns named in `cut` are cut, and at last those in `spare` left out, to fit.
+    On a `terminal` with a width the columns named in `cut` are cut, and at last those in `spare` left out, to fit. Of
+    more rows than it takes, the first ones are shown.
     """
+    hidden = terminal.left_out(len(rows))
+    rows = rows[: len(rows) - hidden]
     try:
         from tabulate import tabulate  # imported late: gdb starts faster, and JSON works without it
     except ImportError:
@@ -64,7 +67,12 @@ def table(
     out = [terminal.paint(head, HEADING), rule]
     for line, more in zip_longest(lines, below, fillvalue=()):
         out += [str(line), *(f"{_INDENT}{_INDENT}{text}" for text in more)]
-    return out
+    return [*out, *more_line(hidden)]
+
+
+def more_line(hidden: int) -> list[str]:
+    """Return what stands below a table of which rows are left out; nothing where none is."""
+    return [f"{_INDENT}... and {hidden:,} more: --all shows them"] if hidden else []
 
 
 class Fitted(NamedTuple):

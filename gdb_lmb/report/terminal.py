@@ -22,6 +22,9 @@ DEFAULT_WIDTH = 80
 MIN_WIDTH = 20
 """Nothing is drawn in fewer columns."""
 
+MAX_ROWS = 200
+"""Rows of one table that a person reads: a command shows no more of it without --all."""
+
 HEADING, BAD, NOTE, CLEAN = "heading", "bad", "note", "clean"
 RESERVED, FREE, IMAGE, KEPT = "reserved", "free", "image", "kept"
 """What colours stand for."""
@@ -51,11 +54,12 @@ def is_utf8(encoding: str | None) -> bool:
 
 @dataclass(frozen=True)
 class Terminal:
-    """What text is drawn on: `width` in columns (None: unlimited), whether it shows colours and Unicode."""
+    """What text is drawn on: `width` in columns and `rows` of one table (None: unlimited), colours, Unicode."""
 
     width: int | None = None
     color: bool = False
     unicode: bool = False
+    rows: int | None = None
 
     @property
     def columns(self) -> int:
@@ -66,6 +70,10 @@ class Terminal:
     def ellipsis(self) -> str:
         """Return what stands for what was cut out."""
         return "…" if self.unicode else "..."
+
+    def left_out(self, rows: int) -> int:
+        """Return how many of so many rows are not shown."""
+        return 0 if self.rows is None else max(rows - self.rows, 0)
 
     def paint(self, text: str, role: str | None) -> str:
         """Return `text` in the colour of a role; as it is without colours, without a role or where it is empty."""

@@ -15,7 +15,7 @@ from gdb_lmb.core.ranges import Range
 from gdb_lmb.core.snapshot import Finding, Snapshot, flag_names
 from gdb_lmb.core.words import FINDING, address, human_size, plural, safe
 from gdb_lmb.report.picture import bar_lines
-from gdb_lmb.report.table import table
+from gdb_lmb.report.table import more_line, table
 from gdb_lmb.report.terminal import BAD, CLEAN, HEADING, NOTE, PLAIN, Terminal
 
 PARTS = ("memory", "reserved", "free", "blocks", "firmware", "all")
@@ -41,15 +41,15 @@ def section_lines(section: Section, snapshot: Snapshot, terminal: Terminal = PLA
     lines = [terminal.paint(safe(section.title, 1000), HEADING if section.shown else NOTE)]
     if not section.rows:
         return lines
-    columns = section.columns
+    columns, hidden = section.columns, terminal.left_out(len(section.rows))
     rows = [
         [
             "-" if value is None else _CELLS[column.kind](value, snapshot)
             for column, value in zip(columns, row, strict=True)
         ]
-        for row in section.rows
+        for row in section.rows[: len(section.rows) - hidden]
     ]
-    return lines + table(
+    lines += table(
         rows,
         [column.title for column in columns],
         [column.title for column in columns if column.kind in (SIZE, BYTES, NUMBER)],
@@ -57,6 +57,7 @@ def section_lines(section: Section, snapshot: Snapshot, terminal: Terminal = PLA
         cut=[column.title for column in columns if column.cut],
         spare=[column.title for column in columns if column.spare],
     )
+    return lines + more_line(hidden)
 
 
 def _where(snapshot: Snapshot) -> str:

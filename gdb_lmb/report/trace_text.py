@@ -197,9 +197,14 @@ def parse_caller(text: str) -> re.Pattern[str]:
 def trace_table(
     records: Sequence[Record], symbols: Mapping[int, Symbol], layout: str, terminal: Terminal = PLAIN
 ) -> str:
-    """Return one row for each record: number, call, result, the first caller outside the allocator, the phase."""
+    """Return one row for each record: number, call, result, the first caller outside the allocator, the phase.
+
+    Of more than `terminal` takes, the last ones.
+    """
     if not records:
         return "no operation"
+    hidden = terminal.left_out(len(records))
+    records = records[hidden:]
     own = allocator(layout)
     owners = [owner_pc(record, function_of(symbols.get), layout) for record in records]
     rows = [
@@ -208,7 +213,9 @@ def trace_table(
         for record, pc in zip(records, owners, strict=True)
     ]  # fmt: skip
     headers = ["#", "operation", "result", "caller", "in the boot"]
-    return "\n".join(table(rows, headers, ("#", "result"), terminal, cut=("operation", "caller", "in the boot")))
+    before = [f"... {plural(hidden, 'earlier operation')}: --all shows them"] if hidden else []
+    lines = table(rows, headers, ("#", "result"), terminal, cut=("operation", "caller", "in the boot"))
+    return "\n".join([*before, *lines])
 
 
 def trace_json(records: Sequence[Record], symbols: Mapping[int, Symbol], layout: str, total: int) -> dict[str, Any]:

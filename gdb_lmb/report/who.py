@@ -13,7 +13,7 @@ from gdb_lmb.core.operation import Symbol
 from gdb_lmb.core.snapshot import RegionList, Snapshot, firmware_type, flag_names
 from gdb_lmb.core.words import address, human_size, safe
 from gdb_lmb.report.divergence import site
-from gdb_lmb.report.table import table
+from gdb_lmb.report.table import more_line, table
 from gdb_lmb.report.terminal import HEADING, PLAIN, Terminal
 from gdb_lmb.report.text import doubt_lines, doubts_json
 
@@ -95,10 +95,12 @@ def who_text(answer: Answer, known: Known, terminal: Terminal = PLAIN) -> str:
     """Return what `lmb-who` prints."""
     snapshot, history = known.snapshot, known.history
     lines = doubt_lines(snapshot, terminal)
-    for part in answer.parts:
+    hidden = terminal.left_out(len(answer.parts))
+    for part in answer.parts[: len(answer.parts) - hidden]:
         where = hex(part.base) if answer.end - answer.base == 1 else _range(part.base, part.end)
         lines.append(terminal.paint(f"{where}: {part.stretch.state}", HEADING))
         lines += _part_lines(part, known)
+    lines += more_line(hidden)
     if answer.more:
         lines.append("... and more, not shown")
     for name, one in (("below", answer.below), ("above", answer.above)):

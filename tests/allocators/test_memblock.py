@@ -124,6 +124,31 @@ def test_absurd_max_is_not_read() -> None:
     assert "storage-corrupt" in codes(decode(doubled, BytesMemory({**rows, doubled.memblock_va: bytes(raw)})))
 
 
+@pytest.mark.parametrize("name", ["memory", "reserved"])
+def test_a_doubled_array_ends_with_its_reservation(name: str) -> None:
+    # Two pages at 0x8000000 are reserved for 256 regions of 24 bytes: 341 fit there, and somebody else's data follow.
+    direct, at, pages = 0xFFFF888000000000, 0x8000000, 0x2000
+    program, segments = image(Case(MEMORY, [*RESERVED[:2], (at, pages, 0, 1024), RESERVED[2]]), ABIS["x86_64"])
+    array = segments[program.init_arrays[name]].ljust(pages, b"\0") + b"\xa5" * (1 << 20) * program.region.size
+    raw = bytearray(segments[program.memblock_va])
+    for member, value in (("cnt", 1 << 20), ("max", 1 << 20), ("regions", direct + at)):
+        place = program.memblock.fields[f"{name}.{member}"]
+        raw[place.offset : place.offset + 8] = value.to_bytes(8, "little")
+    memory = BytesMemory({**segments, program.memblock_va: bytes(raw), direct + at: array})
+    found = decode(program, memory, physical=lambda va: va - direct if va >= direct else None)
+    assert [len(found.memory), len(found.reserved)] == [3, 4]
+    findings = [(one.code, one.message) for one in check(found) if one.severity == FINDING]
+    size = (1 << 20) * 24
+    assert findings == [
+        ("count-over-max", f"{name}.cnt is 1048576, but its array has room for 341"),
+        ("array-unreserved", f"the array of {name} at {at:#x} (size {size:#x}) is not reserved: an allocation may "
+         "overwrite it"),
+    ]  # fmt: skip
+    # After the hand-over the page allocator may have given it, and nothing tells how long it is.
+    late = decode(program, memory, physical=lambda va: va - direct, phase=Phase.HANDED_OVER.value)
+    assert "storage-corrupt" in codes(late)
+
+
 def test_unreadable_array_is_a_finding() -> None:
     program, segments = image(Case(MEMORY, RESERVED), ABIS["x86_64"])
     del segments[program.init_arrays["reserved"]]

@@ -22,11 +22,13 @@ from gdb_lmb.allocators.memblock.resume import predict_memblock
 from gdb_lmb.allocators.memblock.storage import MemblockStorage, RegionArray
 from gdb_lmb.analysis.replay import check_log
 from gdb_lmb.analysis.who import answer
+from gdb_lmb.core.errors import InputError
 from gdb_lmb.core.holes import free_space
 from gdb_lmb.core.snapshot import Finding, FirmwareMap, Place, RegionList, Snapshot, Stop
+from gdb_lmb.report.jsonio import bounded, snapshot_from
 from gdb_lmb.report.map import Shown, map_json, map_text
 from gdb_lmb.report.prediction import free_json, free_text, prediction_json, prediction_text
-from gdb_lmb.report.terminal import PLAIN
+from gdb_lmb.report.terminal import PLAIN, Terminal
 from gdb_lmb.report.text import check_text, dump_text, kernel_text
 from gdb_lmb.report.who import Known, who_json, who_text
 from tests.helpers.linux_behaviors import LINUX_6_1
@@ -107,6 +109,39 @@ PARTS = {
 @pytest.mark.parametrize("part", PARTS)
 def test_dump(part: str) -> None:
     assert dump_text(lmb_state(), part) == "\n".join([HEAD, *PARTS[part]])
+
+
+def test_no_more_rows_than_a_person_reads() -> None:
+    state = memblock_state()
+    rows = [(0x100000 + at * 0x2000, 0x1000, 0, NO_NODE) for at in range(1234)]
+    state = replace(state, reserved=region_list("reserved", rows, 2048))
+    few = dump_text(state, "reserved", terminal=Terminal(rows=2)).splitlines()
+    assert few[-6:] == [
+        "reserved: 1,234 regions (room for 2,048), 4.8 MiB (5,054,464 bytes)",
+        "    #  base                end                   size    bytes  flags    node",
+        "  ---  ------------------  ------------------  ------  -------  -------  ------",
+        "    0  0x0000000000100000  0x0000000000101000   4 KiB    4,096  -        -",
+        "    1  0x0000000000102000  0x0000000000103000   4 KiB    4,096  -        -",
+        "  ... and 1,232 more: --all shows them",
+    ]
+    every = dump_text(state, "reserved").splitlines()
+    assert every[-1].split()[0] == "1233" and not any("--all" in line for line in every)
+
+
+def test_no_more_of_a_list_in_json_than_a_program_expects() -> None:
+    rows = [{"base": hex(at)} for at in range(10_003)]
+    pieces = [[{"at": at} for at in range(10_001)], []]
+    whole = {"reserved": {"cnt": 5, "regions": rows}, "owners": {"reserved": pieces}, "findings": rows[:10_000]}
+    assert bounded(whole) == {
+        "reserved": {"cnt": 5, "regions": rows[:10_000]},
+        "owners": {"reserved": [pieces[0][:10_000], []]},
+        "findings": rows[:10_000],
+        "left_out": {"reserved.regions": 3, "owners.reserved[0]": 1},
+    }
+    assert "left_out" not in bounded({"regions": rows[:10_000]})
+    # What is not whole cannot be gone on from.
+    with pytest.raises(InputError, match="this snapshot is not whole: lmb-dump --json --all writes all of it"):
+        snapshot_from({"schema": "gdb-lmb/snapshot/1", "layout": "memblock", "left_out": {"reserved.regions": 3}})
 
 
 def test_dump_with_entries() -> None:

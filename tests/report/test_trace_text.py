@@ -12,6 +12,7 @@ from gdb_lmb.allocators.base import allocator
 from gdb_lmb.analysis.replay import Replay
 from gdb_lmb.core.errors import InputError
 from gdb_lmb.core.operation import Record, Symbol, TraceHeader
+from gdb_lmb.report.terminal import Terminal
 from gdb_lmb.report.trace_file import TraceReader, TraceWriter
 from gdb_lmb.report.trace_text import Wanted, parse_caller, trace_json, trace_table
 from tests.helpers.operations import op
@@ -93,6 +94,9 @@ def test_a_row_names_the_first_caller_outside_the_allocator() -> None:
     assert lines[2].split("  ")[-2:] == ["setup+0x8 (main.c:12)", "growing"]
     assert "-12" in lines[4] and "0x5000" in lines[3]
     assert trace_table([], SYMBOLS, "lmb-list") == "no operation"
+    last = trace_table(RECORDS, SYMBOLS, "lmb-list", Terminal(rows=1)).splitlines()
+    assert last[0] == f"... {len(RECORDS) - 1} earlier operations: --all shows them" and len(last) == 4
+    assert last[-1].split() == lines[-1].split()
 
 
 def test_json_explains_its_program_counters() -> None:

@@ -6,6 +6,7 @@ from __future__ import annotations
 import json
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -93,6 +94,25 @@ def check_doubling(guest: GuestSession) -> str:
     return name
 
 
+def check_hostile_counts(guest: GuestSession, snapshot: dict[str, Any]) -> None:
+    """Claim a million regions in readable RAM: a list ends with its array's reservation, and is text for a person."""
+    for name in ("memory", "reserved"):
+        for member in ("cnt", "max"):
+            guest.command(f"set var memblock.{name}.{member} = 1 << 20")
+        found = dump(guest)
+        (array,) = [array for array in snapshot["arrays"] if array["list"] == name]
+        base = int(array["base"], 16)
+        held = [low + size - base for low, size, _, _ in regions_of(snapshot)["reserved"] if low <= base < low + size]
+        assert snapshot[name]["cnt"] <= len(found[name]["regions"]) <= held[0] // 24
+        texts = [guest.command(f"lmb-dump {name}"), guest.command("lmb-check"), guest.command("lmb-free")]
+        assert all(len(text.splitlines()) < 500 for text in texts)
+        assert {"count-over-max", "array-unreserved"} <= {f["code"] for f in found["findings"]}
+        assert guest.command("output $lmb_status") == "1"
+        guest.command(f"set var memblock.{name}.cnt = {snapshot[name]['cnt']}")
+        guest.command(f"set var memblock.{name}.max = 256")
+    assert faults(guest) == []
+
+
 def test_doubled_arrays(kernel: KernelFiles) -> None:
     with boot(kernel, many_ranges()) as guest:
         assert [check_doubling(guest) for _ in range(2)] == ["memory", "reserved"]
@@ -110,6 +130,7 @@ def test_doubled_arrays(kernel: KernelFiles) -> None:
             assert any(low <= base and end <= low + size for low, size, _, _ in regions_of(snapshot)["reserved"])
             # The kernel says where it put the array.
             assert re.search(rf"{name} is doubled to 256 at \[{base:#018x}-", console_of(guest))
+        check_hostile_counts(guest, snapshot)
         # An array that nobody reserved may be overwritten.
         at = next(
             at for at, (low, size, _, _) in enumerate(regions_of(snapshot)["reserved"])

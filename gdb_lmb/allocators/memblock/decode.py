@@ -8,8 +8,10 @@ dummy region of size 0 until June 2024 (6.11).
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from operator import add
 
 from gdb_lmb.allocators.memblock.storage import MAX_REGIONS, MemblockStorage, RegionArray
 from gdb_lmb.core.address import PAST_HAND_OVER
@@ -71,37 +73,48 @@ def decode(
     stop: Stop | None = None,
     firmware: FirmwareMap | None = None,
     refused: Mapping[str, str] | None = None,
+    physical: Callable[[int], int | None] = lambda va: None,
 ) -> Snapshot:
     """Read both lists, and `physmem` where there is one.
 
     `memory` reads the kernel's virtual addresses as they are at run time; `offset` is what to add to a
-    linked address. Lists named in `refused` are left empty.
+    linked address. Lists named in `refused` are left empty. `physical` returns where a virtual address lies, None where
+    that is not known.
     Raises: `ReadError` where `struct memblock` itself is unreadable.
     """
     order = program.byte_order
     raw = memory.read(program.memblock_va + offset, program.memblock.size)
-    sources = [("memory", program.memblock, "memory.", raw), ("reserved", program.memblock, "reserved.", raw)]
+    # reserved first: it tells how long a doubled array is.
+    sources = [("reserved", program.memblock, "reserved.", raw), ("memory", program.memblock, "memory.", raw)]
     if program.physmem_va is not None:
         physmem = memory.read(program.physmem_va + offset, program.type.size)
         sources.append(("physmem", program.type, "", physmem))
-    defects: list[Defect] = []
-    lists, arrays = [], []
+    damage: dict[str, list[Defect]] = {"memory": []}
+    lists: dict[str, RegionList] = {}
+    arrays: dict[str, RegionArray] = {}
     for name, struct, prefix, own in sources:
+        defects = damage.setdefault(name, [])
         values = {field: struct.value(own, prefix + field, order) for field in _TYPE_FIELDS}
         if name in program.names and not _names(program, memory, name, values["name"], offset):
             what = f"{name}.name is {values['name']:#x}, which is not where the kernel has this name"
             defects.append(Defect(what, (values["name"],), "bad-name"))
-        regions, array = _list(program, memory, name, values, defects, offset, name in (refused or {}), phase)
-        lists.append(regions)
-        arrays.append(array)
+        array = RegionArray(
+            name, values["regions"], values["max"], False, values["max"] * program.region.size,
+            physical(values["regions"]), program.rooms.get(name),
+        )  # fmt: skip
+        array = _sized(program, memory, array, values["cnt"], lists.get("reserved"), offset, phase)
+        lists[name] = _list(program, memory, array, values, defects, offset, name in (refused or {}), phase)
+        arrays[name] = array
+    names = list(damage)
+    defects = [defect for name in names for defect in damage[name]]
     bottom_up = program.memblock.value(raw, "bottom_up", order)
     if bottom_up > 1:
         defects.append(Defect(f"bottom_up is {bottom_up:#x}, which is no truth value", code="bad-bottom-up"))
     return Snapshot(
-        memory=lists[0],
-        reserved=lists[1],
-        others=tuple(lists[2:]),
-        storage=MemblockStorage(arrays=tuple(arrays)),
+        memory=lists["memory"],
+        reserved=lists["reserved"],
+        others=tuple(lists[name] for name in names[2:]),
+        storage=MemblockStorage(arrays=tuple(arrays[name] for name in names)),
         layout="memblock",
         bits=program.bits,
         page_size=program.page_size,
@@ -120,41 +133,99 @@ def decode(
     )
 
 
-# One list and the array it lies in; damage becomes a defect and an empty list.
+# An array with what is known of it besides its list's members: whether it is the static one, and how many regions its
+# reservation holds until the hand-over. `reserved` is None where this is the array of that list itself.
+def _sized(
+    program: MemblockProgram,
+    memory: Memory,
+    array: RegionArray,
+    cnt: int,
+    reserved: RegionList | None,
+    offset: int,
+    phase: str | None,
+) -> RegionArray:
+    assert array.va is not None
+    first = program.physmem_array_va if array.name == "physmem" else program.init_arrays.get(array.name)
+    if first is not None and array.va == first + offset:
+        return replace(array, static=True)
+    if array.base is None or phase in PAST_HAND_OVER:
+        return array
+    if reserved is not None:
+        return replace(array, held=_held(program, array, reserved.base, reserved.size))
+    # The list's own reservation is one of its regions: as many are read as that takes.
+    with suppress(ReadError):
+        for raw in _beginnings(program, memory, array, min(cnt, array.max)):
+            base, sizes = program.region.columns(raw, ("base", "size"), program.byte_order)
+            held = _held(program, array, base, sizes)
+            if held is not None:
+                return replace(array, held=held)
+    return array
+
+
+# The first bytes of an array, and then twice as many while they can be read, up to those of `count` regions.
+def _beginnings(program: MemblockProgram, memory: Memory, array: RegionArray, count: int) -> Iterator[bytes]:
+    assert array.va is not None
+    size, most = 2 * (array.room or 1), min(count, MAX_REGIONS)
+    yield memory.read(array.va, min(size, most) * program.region.size)
+    with suppress(ReadError):
+        while size < most:
+            size *= 2
+            yield memory.read(array.va, min(size, most) * program.region.size)
+
+
+# The regions of an array whose list has a damaged cnt: as long as each is above the one before.
+def _believable(program: MemblockProgram, memory: Memory, array: RegionArray, count: int) -> bytes:
+    raw = b""
+    for raw in _beginnings(program, memory, array, count):
+        base, size = program.region.columns(raw, ("base", "size"), program.byte_order)
+        reach = [0, *map(add, base, size)]
+        past = next((at for at, low in enumerate(base) if low < reach[at] or not size[at]), None)
+        if past is not None:
+            return raw[: past * program.region.size]
+    return raw
+
+
+# How many regions fit between an array's base and the end of the range that holds it; None where no range does, or one
+# that is too small for any doubled array, and so damaged itself.
+def _held(program: MemblockProgram, array: RegionArray, bases: Sequence[int], sizes: Sequence[int]) -> int | None:
+    at, ranges = array.base or 0, zip(bases, sizes, strict=True)
+    held = next(((base + size - at) // program.region.size for base, size in ranges if base <= at < base + size), 0)
+    return held if held >= 2 * (array.room or 1) else None
+
+
+# One list in its array; damage becomes a defect and an empty list.
 def _list(
     program: MemblockProgram,
     memory: Memory,
-    name: str,
+    array: RegionArray,
     values: Mapping[str, int],
     defects: list[Defect],
     offset: int,
     refused: bool,
     phase: str | None,
-) -> tuple[RegionList, RegionArray]:
-    cnt, most, va = values["cnt"], values["max"], values["regions"]
+) -> RegionList:
+    name, cnt, most, va = array.name, values["cnt"], values["max"], values["regions"]
     names = ("base", "size", "flags", "nid") if "nid" in program.region.fields else ("base", "size", "flags")
     first = program.physmem_array_va if name == "physmem" else program.init_arrays.get(name)
-    room = program.rooms.get(name)
-    static = first is not None and va == first + offset
-    array = RegionArray(name, va, most, static, most * program.region.size, room=room)
     raw = b""
-    wrong = None if static or refused or first is None else _wrong_pointer(program, array, va - offset, phase)
+    wrong = None if array.static or refused or first is None else _wrong_pointer(program, array, va - offset, phase)
+    # The array ends after max regions, even if cnt is larger.
+    count = min(cnt, array.capacity)
     if wrong is not None:
         defects.append(Defect(f"the array of {name} is at {va:#x}, which {wrong}", (va,), "array-pointer"))
-    elif min(cnt, array.capacity) > MAX_REGIONS and not refused:
-        defects.append(Defect(f"{name}.cnt is {cnt} and {name}.max is {most}: more than can be believed", (va,)))
     elif not refused:
+        damaged = cnt > min(array.capacity, MAX_REGIONS)
+        if count > MAX_REGIONS:
+            defects.append(Defect(f"{name}.cnt is {cnt} and {name}.max is {most}: more than can be believed", (va,)))
         try:
-            # The array ends after max regions, even if cnt is larger.
-            raw = memory.read(va, min(cnt, array.capacity) * program.region.size)
+            if not damaged:
+                raw = memory.read(va, count * program.region.size)
+            elif count <= MAX_REGIONS or array.held is not None:
+                raw = _believable(program, memory, array, count)
         except ReadError as error:
             defects.append(Defect(f"the array of {name} at {va:#x} cannot be read: {error.why}", (error.address,)))
     columns = program.region.columns(raw, names, program.byte_order)
-    while cnt > array.capacity and columns[1] and not columns[1][-1]:
-        # cnt is damaged: the unused end of the array is zero, and need not be reported region by region.
-        for values_of in columns:
-            values_of.pop()
-    regions = RegionList(
+    return RegionList(
         name=name,
         cnt=cnt,
         total_size=values["total_size"],
@@ -165,7 +236,6 @@ def _list(
         max=most,
         nid=columns[3] if len(columns) > 3 else (),
     )
-    return regions, array
 
 
 # Whether the pointer to a list's name is what relocation makes of it, which nothing else changes.

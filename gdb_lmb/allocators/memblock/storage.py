@@ -35,7 +35,8 @@ class RegionArray:
     """The array that one of memblock's lists lies in: `max` regions, `size` bytes.
 
     `va` is its virtual address, `base` the physical one; None where not known. `static` tells that it is the one in
-    the kernel image, and `room` how many regions that one has; None where not known.
+    the kernel image, and `room` how many regions that one has; `held` is how many fit from `base` to the end of the
+    reservation that it lies in; None where not known.
     """
 
     name: str
@@ -45,11 +46,14 @@ class RegionArray:
     size: int
     base: int | None = None
     room: int | None = None
+    held: int | None = None
 
     @property
     def capacity(self) -> int:
         """Return how many regions the array has: `max`, unless that is damaged."""
-        return self.room if self.static and self.room is not None else self.max
+        if self.static and self.room is not None:
+            return self.room
+        return self.max if self.held is None else min(self.max, self.held)
 
 
 @dataclass(frozen=True)

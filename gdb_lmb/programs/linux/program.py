@@ -16,7 +16,7 @@ from typing import Any
 from gdb_lmb.allocators.base import allocator
 from gdb_lmb.allocators.memblock.behavior import MemblockBehavior, behavior_of, unknown_parts
 from gdb_lmb.allocators.memblock.decode import decode
-from gdb_lmb.allocators.memblock.storage import MemblockStorage, storage_of
+from gdb_lmb.allocators.memblock.storage import storage_of
 from gdb_lmb.arches.base import Cpu, TableForm
 from gdb_lmb.arches.linux import LinuxArchitecture
 from gdb_lmb.core.address import PAST_HAND_OVER, Linear, Phase, Placement, TranslatedMemory
@@ -113,6 +113,9 @@ def take_memblock(machine: Machine, kernel: Kernel, meter: Meter | None = None) 
         phase, refused = phase_of(kernel, memory, cpu)
         doubt = None if phase in (Phase.UNMAPPED, Phase.IDENTITY) else handed_over(kernel, memory)[1]
         firmware = read_firmware(machine, kernel, memory, linked=phase.value not in PAST_HAND_OVER)
+        low, high = kernel.image
+        image = Linear(low + moved, high - low, placement.to_physical(low + placement.virtual))
+        guest = Guest(machine, AddressMap(machine, (image,), placement), bounded, cpu.tables)
         snapshot = decode(
             kernel.program,
             memory,
@@ -120,22 +123,20 @@ def take_memblock(machine: Machine, kernel: Kernel, meter: Meter | None = None) 
             phase=phase.value,
             firmware=firmware.map,
             refused=refused,
+            physical=guest.physical,
         )
-        low, high = kernel.image
-        image = Linear(low + moved, high - low, placement.to_physical(low + placement.virtual))
-        guest = Guest(machine, AddressMap(machine, (image,), placement), bounded, cpu.tables)
         required = _required(guest, kernel, snapshot, phase, cpu, form)
-        known = MemblockStorage(
+        known = replace(
+            storage_of(snapshot),
             trimmed=trimmed_bytes(firmware, kernel.program.page_size) if kernel.arch.trims else 0,
             nodes=_nodes(kernel, memory),
             limits=kernel.arch.limits(partial(kernel.word, memory), kernel.program.page_size, kernel.program.bits),
         )
         stack = None if cpu.pc is None or cpu.sp is None else Stack(machine, memory, cpu.sp)
-    arrays = tuple(replace(array, base=guest.physical(array.va)) for array in storage_of(snapshot).arrays)
     # The symbols may stand elsewhere than the kernel does: look the address up where they stand.
     stop = None if cpu.pc is None else Stop(cpu.pc, machine.name_at(cpu.pc + moved - placement.virtual))
     torn = None if stack is None else torn_memblock(machine, kernel, cpu, stack, moved)
-    snapshot = replace(snapshot, torn=torn, stop=stop, storage=replace(known, arrays=arrays), required=required)
+    snapshot = replace(snapshot, torn=torn, stop=stop, storage=known, required=required)
     snapshot = _with_firmware(snapshot, kernel.arch, firmware, phase, doubt)
     if stack is None and snapshot.phase not in PAST_HAND_OVER:
         unknown = "registers that tell whether a function of memblock was interrupted"
