@@ -212,7 +212,10 @@ def test_offset_equals_the_kernels_own_word(kernel: KernelFiles) -> None:
 def test_the_device_tree_is_what_memory_is_held_to(kernel: KernelFiles) -> None:
     with guest_of(kernel) as guest:
         guest.run_until("memblock_free_all")
-        guest.command("set var memblock.memory.regions[0].base = 0x3ff00000")
+        # One MiB more at its beginning; its end, where the kernel's page tables lie, stays.
+        guest.command("set var memblock.memory.regions[0].base -= 0x100000")
+        for grown in ("regions[0].size", "total_size"):
+            guest.command(f"set var memblock.memory.{grown} += 0x100000")
         assert faults(guest) == ["memory [0x3ff00000, 0x40000000) is not RAM in the firmware map"]
         # A tree that is damaged says nothing, about memory or otherwise.
         guest.command("set var $va = (unsigned long)initial_boot_params_pa - memstart_addr - (1UL << 52)")
