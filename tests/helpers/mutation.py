@@ -1,12 +1,13 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Mutation testing of the rooms that need no gdb: one small change at a time, and the tests that reach it.
 
-    python -m tests.helpers.mutation [--results FILE] [--seconds N] [PATH...]
+    python -m tests.helpers.mutation [--results FILE] [--seconds N] [--each N] [--tests ROOM]... [PATH...]
 
 Each change (a comparison, a constant, a sign, a condition, a statement left out) is tried in a process of its own, by
 the tests that call the changed function, which gets the changed code; where it is the module's own, all is imported
-anew. What no test notices is printed. What is killed is kept in FILE, so that a
-run goes on where another one ended. `EQUIVALENT` names changes that no test can notice, each with the reason.
+anew. What no test notices is printed. What is killed is kept in FILE with the test that noticed it, so that a run goes
+on where another one ended; those tests are run first for the next change of the same file. `EQUIVALENT` names changes
+that no test can notice, each with the reason.
 """
 
 from __future__ import annotations
@@ -40,7 +41,7 @@ ROOMS = ("core", "formats", "arches", "allocators", "analysis", "report")
 TESTS = ("core", "formats", "arches", "allocators", "analysis", "report", "programs")
 EQUIVALENT = Path(__file__).parent / "mutation_equivalent.txt"
 
-SECONDS_OF_TESTS = 12.0  # tests for one change, the quickest first, as long as they took unchanged
+SECONDS_OF_TESTS = 12.0  # tests for one change, as long as they took unchanged
 SLOWEST_TEST = 4.0  # in seconds
 MEMORY = 3 << 30  # in bytes: a change may make a loop endless
 
@@ -198,12 +199,18 @@ _QUICK = "not kernel and not stock and not long and not release and not random"
 _ALONE = ("-p", "no:terminal", "-p", "no:cacheprovider", "-p", "no:xdist", "-o", "addopts=", "-o", "timeout=0")
 
 
+def _cpu_seconds() -> float:
+    # Whatever else the machine does now.
+    return sum(os.times()[:4])
+
+
 class Reached:
-    """Which tests call a function, by its file and first line, and how long each test takes."""
+    """Which tests call a function, by its file and first line, how long each takes, and what it noticed so far."""
 
     def __init__(self) -> None:
         self.tests: dict[tuple[str, int], set[str]] = defaultdict(set)
         self.seconds: dict[str, float] = {}
+        self.noticed: dict[tuple[str, str], int] = defaultdict(int)
 
     def run(self, item: pytest.Item, following: pytest.Item | None) -> None:
         """Run one test and note what it calls."""
@@ -212,11 +219,11 @@ class Reached:
         def called(frame: FrameType, event: str, argument: object) -> None:
             codes.add(frame.f_code)
 
-        start = time.monotonic()
+        start = _cpu_seconds()
         sys.setprofile(called)
         item.ihook.pytest_runtest_protocol(item=item, nextitem=following)
         sys.setprofile(None)
-        self.seconds[item.nodeid] = time.monotonic() - start
+        self.seconds[item.nodeid] = _cpu_seconds() - start
         for code in codes:
             if code.co_filename.startswith(str(ROOT / "gdb_lmb")):
                 self.tests[str(Path(code.co_filename).relative_to(ROOT)), code.co_firstlineno].add(item.nodeid)
@@ -238,14 +245,14 @@ class Reached:
         """Tell whether a change is seen without importing anew: of a function that tests call."""
         return mutant.outer_line > 0 and (mutant.path, mutant.first_line) in self.tests
 
-    def tests_for(self, mutant: Mutant) -> list[str]:
-        """Return the tests to run for a change, the quickest first."""
+    def tests_for(self, mutant: Mutant, seconds: float) -> list[str]:
+        """Return the tests to run for a change: those that noticed most changes of its file, then the quickest."""
         ids = self.tests.get((mutant.path, mutant.first_line), set())
         if not self.in_place(mutant):  # tests that call anything in the module
             ids = set().union(*(tests for (path, _), tests in self.tests.items() if path == mutant.path))
         chosen: list[str] = []
-        left = SECONDS_OF_TESTS
-        for name in sorted(ids, key=self.seconds.__getitem__):
+        left = seconds
+        for name in sorted(ids, key=lambda one: (-self.noticed[mutant.path, one], self.seconds[one])):
             left -= self.seconds[name]
             if left < 0 or self.seconds[name] > SLOWEST_TEST:
                 break
@@ -301,10 +308,24 @@ class Changed(importlib.abc.MetaPathFinder, importlib.abc.Loader):
         exec(compile(self._mutant.source, str(ROOT / self._mutant.path), "exec"), module.__dict__)
 
 
-def run_imported(mutant: Mutant, tests: Sequence[str]) -> int:
+class FirstFailure:
+    """A plugin of pytest that writes the name of the first test that fails to a file, and ends the process."""
+
+    def __init__(self, path: Path, active: bool = True) -> None:
+        self._path, self.active = path, active
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        """End at the first failure."""
+        if self.active and report.failed:
+            self._path.write_text(report.nodeid)
+            os._exit(1)
+
+
+def run_imported(noticed: Path, mutant: Mutant, tests: Sequence[str]) -> int:
     """Run tests where one module is imported with a change; return pytest's status."""
     sys.meta_path.insert(0, Changed(mutant))
-    return int(pytest.main([*_ALONE, "-x", *tests]))
+    return int(pytest.main([*_ALONE, *tests], plugins=[FirstFailure(noticed)]))
 
 
 def _codes(code: CodeType, names: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], CodeType]]:
@@ -332,14 +353,8 @@ def change(mutant: Mutant, functions: dict[tuple[str, int], list[FunctionType]])
 class Loop:
     """A plugin of pytest that runs the tests once, then for each change of a function those that reach it."""
 
-    def __init__(self, tried: Tried, saved: Path) -> None:
-        self._tried, self._saved, self._changing = tried, saved, False
-
-    @pytest.hookimpl(tryfirst=True)
-    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        """End at the first failure."""
-        if self._changing and report.failed:
-            os._exit(1)
+    def __init__(self, tried: Tried, saved: Path, failure: FirstFailure) -> None:
+        self._tried, self._saved, self._failure = tried, saved, failure
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtestloop(self, session: pytest.Session) -> bool:
@@ -366,7 +381,7 @@ class Loop:
         def run(mutant: Mutant, tests: list[str]) -> int:
             if not change(mutant, functions):
                 return 2
-            self._changing = True
+            self._failure.active = True
             chosen = [items[name] for name in tests]
             for item, following in zip(chosen, [*chosen[1:], None], strict=True):
                 item.ihook.pytest_runtest_protocol(item=item, nextitem=following)
@@ -395,15 +410,19 @@ def files(names: Sequence[str]) -> list[str]:
 class Tried:
     """What was tried, kept in a file of results: only what was killed, of a file that is the same since."""
 
-    def __init__(self, paths: list[str], results: Path, seconds: float) -> None:
-        self._paths, self._results, self._stop = paths, results, time.monotonic() + seconds
+    def __init__(self, paths: list[str], results: Path, seconds: float, each: float) -> None:
+        self._paths, self._results, self._stop, self._each = paths, results, time.monotonic() + seconds, each
         results.parent.mkdir(parents=True, exist_ok=True)
         results.touch()
+        self.noticed = results.with_suffix(".noticed")
         self.survived = False
 
     def all(self, of: Callable[[Mutant], bool], found: Reached, run: Callable[[Mutant, list[str]], int]) -> None:
         """Try the changes that `of` accepts; print the survivors and how many there were."""
-        killed = {(row["key"], row["file"]) for row in map(json.loads, self._results.read_text().splitlines())}
+        rows = [json.loads(line) for line in self._results.read_text().splitlines()]
+        killed = {(row["key"], row["file"]) for row in rows}
+        for row in rows:
+            found.noticed[row["key"].split(" | ")[0], row["test"]] += 1
         known, counts = equivalent(), defaultdict[str, int](int)
         with self._results.open("a", buffering=1) as results:
             for path in self._paths:
@@ -412,13 +431,15 @@ class Tried:
                 for mutant in filter(of, mutants(path, source)):
                     outcome = "killed before" if (mutant.key, digest) in killed else "equivalent"
                     if outcome == "equivalent" and mutant.key not in known:
-                        outcome, tests = "not tried", found.tests_for(mutant)
+                        outcome, tests = "not tried", found.tests_for(mutant, self._each)
                         limit = 30 + 20 * sum(map(found.seconds.__getitem__, tests))
                         if time.monotonic() > self._stop:
                             pass
                         elif tests and not in_a_child(partial(run, mutant, tests), limit):
-                            outcome = "killed"
-                            results.write(json.dumps({"key": mutant.key, "file": digest}) + "\n")
+                            outcome, test = "killed", self.noticed.read_text() if self.noticed.exists() else ""
+                            self.noticed.unlink(missing_ok=True)
+                            found.noticed[path, test] += 1
+                            results.write(json.dumps({"key": mutant.key, "file": digest, "test": test}) + "\n")
                         else:
                             outcome = "survived"
                             told = mutant.key.split(" | ", 1)[1] + ("" if tests else " (no test)")
@@ -433,22 +454,24 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--results", type=Path, default=ROOT / "vmlinux-fixtures" / "build" / "mutants.jsonl")
     parser.add_argument("--seconds", type=float, default=float("inf"), help="stop after so long; run again to go on")
+    parser.add_argument("--each", type=float, default=SECONDS_OF_TESTS, help="seconds of tests for one change")
     parser.add_argument("--tests", action="append", metavar="ROOM", help="rooms of tests (default: all without gdb)")
     parser.add_argument("paths", nargs="*")
     options = parser.parse_args()
     os.chdir(ROOT)
-    tried = Tried(files(options.paths), options.results, options.seconds)
+    tried = Tried(files(options.paths), options.results, options.seconds, options.each)
     saved = options.results.with_suffix(".reached")
     chosen = [f"tests/{room}" for room in options.tests or TESTS]
+    failure = FirstFailure(tried.noticed, active=False)
     # This process imports nothing of the package: for changes of modules its children do.
     pid = os.fork()
     if not pid:
-        pytest.main([*_ALONE, "-m", _QUICK, *chosen], plugins=[Loop(tried, saved)])
+        pytest.main([*_ALONE, "-m", _QUICK, *chosen], plugins=[Loop(tried, saved, failure), failure])
         sys.stdout.flush()
         os._exit(tried.survived)
     _, status = os.waitpid(pid, 0)
     found = Reached.load(saved)
-    tried.all(lambda mutant: not found.in_place(mutant), found, run_imported)
+    tried.all(lambda mutant: not found.in_place(mutant), found, partial(run_imported, tried.noticed))
     return int(tried.survived or status != 0)
 
 
