@@ -395,10 +395,13 @@ def test_discard_gives_doubled_arrays_back(behavior: MemblockBehavior, slab: boo
         assert model.add_range("reserved", 0x100000 + 0x2000 * at, 0x1000, 0) == 0
     array = model.reserved.array_base
     assert array is not None and array in model.reserved.base
-    if slab:
-        model.slab_up = True
+    for at in range(8):  # the memory list has its ninth region then
+        assert model.add_range("memory", 0x2000000 + 0x2000 * at, 0x1000, 0) == 0
+    other = model.memory.array_base
+    assert other is not None and other != array and other in model.reserved.base
+    model.slab_up = slab
     model.discard()
-    assert (array not in model.reserved.base) is freed and 0x100000 in model.reserved.base
+    assert [base in model.reserved.base for base in (array, other, 0x100000)] == [not freed, not freed, True]
 
 
 KNOWN_MEMBERS = ("bottom_up", "current_limit", "memory.cnt", "reserved.name", "base", "size", "flags", "nid")

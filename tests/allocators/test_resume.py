@@ -113,6 +113,7 @@ REFUSED: dict[str, tuple[Callable[[Snapshot], Snapshot], str]] = {
     "nr_blocks": (lambda s: stored(s, nr_blocks=3), "nr_blocks is 3, but the chain has 2 blocks"),
     # One entry less than a page holds, and all the rest fits.
     "entries": (lambda s: last_block(stored(s, free=lmb(s).free[:-1], nr_free=99), nr=100), "block 1 has 100 entries"),
+    "static": (lambda s: last_block(s, static=True), "block 1 has 101 entries"),
     "block": (lambda s: last_block(s, base=BLOCK - K), "a block of entries is not reserved"),
 }  # fmt: skip
 

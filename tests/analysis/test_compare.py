@@ -32,9 +32,12 @@ def test_the_freelists_first_difference_by_its_place() -> None:
 
 
 def test_a_list_behind_a_refused_one_is_compared() -> None:
-    found = state()
+    found = with_free(7, 9, 8)
     base = column([0x100000, 0x300000, 0x1FFB000, 0x1FFFE00])
     found = replace(found, refused={"memory": "gone"}, memory=replace(found.memory, base=column([]), size=column([]),
                     flags=column([]), entry=column([])), reserved=replace(found.reserved, base=base))  # fmt: skip
     told = [one.message for one in differences(state(), found)]
-    assert told == ["reserved[3] is [0x1fffe00, 0x1ffff00) flags 0x0, but [0x1ffff00, 0x2000000) flags 0x0 is expected"]
+    assert told == [
+        "reserved[3] is [0x1fffe00, 0x1ffff00) flags 0x0, but [0x1ffff00, 0x2000000) flags 0x0 is expected",
+        "the freelist has entry 1:4 at place 1, but entry 1:3 is expected",
+    ]

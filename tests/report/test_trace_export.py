@@ -114,45 +114,104 @@ def export(
     return status, out, err
 
 
+WHOLE = """
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * The early boot of a kernel for x86_64, as gdb-lmb traced it: 4 calls
+ * of memblock with the results that it gave there, and the state that they must lead to.
+ *
+ * Put this file beside the others in tools/testing/memblock/tests/, add
+ * tests/boot_6_12.o to TEST_OFILES, call memblock_boot_6_12_checks() last in main(),
+ * and build with:
+ *   make NUMA=1
+ */
+#include "common.h"
+#include <errno.h>
+#include <string.h>
+
+#ifndef CONFIG_NUMA
+#error "this kernel knows nodes: build with make NUMA=1"
+#endif
+_Static_assert(sizeof(phys_addr_t) == 8, "the width of phys_addr_t");
+_Static_assert(PAGE_SIZE == 4096, "the size of a page");
+_Static_assert(MAX_NUMNODES > 0, "CONFIG_NODES_SHIFT is too small");
+
+static const struct memblock_region last_memory[] = {
+	{ .base = 0x100000, .size = 0x1000000, .flags = 0x0, .nid = 0 },
+};
+
+static const struct memblock_region last_reserved[] = {
+	{ .base = 0x100000, .size = 0x200000, .flags = 0x0, .nid = MAX_NUMNODES },
+	{ .base = 0x10ff000, .size = 0x1000, .flags = 0x0, .nid = MAX_NUMNODES },
+};
+
+static void check_list(struct memblock_type *type, const struct memblock_region *want, unsigned long cnt)
+{
+	ASSERT_EQ(type->cnt, cnt);
+	for (unsigned long i = 0; i < cnt; i++) {
+		ASSERT_EQ(type->regions[i].base, want[i].base);
+		ASSERT_EQ(type->regions[i].size, want[i].size);
+		ASSERT_EQ(type->regions[i].flags, want[i].flags);
+		ASSERT_EQ(type->regions[i].nid, want[i].nid);
+	}
+}
+
+static void part_1(void)
+{
+	phys_addr_t base;
+	int ret;
+
+	/* 1: memblock_reserve */
+	ret = memblock_add_node(0x100000, 0x1000000, MAX_NUMNODES, 0x0);
+	ASSERT_EQ(ret, 0);
+	/* 2: setup_arch */
+	ret = memblock_reserve(0x100000, 0x200000);
+	ASSERT_EQ(ret, 0);
+	/* 3: early_pgtable_alloc */
+	base = memblock_alloc_range_nid(0x1000, 0x1000, 0x0, 0x0, NUMA_NO_NODE, false);
+	ASSERT_EQ(base, 0x10ff000);
+	/* 4: memblock_reserve */
+	ret = memblock_set_node(0x100000, 0x1000000, &memblock.memory, 0);
+	ASSERT_EQ(ret, 0);
+}
+
+static int boot_6_12_check(void)
+{
+	PREFIX_PUSH();
+
+	reset_memblock_regions();
+	reset_memblock_attributes();
+	memblock_set_bottom_up(false);
+
+	part_1();
+
+	check_list(&memblock.memory, last_memory, 1);
+	ASSERT_EQ(memblock.memory.max, 128);
+	ASSERT_EQ(memblock.memory.total_size, 0x1000000);
+	check_list(&memblock.reserved, last_reserved, 2);
+	ASSERT_EQ(memblock.reserved.max, 128);
+	ASSERT_EQ(memblock.reserved.total_size, 0x201000);
+	ASSERT_EQ(memblock.current_limit, 0xffffffffffffffffULL);
+	ASSERT_EQ(memblock.bottom_up, false);
+
+	test_pass_pop();
+
+	return 0;
+}
+
+int memblock_boot_6_12_checks(void);
+
+int memblock_boot_6_12_checks(void)
+{
+	prefix_reset();
+	prefix_push("memblock boot_6_12");
+	return boot_6_12_check();
+}
+"""
+
+
 def test_a_whole_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    status, out, err = export(tmp_path, capsys, SOUND)
-    assert (status, err) == (0, "")
-    assert out.splitlines()[:12] == [
-        "// SPDX-License-Identifier: GPL-2.0-or-later",
-        "/*",
-        " * The early boot of a kernel for x86_64, as gdb-lmb traced it: 4 calls",
-        " * of memblock with the results that it gave there, and the state that they must lead to.",
-        " *",
-        " * Put this file beside the others in tools/testing/memblock/tests/, add",
-        " * tests/boot_6_12.o to TEST_OFILES, call memblock_boot_6_12_checks() last in main(),",
-        " * and build with:",
-        " *   make NUMA=1",
-        " */",
-        '#include "common.h"',
-        "#include <errno.h>",
-    ]
-    assert (
-        "\t/* 2: setup_arch */\n"
-        "\tret = memblock_reserve(0x100000, 0x200000);\n"
-        "\tASSERT_EQ(ret, 0);\n"
-        "\t/* 3: early_pgtable_alloc */\n"
-        "\tbase = memblock_alloc_range_nid(0x1000, 0x1000, 0x0, 0x0, NUMA_NO_NODE, false);\n"
-        "\tASSERT_EQ(base, 0x10ff000);\n"
-    ) in out
-    assert (
-        "static const struct memblock_region last_reserved[] = {\n"
-        "\t{ .base = 0x100000, .size = 0x200000, .flags = 0x0, .nid = MAX_NUMNODES },\n"
-        "\t{ .base = 0x10ff000, .size = 0x1000, .flags = 0x0, .nid = MAX_NUMNODES },\n"
-        "};\n"
-    ) in out
-    assert (
-        "\tcheck_list(&memblock.reserved, last_reserved, 2);\n"
-        "\tASSERT_EQ(memblock.reserved.max, 128);\n"
-        "\tASSERT_EQ(memblock.reserved.total_size, 0x201000);\n"
-        "\tASSERT_EQ(memblock.current_limit, 0xffffffffffffffffULL);\n"
-    ) in out
-    assert "int memblock_boot_6_12_checks(void)\n{" in out and "static int boot_6_12_check(void)\n{" in out
-    assert "first_" not in out and "mmap" not in out and "mirrored" not in out and "does not confirm" not in out
+    assert export(tmp_path, capsys, SOUND) == (0, WHOLE.removeprefix("\n"), "")
 
 
 def test_a_state_to_begin_with(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -224,6 +283,23 @@ def declared(text: str) -> list[str]:
     """Return the lines of a C file before its first function that declare or demand something."""
     words = ("#include ", "extern ", "void ", "_Static_assert")
     return [line for line in text.split("\nstatic ")[0].splitlines() if line.startswith(words)]
+
+
+VARIABLES: list[tuple[list[dict[str, Any]], list[str]]] = [
+    (SOUND[1:4], ["\tphys_addr_t base;", "\tint ret;", ""]),
+    (SOUND[1:3], ["\tint ret;", ""]),
+    ([record(1, "alloc_range_nid", 0, size=0x1000, align=0x1000, min=0, max=0, nid=-1, exact=False)],
+     ["\tphys_addr_t base;", ""]),
+    ([record(1, "allow_resize", None)], []),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("records", "declarations"), VARIABLES, ids=range(len(VARIABLES)))
+def test_variables_that_are_used_are_declared(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], records: list[dict[str, Any]], declarations: list[str]
+) -> None:
+    _, out, _ = export(tmp_path, capsys, [SOUND[0], *records])
+    assert out.split("static void part_1(void)\n{\n")[1].split("\t/* 1")[0].splitlines() == declarations
 
 
 def test_each_declaration_is_there_where_it_is_needed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -21,6 +21,7 @@ RESERVE = Record(1, op("reserve", base=0x1000, size=0x1000), 0, (0x100, 0x200), 
 ALLOC = Record(2, op("alloc", size=0x800, align=8), 0x5000, (0x300,), "growing")
 FAILED = Record(3, op("alloc", size=0x800), -12, (0x300,), "growing")
 LIMIT = Record(4, op("set_limit", base=0x9000), 0, (0x200,), "growing")
+UNKNOWN = Record(5, op("alloc", size=0x800), None, (0x300,), "growing")
 RECORDS = [RESERVE, ALLOC, FAILED, LIMIT]
 SYMBOLS = {
     0x100: Symbol("lmb_wrapper", 4, "lmb.c", 7),
@@ -31,7 +32,7 @@ SYMBOLS = {
 
 @pytest.mark.parametrize(
     ("record", "touched"),
-    [(RESERVE, (0x1000, 0x2000)), (ALLOC, (0x5000, 0x5800)), (FAILED, None), (LIMIT, None)],
+    [(RESERVE, (0x1000, 0x2000)), (ALLOC, (0x5000, 0x5800)), (FAILED, None), (LIMIT, None), (UNKNOWN, None)],
 )
 def test_the_range_of_a_record_is_what_it_was_about(record: Record, touched: tuple[int, int] | None) -> None:
     assert allocator("lmb-list").touched(record) == touched
