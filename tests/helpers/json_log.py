@@ -45,6 +45,12 @@ class JsonLog:
         os.environ["PYTHONUSERBASE"] = str(folder / "user")
         runpy.run_path(str(_RECORDER))
 
+    def forget(self) -> None:
+        """Take away what was written until now."""
+        for path in self.documents.iterdir():
+            path.unlink()
+        self._read.clear()
+
     def refused(self) -> list[str]:
         """Return why documents are refused that were written since the last call."""
         found = []

@@ -36,6 +36,8 @@ from typing import Any
 
 import pytest
 
+from tests.helpers.json_log import LOGS
+
 ROOT = Path(__file__).parent.parent.parent
 ROOMS = ("core", "formats", "arches", "allocators", "analysis", "report")
 TESTS = ("core", "formats", "arches", "allocators", "analysis", "report", "programs")
@@ -288,12 +290,17 @@ def in_a_child(run: Callable[[], int], seconds: float) -> bool:
     return False
 
 
+def module_name(path: str) -> str:
+    """Return the name of the module in a file of the project."""
+    return path.removesuffix(".py").removesuffix("/__init__").replace("/", ".")
+
+
 class Changed(importlib.abc.MetaPathFinder, importlib.abc.Loader):
     """Imports one module with other source."""
 
     def __init__(self, mutant: Mutant) -> None:
         self._mutant = mutant
-        self.name = mutant.path.removesuffix(".py").removesuffix("/__init__").replace("/", ".")
+        self.name = module_name(mutant.path)
 
     def find_spec(self, fullname: str, path: Any, target: ModuleType | None = None) -> ModuleSpec | None:
         """Return this loader for the changed module only."""
@@ -372,6 +379,14 @@ class Loop:
 
         assert in_a_child(first, float("inf")), "the tests could not be run"
         found = Reached.load(self._saved)
+        # What a session sets up, and what is imported late, is each child's then.
+        with_kernels = [item for item in session.items if "fixture_build" in getattr(item, "fixturenames", ())]
+        for item in [session.items[0], *with_kernels[:1]]:
+            # What this test has of its own is taken down again.
+            others = [one for one in (session.items[0], session.items[-1]) if one.path != item.path]
+            item.ihook.pytest_runtest_protocol(item=item, nextitem=others[0] if others else None)
+        for path in {path for path, _ in found.tests}:
+            importlib.import_module(module_name(path))
         functions: dict[tuple[str, int], list[FunctionType]] = defaultdict(list)
         for one in gc.get_objects():
             if isinstance(one, FunctionType):
@@ -382,6 +397,8 @@ class Loop:
             if not change(mutant, functions):
                 return 2
             self._failure.active = True
+            for log in LOGS:
+                log.forget()
             chosen = [items[name] for name in tests]
             for item, following in zip(chosen, [*chosen[1:], None], strict=True):
                 item.ihook.pytest_runtest_protocol(item=item, nextitem=following)
