@@ -335,6 +335,14 @@ def test_regions_that_overlap() -> None:
     assert of_regions(reserved_rows((0x1000, 0x100), (0x1000, 0x200))) == [
         ("overlap", "reserved[1] overlaps reserved[0]", (0x1000, 0x1100)),
     ]  # fmt: skip
+    # What ends with the address space; an empty one within another shares no byte with it.
+    last = (1 << 64) - 2
+    assert of_regions(reserved_rows((1 << 63, (1 << 63) - 1), (last, 1))) == [
+        ("overlap", "reserved[1] overlaps reserved[0]", (last, last + 1)),
+    ]  # fmt: skip
+    assert of_regions(reserved_rows((0x1000, 0x1000), (0x1800, 0), (0x1900, 0))) == [
+        ("empty-region", "reserved[1] is empty", (0x1800,)), ("empty-region", "reserved[2] is empty", (0x1900,)),
+    ]  # fmt: skip
     # What reaches over several, from address 0 on, overlaps each; the one behind it only touches.
     assert of_regions(reserved_rows((0, 0x3000), (0x1000, 0x100), (0x2000, 0x100), (0x3000, 0x100))) == [
         ("overlap", "reserved[1] overlaps reserved[0]", (0x1000, 0x3000)),
@@ -355,6 +363,6 @@ def test_an_empty_region_covers_nothing() -> None:
 def test_only_what_wraps_is_told() -> None:
     # The first one ends with the address space, the second one goes a byte further.
     rows = reserved_rows((1 << 63, (1 << 63) - 1), ((1 << 63) + 0x1000, (1 << 63) - 0x1000))
-    assert [row for row in told(rows) if row[0] == "region-wraps"] == [
+    assert of_regions(rows) == [] and [row for row in told(rows) if row[0] == "region-wraps"] == [
         ("region-wraps", "reserved[1] goes past the end of the 64-bit address space", ((1 << 63) + 0x1000, 1 << 64)),
     ]  # fmt: skip
