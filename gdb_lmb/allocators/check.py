@@ -204,8 +204,9 @@ def _outside(places: Sequence[Required], columns: Columns, never: int = 0) -> It
     regions = columns.regions
     if not (regions.walk.complete if regions.walk else len(regions) or not regions.cnt):
         return  # the list is damaged so that not all of it is known: its own finding says so
-    plain = not columns.collides and not (never and any(regions.flags))
-    if plain and covers(regions.base, columns.ends, ((place.base, place.end) for place in places)):
+    if not (never and any(regions.flags)) and covers(
+        regions.base, columns.ends, ((place.base, place.end) for place in places)
+    ):
         return
     told: list[Range] = []
     smallest_first = sorted(places, key=lambda place: place.end - place.base)

@@ -14,7 +14,7 @@ import pytest
 from gdb_lmb.allocators.base import check
 from gdb_lmb.allocators.lmb.decode import decode
 from gdb_lmb.allocators.lmb.storage import Block
-from gdb_lmb.core.snapshot import FirmwareMap, Snapshot, column
+from gdb_lmb.core.snapshot import FirmwareMap, Required, Snapshot, Walk, column
 from gdb_lmb.core.words import FINDING, NOTE
 from tests.helpers.image import Image
 from tests.helpers.small_lmb import lmb_model
@@ -95,6 +95,10 @@ CASES: list[tuple[str, list[Callable[[Image], object]], Told]] = [
         ("link-broken", f"reserved list: prev of member 2 leads to {STATIC[3]:#x}, which does not lead back",
          (GROWN[0], STATIC[3])),
     ]),
+    ("next of a member", [lambda i: i.entry(STATIC[0], "link.next", 0x1234)], [
+        ("link-wild", "memory list: next of member 0 leads to 0x1234, which is no entry of any block",
+         (STATIC[0], 0x1234)),
+    ]),
     ("next of a member to the head", [lambda i: i.entry(STATIC[0], "link.next", MEMORY)], [
         ("link-broken", f"memory list: next of member 0 leads to {MEMORY:#x}, which does not lead back",
          (STATIC[0], MEMORY)),
@@ -129,6 +133,10 @@ CASES: list[tuple[str, list[Callable[[Image], object]], Told]] = [
     ("touching", [sized(STATIC[3], "reserved", 0x200000)], [
         ("unmerged", "reserved[0] and reserved[1] touch, have equal flags, and are not one region",
          (0x100000, 0x300000)),
+    ]),
+    ("touching at the end", [sized(GROWN[0], "reserved", 0x4F00)], [
+        ("unmerged", "reserved[2] and reserved[3] touch, have equal flags, and are not one region",
+         (0x1FFB000, 0x1FFFF00)),
     ]),
     ("two are empty", [sized(STATIC[0], "memory", 0), sized(GROWN[1], "reserved", 0)], [
         ("empty-region", "memory[0] is empty", (0x1000,)),
@@ -224,6 +232,25 @@ def test_the_others_outvote_a_block() -> None:
             ("storage-corrupt", f"block {number} says that it lies at 0x5000, but its entries are used at {lies:#x}",
              (0x5000, lies)),
         ]  # fmt: skip
+
+
+def test_the_page_after_the_kernel_has_no_vote() -> None:
+    # It is mapped with the kernel, not where all of memory is.
+    state = moved(1, 0x5000)
+    page = Block(0x10000, 25, False, 4096, 0xFFFFFFFF80010000)
+    state = stored(state, blocks=(page, *lmb(state).blocks[1:]))
+    assert ("storage-corrupt", "block 1 says that it lies at 0x5000, but its entries are used at 0xc00",
+            (0x5000, 0xC00)) in of_blocks(state)  # fmt: skip
+
+
+def test_only_the_block_that_is_not_reserved_is_named() -> None:
+    # Block 2, which is reserved, ends where block 1 begins.
+    state = three_blocks()
+    reserved = replace(state.reserved, size=column([0x800]), total_size=0x800)
+    assert of_blocks(replace(state, reserved=reserved)) == [
+        ("block-unreserved",
+         "block 1 at 0xc00 (size 0x400) is not reserved: an allocation may overwrite the entries in it", (0xC00,)),
+    ]  # fmt: skip
 
 
 def test_one_against_one_is_no_majority() -> None:
@@ -328,6 +355,32 @@ def test_the_first_entry_is_lost() -> None:
     image.lmb("memory.cnt", 2)
     image.lmb("memory.total_size", 0x1F9F000 - 0x9E000)
     assert told(decode(image.program, image)) == [("entry-lost", "entry 0:0 is on no list", (STATIC[0],))]
+
+
+def test_where_entries_lie_is_not_known() -> None:
+    # Of a model's state there are no links and no virtual addresses.
+    state = lmb_model()[0].snapshot()
+    lost = stored(state, free=lmb(state).free[1:], nr_free=2)
+    assert told(lost) == [("entry-lost", "entry 1:2 is on no list", ())]
+    walk = Walk(0, 0, 0, complete=True, mutual=False)
+    assert told(replace(state, memory=replace(state.memory, walk=walk))) == []
+    assert told(stored(replace(state, memory=replace(state.memory, cnt=9)), nr_free=9)) == [
+        ("count-mismatch", "memory.cnt is 9, but the list has 3 regions", ()),
+        ("free-count-mismatch", "nr_free is 9, but the freelist has 3 entries", ()),
+    ]
+    assert told(stored(state, free=column([]), nr_free=0)) == [
+        *(("entry-lost", f"entry 1:{slot} is on no list", ()) for slot in (2, 3, 4)),
+        ("freelist-exhausted", "the freelist is empty: the last entry must be kept to gain the next block", ()),
+    ]
+
+
+def test_what_is_required_of_a_list_that_is_cut_off() -> None:
+    state = replace(lmb_model()[0].snapshot(), required=(Required(0x180000, 0x181000, "image"),))
+    assert told(state) == [
+        ("required-unreserved", "[0x180000, 0x181000) must be reserved, but is not: image", (0x180000, 0x181000)),
+    ]  # fmt: skip
+    walk = Walk(0, 0, 0, complete=False, mutual=False)
+    assert told(replace(state, reserved=replace(state.reserved, walk=walk))) == []
 
 
 def test_regions_that_overlap() -> None:

@@ -14,7 +14,7 @@ from gdb_lmb.allocators.memblock.decode import decode
 from gdb_lmb.core.address import Phase, left_after_boot
 from gdb_lmb.core.errors import LmbError, NotReadyError
 from gdb_lmb.core.memory import BytesMemory
-from gdb_lmb.core.snapshot import FirmwareMap, FirmwareReserved, Required, Snapshot, column
+from gdb_lmb.core.snapshot import Defect, FirmwareMap, FirmwareReserved, Required, Snapshot, column
 from gdb_lmb.core.words import FINDING, NOTE
 from gdb_lmb.report.jsonio import not_verified, snapshot_json
 from gdb_lmb.report.text import check_text, dump_text, kernel_text
@@ -56,7 +56,14 @@ def test_decode_gives_what_was_written(name: str, numa: bool) -> None:
          [("firmware-unreserved", "[0x100000, 0x101000) of a is memory that is not reserved")]),
         ([FirmwareReserved(0xFF000, 0x101000, "a", nomap=True)],
          [("firmware-unreserved", "[0x100000, 0x101000) of a is memory that is mapped, but must not be")]),
+        # Reserved, but mapped.
+        ([FirmwareReserved(0x1000000, 0x1001000, "a", nomap=True)],
+         [("firmware-unreserved", "[0x1000000, 0x1001000) of a is memory that is mapped, but must not be")]),
         ([FirmwareReserved(0x1FFFF000, 0x20001000, "a", nomap=False)], []),
+        ([FirmwareReserved(0x1000000, 0x1003000, "a"), FirmwareReserved(0x1001000, 0x1003000, "b"),
+          FirmwareReserved(0x1002000, 0x1004000, "c")],
+         [("firmware-overlap", "b and a share [0x1001000, 0x1003000)"),
+          ("firmware-overlap", "c and a share [0x1002000, 0x1003000)")]),
         ([FirmwareReserved(0x1000000, 0x1003000, "a"), FirmwareReserved(0x1001000, 0x1002000, "b"),
           FirmwareReserved(0x1002000, 0x1004000, "c"), FirmwareReserved(0x1004000, 0x1005000, "d")],
          [("firmware-overlap", "b and a share [0x1001000, 0x1002000)"),
@@ -137,7 +144,7 @@ def changed(which: str, **columns: dict[int, int]) -> Callable[[Snapshot], Snaps
     return change
 
 
-def counted(which: str, **values: int) -> Callable[[Snapshot], Snapshot]:
+def counted(which: str, **values: int | None) -> Callable[[Snapshot], Snapshot]:
     """Give a list other counters."""
     return lambda s: replace(s, **{which: replace(getattr(s, which), **values)})
 
@@ -168,6 +175,7 @@ STATES: list[tuple[list[Callable[[Snapshot], Snapshot]], Told]] = [
     ([COMPLETE], []),
     # max: of the static array its own room; of another one that room doubled.
     ([arrays(max=127)], [("bad-max", "reserved.max is 127, but its array has room for 128", ())]),
+    ([arrays(static=False, base=0x1000000, max=128)], []),
     ([arrays(static=False, base=0x1000000, max=256)], []),
     ([arrays(static=False, base=0x1000000, max=1024)], []),
     ([arrays(static=False, base=0x1000000, max=384)],
@@ -180,6 +188,7 @@ STATES: list[tuple[list[Callable[[Snapshot], Snapshot]], Told]] = [
     ([arrays(static=False, base=0x1000000, max=7, room=None)], []),
     ([arrays(max=2, room=None)], [("count-over-max", "reserved.cnt is 3, but its array has room for 2", ())]),
     ([arrays(max=3, room=None)], []),
+    ([known(arrays=()), counted("reserved", max=None)], []),
     # Lists without a region, or with a dummy.
     ([EMPTY_MEMORY], []),
     ([EMPTY_MEMORY, COMPLETE], [("list-empty", "memory has no regions, though the phase is allocator complete", ())]),
@@ -192,6 +201,7 @@ STATES: list[tuple[list[Callable[[Snapshot], Snapshot]], Told]] = [
      [("total-size", "memory.total_size is 0x1ff7efff, but its regions sum to 0x1ff7f000", ())]),
     ([counted("reserved", total_size=RESERVED_TOTAL + 1)],
      [("total-size", "reserved.total_size is 0x2911801, but its regions sum to 0x2911800", ())]),
+    ([known(trimmed=0xC00), counted("memory", total_size=MEMORY_TOTAL + 1)], []),
     ([known(trimmed=0xC00), counted("memory", total_size=MEMORY_TOTAL + 0xC00)], []),
     ([known(trimmed=0xC00), counted("memory", total_size=MEMORY_TOTAL + 0xC01)],
      [("total-size", "memory.total_size is 0x1ff7fc01, but its regions sum to 0x1ff7f000", ())]),
@@ -218,6 +228,8 @@ STATES: list[tuple[list[Callable[[Snapshot], Snapshot]], Told]] = [
     ([other(current_limit=0x1000)], [("bad-limit", "current_limit is 0x1000: all of memory is above it", ())]),
     ([other(current_limit=0x1001)], []),
     ([other(current_limit=0), EMPTY_MEMORY], []),
+    ([other(current_limit=0x100000), other(memory=snapshot_of(Case(MEMORY[1:2], RESERVED)).memory)],
+     [("bad-limit", "current_limit is 0x100000: all of memory is above it", ())]),
     ([other(current_limit=0), HANDED_OVER], []),
     ([known(limits=frozenset({0x200000, 0x100000})), other(current_limit=0x100001)],
      [("bad-limit", "current_limit is 0x100001, but 0x100000 or 0x200000 is expected at this stop", ())]),
@@ -233,6 +245,12 @@ STATES: list[tuple[list[Callable[[Snapshot], Snapshot]], Told]] = [
     ([arrays(static=False, base=None, va=None, max=256)],
      [("array-unreserved", "the array of reserved is neither in the kernel nor in its memory", ())]),
     ([arrays(static=False, base=None, max=256), HANDED_OVER], []),
+    # What has been told of a pointer already is not told of its array.
+    ([arrays(static=False, base=None, va=0x5000, max=256), other(defects=(Defect("odd", (0x5000,)),))],
+     [("storage-corrupt", "odd", (0x5000,)),
+      ("array-unreserved", "the array of reserved is neither in the kernel nor in its memory", (0x5000,))]),
+    ([arrays(static=False, base=None, va=0x5000, max=256),
+      other(defects=(Defect("odd", (0x5000,), "array-pointer"),))], [("array-pointer", "odd", (0x5000,))]),
     # Memory within a page, once all of it is there; [0x1fff0000, 0x20001000) is one range with two flags.
     ([changed("memory", base={0: 0x1001}), counted("memory", total_size=MEMORY_TOTAL)], []),
     ([changed("memory", base={0: 0x1001}), COMPLETE],
@@ -311,6 +329,13 @@ def test_what_must_be_reserved(places: tuple[Required, ...], expected: Told) -> 
     unread = replace(state.reserved, base=column([]), size=column([]), flags=column([]), nid=column([]))
     lost = replace(state, required=places, reserved=replace(unread, total_size=0))
     assert [row for row in told(lost) if row[0] == "required-unreserved"] == []
+    # Memory of the flags HOTPLUG and MIRROR is used, that of DRIVER_MANAGED is not.
+    asked = required((0x1000000, 0x1001000, "image"))
+    assert told(changed("memory", flags={1: 3})(replace(state, required=asked))) == []
+    assert told(changed("memory", flags={1: 8})(replace(state, required=asked))) == [
+        ("required-not-memory", "[0x1000000, 0x1001000) must be memory for use, but is not: image",
+         (0x1000000, 0x1001000)),
+    ]  # fmt: skip
     empty = replace(lost, reserved=replace(lost.reserved, cnt=0))
     count = sum(message.startswith("[") for code, message, _ in told(empty) if code == "required-unreserved")
     assert count >= 1
@@ -418,24 +443,26 @@ def test_doubled_array_must_be_reserved() -> None:
 
 def test_what_sound_kernels_do_is_a_note_with_its_reason() -> None:
     # [0] and [1] are alike; another node, other flags, or a gap keep those behind them apart.
-    touching: list[Row] = [(0x1000, 0x1000, 0, 0), (0x2000, 0x1000, 0, 0), (0x3000, 0x1000, 0, 1),
-                           (0x4000, 0x1000, 4, 1), (0x6000, 0x1000, 4, 1)]  # fmt: skip
-    outside: list[Row] = [(0, 0x2000, 0, 0), (0x4800, 0x2000, 0, 0)]
+    touching: list[Row] = [(0x11000, 0x1000, 0, 0), (0x12000, 0x1000, 0, 0), (0x13000, 0x1000, 0, 1),
+                           (0x14000, 0x1000, 4, 1), (0x16000, 0x1000, 4, 1)]  # fmt: skip
+    outside: list[Row] = [(0x10000, 0x2000, 0, 0), (0x14800, 0x2000, 0, 0)]
     snapshot = snapshot_of(Case(touching, outside, max=7, total=0x5C00))
     stale = ("size-stale", "memory.total_size is 0x5c00, but its regions sum to 0x5000: "
              "memblock_trim_memory() does not correct it", ())  # fmt: skip
     merge = ("unmerged", "memory[0] and memory[1] touch and could be one region: "
-             "since 6.12 only neighbours of what was added are merged", (0x1000, 0x2000))  # fmt: skip
+             "since 6.12 only neighbours of what was added are merged", (0x11000, 0x12000))  # fmt: skip
     room = ("headroom", "the array of memory has room for 2 more: the next addition may double it", ())
     beside = [("reserved-outside-memory", f"reserved [{low:#x}, {high:#x}) is outside memory", (low, high))
-              for low, high in ((0, 0x1000), (0x5000, 0x6000))]  # fmt: skip
+              for low, high in ((0x10000, 0x11000), (0x15000, 0x16000))]  # fmt: skip
     assert told(snapshot, NOTE) == [stale, merge, room, *beside]
-    # Three more have room; no room at all; no memory yet.
+    # Three more have room; no room at all; what is a finding; no memory yet.
     assert told(replace(snapshot, memory=replace(snapshot.memory, max=8), storage=replace(
         snapshot.storage, arrays=(replace(memblock(snapshot).arrays[0], max=8, room=8),))), NOTE) == [
         stale, merge, *beside]  # fmt: skip
     full = ("headroom", "the array of memory has room for 0 more: the next addition may double it", ())
     assert told(counted("memory", max=5)(snapshot), NOTE) == [stale, merge, full, *beside]
+    assert told(counted("memory", max=4)(snapshot), NOTE) == [stale, merge, *beside]
+    assert told(counted("memory", total_size=0x4FFF)(snapshot), NOTE) == [merge, room, *beside]
     assert told(snapshot_of(Case([], outside)), NOTE) == []
 
 

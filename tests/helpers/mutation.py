@@ -219,7 +219,8 @@ class Reached:
         codes: set[CodeType] = set()
 
         def called(frame: FrameType, event: str, argument: object) -> None:
-            codes.add(frame.f_code)
+            if frame.f_back is None or frame.f_back.f_code.co_name != "<module>":  # called while it is imported
+                codes.add(frame.f_code)
 
         start = _cpu_seconds()
         sys.setprofile(called)

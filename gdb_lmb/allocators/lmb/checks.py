@@ -97,7 +97,8 @@ def links_with(code: str) -> Check:
 
 def _entry_fault(facts: Facts, index: int, what: str) -> Defect:
     storage = storage_of(facts.snapshot)
-    return Defect(f"entry {storage.entry(index)} is {what}", (storage.entry_va(index) or 0,))
+    va = storage.entry_va(index)
+    return Defect(f"entry {storage.entry(index)} is {what}", () if va is None else (va,))
 
 
 def entry_shared(facts: Facts) -> Iterator[Defect]:
@@ -195,12 +196,12 @@ def block_unreserved(facts: Facts) -> Iterator[Defect]:
         (base or 0, (base or 0) + block.size) for base, block in zip(facts.once(_block_bases), blocks, strict=True)
     ]
     reserved, taken = facts.columns[1], union(spans)
-    if not reserved.collides and covers(reserved.regions.base, reserved.ends, taken):
+    if covers(reserved.regions.base, reserved.ends, taken):
         return
     bare = subtract(taken, reserved.covered())
     for number, (base, end) in enumerate(spans):
         at = bisect_right(bare, base, key=itemgetter(1))
-        if base < end and at < len(bare) and bare[at][0] < end:
+        if at < len(bare) and bare[at][0] < end:
             yield Defect(
                 f"block {number} at {base:#x} (size {end - base:#x}) is not reserved: "
                 "an allocation may overwrite the entries in it",
