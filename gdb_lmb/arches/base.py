@@ -24,7 +24,8 @@ from gdb_lmb.core.ranges import Range
 from gdb_lmb.formats.core_file import CoreFile
 from gdb_lmb.formats.elf import Elf
 
-MAX_TABLES = 512  # page tables that are read: those of 256 GiB, mapped by pages of 2 MiB
+MAX_TABLES = 4096
+"""Page tables that are read: those of 4 TiB, mapped by pages of 2 MiB."""
 
 # Returns a register by gdb's name as an unsigned number, None where there is none of that name.
 ReadRegister = Callable[[str], "int | None"]
@@ -217,15 +218,16 @@ class TableForm:
     address: int
     entry: int = 8
 
-    def tables(self, memory: Memory, order: ByteOrder) -> Iterator[Range]:
-        """Yield where each table lies, the root first. One that cannot be read in `memory` leads nowhere.
+    def tables(self, memory: Memory, order: ByteOrder) -> tuple[list[Range], bool]:
+        """Return where each table lies, the root first, and whether these are all: `MAX_TABLES` are read at most.
 
-        Only the first `MAX_TABLES` are read.
+        One that cannot be read in `memory` leads nowhere.
         """
         seen = level = {self.root}
+        found: list[Range] = []
         left = MAX_TABLES
         for depth, size in enumerate(self.sizes):
-            yield from ((base, base + size) for base in sorted(level))
+            found += ((base, base + size) for base in sorted(level))
             below: set[int] = set()
             for base in sorted(level) if depth < len(self.sizes) - 1 else ():
                 left -= 1
@@ -236,6 +238,7 @@ class TableForm:
                     below.update(entry & self.address for entry in entries if entry & self.mask == self.table)
             level = below - seen
             seen = seen | level
+        return found, left >= 0
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from importlib import import_module
 from itertools import chain
 from typing import Any
 
-from gdb_lmb.arches.base import Cpu, PagedMemory, TableForm
+from gdb_lmb.arches.base import MAX_TABLES, Cpu, PagedMemory, TableForm
 from gdb_lmb.arches.registry import find
 from gdb_lmb.core.address import PAST_HAND_OVER, Linear, Phase, Placement
 from gdb_lmb.core.errors import LayoutError, LmbError, NotReadyError, ReadError
@@ -338,18 +338,18 @@ def _table(guest: Guest) -> Iterable[RoleRange]:
 _WALKED: list[tuple[Any, ...]] = []
 
 
-def live_tables(machine: Machine, memory: Memory, form: TableForm | None) -> list[Range]:
-    """Return where the page tables of `form` lie, touching ones as one; `memory` reads physical addresses.
+def live_tables(machine: Machine, memory: Memory, form: TableForm | None) -> tuple[list[Range], tuple[str, ...]]:
+    """Return where the page tables of `form` lie, touching ones as one; and in words which ones are not known.
 
-    They are read once at each stop.
+    `memory` reads physical addresses. They are read once at each stop.
     """
     if form is None:
-        return []
+        return [], ()
     key = (machine, machine.stop_number(), form)
     if _WALKED[:1] != [key]:
-        found = union(form.tables(memory, machine.byte_order))
-        _WALKED[:] = [key, tuple(found)]
-    return list(_WALKED[1])
+        found, whole = form.tables(memory, machine.byte_order)
+        _WALKED[:] = [key, tuple(union(found)), () if whole else (f"page tables after the first {MAX_TABLES:,}",)]
+    return list(_WALKED[1]), _WALKED[2]
 
 
 def must_be_reserved(rows: Iterable[RoleRange], phase: Phase) -> tuple[Required, ...]:

@@ -65,8 +65,10 @@ class Bare(Program):
         require_same_build(BoundedMemory(machine.virtual(), meter), path, identity)
         try:
             snapshot = one.take(machine, program, with_log=with_log, meter=meter)
-            required = _required(machine, path, meter) if path is not None and one.settled(snapshot) else ()
-            return replace(snapshot, required=required)
+            if path is None or not one.settled(snapshot):
+                return snapshot
+            required, unread = _required(machine, path, meter)
+            return replace(snapshot, required=required, uncompared=(*snapshot.uncompared, *unread))
         except ReadError as error:
             if path is None or all(part.to_physical(error.address) is None for part in _image(path)):
                 raise
@@ -119,19 +121,20 @@ class _ImageMemory:
         raise ReadError(address, size, "not in the program's image")
 
 
-def _required(machine: Machine, path: Path, meter: Meter | None) -> tuple[Required, ...]:
+def _required(machine: Machine, path: Path, meter: Meter | None) -> tuple[tuple[Required, ...], tuple[str, ...]]:
     # What a settled program must have reserved: all of its image but what is freed in the end, what the boot loader
-    # left, the page tables that the CPU has.
+    # left, the page tables that the CPU has; and what of these is not known.
     arch, parts = find(uname=machine.arch), _image(path)
     form = None if arch is None else arch.table_form(machine.register)
     guest = Guest(machine, AddressMap(machine, parts), _ImageMemory(BoundedMemory(machine.virtual(), meter), parts))
     tables: list[Range] = []
+    unread: tuple[str, ...] = ()
     with contextlib.suppress(LmbError), machine.physical(meter) as physical:
-        tables = live_tables(machine, BoundedMemory(physical, meter), form)
+        tables, unread = live_tables(machine, BoundedMemory(physical, meter), form)
     rows = [replace(one, reserved=Phase.COMPLETE, alone=True) for row in _RESERVED for one in guest.labelled(*row)]
     rows += PROGRAM.ranges(guest)
     rows += (RoleRange(Role.PAGE_TABLES, *one, "page table base register", reserved=Phase.COMPLETE) for one in tables)
-    return must_be_reserved(rows, Phase.COMPLETE)
+    return must_be_reserved(rows, Phase.COMPLETE), unread
 
 
 def _find(machine: Machine) -> tuple[Allocator, Variable] | None:

@@ -17,12 +17,13 @@ from gdb_lmb.allocators.base import allocator
 from gdb_lmb.allocators.memblock.behavior import MemblockBehavior, behavior_of, unknown_parts
 from gdb_lmb.allocators.memblock.decode import decode
 from gdb_lmb.allocators.memblock.storage import storage_of
-from gdb_lmb.arches.base import Cpu, TableForm
+from gdb_lmb.arches.base import Cpu
 from gdb_lmb.arches.linux import LinuxArchitecture
 from gdb_lmb.core.address import PAST_HAND_OVER, Linear, Phase, Placement, TranslatedMemory
 from gdb_lmb.core.errors import LayoutError, NotReadyError, ReadError
 from gdb_lmb.core.machine import Machine
 from gdb_lmb.core.memory import BoundedMemory, Meter
+from gdb_lmb.core.ranges import Range
 from gdb_lmb.core.snapshot import Required, Snapshot, Stop
 from gdb_lmb.formats.program_file import bytes_in_file, text_in_file
 from gdb_lmb.programs.base import AddressMap, Guest, Program, RoleRange, guest_variables, live_tables
@@ -125,7 +126,8 @@ def take_memblock(machine: Machine, kernel: Kernel, meter: Meter | None = None) 
             refused=refused,
             physical=guest.physical,
         )
-        required = _required(guest, kernel, snapshot, phase, cpu, form)
+        tables, unread = live_tables(machine, bounded, form) if phase is Phase.COMPLETE else ([], ())
+        required = _required(guest, kernel, snapshot, phase, cpu, tables)
         known = replace(
             storage_of(snapshot),
             trimmed=trimmed_bytes(firmware, kernel.program.page_size) if kernel.arch.trims else 0,
@@ -138,6 +140,7 @@ def take_memblock(machine: Machine, kernel: Kernel, meter: Meter | None = None) 
     torn = None if stack is None else torn_memblock(machine, kernel, cpu, stack, moved)
     snapshot = replace(snapshot, torn=torn, stop=stop, storage=known, required=required)
     snapshot = _with_firmware(snapshot, kernel.arch, firmware, phase, doubt)
+    snapshot = replace(snapshot, uncompared=(*snapshot.uncompared, *unread))
     if stack is None and snapshot.phase not in PAST_HAND_OVER:
         unknown = "registers that tell whether a function of memblock was interrupted"
         snapshot = replace(snapshot, uncompared=(*snapshot.uncompared, unknown))
@@ -166,13 +169,12 @@ def _with_firmware(
 
 
 def _required(
-    guest: Guest, kernel: Kernel, snapshot: Snapshot, phase: Phase, cpu: Cpu, form: TableForm | None
+    guest: Guest, kernel: Kernel, snapshot: Snapshot, phase: Phase, cpu: Cpu, tables: list[Range]
 ) -> tuple[Required, ...]:
     # What the kernel must have reserved by now. Nothing has been before its very first reservation.
     begun = any(len(regions) and not regions.dummy for regions in (snapshot.memory, snapshot.reserved))
     if phase is not Phase.COMPLETE and not (begun and phase is Phase.MAPPED):
         return ()
-    tables = live_tables(guest.machine, guest.memory, form) if phase is Phase.COMPLETE else []
     return required_of(must_be_reserved(guest, kernel, cpu.sp, tables, snapshot.memory), phase)
 
 
