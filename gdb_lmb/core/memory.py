@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from bisect import bisect_right
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -91,15 +91,25 @@ class BoundedMemory:
 
 
 class RamOnly:
-    """A reader of physical addresses that reads RAM alone: a read of what else is there may change a device."""
+    """A reader of physical addresses that reads RAM alone: a read of what else is there may change a device.
 
-    def __init__(self, memory: Memory, ram: Sequence[Range]) -> None:
-        self._memory, self._ram = memory, ram
+    `again` returns where RAM is now, and is asked once: some may have been plugged in since.
+    """
+
+    def __init__(
+        self, memory: Memory, ram: Sequence[Range], again: Callable[[], Sequence[Range]] | None = None
+    ) -> None:
+        self._memory, self._ram, self._again = memory, ram, again
 
     def read(self, address: int, size: int) -> bytes:
-        if not any(base <= address and address + size <= end for base, end in self._ram):
+        if not self._holds(address, size) and self._again is not None:
+            self._ram, self._again = self._again(), None
+        if not self._holds(address, size):
             raise ReadError(address, size, "this is not RAM")
         return self._memory.read(address, size)
+
+    def _holds(self, address: int, size: int) -> bool:
+        return any(base <= address and address + size <= end for base, end in self._ram)
 
 
 class Capture:

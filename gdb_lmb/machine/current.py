@@ -33,7 +33,7 @@ _MAX_STACK_BYTES = 2048
 
 _PAGE_SIZE = 4096
 # RAM and what is read like it. The memory of a PCI device has another priority, and may move.
-_RAM = re.compile(r"^ *([0-9a-f]{16})-([0-9a-f]{16}) \(prio 0, (?:ram|rom)\)", re.MULTILINE)
+_RAM = re.compile(r"^ *([0-9a-f]{16})-([0-9a-f]{16}) \(prio 0, (?:nv-)?(?:ram|rom)\)", re.MULTILINE)
 
 
 def current() -> AnyMachine:
@@ -59,7 +59,7 @@ class LiveMachine(GdbMachine):
     def physical(self, meter: Meter | None = None) -> Iterator[Memory]:
         """Return what reads physical addresses in RAM. Raises: `LayoutError` where the target cannot."""
         with physical_memory(meter) as memory:
-            yield RamOnly(memory, self.ram())
+            yield RamOnly(memory, self.ram(), self._ram_now)
 
     def virtual(self) -> Memory:
         return GdbMemory()
@@ -75,6 +75,10 @@ class LiveMachine(GdbMachine):
     def ram(self) -> list[Range]:
         """Return the ranges of RAM by QEMU's own word. Raises: `LayoutError`."""
         return _ram(gdb.selected_inferior().connection_num)
+
+    def _ram_now(self) -> list[Range]:
+        _ram.cache_clear()
+        return self.ram()
 
 
 @functools.lru_cache(maxsize=1)
