@@ -13,7 +13,7 @@ of the system makes of it.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import islice, pairwise
 from operator import add, lt
@@ -217,13 +217,27 @@ def _outside(places: Sequence[Required], columns: Columns, never: int = 0) -> It
         told = union([*told, (place.base, place.end)])
 
 
+def _common(place: Required, ranges: Sequence[Range]) -> list[Range]:
+    whole = [(place.base, place.end)]
+    return subtract(whole, subtract(whole, ranges))
+
+
 def required_unreserved(facts: Facts) -> Iterator[Defect]:
     """Yield what the program must have reserved at this stop, but has not.
 
+    What need not be memory is judged where it is some: no allocation gets other bytes, and arm64's `mem=` takes what is
+    above its limit off both lists, even a device tree.
+
     Source: `setup_arch()` and what it calls (`early_reserve_memory()`, `reserve_brk()`, `reserve_initrd()`) of
-    arch/x86/kernel/setup.c, `reserve_real_mode()`; `arm64_memblock_init()`.
+    arch/x86/kernel/setup.c, `reserve_real_mode()`; `arm64_memblock_init()`, `memblock_cap_memory_range()`.
     """
-    for what, base, end in _outside(facts.snapshot.required, facts.columns[1]):
+    memory = [*facts.columns[0].covered()]
+    places = [
+        replace(place, base=base, end=end)
+        for place in facts.snapshot.required
+        for base, end in ([(place.base, place.end)] if place.memory or not memory else _common(place, memory))
+    ]
+    for what, base, end in _outside(places, facts.columns[1]):
         yield Defect(f"[{base:#x}, {end:#x}) must be reserved, but is not: {what}", (base, end))
 
 

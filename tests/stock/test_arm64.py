@@ -226,6 +226,22 @@ def test_the_device_tree_is_what_memory_is_held_to(kernel: KernelFiles) -> None:
         )  # fmt: skip
 
 
+def test_memory_that_the_command_line_takes_off(kernel: KernelFiles) -> None:
+    # The device tree lies above the limit: it is no memory any more, and need not be reserved.
+    with guest_of(kernel, "nokaslr mem=100M") as guest:
+        guest.run_until("memblock_free_all")
+        assert "Memory limited to 100MB" in console_of(guest)
+        (memory,) = shown(guest)["memory"]
+        assert memory[:2] == (RAM, 100 << 20) and faults(guest) == []
+        # What lies below the limit must be.
+        reserved = shown(guest)["reserved"]
+        last = len(reserved) - 1
+        guest.command(f"set var memblock.reserved.regions[{last}].size -= 0x1000")
+        guest.command("set var memblock.reserved.total_size -= 0x1000")
+        end = reserved[last][0] + reserved[last][1]
+        assert faults(guest) == [f"[{end - 0x1000:#x}, {end:#x}) must be reserved, but is not: page tables"]
+
+
 def test_a_dump_shows_the_same(kernel: KernelFiles, tmp_path: Path) -> None:
     core = tmp_path / "core"
     with guest_of(kernel, words=SMALL) as guest:
