@@ -74,7 +74,7 @@ class RoleRange:
     source: str
     since: Phase | None = None
     until: Phase | None = None
-    detail: str = ""
+    detail: str | None = None
     reserved: Phase | None = None
     memory: bool = True
     alone: bool = False

@@ -26,6 +26,7 @@ from gdb_lmb.programs.base import (
     take_snapshot,
 )
 from gdb_lmb.programs.linux import place
+from gdb_lmb.programs.linux.kernel import _KERNELS as kernels
 from gdb_lmb.programs.linux.kernel import find_kernel, symbols_moved_by
 from gdb_lmb.programs.linux.place import boot_phase, locate
 from gdb_lmb.report.jsonio import check_json, not_verified, snapshot_from, snapshot_json
@@ -242,6 +243,19 @@ def test_a_label_that_every_kernel_has_is_named(tmp_path: Path, label: str) -> N
     machine = linux(tmp_path)
     del machine.labels[label]
     with pytest.raises(LayoutError, match=rf"vmlinux has no symbol {label}, which every Linux kernel has"):
+        find_kernel(machine)
+
+
+def test_symbols_that_nothing_tells_the_move_of(tmp_path: Path) -> None:
+    # A program of another linker script has no such label: it is taken as it was linked, and nowhere else.
+    machine = linux(tmp_path)
+    del machine.labels["__start_notes"]
+    kernel = find_kernel(machine)
+    assert kernel is not None and kernel.image == (TEXT, TEXT + SIZE)
+    machine = linux(tmp_path, symbols_moved=VIRTUAL_MOVE)
+    del machine.labels["__start_notes"]
+    kernels.clear()
+    with pytest.raises(LayoutError, match="no symbol __start_notes: how far gdb has moved its symbols cannot be told"):
         find_kernel(machine)
 
 

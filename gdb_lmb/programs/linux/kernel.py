@@ -13,7 +13,7 @@ from gdb_lmb.core.errors import LayoutError
 from gdb_lmb.core.fields import Struct
 from gdb_lmb.core.machine import Machine
 from gdb_lmb.core.ranges import Range
-from gdb_lmb.formats.program_file import build_identity, bytes_in_file
+from gdb_lmb.formats.program_file import build_identity, bytes_in_file, loaded_parts
 
 FREEING_INITMEM = 2  # `SYSTEM_FREEING_INITMEM` of `enum system_states`
 _LISTS = ("memory", "reserved")
@@ -119,7 +119,7 @@ def _read_kernel(machine: Machine, path: Path) -> Kernel:
     identity = build_identity(path)
     if identity is None:
         raise LayoutError(f"{path} has no build id in a loaded note: it cannot be told from another build")
-    moved = _moved_by(machine, identity)
+    moved = _moved_by(machine, path, identity)
 
     def linked(name: str) -> int | None:
         found = machine.variable(name)
@@ -206,7 +206,7 @@ def _max_nodes(machine: Machine) -> int | None:
     return references // most if most else None
 
 
-def _moved_by(machine: Machine, identity: Identity) -> int:
+def _moved_by(machine: Machine, path: Path, identity: Identity) -> int:
     # The same of a kernel that nothing is known of yet but where its notes were linked.
     if identity.notes_va is None:
         return 0
@@ -216,6 +216,11 @@ def _moved_by(machine: Machine, identity: Identity) -> int:
     if found is not None and found.section == ".notes" and not found.offset:
         return 0
     at = machine.label("__start_notes")
-    if at is None:
-        raise LayoutError("gdb has no symbol __start_notes, which tells how far it has moved the kernel's symbols")
-    return at - identity.notes_va
+    if at is not None:
+        return at - identity.notes_va
+    # A program of another linker script: its symbols must be where it was linked.
+    memblock = machine.variable("memblock")
+    inside = (part.va <= memblock.address < part.va + part.memory_size for part in loaded_parts(path) if memblock)
+    if not any(inside):
+        raise LayoutError(f"{path} has no symbol __start_notes: how far gdb has moved its symbols cannot be told")
+    return 0
