@@ -47,14 +47,15 @@ class Role:
     """What a traced function does: operation `op`, with `fixed` arguments that its parameters do not say.
 
     `flag` names a flag whose value the debug information has. `within` names operations that it may call as
-    parts of itself. `pointer` names a parameter that holds the virtual address of `base`.
+    parts of itself. `pointer` names a parameter that holds the virtual address of `base`. Both are None where there is
+    none.
     """
 
     op: str
     fixed: Fixed = field(default_factory=dict)
-    flag: str = ""
+    flag: str | None = None
     within: tuple[str, ...] = ()
-    pointer: str = ""
+    pointer: str | None = None
 
 
 @dataclass(frozen=True)
@@ -161,7 +162,7 @@ class Allocator(ABC):
     """One early-boot allocator; an instance holds no state.
 
     `name` is the value of "layout" in JSON. `title` is its name in sentences ("LMB", "memblock").
-    `variable` is the global variable that a program keeps it in: its file is the program (empty: not known).
+    `variable` is the global variable that a program keeps it in: its file is the program (None: not known).
     `prefixes` are what the names of its own functions begin with, for finding the caller outside of it.
     `operations` is the table of its operations; `init` has the operation that creates it, which only a trace
     without an initial state begins with (empty for one that exists from the first instruction on).
@@ -176,7 +177,7 @@ class Allocator(ABC):
 
     name: str
     title: str
-    variable: str = ""
+    variable: str | None = None
     prefixes: tuple[str, ...] = ()
     operations: Mapping[str, Kind] = {}
     init: Mapping[str, Kind] = {}
@@ -298,8 +299,8 @@ class Allocator(ABC):
         """Return the row of an operation, the one that creates the allocator included."""
         return self.operations[op] if op in self.operations else self.init[op]
 
-    def missing(self, snapshot: Snapshot, operation: Operation) -> str:
-        """Return why an allocation fails in the state of `snapshot`: which hole is missing."""
+    def missing(self, snapshot: Snapshot, operation: Operation) -> str | None:
+        """Return why an allocation fails in the state of `snapshot`: which hole is missing; None where none is."""
         why, fits = no_room(snapshot, operation.size, operation.align, operation.min, operation.max)
         return f"{why} that this allocation may have" if fits else why
 

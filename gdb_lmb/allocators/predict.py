@@ -58,7 +58,7 @@ class Change:
 class Prediction:
     """What an operation would do: its result as the kernel returns it, and how `after` differs from `before`.
 
-    `reason` says why it fails, empty where it does not; `result` is None where there would be none, or none that
+    `reason` says why it fails, None where it does not; `result` is None where there would be none, or none that
     can be told. `growth` tells in sentences what becomes of the allocator's own storage, `storage` the same as
     members of schema `gdb-lmb/whatif/1`: "entries", "blocks" and "arrays", as far as the allocator has them.
     `unverified` says why the model may not be this kernel's.
@@ -70,7 +70,7 @@ class Prediction:
     before: Snapshot
     after: Snapshot
     changes: tuple[Change, ...]
-    reason: str = ""
+    reason: str | None = None
     growth: tuple[str, ...] = ()
     storage: Mapping[str, Any] = field(default_factory=dict)
     unverified: str | None = None
@@ -78,7 +78,7 @@ class Prediction:
 
 def predict(model: Model, op: str, **arguments: Argument) -> Prediction:
     """Run the model's method `op`, which leaves it in the state after it, and tell what that did."""
-    result, reason = None, ""
+    result = reason = None
     before = after = model.snapshot()
     try:
         result = getattr(model, op)(**arguments)

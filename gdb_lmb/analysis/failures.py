@@ -21,7 +21,7 @@ class Failures:
     def __init__(self, layout: str) -> None:
         self.count = 0
         self._layout, self._allocator = layout, allocator(layout)
-        self._kept: list[tuple[Record, str]] = []
+        self._kept: list[tuple[Record, str | None]] = []
 
     def see(self, record: Record, state: Callable[[], Snapshot | None]) -> None:
         """Take the next operation; `state` gives the state in which it ran, None where that is not known.
@@ -34,7 +34,7 @@ class Failures:
         self.count += 1
         if self._allocator.allocates(op) and len(self._kept) < MAX_NOTES:
             at = state()
-            self._kept.append((record, "" if at is None else self._allocator.missing(at, record.operation)))
+            self._kept.append((record, None if at is None else self._allocator.missing(at, record.operation)))
 
     def notes(self, look: Look) -> list[Finding]:
         """Return a note for each allocation that failed; the kernel may try again elsewhere, so it is no fault."""

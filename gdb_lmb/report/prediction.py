@@ -37,10 +37,11 @@ def _region(row: Row, snapshot: Snapshot) -> str:
     return f"[{row.base:#x}, {row.end:#x}){flags}" + (f" node {row.nid}" if has_node else "")
 
 
-def _given_away(prediction: Prediction, asked: Snapshot) -> str:
+def _given_away(prediction: Prediction, asked: Snapshot) -> str | None:
     # After the hand-over memblock still returns what it believes to be free.
-    gives = asked.handed_over and _allocates(prediction) and (prediction.result or 0) > 0
-    return "memory that the page allocator has had since the hand-over" if gives else ""
+    result = prediction.result
+    gives = asked.handed_over and _allocates(prediction) and result is not None and result > 0
+    return "memory that the page allocator has had since the hand-over" if gives else None
 
 
 def outcome(prediction: Prediction) -> str:
@@ -59,7 +60,7 @@ def outcome(prediction: Prediction) -> str:
 
 def prediction_text(prediction: Prediction, terminal: Terminal = PLAIN, asked: Snapshot | None = None) -> str:
     """Return what `lmb-whatif` prints: the outcome, then what would change; `asked` is the guest's own snapshot."""
-    away = "" if asked is None else _given_away(prediction, asked)
+    away = None if asked is None else _given_away(prediction, asked)
     told = outcome(prediction) + (f": {away}" if away else "")
     given = ", ".join(f"{name}={written(name, value)}" for name, value in prediction.arguments.items())
     warning = f"NOT verified: {safe(prediction.unverified, 1000)}\n" if prediction.unverified else ""
@@ -100,7 +101,7 @@ def prediction_json(prediction: Prediction, asked: Snapshot) -> Json:
         },
         "result": hex(result) if result is not None and result > 0 and _allocates(prediction) else result,
         "errno": errno_name(result),
-        "reason": safe(prediction.reason, 1000) or _given_away(prediction, asked) or None,
+        "reason": safe(prediction.reason, 1000) if prediction.reason else _given_away(prediction, asked),
         "changes": [
             {"list": change.list, "before": _rows_json(change.before), "after": _rows_json(change.after)}
             for change in prediction.changes

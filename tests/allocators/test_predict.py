@@ -42,7 +42,7 @@ class Case:
     popped: int = 0
     pushed: int = 0
     gained: tuple[int, ...] = ()
-    reason: str = ""
+    reason: str | None = None
     static: int = 16
 
 

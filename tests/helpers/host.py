@@ -78,7 +78,7 @@ def model_state(model: LmbModel) -> list[int]:
         out += places[entry]
     out += [len(model.blocks)] * 2
     for base, _, nr in model.blocks:
-        out += [base, nr]
+        out += [0 if base is None else base, nr]
     out += [model.config.block_size, model.current_limit, model.bottom_up, model.may_grow, model.closed]
     handover = model.handover or ()
     out.append(len(handover))

@@ -179,14 +179,14 @@ def build(
 
     headers, entries = [], []
     for base, size, nr in model.blocks:
-        if size:
+        if base is not None and size is not None:
             image.segments[direct + base] = bytearray(size)
             headers.append(direct + base)
             first = direct + base + -(-block.size // region.align) * region.align
         else:
             headers.append(header_va)
             first = static_va
-        image.put(block, headers[-1], "base", base)
+        image.put(block, headers[-1], "base", 0 if base is None else base)
         image.put(block, headers[-1], "nr", nr)
         image.put(block, headers[-1], "entries", first)
         entries += [first + slot * region.size for slot in range(nr)]

@@ -18,7 +18,7 @@ from gdb_lmb.allocators.lmb.checks import CHECKS
 from gdb_lmb.allocators.lmb.decode import decode
 from gdb_lmb.allocators.lmb.operations import INIT, OPERATIONS
 from gdb_lmb.allocators.lmb.program import LmbProgram, find_lmb, torn_in, with_page_size
-from gdb_lmb.allocators.lmb.storage import Block, LmbStorage, storage_of
+from gdb_lmb.allocators.lmb.storage import Block, LmbStorage, lies, storage_of
 from gdb_lmb.allocators.predict import Prediction
 from gdb_lmb.allocators.section import (
     ADDRESS,
@@ -145,11 +145,11 @@ class LmbAllocator(Allocator):
             free = enumerate(storage.free if part == "free" else ())
             yield Section(title, _FREE, [(at, str(storage.entry(i)), storage.entry_va(i)) for at, i in free])
         if part in ("blocks", "all"):
-            size = human_size(storage.block_size)
+            size = "not known" if storage.block_size is None else human_size(storage.block_size)
             growth = f"grows by {size}" if storage.may_grow else f"may not grow yet (block size {size})"
             rows = [
                 (number, "static array" if block.static else "klimit page" if number == 0 else "grown", block.base,
-                 block.size or None, block.nr, block.entries_va)
+                 block.size, block.nr, block.entries_va)
                 for number, block in enumerate(storage.blocks)
             ]  # fmt: skip
             yield Section(f"blocks: {plural(storage.nr_blocks, 'block')} of entries, {growth}", _BLOCKS, rows)
@@ -193,10 +193,11 @@ class LmbAllocator(Allocator):
         snapshot = super().from_json(data)
         storage = storage_of(snapshot)
         blocks = tuple(
-            replace(block, size=0 if block.static else storage.block_size if number else snapshot.page_size)
+            block if block.base is None else replace(block, size=storage.block_size if number else snapshot.page_size)
             for number, block in enumerate(storage.blocks)
         )
-        return replace(snapshot, storage=replace(storage, blocks=blocks, handover_nr=len(snapshot.handover or ())))
+        nr = None if snapshot.handover is None else len(snapshot.handover)
+        return replace(snapshot, storage=replace(storage, blocks=blocks, handover_nr=nr))
 
     def differences(self, expected: Snapshot, found: Snapshot) -> Iterator[Difference]:
         want, got = storage_of(expected), storage_of(found)
@@ -215,7 +216,7 @@ class LmbAllocator(Allocator):
     def effects(self, record: Record, limit: int, page_size: int) -> Sequence[Effect]:
         # lmb_init() reserves a klimit page.
         operation = record.operation
-        if operation.op == "init" and operation.base and not (record.result or 0) < 0:
+        if operation.op == "init" and operation.base and not INIT["init"].failed(record.result):
             return (("reserved", True, operation.base, operation.base + page_size),)
         return super().effects(record, limit, page_size)
 
@@ -229,7 +230,7 @@ class LmbAllocator(Allocator):
 
         return LmbModel.created(operation, page_size)
 
-    def missing(self, snapshot: Snapshot, operation: Operation) -> str:
+    def missing(self, snapshot: Snapshot, operation: Operation) -> str | None:
         given = {name: operation.arguments[name] for name in ("size", "align", "min", "max", "flags")}
         return self.predict(snapshot, {}, "alloc", **given).reason
 
@@ -279,16 +280,20 @@ def _blocks(want: LmbStorage, got: LmbStorage) -> Iterator[Difference]:
         if row.expected != row.found:
             message = f"there are {len(got.blocks)} blocks, but {len(want.blocks)} are expected"
             if one is not None and other is not None:
-                lies = f"block {number} lies at {other.base or 0:#x} with {other.nr} entries"
-                message = f"{lies}, but {one.base or 0:#x} with {one.nr} is expected"
+                message = (
+                    f"block {number} lies {lies(other.base)} with {other.nr} entries, but {lies(one.base)} "
+                    f"with {one.nr} is expected"
+                )
             yield Difference(message, value=row)
 
 
 def _block(block: Block | None) -> str:
-    return "none" if block is None else f"{block.nr} entries at {block.base or 0:#x}"
+    return "none" if block is None else f"{block.nr} entries {lies(block.base)}"
 
 
-def _handover(want: Sequence[Range], got: Sequence[Range], want_nr: int, got_nr: int) -> Iterator[Difference]:
+def _handover(
+    want: Sequence[Range], got: Sequence[Range], want_nr: int | None, got_nr: int | None
+) -> Iterator[Difference]:
     row = ValueRow("ranges handed over", str(want_nr), f"{got_nr}, or other ones")
     at = next((at for at, (one, other) in enumerate(zip(want, got, strict=False)) if one != other), None)
     if want_nr != got_nr:

@@ -206,12 +206,15 @@ class Storage:
         program, entry_size = self.program, self.program.region.size
         header_va = node_va - self._link
         base, nr, entries_va = (self._header(raw, name) for name in ("base", "nr", "entries"))
-        should_va, size = header_va + program.header_size, 0
+        should_va, size = header_va + program.header_size, None
         # A grown block may come first if the link to block 0 is lost; a static block can only be block 0.
         static = number == 0 and entries_va != should_va and (program.static_entries is not None or not base)
         if static:
             should_va, most = program.static_entries or (entries_va, MAX_STATIC_ENTRIES)
-            should_nr = self._count_static(nr, first_entries, should_va, most)
+            counted = self._count_static(nr, first_entries, should_va, most)
+            if counted is None:
+                self.defect(f"block 0 says it has {nr} entries, and nothing tells how many there are", header_va)
+            nr, should_nr = (0, 0) if counted is None else (nr, counted)
             if base:
                 self.defect(f"block 0 says that it lies at {base:#x}, but it is the static array", header_va)
         else:
@@ -232,8 +235,10 @@ class Storage:
         self._raw += data or b""
         if len(self._raw) > CHUNK_BYTES:
             self.columns()
-        kept, known = 0 if data is None else should_nr, None if static else base or None
-        self.blocks.append(Block(known, kept, static, size if known else 0, header_va, should_va))
+        # The allocator never gives address 0 away.
+        known = not static and base != 0
+        kept = len(data or b"") // entry_size
+        self.blocks.append(Block(base if known else None, kept, static, size if known else None, header_va, should_va))
 
     # The bytes of a block's entries, from what was read with its header where they lie in it.
     def _entries_of(self, number: int, raw: bytes, header_va: int, start_va: int, need: int) -> bytes | None:
@@ -248,14 +253,15 @@ class Storage:
         return data
 
     # How many entries of the static array are in use: the header and the log say so; where they differ the array
-    # itself decides, as an entry that was never queued has no links.
-    def _count_static(self, nr: int, logged: int | None, start_va: int, most: int) -> int:
+    # itself decides, as an entry that was never queued has no links. None where nothing tells.
+    def _count_static(self, nr: int, logged: int | None, start_va: int, most: int) -> int | None:
         likely = [n for n in (nr, logged) if n is not None and 2 <= n <= most]
         if nr == logged and likely:
             return nr
-        known = self.program.static_entries is not None
-        used = self._linked(start_va, most) if known else 0
-        return used if used >= 2 else likely[0] if likely else most if known else 0
+        if self.program.static_entries is None:
+            return likely[0] if likely else None
+        used = self._linked(start_va, most)
+        return used if used >= 2 else likely[0] if likely else most
 
     def has_linked(self) -> bool:
         """Tell whether entries of the static array have links, which `lmb_init()` gives them."""

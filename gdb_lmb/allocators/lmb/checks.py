@@ -73,9 +73,9 @@ def _bad_links(facts: Facts) -> list[tuple[str, Defect]]:
                 # An entry on two lists has one pair of links only: entry-shared reports it.
                 if got == want or (number and order[number - 1] in facts.once(_shared)):
                     continue
-                code, before = "link-wild", number_of.get(got, 0)
+                code, before = "link-wild", number_of.get(got)
                 what = f"leads to {got:#x}, which is no entry of any block"
-                if word == "next" and 0 < before <= number:
+                if word == "next" and before is not None and 0 < before <= number:
                     code = "list-cycle"
                     what = f"leads back to {_who(before)}"
                 elif got in entries_va or got == head:
@@ -173,7 +173,7 @@ def storage_corrupt(facts: Facts) -> Iterator[Defect]:
     yield from common.defects(facts)
     blocks, bases, spans = storage_of(facts.snapshot).blocks, facts.once(_block_bases), []
     for number, (block, base) in enumerate(zip(blocks, bases, strict=True)):
-        if base is None or not block.size:
+        if base is None or block.size is None:
             continue
         spans.append((base, base + block.size, number))
         if base % block.size:
@@ -192,14 +192,17 @@ def storage_corrupt(facts: Facts) -> Iterator[Defect]:
 def block_unreserved(facts: Facts) -> Iterator[Defect]:
     """Yield blocks that do not lie in reserved memory (rule 6 of the design)."""
     blocks = storage_of(facts.snapshot).blocks
+    bases = enumerate(zip(facts.once(_block_bases), blocks, strict=True))
     spans = [
-        (base or 0, (base or 0) + block.size) for base, block in zip(facts.once(_block_bases), blocks, strict=True)
+        (number, base, base + block.size)
+        for number, (base, block) in bases
+        if base is not None and block.size is not None
     ]
-    reserved, taken = facts.columns[1], union(spans)
+    reserved, taken = facts.columns[1], union((base, end) for _, base, end in spans)
     if covers(reserved.regions.base, reserved.ends, taken):
         return
     bare = subtract(taken, reserved.covered())
-    for number, (base, end) in enumerate(spans):
+    for number, base, end in spans:
         at = bisect_right(bare, base, key=itemgetter(1))
         if at < len(bare) and bare[at][0] < end:
             yield Defect(
@@ -232,7 +235,7 @@ def handover_mismatch(facts: Facts) -> Iterator[Defect]:
     if storage.handover_nr != len(should):
         yield Defect(f"{storage.handover_nr} ranges were handed over, not {len(should)}")
     # A full table holds the lowest ranges: compare those.
-    if storage.handover_nr > len(given):
+    if storage.handover_nr is not None and storage.handover_nr > len(given):
         should = should[: len(given)]
     got = union(given)
     for base, end in subtract(got, should):

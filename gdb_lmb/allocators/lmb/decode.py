@@ -67,12 +67,12 @@ def decode(
 
     region, link = program.region, program.region.fields["link.next"].offset
     next_va, prev_va, base, size, flags = storage.columns()
-    starts_va = [block.entries_va or 0 for block in storage.blocks]
+    runs = [(block.entries_va, block.nr) for block in storage.blocks if block.entries_va is not None]
     node_va = column(())
-    for start, block in zip(starts_va, storage.blocks, strict=True):
-        node_va.extend(range(start + link, start + link + block.nr * region.size, region.size))
+    for start, nr in runs:
+        node_va.extend(range(start + link, start + link + nr * region.size, region.size))
     links = Links(node_va, next_va, prev_va)
-    nodes = NodeTable(starts_va, [block.nr for block in storage.blocks], region.size, link)
+    nodes = NodeTable([start for start, _ in runs], [nr for _, nr in runs], region.size, link)
     on_memory, on_reserved, (free, free_walk) = walk_lists(heads, nodes, links)
     memory_list, reserved_list = (
         RegionList(
@@ -124,13 +124,13 @@ def decode(
     )
 
 
-# The counter, the capacity and the columns `names` of the first records (at most `most`) of a table. No columns if the
-# program has none, or if it cannot be read, which a defect reports.
+# The counter, the capacity and the columns `names` of the first records (at most `most`) of a table. None, and no
+# columns, if the program has none, or if it cannot be read, which a defect reports.
 def _read_table(
     storage: Storage, table: Table | None, what: str, names: tuple[str, ...], most: int = MAX_TABLE_RECORDS
-) -> tuple[int, int, list[array[int]]]:
+) -> tuple[int | None, int | None, list[array[int]]]:
     if table is None:
-        return 0, 0, []
+        return None, None, []
     order, count, items = storage.program.byte_order, table.struct.fields["nr"], table.struct.fields[table.items]
     capacity = min(items.size // table.record.size, MAX_TABLE_RECORDS)
     try:
@@ -139,7 +139,7 @@ def _read_table(
         raw = storage.memory.read(table.va + items.offset, size) if size else b""
     except ReadError as error:
         storage.defects.append(Defect(f"{what} cannot be read", (error.address,)))
-        return 0, 0, []
+        return None, None, []
     return nr, capacity, table.record.columns(raw, names, order)
 
 
@@ -147,7 +147,7 @@ def _read_table(
 def _read_log(storage: Storage, *, everything: bool) -> OperationLog | None:
     most, names = MAX_TABLE_RECORDS if everything else 1, storage.program.ops or {}
     nr, capacity, columns = _read_table(storage, storage.program.log, "the operation log", _RECORD_FIELDS, most)
-    if not columns:
+    if nr is None or capacity is None:
         return None
     turn = nr % capacity if nr > capacity and everything else 0
     op, *others = (values[turn:] + values[:turn] for values in columns)
@@ -156,7 +156,7 @@ def _read_log(storage: Storage, *, everything: bool) -> OperationLog | None:
 
 def _read_firmware(storage: Storage) -> FirmwareMap | None:
     nr, capacity, columns = _read_table(storage, storage.program.firmware, "the firmware map", ("base", "size", "type"))
-    if nr > capacity:
+    if nr is not None and capacity is not None and nr > capacity:
         storage.defects.append(Defect(f"the firmware map says it has {nr} ranges, but holds at most {capacity}"))
     return FirmwareMap(*columns) if columns else None
 

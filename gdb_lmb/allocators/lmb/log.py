@@ -9,7 +9,7 @@ from gdb_lmb.allocators.base import GuestLog
 from gdb_lmb.allocators.lmb.model import LmbModel
 from gdb_lmb.allocators.lmb.operations import INIT, OPERATIONS
 from gdb_lmb.allocators.lmb.state import LmbConfig, created_config
-from gdb_lmb.allocators.lmb.storage import OperationLog, storage_of
+from gdb_lmb.allocators.lmb.storage import OperationLog, lies, storage_of
 from gdb_lmb.core.errors import InputError, StateError
 from gdb_lmb.core.operation import Operation, Record
 from gdb_lmb.core.snapshot import Snapshot
@@ -21,7 +21,7 @@ class _GuestSizedModel(LmbModel):
         self._sizes = sizes
         super().__init__(config)
 
-    def _queue_block(self, base: int, size: int, nr: int) -> None:
+    def _queue_block(self, base: int | None, size: int | None, nr: int) -> None:
         number = len(self.blocks)
         if number >= len(self._sizes):
             raise StateError(f"needs block {number}, which the guest never gained")
@@ -48,15 +48,15 @@ def _start(snapshot: Snapshot, log: OperationLog) -> LmbModel | str:
     storage = storage_of(snapshot)
     if not storage.blocks:
         return "the operation log tells of an initial storage, but there is none"
-    klimit, nr, first = log.base[0], log.max[0], storage.blocks[0]
-    base = first.base or 0
-    # These bound what the model will build, so they are held against the guest before anything is built.
-    if log.size[0] != storage.block_size or nr != first.nr or klimit != base:
-        return (
-            f"lmb_init() was logged with block size {log.size[0]:#x} and {nr} entries at {klimit:#x}, but the "
-            f"guest has {storage.block_size:#x} and {first.nr} entries at {base:#x}"
-        )
     config = created_config(_operation(log, 0), snapshot.page_size)
+    nr, first, block_size = log.max[0], storage.blocks[0], storage.block_size
+    # These bound what the model will build, so they are held against the guest before anything is built.
+    if config.block_size != block_size or nr != first.nr or config.klimit != first.base:
+        found = "none" if block_size is None else f"{block_size:#x}"
+        return (
+            f"lmb_init() was logged with block size {config.block_size:#x} and {nr} entries {lies(config.klimit)}, but "
+            f"the guest has {found} and {first.nr} entries {lies(first.base)}"
+        )
     # Nothing tells the size of a header where all there is is static.
     header_size = config.header_size if storage.blocks[-1].static else storage.header_size
     agrees = (config.bits, config.entry_size, config.header_size) == (snapshot.bits, storage.entry_size, header_size)

@@ -53,11 +53,11 @@ class LmbModel:
         self.may_grow = False
         self.handover: tuple[Range, ...] | None = None
         # (base, size in bytes, number of entries); base 0 and size 0: static.
-        self.blocks: list[tuple[int, int, int]] = []
+        self.blocks: list[tuple[int | None, int | None, int]] = []
         self.free_entries: deque[int] = deque()
         self._nr_entries = 0
         if config.klimit is None:
-            self._queue_block(0, 0, config.static)
+            self._queue_block(None, None, config.static)
         else:
             self._queue_block(config.klimit, config.page_size, config.first_entries)
             self._commit(plan_add(self.reserved, config.klimit, config.klimit + config.page_size, 0))
@@ -87,7 +87,7 @@ class LmbModel:
         model, storage = cls(config_of(snapshot)), storage_of(snapshot)
         model.memory, model.reserved = Table.of(snapshot.memory), Table.of(snapshot.reserved)
         model.free_entries = deque(storage.free)
-        model.blocks = [(block.base or 0, block.size, block.nr) for block in storage.blocks]
+        model.blocks = [(block.base, block.size, block.nr) for block in storage.blocks]
         model._nr_entries = storage.nr_entries
         model.current_limit = snapshot.current_limit
         model.bottom_up, model.may_grow = snapshot.bottom_up, storage.may_grow
@@ -182,7 +182,8 @@ class LmbModel:
 
     # Rule 8: the memory of any block but a static block 0 is not taken away.
     def _refuse_blocks(self, base: int, end: int) -> int:
-        return EBUSY if any(b < end and base < b + size for b, size, _ in self.blocks if size) else 0
+        own = ((b, b + size) for b, size, _ in self.blocks if b is not None and size is not None)
+        return EBUSY if any(low < end and base < high for low, high in own) else 0
 
     # -- search (rule 4) ------------------------------------------------------------------------------
 
@@ -254,7 +255,7 @@ class LmbModel:
         self._queue_block(base, size, self.config.block_entries)
         return True
 
-    def _queue_block(self, base: int, size: int, nr: int) -> None:
+    def _queue_block(self, base: int | None, size: int | None, nr: int) -> None:
         self.blocks.append((base, size, nr))
         self.free_entries.extend(range(self._nr_entries, self._nr_entries + nr))
         self._nr_entries += nr
@@ -268,7 +269,7 @@ class LmbModel:
             reserved=_view("reserved", self.reserved),
             storage=LmbStorage(
                 closed=self.closed,
-                blocks=tuple(Block(base or None, nr, static=size == 0, size=size) for base, size, nr in self.blocks),
+                blocks=tuple(Block(base, nr, static=size is None, size=size) for base, size, nr in self.blocks),
                 nr_blocks=len(self.blocks),
                 block_size=self.config.block_size,
                 entry_size=self.config.entry_size,
@@ -276,7 +277,7 @@ class LmbModel:
                 free=column(self.free_entries),
                 nr_free=len(self.free_entries),
                 may_grow=self.may_grow,
-                handover_nr=len(self.handover or ()),
+                handover_nr=None if self.handover is None else len(self.handover),
             ),
             bits=self.config.bits,
             page_size=self.config.page_size,

@@ -24,25 +24,31 @@ def predict_lmb(snapshot: Snapshot, op: str, **arguments: int) -> Prediction:
     if "nid" in arguments:
         raise UsageError("the list-based LMB knows no nodes: leave --nid out")
     prediction = predict(LmbModel.from_snapshot(snapshot), op, **arguments)
+    # What was not given is 0 to the C.
+    given = dict.fromkeys(("base", "size", "align", "min", "max"), 0) | arguments
     old, new = storage_of(prediction.before), storage_of(prediction.after)
     left, taken = ({*state.memory.entry, *state.reserved.entry} for state in (prediction.before, prediction.after))
     popped, pushed = len(taken - left), len(left - taken)
-    gained = [(number, block, block.own_range or (0, 0)) for number, block in enumerate(new.blocks)][len(old.blocks) :]
-    why = _REASONS.get(prediction.result or 0)
+    gained = [
+        (number, block.nr, *block.own_range)
+        for number, block in enumerate(new.blocks)
+        if number >= len(old.blocks) and block.own_range is not None
+    ]
+    why = None if prediction.result is None else _REASONS.get(prediction.result)
     return replace(
         prediction,
-        reason=why(prediction, arguments) if why else "",
+        reason=None if why is None else why(prediction, given),
         growth=(
-            *(f"growth: block {number} at [{base:#x}, {end:#x}), {plural(block.nr, 'entry')}"
-              for number, block, (base, end) in gained),
+            *(f"growth: block {number} at [{base:#x}, {end:#x}), {plural(nr, 'entry')}"
+              for number, nr, base, end in gained),
             f"entries: {popped} popped, {pushed} pushed, free {len(old.free):,} -> {len(new.free):,}"
             + ("" if gained else ", no growth"),
         ),
         storage={
             "entries": {"popped": popped, "pushed": pushed, "free": [len(old.free), len(new.free)]},
             "blocks": [
-                {"number": number, "base": hex(base), "size": hex(block.size), "entries": block.nr}
-                for number, block, (base, _) in gained
+                {"number": number, "base": hex(base), "size": hex(end - base), "entries": nr}
+                for number, nr, base, end in gained
             ],
         },
     )  # fmt: skip
@@ -52,14 +58,14 @@ def predict_lmb(snapshot: Snapshot, op: str, **arguments: int) -> Prediction:
 def _invalid(prediction: Prediction, given: Mapping[str, int]) -> str:
     if not given["size"]:
         return "size is 0"
-    limit, end = prediction.before.phys_addr_max, given.get("base", 0) + given["size"]
+    limit, end = prediction.before.phys_addr_max, given["base"] + given["size"]
     if end > limit:
         return f"the range ends at {end:#x}, past PHYS_ADDR_MAX {limit:#x}"
-    return f"align {given.get('align', 0):#x} is no power of two"
+    return f"align {given['align']:#x} is no power of two"
 
 
 # What rule 8 or 9 keeps.
-def _busy(prediction: Prediction, given: Mapping[str, int]) -> str:
+def _busy(prediction: Prediction, given: Mapping[str, int]) -> str | None:
     storage = storage_of(prediction.before)
     if storage.closed:
         return "the allocator is closed: lmb_free_all() has handed memory over"
@@ -67,14 +73,14 @@ def _busy(prediction: Prediction, given: Mapping[str, int]) -> str:
         own = block.own_range
         if own is not None and own[0] < given["base"] + given["size"] and given["base"] < own[1]:
             return f"block {number} of entries lies at [{own[0]:#x}, {own[1]:#x}): never freed"
-    return ""
+    return None
 
 
 # What is missing: memory, or an entry. Blocks that were gained before the failure are gained (rule 7).
 def _no_memory(prediction: Prediction, given: Mapping[str, int]) -> str:
     state, storage = prediction.after, storage_of(prediction.after)
     if prediction.op == "alloc":
-        why, fits = no_room(state, given["size"], given.get("align", 0), given.get("min", 0), given.get("max", 0))
+        why, fits = no_room(state, *(given[name] for name in ("size", "align", "min", "max")))
         if not fits:
             return why
     if not storage.may_grow:

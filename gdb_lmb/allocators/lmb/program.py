@@ -106,8 +106,10 @@ def find_lmb(machine: Machine) -> LmbProgram | None:
 def with_page_size(machine: Machine, program: LmbProgram, memory: Memory) -> LmbProgram:
     """Return `program` with the page size that the variable `lmb_page_size` tells, if it tells a possible one."""
     found = machine.variable("lmb_page_size")
+    if found is None:
+        return program
     with suppress(ReadError):
-        size = int.from_bytes(memory.read(found.address, found.size), program.byte_order) if found else 0
+        size = int.from_bytes(memory.read(found.address, found.size), program.byte_order)
         # What is no page size in a damaged guest would be divided by.
         if MIN_PAGE_SIZE <= size <= MAX_PAGE_SIZE and not size & (size - 1):
             return replace(program, page_size=size)
@@ -125,7 +127,9 @@ def torn_in(machine: Machine) -> str | None:
         return None
     own = PurePath(source)
     for function in machine.functions_on_stack():
-        file = PurePath(function.file or "")
+        if function.file is None:
+            continue
+        file = PurePath(function.file)
         beside = (file.parent, file.suffix) == (own.parent, own.suffix) and file.name.startswith(f"{own.stem}_")
         if file == own or beside:
             return function.name

@@ -164,8 +164,8 @@ def config_of(snapshot: Snapshot) -> LmbConfig:
     storage = storage_of(snapshot)
     if not storage.blocks:
         raise StateError("this state has no block of entries")
-    if storage.entry_size is None or storage.header_size is None:
-        raise StateError("this state does not tell the size of an entry and of a block's header")
+    if storage.entry_size is None or storage.header_size is None or storage.block_size is None:
+        raise StateError("this state does not tell the size of an entry, of a block and of its header")
     first = storage.blocks[0]
     config = LmbConfig(
         static=first.nr,
@@ -210,6 +210,8 @@ def _unsound(snapshot: Snapshot, config: LmbConfig) -> Iterator[str]:
     for number, block in enumerate(storage.blocks):
         if block.nr != (config.block_entries if number else config.first_entries) or (number and block.static):
             yield f"block {number} has {block.nr} entries"
+        if not block.static and block.own_range is None:
+            yield f"block {number} has no physical address"
     blocks = union(block.own_range for block in storage.blocks if block.own_range)
     if subtract(blocks, union(snapshot.reserved.ranges())):
         yield "a block of entries is not reserved"

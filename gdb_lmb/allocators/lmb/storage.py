@@ -22,21 +22,26 @@ class Block:
     """One `struct lmb_block`: a run of `nr` entries that lies together in memory.
 
     `base` is its physical address, None for a static block 0 and where its header does not say; `size` is the
-    memory in bytes that it takes up for itself, 0 when static. `header_va` and `entries_va` are virtual, None where
-    memory was not walked.
+    memory in bytes that it takes up for itself, None in the same cases. `header_va` and `entries_va` are virtual, None
+    where memory was not walked.
     """
 
     base: int | None
     nr: int
     static: bool
-    size: int = 0
+    size: int | None = None
     header_va: int | None = None
     entries_va: int | None = None
 
     @property
     def own_range(self) -> Range | None:
         """Return the physical memory that the block takes up for itself, None for a static one."""
-        return None if self.base is None or not self.size else (self.base, self.base + self.size)
+        return None if self.base is None or self.size is None else (self.base, self.base + self.size)
+
+
+def lies(base: int | None) -> str:
+    """Return in words where a block is whose physical address is `base`."""
+    return "at no physical address" if base is None else f"at {base:#x}"
 
 
 @dataclass(frozen=True)
@@ -81,12 +86,12 @@ class LmbStorage(Storage):
     `free` is the freelist as entry indexes, `nr_free` and `nr_blocks` the counters. `entry_size` is
     `sizeof(struct lmb_region)`, `header_size` the bytes before a grown block's first entry, None where not known.
     `links` and `free_walk` are None where no memory was walked, `log` where the program keeps none or nobody asked
-    for it. `handover_nr` counts the ranges handed over, past the table's capacity too.
+    for it. `handover_nr` counts the ranges handed over, past the table's capacity too; None without a table.
     """
 
     blocks: tuple[Block, ...] = ()
     nr_blocks: int = 0
-    block_size: int = 0
+    block_size: int | None = None
     entry_size: int | None = None
     header_size: int | None = None
     free: Sequence[int] = ()
@@ -94,7 +99,7 @@ class LmbStorage(Storage):
     free_walk: Walk | None = None
     links: Links | None = None
     may_grow: bool = False
-    handover_nr: int = 0
+    handover_nr: int | None = None
     log: OperationLog | None = None
     first: tuple[int, ...] = field(default=(), compare=False)
 

@@ -115,7 +115,7 @@ class MemblockAdapter(TraceAdapter):
     def operation(self, call: Call) -> Operation:
         role = call.role
         values: dict[str, Any] = dict(role.fixed)
-        if role.flag:
+        if role.flag is not None:
             values["flags"] = self._flags[role.flag]
         for name, value in call.arguments.items():
             if name == "type":

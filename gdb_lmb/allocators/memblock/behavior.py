@@ -12,6 +12,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 from gdb_lmb.allocators.memblock.storage import storage_of
+from gdb_lmb.core.errors import StateError
 from gdb_lmb.core.snapshot import Snapshot
 
 MEMBLOCK_HOTPLUG = 0x1
@@ -202,7 +203,10 @@ class MemblockConfig:
         """Return the configuration of the kernel that `snapshot` was taken from."""
         arrays = storage_of(snapshot).arrays
         widths = {array.size // array.max for array in arrays if array.max}
-        room = {regions.name: regions.max or 0 for regions in snapshot.lists} | {a.name: a.max for a in arrays}
+        room = {regions.name: regions.max for regions in snapshot.lists} | {a.name: a.max for a in arrays}
+        memory_max, reserved_max = room["memory"], room["reserved"]
+        if memory_max is None or reserved_max is None:
+            raise StateError("this state does not tell how many regions memblock's arrays have room for")
         return cls(
             behavior=behavior,
             bits=snapshot.bits,
@@ -210,8 +214,8 @@ class MemblockConfig:
             cache_bytes=cache_bytes,
             no_node=snapshot.no_node,
             region_size=widths.pop() if len(widths) == 1 else 24,
-            memory_max=room["memory"],
-            reserved_max=room["reserved"],
+            memory_max=memory_max,
+            reserved_max=reserved_max,
             physmem_max=room.get("physmem"),
             keep=keep,
             max_low_pfn=max_low_pfn,

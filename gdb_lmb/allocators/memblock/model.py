@@ -101,7 +101,9 @@ class MemblockModel:
 
     def set_node(self, list: str, base: int, size: int, nid: int) -> int:
         """Do `memblock_set_node()`, which does nothing without CONFIG_NUMA."""
-        return 0 if self.config.no_node is None else self._change(list, base, size, "nid", lambda old: nid)
+        if self.config.no_node is None:
+            return 0
+        return self._change(list, base, size, "nid", lambda old: nid)
 
     def trim_memory(self, align: int) -> None:
         """Do `memblock_trim_memory()`: round every memory region inward to `align` bytes.

@@ -96,7 +96,7 @@ def resume(initial: Snapshot, values: Mapping[str, Any]) -> MemblockModel:
     for name in initial.refused:
         raise StateError(f"{name} was not true any more")
     for regions in initial.lists:
-        if not 0 < (regions.max or 0) <= MAX_REGIONS:
+        if regions.max is None or not 0 < regions.max <= MAX_REGIONS:
             raise unfit(f"no memblock has an array of {regions.max} regions ({regions.name})")
     if not values.get("nodes", True):  # a kernel without them may still tell a MAX_NUMNODES
         initial = replace(initial, no_node=None)
@@ -128,10 +128,10 @@ def predict_memblock(model: MemblockModel, op: str, **arguments: int) -> Predict
     `alloc` is `memblock_phys_alloc_range()`, or `memblock_phys_alloc_try_nid()` where a `nid` is given.
     Raises: `UsageError` for numbers that no caller can mean.
     """
-    align, nid, nodes = arguments.get("align", 0), arguments.get("nid", 0), model.config.no_node
-    if align & (align - 1):
+    align, nid, nodes = arguments.get("align"), arguments.get("nid"), model.config.no_node
+    if align is not None and align & (align - 1):
         raise UsageError(f"--align {align:#x} is no power of two, which memblock expects without looking")
-    if nodes is not None and nid > nodes > 0:
+    if nodes is not None and nid is not None and nid > nodes > 0:
         raise UsageError(f"--nid {nid}: this kernel numbers its nodes from 0 to {nodes - 1}")
     call, given = _call(model, op, arguments)
     prediction = predict(model, call, **given)
@@ -160,7 +160,7 @@ def predict_memblock(model: MemblockModel, op: str, **arguments: int) -> Predict
 
 def _call(model: MemblockModel, op: str, arguments: dict[str, int]) -> tuple[str, dict[str, Argument]]:
     if op == "alloc":
-        if arguments.pop("flags", 0):
+        if arguments.pop("flags", None):
             raise InputError("allocations of memblock take no flags")
         return "alloc_range_nid", {
             "size": 0, "align": 0, "min": 0, "max": 0, "nid": NUMA_NO_NODE, "exact": False, **arguments
@@ -170,17 +170,17 @@ def _call(model: MemblockModel, op: str, arguments: dict[str, int]) -> tuple[str
     if call == "add_range":
         # __memblock_reserve() came with RSRV_KERN and passes no node where all others pass MAX_NUMNODES.
         unset = NUMA_NO_NODE if op == "reserve" and model.behavior.marks_kernel else model.config.max_numnodes
-        given |= {"nid": arguments.get("nid", unset), "flags": arguments.get("flags", 0)}
+        given |= {"nid": unset, "flags": 0, **arguments}
     return call, given
 
 
-# Why it fails, empty where it does not.
-def _reason(prediction: Prediction, model: MemblockModel) -> str:
+# Why it fails, None where it does not.
+def _reason(prediction: Prediction, model: MemblockModel) -> str | None:
     given, state, allocates = prediction.arguments, prediction.after, prediction.op == "alloc_range_nid"
     if prediction.result is None:
         return "the slab allocator is up and would give the memory, at an address that no list tells"
     if (prediction.result != 0) == allocates:
-        return ""
+        return None
     if allocates:
         # 0 and 1 (MEMBLOCK_ALLOC_NOLEAKTRACE) are no bounds.
         size, align, low, high = (int(given[name]) for name in ("size", "align", "min", "max"))

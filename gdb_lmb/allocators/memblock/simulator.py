@@ -258,7 +258,7 @@ class SimulatorTest:
         make = "make" + (" NUMA=1" if numa else "") + ("" if header.bits == 64 else " 32BIT_PHYS_ADDR_T=1")
         if rooms:
             make = f"CFLAGS='{' '.join(f'-D{macro}={room}' for macro, room in rooms.items())}' {make}"
-        sentence = re.sub(r"[^ -~]|\*/", "?", (self.agrees or "")[:300])
+        sentence = "" if self.agrees is None else re.sub(r"[^ -~]|\*/", "?", self.agrees[:300])
         slab = "slab_available" in self._ops
         wanted = {
             _HEAD.format(arch=word(header.arch), records=self._records, name=name, make=make): True,
