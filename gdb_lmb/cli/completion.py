@@ -67,13 +67,13 @@ class Command(NamedTuple):
 def described(parser: argparse.ArgumentParser) -> list[Command]:
     """Return what each command of `parser` takes."""
     subparsers = next(action for action in parser._actions if isinstance(action, argparse._SubParsersAction))
-    summaries = {choice.dest: choice.help or "" for choice in subparsers._choices_actions}
+    summaries = {choice.dest: choice.help for choice in subparsers._choices_actions if choice.help is not None}
     commands = []
     for name, command in subparsers.choices.items():
         found = [_argument(command, action, name) for action in command._actions]
         options, positional = [row for row in found if row.flags], [row for row in found if not row.flags]
         after = LMB_COMMANDS if name in WITH_GDB_COMMANDS else ()
-        commands.append(Command(name, summaries.get(name, ""), options, positional, after))
+        commands.append(Command(name, summaries[name], options, positional, after))
     return commands
 
 

@@ -10,7 +10,7 @@ import shutil
 import subprocess
 import tempfile
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -38,10 +38,10 @@ Package = tuple[str, str, str]
 
 
 class Sizes(NamedTuple):
-    """Bytes of a package as it is fetched, and of what it unpacks to, as the archive's index has them."""
+    """Bytes of a package as it is fetched, and of what it unpacks to, None where the archive's index does not tell."""
 
-    fetched: int
-    unpacked: int
+    fetched: int | None = None
+    unpacked: int | None = None
 
 
 def archive_address(sources: str, *, security: bool = False) -> str | None:
@@ -52,25 +52,26 @@ def archive_address(sources: str, *, security: bool = False) -> str | None:
     """
     wanted = {f"{release}-security" for release in _RELEASES} if security else _RELEASES
     found = [
-        (KEYRING.name not in signed_by, "/debian" not in uri, place, uri)
+        (signed_by is None or KEYRING.name not in signed_by, "/debian" not in uri, place, uri)
         for place, (uri, suites, signed_by) in enumerate(_read_sources(sources))
         if wanted & suites
     ]
     return min(found)[3] if found else None
 
 
-def _read_sources(sources: str) -> Iterator[tuple[str, set[str], str]]:
-    """Yield (address, suites, what it is signed by) of each enabled binary source with the main component."""
+def _read_sources(sources: str) -> Iterator[tuple[str, set[str], str | None]]:
+    """Yield (address, suites, what it is signed by if that is told) of each enabled binary source of main."""
     for line in sources.splitlines():
         one = re.fullmatch(r"deb\s+(?:\[([^]]*)\]\s+)?(\S+)\s+(\S+)\s+([^#]+)(?:#.*)?", line.strip())
         if one and "main" in one[4].split():
-            yield one[2], {one[3]}, one[1] or ""
+            yield one[2], {one[3]}, one[1]
     for block in re.split(r"\n\s*\n", sources):
         fields = Deb822(block.splitlines())
         enabled = fields.get("Enabled", "yes").lower() not in ("no", "false", "0")
-        if enabled and "deb" in fields.get("Types", "").split() and "main" in fields.get("Components", "").split():
-            for uri in fields.get("URIs", "").split():
-                yield uri, set(fields.get("Suites", "").split()), fields.get("Signed-By", "")
+        lists = {name: fields[name].split() if name in fields else [] for name in _LISTS}
+        if enabled and "deb" in lists["Types"] and "main" in lists["Components"]:
+            for uri in lists["URIs"]:
+                yield uri, set(lists["Suites"]), fields.get("Signed-By")
 
 
 def system_archive(*, security: bool = False) -> str | None:
@@ -94,6 +95,16 @@ def require_apt() -> None:
             raise InfrastructureError(f"{program} not found: distribution kernels come as Debian packages")
     if not KEYRING.is_file():
         raise InfrastructureError(f"{KEYRING} not found; apt-get install debian-archive-keyring")
+
+
+_LISTS = ("Types", "Components", "URIs", "Suites")
+
+
+def _sum(numbers: Iterable[int | None]) -> int | None:
+    # None where one of them is not known.
+    found = list(numbers)
+    known = [number for number in found if number is not None]
+    return sum(known) if len(known) == len(found) else None
 
 
 class Apt:
@@ -209,9 +220,9 @@ class Apt:
         for fields in Deb822.iter_paragraphs(text.splitlines(), use_apt_pkg=False):
             if fields.get("Package") == package and "SHA256" in fields:
                 rows.append((package, fields["Version"], fields["SHA256"]))
-                sizes = (fields.get(name, "") for name in ("Size", "Installed-Size"))
-                fetched, unpacked = (int(size) if size.isdigit() else 0 for size in sizes)
-                self.sizes[package, fields["Version"]] = Sizes(fetched, unpacked << 10)  # the second is in KiB
+                sizes = map(fields.get, ("Size", "Installed-Size"))
+                fetched, kib = (int(size) if size is not None and size.isdigit() else None for size in sizes)
+                self.sizes[package, fields["Version"]] = Sizes(fetched, None if kib is None else kib << 10)
         return rows
 
     def download(self, packages: list[Package]) -> list[Path]:
@@ -230,9 +241,9 @@ class Apt:
         return found
 
     def total(self, packages: list[Package]) -> Sizes:
-        """Return the sizes of packages together; 0 for what the index did not tell."""
-        known = [self.sizes.get((package, version), Sizes(0, 0)) for package, version, _ in packages]
-        return Sizes(sum(sizes.fetched for sizes in known), sum(sizes.unpacked for sizes in known))
+        """Return the sizes of packages together."""
+        known = [self.sizes.get((package, version), Sizes()) for package, version, _ in packages]
+        return Sizes(_sum(sizes.fetched for sizes in known), _sum(sizes.unpacked for sizes in known))
 
     def kept(self) -> int:
         """Return how many bytes of packages are here, whole or in part, for the next download to go on from."""
@@ -243,8 +254,9 @@ class Apt:
         before, size, total = (self.total(part).fetched for part in (packages[:at], [packages[at]], packages))
 
         def told(percent: float) -> None:
-            done = before + int(size * percent / 100)
-            how_far = f"{human_size(done)} of {human_size(total)}" if total else f"{percent:.0f} %"
+            how_far = f"{percent:.0f} %"
+            if before is not None and size is not None and total is not None:
+                how_far = f"{human_size(before + int(size * percent / 100))} of {human_size(total)}"
             PROGRESS.show(f"{self.row.name}: fetching {package}: {how_far}")
 
         for _ in range(2):

@@ -89,7 +89,7 @@ def _fetch(row: Name, folder: Path, kind: Kind, held: Callable[[], F | None], no
                     f"{folder} has {free >> 20} MiB free; {kind.needed_bytes >> 20} MiB are needed"
                 )
             need = f"{human_size(free)} of disk are free"
-            if fetched:
+            if fetched is not None and unpacked is not None:
                 need = (
                     f"{human_size(fetched)} to fetch, at most {human_size(fetched + unpacked)} of disk, of which "
                     f"{human_size(free)} are free"
@@ -113,11 +113,11 @@ def _fetch(row: Name, folder: Path, kind: Kind, held: Callable[[], F | None], no
         return found
 
 
-def _left(kept: int, fetched: int) -> str:
+def _left(kept: int, fetched: int | None) -> str:
     # What a broken-off fetch leaves in the cache, both in bytes.
     if not kept:
         return "nothing of it stays in the cache"
-    of = f" of {human_size(fetched)}" if fetched else ""
+    of = "" if fetched is None else f" of {human_size(fetched)}"
     return f"{human_size(kept)}{of} stay in the cache, and the next get-kernel goes on from there"
 
 

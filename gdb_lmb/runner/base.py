@@ -174,8 +174,8 @@ class Session:
     # `$lmb_status`, in which a failed command of ours leaves the exit status that its error has.
     def _status(self) -> int | None:
         reply = self.mi.execute("-data-evaluate-expression $lmb_status", STEP_S)
-        value = str(reply.payload.get("value", ""))
-        return int(value) if reply.kind == "done" and value.isdecimal() else None
+        value = reply.payload.get("value")
+        return int(value) if reply.kind == "done" and isinstance(value, str) and value.isdecimal() else None
 
     def _check_alive(self) -> None:
         """Raise InfrastructureError if a QEMU of ours has died, which a failing command may just show."""

@@ -99,7 +99,7 @@ def find_symbols(image: KernelImage) -> Path:
 
     Raises: UsageError naming the option, where was looked, and which package brings it.
     """
-    release = image.release if _RELEASE.fullmatch(image.release or "") else None
+    release = image.release if image.release is not None and _RELEASE.fullmatch(image.release) else None
     refused = []
     for path in dict.fromkeys(_candidates(image.path.absolute(), release)):
         if path.is_file() and not (path.is_symlink() and path.resolve() == image.path.resolve()):

@@ -219,12 +219,12 @@ def _gdb_for(machine: Architecture) -> tuple[str, str]:
 
 # The path of each (program, package, program given instead), or say what brings those missing.
 def _find(wanted: list[tuple[str, str, str | None]]) -> list[str]:
-    paths = [shutil.which(given or program) or "" for program, _, given in wanted]
-    missing = [row for row, path in zip(wanted, paths, strict=True) if not path]
+    paths = [shutil.which(given or program) for program, _, given in wanted]
+    missing = [row for row, path in zip(wanted, paths, strict=True) if path is None]
     if missing:
         packages = [package for _, package, given in missing if given is None]
         names = " and ".join(given or program for program, _, given in missing)
         raise InfrastructureError(
             f"{names} not found" + (f"; apt-get install {' '.join(packages)}" if packages else "")
         )
-    return paths
+    return [path for path in paths if path is not None]

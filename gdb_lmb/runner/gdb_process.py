@@ -121,10 +121,11 @@ def open_program(mi: Mi, program: Path, folder: Path, timeout_s: float) -> None:
             for setting in (f"directory {plain_name(index, folder / 'index')}", "enabled on"):
                 mi.execute(f"-gdb-set index-cache {setting}", timeout_s)
     # A gdb that was built locally looks for debug files below its own folder.
-    shown = str(mi.execute("-gdb-show debug-file-directory", timeout_s).payload.get("value", ""))
-    ours = [str(folder) for folder in DEBUG_FOLDERS if str(folder) not in shown.split(os.pathsep)]
+    shown = mi.execute("-gdb-show debug-file-directory", timeout_s).payload.get("value")
+    known = shown.split(os.pathsep) if shown else []
+    ours = [str(folder) for folder in DEBUG_FOLDERS if str(folder) not in known]
     if ours:
-        mi.execute(f"-gdb-set debug-file-directory {os.pathsep.join(filter(None, [shown, *ours]))}", timeout_s)
+        mi.execute(f"-gdb-set debug-file-directory {os.pathsep.join([*known, *ours])}", timeout_s)
     name = plain_name(program, folder / "program")
     reply = mi.execute(f"-file-exec-and-symbols {name}", timeout_s)
     if reply.kind != "done":

@@ -247,7 +247,7 @@ class Mi:
             case "result", "error" if record["token"] != self._pending:
                 # Of a command that had its result when it set the guest running, and failed afterwards.
                 self.running = False
-                self.late_error = printable(str((payload or {}).get("msg", "")))
+                self.late_error = printable((payload or {}).get("msg") or "gdb does not say why")
             case "notify", "stopped":
                 self.running = False
                 self.last_stop = read_stop(payload or {})

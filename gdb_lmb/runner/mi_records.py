@@ -22,18 +22,21 @@ _IN_PYTHON = ("Error occurred in Python", "Error while executing Python code")
 
 
 class Stop(NamedTuple):
-    """Why and where the guest stopped: `reason` and `signal` as MI has them, `address` a virtual address."""
+    """Why and where the guest stopped: `reason` and `signal` as MI has them, `address` a virtual address.
 
-    reason: str
-    signal: str
-    breakpoint: str
+    What MI does not tell is None.
+    """
+
+    reason: str | None
+    signal: str | None
+    breakpoint: str | None
     address: int | None
-    function: str
+    function: str | None
 
     def place(self) -> str:
         """Say where, as `function at 0x…`."""
         where = "an unknown place" if self.address is None else f"{self.address:#x}"
-        return where if self.function in ("", "??") else f"{printable(self.function, 80)} at {where}"
+        return where if self.function in (None, "??") else f"{printable(self.function, 80)} at {where}"
 
 
 class Reply(NamedTuple):
@@ -53,9 +56,10 @@ class Reply(NamedTuple):
     @property
     def error(self) -> str:
         """Return why a command failed, in one line: gdb's message, or the exception that gdb leaves unnamed in it."""
-        message = printable(str(self.payload.get("msg", "")))
-        raised = python_errors(self.log)
-        return raised[-1] if raised and (not message or message.startswith(_IN_PYTHON)) else message
+        told, raised = self.payload.get("msg"), python_errors(self.log)
+        if raised and (not told or told.startswith(_IN_PYTHON)):
+            return raised[-1]
+        return printable(told) if told else "gdb does not say why"
 
 
 def python_errors(log: str) -> list[str]:
@@ -89,9 +93,10 @@ def parse(line: str) -> Record | None:
 def read_stop(payload: Record) -> Stop:
     """Read a `*stopped` record."""
     frame = payload.get("frame", {})
-    address = int(frame["addr"], 16) if frame.get("addr", "").startswith("0x") else None
-    reason, name, number = (payload.get(key, "") for key in ("reason", "signal-name", "bkptno"))
-    return Stop(reason, name, number, address, frame.get("func", ""))
+    at = frame.get("addr")
+    address = int(at, 16) if at is not None and at.startswith("0x") else None
+    reason, name, number = map(payload.get, ("reason", "signal-name", "bkptno"))
+    return Stop(reason, name, number, address, frame.get("func"))
 
 
 def unglue(record: Record, token: int) -> list[Record]:

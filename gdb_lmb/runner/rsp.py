@@ -25,14 +25,14 @@ class Endpoint(NamedTuple):
     """Where a stub listens: a unix socket's `path`, or `host` and `port`; `kind` is tcp, tcp4 or tcp6."""
 
     path: str | None = None
-    host: str = ""
-    port: int = 0
+    host: str | None = None
+    port: int | None = None
     kind: str = "tcp"
 
     def __str__(self) -> str:
         if self.path is not None:
             return f"unix:{self.path}"
-        host = f"[{self.host}]" if ":" in self.host else self.host
+        host = f"[{self.host}]" if self.host is not None and ":" in self.host else self.host
         return f"{self.kind}:{host}:{self.port}"
 
     def connect(self, timeout_s: float) -> socket.socket:

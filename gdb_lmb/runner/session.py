@@ -242,7 +242,7 @@ class GuestSession(Session):
             where = f"in {stop.place()}{self._instruction()}"
             why = f"{how} {where} and {missed}" if missed else f"{how} before it reached {what}, {where}"
         elif stopped:
-            signal = printable(stop.signal or stop.reason, 40)
+            signal = printable(stop.signal or stop.reason or "gdb does not tell why", 40)
             why = f"the guest stopped ({signal}) in {stop.place()}, not at {what}"
         else:
             why = f"the guest did not reach {what} within {limit_s:g} s; it was in {stop.place()}"
@@ -253,15 +253,15 @@ class GuestSession(Session):
     def _callers(self) -> str:
         reply = self.mi.execute(f"-stack-list-frames 1 {_CALLERS}", STEP_S)
         rows = reply.payload.get("stack") or () if reply.kind == "done" else ()
-        names = [printable(row.get("func", row.get("addr", "")), 80) for row in rows]
-        told = ", ".join(name for name in names if name != "panic")
+        names = (row.get("func", row.get("addr")) for row in rows)
+        told = ", ".join(printable(name, 80) for name in names if name not in (None, "panic"))
         return f", called from {told}" if told else ""
 
     # The instruction that the guest is at, "" where it cannot be read.
     def _instruction(self) -> str:
         reply = self.mi.execute('-data-disassemble -s $pc -e "$pc + 1" -- 0', STEP_S)
         rows = reply.payload.get("asm_insns") or () if reply.kind == "done" else ()
-        return "".join(f": {printable(row.get('inst', ''), 80)}" for row in rows[:1])
+        return "".join(f": {printable(row['inst'], 80)}" for row in rows[:1] if "inst" in row)
 
     def _insert_breakpoint(self, where: str, by_default: bool) -> str:
         if not where.strip() or "\n" in where:
@@ -284,8 +284,8 @@ class GuestSession(Session):
         # The place was looked up without the guest, whose memory may not be mapped yet; the hardware needs it.
         self.mi.execute(f"-break-delete {number}", STEP_S)
         self._connect()
-        address = reply.payload["bkpt"].get("addr", "")
-        place = f"*{address}" if address.startswith("0x") else where
+        address = reply.payload["bkpt"].get("addr")
+        place = f"*{address}" if address is not None and address.startswith("0x") else where
         return self.mi.execute(f"-break-insert -t -h {quote(place)}", STEP_S)
 
     # Connect gdb to the stub, once.
