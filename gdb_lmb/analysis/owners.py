@@ -43,7 +43,7 @@ class Piece:
     base: int
     end: int
     record: Record | None = None
-    storage: str = ""
+    storage: str | None = None
     initial: bool = False
     logged: bool = False
 
@@ -217,10 +217,10 @@ class Owners:
         since firmware's ranges overlap those of the kernel's own (x86 reserves the first megabyte several times).
         These are compared by call: a function may reserve the kernel's image and an initrd, which must be apart.
         """
-        found: dict[tuple[int, int], Finding | None] = {}
-        unknown: dict[tuple[int, int], Record] = {}
+        found: dict[tuple[int, int | None], Finding | None] = {}
+        unknown: dict[tuple[int, int | None], Record] = {}
         for record, old in self.overlaps:
-            pair = record.seq, old.record.seq if old.record else 0
+            pair = record.seq, None if old.record is None else old.record.seq
             if self._is_unknown(record, old, look):
                 unknown.setdefault(pair, record)
             else:
@@ -276,7 +276,7 @@ class Owners:
 
 @dataclass(frozen=True)
 class History:
-    """Who reserved what up to now: `source` says by which trace or log, `note` what it lacks, empty for nothing.
+    """Who reserved what up to now: `source` says by which trace or log, `note` what it lacks, None for nothing.
 
     `look` tells what a program counter means, None where that is not known.
     """
@@ -284,7 +284,7 @@ class History:
     owners: Owners
     look: Look
     source: str
-    note: str = ""
+    note: str | None = None
 
     def owner(self, record: Record) -> int | None:
         """Return the program counter in the first caller outside the allocator, None where none is known."""

@@ -37,7 +37,7 @@ class Argument:
     count: str = ONE
     choices: Sequence[str] = ()
     default: Any = None
-    field: str = ""
+    field: str | None = None
     of: Sequence[str] = ()
 
     @property

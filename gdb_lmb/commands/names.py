@@ -124,7 +124,7 @@ def history(snapshot: Snapshot, trace_file: str | None = None) -> History | None
         return traced
     # What the guest reserved before a trace that begins in mid-boot its own log may tell.
     traced.owners.learn(logged.owners, whole=not logged.note)
-    notes = "; ".join(filter(None, (traced.note, logged.note)))
+    notes = "; ".join(filter(None, (traced.note, logged.note))) or None
     return History(traced.owners, _either(traced.look, logged.look), f"{traced.source} and {logged.source}", notes)
 
 
@@ -132,7 +132,7 @@ def _of_log(snapshot: Snapshot) -> History | None:
     log = allocator(snapshot.layout).log(snapshot)
     if log is None:
         return None
-    note = f"it has wrapped: its first {log.lost} records are lost" if log.lost else ""
+    note = f"it has wrapped: its first {log.lost} records are lost" if log.lost else None
     owners = Owners(TraceHeader.of(snapshot, source="log"), log.records(False))
     return History(owners, _look({}), "the guest's operation log", note)
 
@@ -162,4 +162,4 @@ def _of_file(path: Path, snapshot: Snapshot) -> History:
         raise UsageError(f"cannot read {safe(str(path))}: {error.strerror}") from None
     except InputError as error:
         raise InputError(f"{safe(str(path))}: {error}") from None
-    return History(owners, reader.symbols.get, f"the trace in {safe(str(path))}", reader.cut_off or "")
+    return History(owners, reader.symbols.get, f"the trace in {safe(str(path))}", reader.cut_off)

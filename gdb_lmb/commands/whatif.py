@@ -140,14 +140,14 @@ class LmbFree(LmbCommand):
 
     def ask(self, options: Options) -> tuple[Snapshot, FreeSpace]:
         snapshot, names = take_whole_snapshot(), Names()
-        values = {
+        values = {"min": 0} | {
             name: number(getattr(options, name), f"--{name}", snapshot.bits, names.physical)
             for name in ("min", "max")
             if getattr(options, name) is not None
         }
         align = options.align
         aligns = ALIGNS if align is None else (alignment(align, "--align", snapshot.bits, names.value),)
-        if "max" in values and values.get("min", 0) >= values["max"]:
-            low, high = values.get("min", 0), values["max"]
+        low, high = values["min"], values.get("max")
+        if high is not None and low >= high:
             raise UsageError(f"--min {low:#x} is not below --max {high:#x}: nothing lies between")
-        return snapshot, free_space(snapshot, aligns=aligns, limits=() if "max" in values else LIMITS, **values)
+        return snapshot, free_space(snapshot, aligns=aligns, limits=LIMITS if high is None else (), **values)

@@ -67,7 +67,7 @@ class Linear:
 
     va: int
     size: int
-    physical: int = 0
+    physical: int
 
     def to_physical(self, va: int) -> int | None:
         """Return the physical address of `va`, None where this map has none for it."""
@@ -114,13 +114,14 @@ class Identity:
     """Bytes that tell one build from another: `data` lies at `va` in a guest that runs this program.
 
     `notes_va` is where the notes around a build id begin, as linked; None for a banner. `file_offset` is where
-    the bytes lie in a stripped copy of the file that has the same segments at `p_offset`.
+    the bytes lie in a stripped copy of the file that has the same segments at `p_offset`, None for other bytes than a
+    build id.
     """
 
     va: int
     data: bytes
     notes_va: int | None = None
-    file_offset: int = 0
+    file_offset: int | None = None
 
 
 @dataclass(frozen=True)

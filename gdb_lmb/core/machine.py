@@ -73,7 +73,7 @@ class Machine(Protocol):
     def lacking(self) -> str | None:
         """Return in words why memory that the guest has may be missing here, None for a live guest."""
 
-    def stop_number(self) -> tuple[int, int]:
+    def stop_number(self) -> tuple[int | None, int]:
         """Return what is another value once the guest has run, gdb has written to it, or it is another guest."""
 
     def register(self, name: str) -> int | None:

@@ -135,7 +135,7 @@ class Symbol:
     """
 
     function: str
-    offset: int = 0
+    offset: int
     file: str | None = None
     line: int | None = None
     inlined: tuple[str, ...] = ()
@@ -214,7 +214,7 @@ def operation_from(row: dict[str, Any], bits: int, table: Table, *, exactly: boo
     for name in sorted(row.keys() - known):
         raise InputError(f"unknown member {short(name)}; expected {', '.join(sorted(known)) or 'none'}")
     values = {name: _READERS[name](name, value, bits) for name, value in row.items()}
-    if kind.switch and values.get("flags", 0) > 1:
+    if kind.switch and values.get("flags") not in (None, 0, 1):
         raise InputError(f'{op} takes "flags" 0 or 1')
     if kind.list_names and values.get("list") not in kind.list_names:
         if "list" not in values:
@@ -239,13 +239,13 @@ def checked(name: str, value: Any, fits: type | Callable[[Any], bool], expected:
 
 def read_number(name: str, value: object, bits: int) -> int:
     """Return a number, or a "0x…" string's, of at most `bits` bits. Raises: `InputError` naming `name`."""
-    number = value if isinstance(value, int) and not isinstance(value, bool) else -1
+    number = value if isinstance(value, int) and not isinstance(value, bool) else None
     if isinstance(value, str) and len(value) < 40:
         try:
             number = int(value, 0)
         except ValueError:
-            number = -1
-    if not 0 <= number < 1 << bits:
+            number = None
+    if number is None or not 0 <= number < 1 << bits:
         raise InputError(f'"{name}" is {short(value)}; expected a number or a "0x…" string of at most {bits} bits')
     return number
 

@@ -56,8 +56,8 @@ class GdbMachine(GdbSymbols):
     def bits(self) -> int:
         return 8 * int(gdb.selected_inferior().architecture().integer_type(8).pointer().sizeof)
 
-    def stop_number(self) -> tuple[int, int]:
-        return gdb.selected_inferior().connection_num or 0, _Changes.count
+    def stop_number(self) -> tuple[int | None, int]:
+        return gdb.selected_inferior().connection_num, _Changes.count
 
     def require_stopped(self) -> None:
         """Check that there is a guest and that it is stopped. Raises: `NotReadyError`."""

@@ -52,7 +52,7 @@ class LiveMachine(GdbMachine):
     def require_stopped(self) -> None:
         super().require_stopped()
         # gdb keeps the registers of a stop; `monitor system_reset` changes them, and it does not see that.
-        if "(prelaunch)" in monitor("info status"):
+        if "(prelaunch)" in (monitor("info status") or ()):
             ask("maintenance flush register-cache")
 
     @contextlib.contextmanager
@@ -66,7 +66,10 @@ class LiveMachine(GdbMachine):
 
     def translate(self, va: int) -> int | None:
         # The monitor's answer is of the first CPU; all have the kernel mapped alike.
-        mark, _, found = monitor(f"gva2gpa {va:#x}").strip().rpartition("gpa: ")
+        answer = monitor(f"gva2gpa {va:#x}")
+        if answer is None:
+            return None
+        mark, _, found = answer.strip().rpartition("gpa: ")
         try:
             return None if mark else int(found, 16)
         except ValueError:
@@ -83,7 +86,8 @@ class LiveMachine(GdbMachine):
 
 @functools.lru_cache(maxsize=1)
 def _ram(_connection: int | None) -> list[Range]:
-    for view in monitor("info mtree -f").split("FlatView #"):
+    told = monitor("info mtree -f")
+    for view in () if told is None else told.split("FlatView #"):
         found = [(int(low, 16), int(high, 16) + 1) for low, high in _RAM.findall(view)]
         if 'AS "memory"' in view and found:
             return union(found)
@@ -116,8 +120,8 @@ class DumpMachine(GdbMachine):
         # The selected CPU's registers by gdb's names from QEMU's notes, None where it left none.
         thread = gdb.selected_thread()
         # QEMU numbers the CPUs from 1; gdb makes a thread up (LWP 0) where it understands no note.
-        number = max(0, thread.ptid[1] - 1) if thread is not None else 0
-        return self._cpus[number] if number < len(self._cpus) else None
+        number = None if thread is None else max(0, thread.ptid[1] - 1)
+        return None if number is None or number >= len(self._cpus) else self._cpus[number]
 
     def register(self, name: str) -> int | None:
         # QEMU's notes come first: gdb does not take all of them, or none.

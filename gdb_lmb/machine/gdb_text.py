@@ -22,7 +22,7 @@ def ask(command: str) -> str:
     language = locale.setlocale(locale.LC_MESSAGES)
     locale.setlocale(locale.LC_MESSAGES, "C")
     try:
-        return plain(gdb.execute(command, to_string=True) or "")
+        return plain(str(gdb.execute(command, to_string=True)))
     finally:
         locale.setlocale(locale.LC_MESSAGES, language)
 

@@ -131,15 +131,15 @@ def watched_connection() -> Iterator[None]:
         raise InfrastructureError(f"the connection to the guest was lost: {why}") from None
 
 
-def monitor(command: str) -> str:
-    """Return what QEMU's monitor answers; "" where there is none.
+def monitor(command: str) -> str | None:
+    """Return what QEMU's monitor answers, None where there is none.
 
     `qRcmd` has as many replies as its answer has lines, and `packet()` takes the first only.
     """
     try:
         return ask(f"monitor {command}")
     except gdb.error:
-        return ""
+        return None
 
 
 class _Physical:

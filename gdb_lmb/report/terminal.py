@@ -49,7 +49,7 @@ def may_color() -> bool:
 
 def is_utf8(encoding: str | None) -> bool:
     """Tell whether an encoding, by its name, has more than ASCII: all of Unicode."""
-    return (encoding or "").upper().replace("-", "") == "UTF8"
+    return encoding is not None and encoding.upper().replace("-", "") == "UTF8"
 
 
 @dataclass(frozen=True)
@@ -73,7 +73,8 @@ class Terminal:
 
     def left_out(self, rows: int) -> int:
         """Return how many of so many rows are not shown."""
-        return 0 if self.rows is None else max(rows - self.rows, 0)
+        shown = rows if self.rows is None else min(rows, self.rows)
+        return rows - shown
 
     def paint(self, text: str, role: str | None) -> str:
         """Return `text` in the colour of a role; as it is without colours, without a role or where it is empty."""

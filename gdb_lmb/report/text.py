@@ -73,7 +73,8 @@ def _where(snapshot: Snapshot) -> str:
 
 def torn_line(snapshot: Snapshot, terminal: Terminal = PLAIN) -> str:
     """Return the warning to print above everything that is shown of a torn snapshot."""
-    text = f"torn: the stop is inside {safe(snapshot.torn or '')}: the lists may be between two states"
+    inside = "the allocator" if snapshot.torn is None else safe(snapshot.torn)
+    text = f"torn: the stop is inside {inside}: the lists may be between two states"
     return terminal.paint(text, NOTE)
 
 
@@ -188,8 +189,9 @@ def kernel_text(snapshot: Snapshot) -> str:
     for regions in snapshot.lists:
         lines.append(f" {regions.name}.cnt  = {regions.cnt:#x}")
         for at, region in enumerate(regions.regions()):
-            nid = regions.nid[at] if at < len(regions.nid) else -1
-            node = f" on node {nid}" if snapshot.no_node is not None and 0 <= nid < snapshot.no_node else ""
+            nid = regions.nid[at] if at < len(regions.nid) else None
+            has_node = nid is not None and snapshot.no_node is not None and 0 <= nid < snapshot.no_node
+            node = f" on node {nid}" if has_node else ""
             low, high = address(region.base, bits), address((region.end - 1) & snapshot.phys_addr_max, bits)
             lines.append(
                 f" {regions.name}[{at:#x}]\t[{low}-{high}], {address(region.size, bits)} bytes{node} "

@@ -315,8 +315,9 @@ class TraceReader:
             raise InputError('"symbols" is no JSON object')
         if len(self.symbols) + len(symbols) > MAX_SYMBOLS:
             raise InputError(f"more than {MAX_SYMBOLS} symbols")
-        for pc, symbol in symbols.items():
-            self.symbols[read_number("symbols", pc, _PC_BITS)] = _symbol(symbol)
+        for text, symbol in symbols.items():
+            pc = read_number("symbols", text, _PC_BITS)
+            self.symbols[pc] = _symbol(symbol)
 
     def _end(self, row: Any) -> TraceEnd:
         if not isinstance(row, dict) or row.get("records") != self.records:
@@ -396,9 +397,9 @@ def _symbol(row: Any) -> Symbol:
         raise InputError(f"{short(row)} is no symbol")
     line = row.get("line")
     return Symbol(
-        checked("function", row.get("function"), str, "a string"),
-        read_number("offset", row.get("offset", 0), _PC_BITS),
-        checked("file", row.get("file"), _is_text_or_null, "a string or null"),
-        None if line is None else read_number("line", line, 32),
-        tuple(checked("inlined", row.get("inlined", []), _are_functions, "names of functions")),
+        function=checked("function", row.get("function"), str, "a string"),
+        file=checked("file", row.get("file"), _is_text_or_null, "a string or null"),
+        line=None if line is None else read_number("line", line, 32),
+        inlined=tuple(checked("inlined", row.get("inlined", []), _are_functions, "names of functions")),
+        offset=read_number("offset", row.get("offset"), _PC_BITS),
     )

@@ -103,7 +103,7 @@ class TraceSession:
 
     def _stopped(self, event: gdb.Event) -> None:
         # Ours ends the trace, the user's own does not. By SIGQUIT QEMU tells of a guest that does not run any more.
-        if getattr(event, "stop_signal", "") == "SIGQUIT":
+        if getattr(event, "stop_signal", None) == "SIGQUIT":
             self._recording.ended = self._recording.ended or "the guest has reset or shut down"
         self._tracer.catch_up()
         if self._recording.ended is not None:

@@ -41,7 +41,7 @@ def name(pc: int) -> str | None:
 
 
 def look(pc: int) -> Symbol | None:
-    return INLINED.get(pc) or (Symbol(NAMES[pc]) if pc in NAMES else None)
+    return INLINED.get(pc) or (Symbol(NAMES[pc], 0) if pc in NAMES else None)
 
 
 def reserve(seq: int, base: int, end: int, *callers: int) -> Record:
@@ -111,7 +111,7 @@ def test_the_first_caller_outside(callers: tuple[int, ...], layout: str, pc: int
 
 
 def test_names_from_a_saved_trace() -> None:
-    function = function_of({1: Symbol("memblock_reserve", 7), 2: Symbol("setup_arch")}.get)
+    function = function_of({1: Symbol("memblock_reserve", 7), 2: Symbol("setup_arch", 0)}.get)
     assert (function(1), function(2), function(3)) == ("memblock_reserve", "setup_arch", None)
     assert owner_name(Record(1, op("free_all"), 0, (1, 2)), function, "memblock") == "setup_arch"
 

@@ -60,7 +60,7 @@ def test_placement_by_hand() -> None:
     # Linked at 0xffffffff81000000, moved by 0x1200000 virtually and by 0x4c00000 physically.
     image_range = (0xFFFFFFFF81000000, 0xFFFFFFFF83811000)
     placement = Placement(
-        0x4C00000, 0x1200000, image_range, (Linear(0xFFFF9F0000000000, DIRECT_BYTES),), base_va=KERNEL_MAP_VA
+        0x4C00000, 0x1200000, image_range, (Linear(0xFFFF9F0000000000, DIRECT_BYTES, 0),), base_va=KERNEL_MAP_VA
     )
     assert placement.to_physical(0xFFFFFFFF82200000) == 0x5C00000
     assert placement.to_physical(0xFFFF9F001FEE8000) == 0x1FEE8000

@@ -71,7 +71,7 @@ RECORDS = [
 ]
 SYMBOLS = {
     0xFFFFFFFF81000010: Symbol("setup_arch", 0x10, "arch/x86/kernel/setup.c", 812),
-    0x1000: Symbol("?", inlined=("a", "b")),
+    0x1000: Symbol("?", 0, inlined=("a", "b")),
 }
 
 

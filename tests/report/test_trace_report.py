@@ -89,8 +89,8 @@ def test_a_long_diff_is_cut() -> None:
 
 def test_places() -> None:
     assert site(0x1234, None) == "0x1234"
-    assert site(1, Symbol("f")) == "f" and site(1, Symbol("f", 16, "x.c")) == "f+0x10 (x.c)"
-    assert symbols_json([1, 2], {1: Symbol("f")}) == {"0x1": "f"}
+    assert site(1, Symbol("f", 0)) == "f" and site(1, Symbol("f", 16, "x.c")) == "f+0x10 (x.c)"
+    assert symbols_json([1, 2], {1: Symbol("f", 0)}) == {"0x1": "f"}
 
 
 def test_as_json() -> None:

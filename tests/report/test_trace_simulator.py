@@ -91,7 +91,7 @@ def exported(
     draw = random.Random(seed)
     for seq, operation in enumerate(boot(draw, behavior, numa=numa, count=count), 1):
         writer.record(Record(seq, operation, apply(model, operation), (0x1000 + seq % 5,)))
-    writer.symbols({0x1000 + at: Symbol(f"caller_{at}*/") for at in range(5)})
+    writer.symbols({0x1000 + at: Symbol(f"caller_{at}*/", 0) for at in range(5)})
     writer.end(model.snapshot())
     seen = survey(TraceReader(io.BytesIO(stream.getvalue())))
     assert seen.agrees is None

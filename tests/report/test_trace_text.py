@@ -26,7 +26,7 @@ RECORDS = [RESERVE, ALLOC, FAILED, LIMIT]
 SYMBOLS = {
     0x100: Symbol("lmb_wrapper", 4, "lmb.c", 7),
     0x200: Symbol("setup", 8, "main.c", 12),
-    0x300: Symbol("per_cpu", inlined=("pcpu_alloc",)),
+    0x300: Symbol("per_cpu", 0, inlined=("pcpu_alloc",)),
 }
 
 

@@ -188,9 +188,11 @@ def _believable(program: MemblockProgram, memory: Memory, array: RegionArray, co
 # How many regions fit between an array's base and the end of the range that holds it; None where no range does, or one
 # that is too small for any doubled array, and so damaged itself.
 def _held(program: MemblockProgram, array: RegionArray, bases: Sequence[int], sizes: Sequence[int]) -> int | None:
-    at, ranges = array.base or 0, zip(bases, sizes, strict=True)
-    held = next(((base + size - at) // program.region.size for base, size in ranges if base <= at < base + size), 0)
-    return held if held >= 2 * (array.room or 1) else None
+    at = array.base
+    ends = (base + size for base, size in zip(bases, sizes, strict=True) if at is not None and base <= at < base + size)
+    end = next(ends, None)
+    held = None if at is None or end is None else (end - at) // program.region.size
+    return None if held is None or held < 2 * (array.room or 1) else held
 
 
 # One list in its array; damage becomes a defect and an empty list.

@@ -120,7 +120,7 @@ class X86Linux(X86, LinuxArchitecture):
             virtual = max(believed, key=moves.__getitem__)
         start = kernel.symbols.get("page_offset_base")
         direct = None if start is None else self.word_at(memory, image.to_physical(start))
-        return replace(image, virtual=virtual, linear=(Linear(direct, DIRECT_BYTES),) if direct else ())
+        return replace(image, virtual=virtual, linear=(Linear(direct, DIRECT_BYTES, 0),) if direct else ())
 
     def limits(self, word: Callable[[str], int | None], page_size: int, bits: int) -> frozenset[int] | None:
         # `MEMBLOCK_ALLOC_ANYWHERE`, `ISA_END_ADDRESS`, `get_max_mapped()`. Source: `setup_arch()`.
