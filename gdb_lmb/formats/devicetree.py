@@ -31,6 +31,7 @@ _MAX_CELLS = 4
 # `OF_ROOT_NODE_ADDR_CELLS_DEFAULT` and `OF_ROOT_NODE_SIZE_CELLS_DEFAULT`; the specification has 2 and 1.
 _DEFAULT_CELLS = 1
 _WORD = (1 << 64) - 1
+_UEFI = (b"start", b"size", b"desc-size")  # of "linux,uefi-mmap-*" in /chosen
 
 
 # A node: its names from the root's child down, and its properties.
@@ -39,7 +40,7 @@ _Node = tuple[tuple[bytes, ...], dict[bytes, bytes]]
 
 @dataclass(frozen=True)
 class DeviceTree:
-    """What a tree says about memory: its `map`, None where it leaves memory to UEFI's.
+    """What a tree says about memory: its `map`, None where it leaves memory to UEFI's, which is then in `uefi`.
 
     `reserved` are the ranges that nodes of /reserved-memory and the memory reservations ask for; `placed` names the
     nodes whose place the kernel chooses.
@@ -48,6 +49,16 @@ class DeviceTree:
     map: FirmwareMap | None
     reserved: tuple[FirmwareReserved, ...] = ()
     placed: tuple[str, ...] = ()
+    uefi: UefiMap | None = None
+
+
+@dataclass(frozen=True)
+class UefiMap:
+    """Where UEFI's map is: `size` bytes at physical `base`, each descriptor `step` bytes after the one before."""
+
+    base: int
+    size: int
+    step: int
 
 
 def read_tree(memory: Memory, at: int) -> DeviceTree | None:
@@ -61,7 +72,9 @@ def read_tree(memory: Memory, at: int) -> DeviceTree | None:
         return None
     if not cells:
         return None
-    uefi = any(b"linux,uefi-mmap-start" in values for path, values in nodes if path == (b"chosen",))
+    chosen: dict[bytes, bytes] = next((values for path, values in nodes if path == (b"chosen",)), {})
+    place = [int.from_bytes(chosen.get(b"linux,uefi-mmap-" + name, b""), "big") for name in _UEFI]
+    uefi = UefiMap(*place) if b"linux,uefi-mmap-start" in chosen else None
     asked = [
         FirmwareReserved(base, base + size, "a memory reservation", until_hand_over=True) for base, size, _ in rows
     ]
@@ -83,7 +96,8 @@ def read_tree(memory: Memory, at: int) -> DeviceTree | None:
                 placed.append(name)
     rows = sorted(row for row in rows if row[1])
     told = FirmwareMap(*(column(row[place] for row in rows) for place in range(3)))
-    return DeviceTree(None if uefi else told, tuple(one for one in asked if one.base < one.end), tuple(placed))
+    asked = [one for one in asked if one.base < one.end]
+    return DeviceTree(None if uefi else told, tuple(asked), tuple(placed), uefi)
 
 
 # The structure block, the strings, and what begins with the memory reservations; `struct.error` for a damaged blob.

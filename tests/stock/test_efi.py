@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -27,7 +28,7 @@ from tests.helpers.stock import (
     shown,
     shown_firmware,
 )
-from tests.helpers.stock_arm64 import guest_of
+from tests.helpers.stock_arm64 import RAM, guest_of
 from tests.helpers.stock_entry import check_entry
 
 pytestmark = pytest.mark.stock
@@ -110,6 +111,27 @@ def follow_arm64(guest: GuestSession) -> None:
     guest.run_until("memblock_free_all")
     assert faults(guest) == [] and shown(guest) == plain_read(guest)
     assert dump(guest)["phase"] == "allocator complete"
+    check_uefi_map(guest)
+
+
+def check_uefi_map(guest: GuestSession) -> None:
+    """Hold memory to UEFI's map: what is no memory there, and what the firmware keeps, each told where it is wrong."""
+    assert "not verified" not in guest.command("lmb-check")
+    rows = shown(guest)["memory"]
+    at = next(at for at, row in enumerate(rows) if row[2] == 4 and row[0] >= RAM)
+    guest.command(f"set var memblock.memory.regions[{at}].flags = 0")
+    found = faults(guest)
+    assert found and all(re.fullmatch(r"\[.*\) of UEFI's map \(.*\) is memory that is mapped, but must not be", one)
+                         for one in found)  # fmt: skip
+    guest.command(f"set var memblock.memory.regions[{at}].flags = 4")
+    last = len(rows) - 1
+    end = rows[last][0] + rows[last][1]
+    for grown in (f"regions[{last}].size", "total_size"):
+        guest.command(f"set var memblock.memory.{grown} += 0x1000")
+    assert faults(guest) == [f"memory [{end:#x}, {end + 0x1000:#x}) is not RAM in the firmware map"]
+    for grown in (f"regions[{last}].size", "total_size"):
+        guest.command(f"set var memblock.memory.{grown} -= 0x1000")
+    assert faults(guest) == []
 
 
 @pytest.mark.parametrize(("name", "words"), [*((name, OVMF) for name in AMD64), (ARM64, QEMU_EFI)])

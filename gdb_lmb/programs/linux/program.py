@@ -113,7 +113,8 @@ def take_memblock(machine: Machine, kernel: Kernel, meter: Meter | None = None) 
         memory = TranslatedMemory(bounded, placement)
         phase, refused = phase_of(kernel, memory, cpu)
         doubt = None if phase in (Phase.UNMAPPED, Phase.IDENTITY) else handed_over(kernel, memory)[1]
-        firmware = read_firmware(machine, kernel, memory, linked=phase.value not in PAST_HAND_OVER)
+        late = phase is Phase.COMPLETE or phase.value in PAST_HAND_OVER
+        firmware = read_firmware(machine, kernel, memory, linked=phase.value not in PAST_HAND_OVER, complete=late)
         low, high = kernel.image
         image = Linear(low + moved, high - low, placement.to_physical(low + placement.virtual))
         guest = Guest(machine, AddressMap(machine, (image,), placement), bounded, cpu.tables)

@@ -28,8 +28,9 @@ from gdb_lmb.core.snapshot import (
     RegionList,
     firmware_type,
 )
-from gdb_lmb.formats.devicetree import read_tree
+from gdb_lmb.formats.devicetree import DeviceTree, UefiMap, read_tree
 from gdb_lmb.formats.program_file import bytes_in_file
+from gdb_lmb.formats.uefi import read_uefi_map
 from gdb_lmb.programs.base import Guest, Role, RoleRange
 from gdb_lmb.programs.linux.kernel import E820_TABLES, FREEING_INITMEM, Kernel, init_memory
 
@@ -363,14 +364,18 @@ class _Types:
         return firmware_type(FIRMWARE_RAM if kind == FIRMWARE_RAM_KEPT else kind)
 
 
-def read_firmware(machine: Machine, kernel: Kernel, memory: TranslatedMemory, *, linked: bool) -> Firmware:
-    """Return what the firmware said about memory, as far as the kernel knows it yet; `linked`: before the hand-over.
+def read_firmware(
+    machine: Machine, kernel: Kernel, memory: TranslatedMemory, *, linked: bool, complete: bool = True
+) -> Firmware:
+    """Return what the firmware said about memory, as far as the kernel knows it yet.
+
+    `linked`: before the hand-over; `complete`: the kernel has taken over all memory.
 
     Source: `e820__memory_setup()`, which copies the firmware's map to `e820_table_firmware`; "memmap=" and "mem=" then
     edit `e820_table` (`parse_memopt()`, `parse_memmap_one()`), which `e820__memblock_setup()` takes memory from.
     """
     if _E820_TABLE not in kernel.symbols:
-        return _device_tree(kernel, memory)
+        return _device_tree(kernel, memory, complete)
     tables = {name: _e820(machine, kernel, memory, name, linked) for name in E820_TABLES if name in kernel.symbols}
     empty = [name for name, table in tables.items() if table is None]
     lacking = f"the firmware map ({' and '.join(empty)} cannot be read or has no ranges)" if empty else None
@@ -418,7 +423,7 @@ def trimmed_bytes(firmware: Firmware, page_size: int) -> int | None:
     return sum(-base % page_size + end % page_size for base, end in found.ram())
 
 
-def _device_tree(kernel: Kernel, memory: TranslatedMemory) -> Firmware:
+def _device_tree(kernel: Kernel, memory: TranslatedMemory, complete: bool) -> Firmware:
     # `initial_boot_params` is an address in a map of its own; `initial_boot_params_pa` (since 6.13, and in
     # stable trees) and `__fdt_pointer`, which is freed with init memory, are physical.
     unknown = Firmware(lacking="the firmware map (the pointer to the device tree has been freed)", readable=False)
@@ -429,7 +434,19 @@ def _device_tree(kernel: Kernel, memory: TranslatedMemory) -> Firmware:
                 tree = read_tree(memory.physical, at)
                 if tree is None:
                     return Firmware(lacking="the firmware map (no device tree can be read)")
-                lacking = None if tree.map else "the firmware map (UEFI's, which is not read)"
-                return Firmware(tree.map, None, lacking, tree.map is not None, tree.reserved, tree.placed)
+                if tree.uefi is None:
+                    return Firmware(tree.map, None, None, True, tree.reserved, tree.placed)
+                return _uefi(kernel, memory, tree, tree.uefi, complete)
             unknown = Firmware(lacking=f"the firmware map ({name} is 0)")
     return unknown
+
+
+def _uefi(kernel: Kernel, memory: TranslatedMemory, tree: DeviceTree, where: UefiMap, complete: bool) -> Firmware:
+    # `efi_init()` throws away what the tree said, and takes memory from UEFI's map instead.
+    if not complete:
+        lacking = "the firmware map (UEFI's, before memory is complete)"
+        return Firmware(None, None, lacking, False, tree.reserved, tree.placed)
+    found = read_uefi_map(memory.physical, where, kernel.program.page_size)
+    if found is None:
+        return Firmware(None, None, "the firmware map (UEFI's cannot be read)", True, tree.reserved, tree.placed)
+    return Firmware(found[0], None, None, True, (*tree.reserved, *found[1]), tree.placed)
