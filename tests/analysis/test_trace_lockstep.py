@@ -78,6 +78,22 @@ MEMBLOCK_DIFFERS: list[tuple[Snapshot, str, int | None]] = [
         "reserved[0] is [0x1000, 0x2000) flags 0x0 node 0, but [0x1000, 0x2000) flags 0x0 node 1024 is expected",
         0x2000,
     ),
+    # The lower of both bases, else of both ends.
+    (
+        memblock([(0x800, 0x9F800, 0, 0), MEMORY[1]], RESERVED),
+        "memory[0] is [0x800, 0xa0000) flags 0x0 node 0, but [0x1000, 0xa0000) flags 0x0 node 0 is expected",
+        0x800,
+    ),
+    (
+        memblock([(0x2000, 0x9E000, 0, 0), MEMORY[1]], RESERVED),
+        "memory[0] is [0x2000, 0xa0000) flags 0x0 node 0, but [0x1000, 0xa0000) flags 0x0 node 0 is expected",
+        0x1000,
+    ),
+    (
+        memblock([(0x1000, 0x9F001, 0, 0), MEMORY[1]], RESERVED),
+        "memory[0] is [0x1000, 0xa0001) flags 0x0 node 0, but [0x1000, 0xa0000) flags 0x0 node 0 is expected",
+        0xA0000,
+    ),
     (memblock(MEMORY, []), "the reserved list has 0 regions, but 1 are expected", 0x1000),
     (memblock(MEMORY, [*RESERVED, (0x8000, 1, 0, 0)]), "the reserved list has 2 regions, but 1 are expected", 0x8000),
     (reserved(cnt=2), "reserved.cnt is 2, but 1 is expected", None),
@@ -164,6 +180,11 @@ def test_the_same_regions_in_another_order() -> None:
     assert table.values == (ValueRow("order of memory", "sorted as expected", "the same regions in another order"),)
 
 
+def test_a_region_that_is_there_too_often() -> None:
+    more = memblock([MEMORY[0], MEMORY[0], MEMORY[0], MEMORY[1]], RESERVED)
+    assert diff(STATE, more).regions == tuple(RegionRow("+", "memory", at, 0x1000, 0x9F000, 0, 0) for at in (1, 2))
+
+
 # -- the list-based LMB -----------------------------------------------------------------------------
 
 
@@ -215,6 +236,9 @@ def test_a_hand_over_that_differs() -> None:
 def test_entries_and_the_freelist_in_the_table() -> None:
     # The second operation takes entry 1; a kernel that took entry 2 has it in another place, and its freelist too.
     found = stored(replace(LMB, reserved=replace(LMB.reserved, entry=column([2]))), free=column([1, 3, 4, 5, 6, 7]))
+    difference = compare(LMB, found)
+    assert difference is not None and difference.address == 0x1000
+    assert difference.message == "reserved[0] at 0x1000 is stored in another entry than expected (index 2, not 1)"
     table = diff(LMB, found)
     assert table.regions == (
         RegionRow("-", "reserved", 0, 0x1000, 0x1000, 0, None, Entry(0, 1)),
@@ -280,6 +304,14 @@ def test_a_state_that_differs() -> None:
     ]  # fmt: skip
 
 
+def test_a_counter_that_differs() -> None:
+    lockstep = Lockstep(lmb(ADD, op("reserve", 0x1000, 0x1000)))
+    assert lockstep.narrow({}.get) is None
+    divergence = lockstep.look(replace(LMB, memory=replace(LMB.memory, cnt=5)))
+    assert divergence is not None and divergence.message == "memory.cnt is 5, but 1 is expected"
+    assert lockstep.narrow({}.get) is divergence
+
+
 def test_a_result_that_differs() -> None:
     lockstep = Lockstep(LmbModel(LmbConfig()))
     assert lockstep.after(Record(1, ADD, 0), lmb(ADD, static=64).snapshot()) is None
@@ -309,6 +341,16 @@ def test_a_change_outside_of_any_operation() -> None:
         "before reserve(base=0x4000, size=0x1000, flags=0x0) begins, bottom_up is true, but false is expected"
     )
     assert divergence.exact
+
+
+def test_every_second_is_narrowed_to_the_first() -> None:
+    kernel = Kernel(OPERATIONS, 1, op("reserve", 0x80000, 1))
+    lockstep = Lockstep(LmbModel(LmbConfig()), every=2)
+    assert lockstep.after(kernel.records[0]) is None
+    divergence = lockstep.after(kernel.records[1], kernel.states[2])
+    assert divergence is not None and (divergence.record, divergence.good) == (kernel.records[1], 0)
+    narrowed = lockstep.narrow(kernel.states.get)
+    assert narrowed is not None and narrowed.exact and narrowed.record == kernel.records[0]
 
 
 def test_every_third_is_narrowed_to_the_first() -> None:

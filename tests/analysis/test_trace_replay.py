@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from gdb_lmb.allocators.lmb.log import log_records
+from gdb_lmb.allocators.lmb.model import LmbConfig, LmbModel
 from gdb_lmb.allocators.lmb.storage import OperationLog
 from gdb_lmb.allocators.memblock.behavior import MemblockConfig
 from gdb_lmb.allocators.memblock.model import MemblockModel
@@ -23,6 +24,7 @@ from gdb_lmb.cli import main
 from gdb_lmb.core.errors import InputError
 from gdb_lmb.core.operation import Record, TraceHeader
 from gdb_lmb.core.snapshot import column
+from gdb_lmb.report.trace_file import TraceReader
 from tests.helpers.linux_behaviors import LINUX_6_1, LINUX_6_12
 from tests.helpers.operations import op
 from tests.helpers.traces import (
@@ -176,6 +178,59 @@ def test_not_verified(tmp_path: Path, capsys: pytest.CaptureFixture[str], text: 
     status, out, _ = replay(tmp_path, capsys, text)
     assert status == 5
     assert out.splitlines()[-1].startswith("gdb-lmb replay: NOT verified: ") and why in out.splitlines()[-1]
+
+
+def followed(trace: list[Json]) -> Replay:
+    reader = TraceReader(text_of(trace).encode().splitlines(keepends=True))
+    found = Replay(reader.header)
+    for one in reader:
+        found.follow(one)
+    return found
+
+
+@pytest.mark.parametrize("trace", [
+    [header("lmb-list", None, source="log"), {**LOG[2], "seq": 1}],
+    [header("lmb-list", None, source="log", lost=0), {**LOG[4], "seq": 1}],
+])  # fmt: skip
+def test_a_history_begins_with_the_allocators_first_call(trace: list[Json]) -> None:
+    first = trace[1]["op"]
+    with pytest.raises(InputError, match=f"a trace without an initial state begins with init, not with {first}$"):
+        followed(trace)
+
+
+def test_a_trace_of_some_operations_is_not_followed() -> None:
+    # Without the first record nothing can be allocated; nothing may compare what the second one returned.
+    trace = [header("memblock", memblock_state([], []), generation=BEHAVIOR_6_12, only=["alloc_range_nid"])]
+    trace.append({**SOUND[3], "seq": 1})
+    found = followed(trace)
+    assert (found.lockstep, found.divergence, found.replayed) == (None, None, 0)
+    final = LmbModel(LmbConfig()).snapshot()
+    assert found.finish(final) == "only alloc_range_nid were recorded"
+
+
+def failing(*results: Any) -> list[Json]:
+    """A boot of 1 MiB with page 1 reserved, then allocations of 2 MiB, aligned to 4 KiB."""
+    calls = [record(4 + at, "alloc", result, 12, size=0x200000, align=4096, min=0, max=0, flags=0)
+             for at, result in enumerate(results)]  # fmt: skip
+    return [*LOG[:4], *calls]
+
+
+def test_failed_allocations_are_noted_with_what_lacked() -> None:
+    refused = record(5, "reserve", -22, 12, base=0, size=0, flags=0)
+    found = followed([*failing(-12), refused])
+    assert found.failures.count == 2
+    told = "alloc(size=0x200000, align=0x1000, min=0x0, max=0x0, flags=0x0), called from 0xc, failed"
+    why = "no memory in [0x1000, 0xffffffffffffffff): the largest allocation possible there is 0xfe000 bytes"
+    notes = found.failures.notes({}.get)
+    assert [(note.code, note.severity, note.message) for note in notes] == [
+        ("allocation-failed", "note", f"operation 4, {told}: {why}"),
+    ]  # fmt: skip
+    # What lacked is not known any more where the kernel has gone another way than the model.
+    astray = followed(failing("0x2000", -12))
+    assert astray.divergence is not None
+    assert [note.message for note in astray.failures.notes({}.get)] == [f"operation 5, {told}"]
+    many = followed(failing(*[-12] * 101)).failures
+    assert (many.count, len(many.notes({}.get))) == (101, 100)
 
 
 def test_a_divergence_counts_more_than_a_cut(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
