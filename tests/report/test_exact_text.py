@@ -22,7 +22,7 @@ from gdb_lmb.allocators.memblock.resume import predict_memblock
 from gdb_lmb.allocators.memblock.storage import MemblockStorage, RegionArray
 from gdb_lmb.analysis.replay import check_log
 from gdb_lmb.analysis.who import answer
-from gdb_lmb.core.errors import InputError
+from gdb_lmb.core.errors import InputError, LmbError
 from gdb_lmb.core.holes import free_space
 from gdb_lmb.core.snapshot import Finding, FirmwareMap, Place, RegionList, Snapshot, Stop
 from gdb_lmb.report.jsonio import bounded, snapshot_from
@@ -233,6 +233,51 @@ def test_check_of_a_damaged_state() -> None:
     assert check_text(state, found, None).splitlines() == [*lines, f"lmb-check: 3 findings in: {last}"]
     torn = check_text(replace(state, torn="lmb_add"), found, None).splitlines()
     assert torn == [TORN, *lines, f"lmb-check: NOT verified, 3 findings seen: {last}"]
+
+
+RED, YELLOW, GREEN, PLAIN_AGAIN = "\x1b[1;31m", "\x1b[33m", "\x1b[32m", "\x1b[0m"
+LAST = f"{COUNTED}; log not asked for"
+UNSOUND = Finding("overlap", "finding", "two overlap")
+NOTED = Finding("unmerged", "note", "two touch")
+
+# Findings, what else is known of the state, the log's verdict; then the lines in their colours.
+COLORED: list[tuple[list[Finding], dict[str, object], LogVerdict | None, list[str]]] = [
+    ([], {}, None, [f"{GREEN}lmb-check: clean, verified:{PLAIN_AGAIN} {LAST}"]),
+    ([], {}, LogVerdict(0, "lost"),
+     [f"{YELLOW}lmb-check: clean, verified:{PLAIN_AGAIN} {COUNTED}; history NOT verified: lost"]),
+    ([], {}, LogVerdict(7), [f"{GREEN}lmb-check: clean, verified:{PLAIN_AGAIN} {COUNTED}; 7 operations replayed "
+                             "on the model"]),
+    ([UNSOUND, NOTED, NOTED], {}, None, [
+        f"{RED}finding: overlap:{PLAIN_AGAIN} two overlap", *2 * [f"{YELLOW}note: unmerged:{PLAIN_AGAIN} two touch"],
+        f"{RED}lmb-check: 1 finding, 2 notes in:{PLAIN_AGAIN} {LAST}"]),
+    ([NOTED], {}, None, [
+        f"{YELLOW}note: unmerged:{PLAIN_AGAIN} two touch",
+        f"{GREEN}lmb-check: clean (1 note), verified:{PLAIN_AGAIN} {LAST}"]),
+    ([], {"uncompared": ("firmware map", "initrd")}, None, [
+        f"{YELLOW}lmb-check: NOT verified, 0 findings seen:{PLAIN_AGAIN} {LAST}; "
+        "not verified against firmware map, initrd"]),
+    ([UNSOUND], {"uncompared": ("firmware map",)}, None, [
+        f"{RED}finding: overlap:{PLAIN_AGAIN} two overlap",
+        f"{RED}lmb-check: 1 finding in:{PLAIN_AGAIN} {LAST}; not verified against firmware map"]),
+    ([], {"unsettled": ("page tables", "stack")}, None, [
+        f"{GREEN}lmb-check: clean, verified:{PLAIN_AGAIN} {LAST}; not at hand at this phase: page tables, stack"]),
+    ([], {"torn": "lmb_add"}, None, [
+        f"{YELLOW}{TORN}{PLAIN_AGAIN}", f"{YELLOW}lmb-check: NOT verified, 0 findings seen:{PLAIN_AGAIN} {LAST}"]),
+    ([UNSOUND], {"torn": "lmb_add"}, None, [
+        f"{YELLOW}{TORN}{PLAIN_AGAIN}", f"{RED}finding: overlap:{PLAIN_AGAIN} two overlap",
+        f"{RED}lmb-check: NOT verified, 1 finding seen:{PLAIN_AGAIN} {LAST}"]),
+    ([], {"refused": {"reserved": "it was freed"}}, None, [
+        f"{YELLOW}not verified: reserved: it was freed{PLAIN_AGAIN}",
+        f"{YELLOW}lmb-check: NOT verified, 0 findings seen:{PLAIN_AGAIN} {LAST}"]),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("findings", "changes", "log", "lines"), COLORED, ids=range(len(COLORED)))
+def test_check_in_colours(
+    findings: list[Finding], changes: dict[str, object], log: LogVerdict | None, lines: list[str]
+) -> None:
+    state = replace(lmb_state(), **changes)  # type: ignore[arg-type]
+    assert check_text(state, findings, log, Terminal(color=True)).splitlines() == lines
 
 
 # -- lmb-free ------------------------------------------------------------------------------------------
@@ -530,6 +575,28 @@ def test_the_kernels_own_dump_of_memblock() -> None:
     lists = [replace(regions, nid=()) for regions in state.lists]
     plain = kernel_text(replace(state, memory=lists[0], reserved=lists[1], no_node=None))
     assert plain == re.sub(" on node [01]", "", kernel_text(state))
+    assert kernel_text(replace(state, memory=lists[0], reserved=lists[1])) == plain
+    # NUMA_NO_NODE is no node either.
+    nowhere = kernel_text(replace(state, memory=replace(state.memory, nid=[-1, 0, 1])))
+    assert nowhere == kernel_text(state).replace("9e000 bytes on node 0", "9e000 bytes")
+    cells = [line.split()[-1] for line in dump_text(replace(state, memory=replace(state.memory, nid=[-1, 0, 1])),
+                                                    "memory").splitlines()[-3:]]  # fmt: skip
+    assert cells == ["-", "0", "1"]
+    with pytest.raises(LmbError, match="the kernel's own dump cannot be shown any more: reserved: it was freed"):
+        kernel_text(replace(state, refused={"reserved": "it was freed"}))
+
+
+def test_what_is_not_there_is_said_instead_of_a_table() -> None:
+    state = memblock_state()
+    head, line = (f"\x1b[{sgr}m{{}}\x1b[0m".format for sgr in (1, 33))
+    painted = Terminal(color=True)
+    dummy = replace(state.reserved, base=[0], size=[0], flags=[0], nid=[NO_NODE], entry=[0], cnt=1, total_size=0)
+    lines = dump_text(replace(state, reserved=dummy), "reserved", terminal=painted).splitlines()
+    assert lines[-1] == head("reserved: empty (room for 256) (one dummy region of size 0)")
+    lines = dump_text(replace(state, refused={"reserved": "it was freed"}), "reserved", terminal=painted).splitlines()
+    assert lines[-1] == line("reserved: not shown: it was freed")
+    lines = dump_text(replace(state, firmware=None), "firmware", terminal=painted).splitlines()
+    assert lines[1:] == ["", line("firmware: no map can be read at this stop")]
 
 
 def test_memblock_check() -> None:
@@ -608,6 +675,20 @@ def test_what_cannot_be_told_is_said() -> None:
     assert text.endswith("flags=0x0) cannot be told: by hand\n  nothing changes")
     text = prediction_text(replace(found, result=None, reason="", changes=(), growth=("one", "two")))
     assert text.endswith("flags=0x0) cannot be told\n  no region changes\n  one\n  two")
+    doubtful = replace(found, unverified="the member x is unknown")
+    assert prediction_text(doubtful) == f"NOT verified: the member x is unknown\n{prediction_text(found)}"
+    asked = memblock_state()
+    assert prediction_json(doubtful, asked) == {
+        **prediction_json(found, asked), "not_verified": "the member x is unknown",
+    }  # fmt: skip
+
+
+def test_a_region_without_a_node_has_none_in_a_prediction() -> None:
+    found = predict_memblock(memblock_model(), "add", base=0x2000000, size=0x1000, nid=0)
+    change, given = found.changes[0], "memory: nothing -> [0x2000000, 0x2001000)"
+    for nid, told in ((0, " node 0"), (1, " node 1"), (-1, ""), (NO_NODE, "")):
+        row = replace(change, after=tuple(replace(one, nid=nid) for one in change.after))
+        assert prediction_text(replace(found, changes=(row,))).splitlines()[1] == f"  {given}{told}"
 
 
 def test_the_answers_as_json() -> None:
@@ -704,6 +785,10 @@ def test_after_the_hand_over_memblock_is_not_told_as_in_charge(phase: str) -> No
     assert lines[:2] == [HANDED_OVER, f"{call} returns 0xfff000: {given}"]
     data = prediction_json(found, state)
     assert data["closed"] is True and (data["result"], data["reason"]) == ("0xfff000", given)
+    assert data["arguments"]["min"] == "0x0"
+    for result, told in ((None, "cannot be told"), (0, "fails and returns 0"), (1, f"returns 0x1: {given}")):
+        line = prediction_text(replace(found, result=result), PLAIN, state).splitlines()[1]
+        assert line == f"{call} {told}"
     before = memblock_state()
     assert prediction_text(found, PLAIN, before) == prediction_text(found)
     assert prediction_json(found, before)["closed"] is False and prediction_json(found, before)["reason"] is None

@@ -11,6 +11,7 @@ from gdb_lmb.analysis.lockstep import Divergence
 from gdb_lmb.core.operation import Record, Symbol
 from gdb_lmb.core.snapshot import Entry
 from gdb_lmb.report.divergence import divergence_json, divergence_text, headline, site, symbols_json
+from gdb_lmb.report.terminal import Terminal
 from tests.helpers.operations import op
 
 RECORD = Record(
@@ -66,6 +67,33 @@ def test_entries_and_a_narrow_machine() -> None:
     ]
 
 
+def test_only_what_is_known_is_said() -> None:
+    bare = Record(3, op("free_all"), 0)
+    assert (
+        divergence_text(Divergence("state", bare, 2, "m"), {})
+        == "kernel and model differ after operation 3 free_all(): m"
+    )
+    values = StateDiff((), (ValueRow("bottom_up", "false", "true"),))
+    assert divergence_text(Divergence("state", None, 0, "m", diff=values), {}).splitlines()[1:] == [
+        "values:", "             expected    found",
+        "  ---------  ----------  -------",
+        "  bottom_up  false       true",
+    ]  # fmt: skip
+
+
+def test_rows_have_the_colour_of_their_sign() -> None:
+    lines = divergence_text(DIVERGENCE, SYMBOLS, terminal=Terminal(color=True)).splitlines()
+    assert [line for line in lines if line.startswith("\x1b")] == [
+        f"\x1b[1;31m{headline(DIVERGENCE)}\x1b[0m",
+        "\x1b[1mregions (- expected, + found):\x1b[0m",
+        "\x1b[1m      list        #  base                end                    size  flags            node\x1b[0m",
+        "\x1b[1;31m  -   reserved    3  0x0000000000009000  0x000000000000a000    4 KiB  -                1024\x1b[0m",
+        "\x1b[32m  +   reserved    3  0x0000000000009000  0x0000000000189000  1.5 MiB  HOTPLUG|NOMAP       0\x1b[0m",
+        "\x1b[1mvalues:\x1b[0m",
+        "\x1b[1m                       expected    found\x1b[0m",
+    ]
+
+
 def test_what_was_not_looked_at_is_said() -> None:
     early = Divergence("state", RECORD, 10, "m")
     assert divergence_text(early, {}).splitlines()[1] == (
@@ -103,3 +131,5 @@ def test_as_json() -> None:
     }  # fmt: skip
     assert row["values"] == [{"name": "reserved.total_size", "expected": "0x1000", "found": "0x180000"}]
     assert divergence_json(Divergence("outside", None, 0, "m"))["record"] is None
+    stored = StateDiff((RegionRow("-", "memory", 0, 0, 0x1000, 0, None, Entry(2, 7)),))
+    assert divergence_json(Divergence("state", None, 0, "m", diff=stored))["regions"][0]["entry"] == [2, 7]

@@ -100,6 +100,17 @@ def test_a_row_names_the_first_caller_outside_the_allocator() -> None:
     assert last[-1].split() == lines[-1].split()
 
 
+def test_a_row_without_a_symbol_a_caller_or_a_phase() -> None:
+    records = [Record(5, op("reserve", base=0x1000, size=1), 0, (0x400,), "growing"), Record(6, op("free_all"), 7)]
+    assert trace_table(records, SYMBOLS, "lmb-list").splitlines() == [
+        "    #  operation                                    result  caller    in the boot",
+        "  ---  -----------------------------------------  --------  --------  -------------",
+        "    5  reserve(base=0x1000, size=0x1, flags=0x0)         0  0x400     growing",
+        "    6  free_all()                                        7  -         -",
+    ]
+    assert Wanted(caller=parse_caller("^0x400$")).of(records, SYMBOLS, "lmb-list") == records[:1]
+
+
 def test_json_explains_its_program_counters() -> None:
     data = json.loads(json.dumps(trace_json(RECORDS[:1], SYMBOLS, "lmb-list", 4)))
     assert (data["schema"], data["total"], len(data["records"])) == ("gdb-lmb/trace-show/1", 4, 1)
