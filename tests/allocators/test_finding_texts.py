@@ -16,8 +16,8 @@ from gdb_lmb.allocators.lmb.decode import decode
 from gdb_lmb.allocators.lmb.storage import Block
 from gdb_lmb.core.snapshot import FirmwareMap, Required, Snapshot, Walk, column
 from gdb_lmb.core.words import FINDING, NOTE
-from tests.helpers.image import Image
-from tests.helpers.small_lmb import lmb_model
+from tests.helpers.image import ABIS, Image, build
+from tests.helpers.small_lmb import FIRMWARE, lmb_model
 from tests.helpers.states import lmb, stored
 
 # The heads in struct lmb, the static entries 0:0 to 0:4, and block 1 with its entries 1:0 to 1:4.
@@ -198,6 +198,106 @@ def test_an_empty_freelist() -> None:
         ("entry-lost", "entry 1:4 is on no list", (GROWN[4],)),
         ("freelist-exhausted", "the freelist is empty: the last entry must be kept to gain the next block", ()),
     ]
+
+
+# -- the chain of blocks ---------------------------------------------------------------------------------
+
+
+def chain() -> Image:
+    """Four blocks: the static one of 5 entries, and three of 256 bytes with 5 each, downwards from 32 MiB."""
+    model, _ = lmb_model()
+    for at in range(9):  # entry after entry, until two more blocks have been needed
+        assert model.reserve(0x400000 + 0x2000 * at, 0x1000) == 0
+    assert [block[0] for block in model.blocks[1:]] == [0x1FFFF00, 0x1FFFE00, 0x1FFFD00]
+    return build(model, ABIS["x86_64"], FIRMWARE)
+
+
+HEADERS = [STATIC[0] - 0x2000, BLOCK, BLOCK - 0x100, BLOCK - 0x200]
+CHAIN = 0xFFFFFFFF80001068  # the head of the chain in struct lmb
+
+
+def of_block(number: int, name: str, value: int) -> Callable[[Image], object]:
+    return lambda i: i.put(i.program.block, HEADERS[number], name, value)
+
+
+CHAINS: list[tuple[str, list[Callable[[Image], object]], Told]] = [
+    ("sound", [], []),
+    ("next of a block to nowhere", [of_block(1, "link.next", 0x4141414141414140)], [
+        ("storage-corrupt", "the block list's next link leads to no block header", (0x4141414141414140,)),
+    ]),
+    ("next of the last block to the second", [of_block(3, "link.next", BLOCK)], [
+        ("storage-corrupt", "the block list's next links run in a circle", (BLOCK,)),
+    ]),
+    ("next of a block to itself", [of_block(2, "link.next", HEADERS[2])], [
+        ("storage-corrupt", "the block list's next links run in a circle", (HEADERS[2],)),
+    ]),
+    ("next of a block to the head", [of_block(1, "link.next", CHAIN)], [
+        ("storage-corrupt", "the block list's next links miss 2 of its blocks", (BLOCK,)),
+    ]),
+    ("prev of a block", [of_block(2, "link.prev", HEADERS[0])], [
+        ("storage-corrupt", "block 2's prev link does not lead to its predecessor", (HEADERS[2],)),
+    ]),
+    ("prev of the last block", [of_block(3, "link.prev", 0x10)], [
+        ("storage-corrupt", "block 3's prev link does not lead to its predecessor", (HEADERS[3],)),
+    ]),
+    ("prev of the head to a block", [lambda i: i.lmb("blocks.prev", HEADERS[2])], [
+        ("storage-corrupt", "the block list's head does not lead back to the last block", (CHAIN,)),
+    ]),
+    ("prev of the head to nowhere", [lambda i: i.lmb("blocks.prev", 0x10)], [
+        ("storage-corrupt", "the block list's head does not lead back to the last block", (CHAIN,)),
+    ]),
+    ("next of the head to nowhere", [lambda i: i.lmb("blocks.next", 0x20)], [
+        ("storage-corrupt", "the block list's next link leads to no block header", (0x20,)),
+    ]),
+    ("both ways", [of_block(1, "link.next", 0x20), of_block(2, "link.prev", HEADERS[3])], [
+        ("storage-corrupt", "the block list's next link leads to no block header", (0x20,)),
+        ("storage-corrupt", "the block list's prev links run in a circle", (HEADERS[3],)),
+    ]),
+    ("6 entries of block 2", [of_block(2, "nr", 6)], [
+        ("storage-corrupt", "block 2 says it has 6 entries, but it has 5", (HEADERS[2],)),
+    ]),
+    ("0 entries of block 3", [of_block(3, "nr", 0)], [
+        ("storage-corrupt", "block 3 says it has 0 entries, but it has 5", (HEADERS[3],)),
+    ]),
+    ("4 entries of block 0", [of_block(0, "nr", 4)], [
+        ("storage-corrupt", "block 0 says it has 4 entries, but it has 5", (HEADERS[0],)),
+    ]),
+    ("1 entries of block 0", [of_block(0, "nr", 1)], [
+        ("storage-corrupt", "block 0 says it has 1 entries, but it has 5", (HEADERS[0],)),
+    ]),
+    ("1099511627776 entries of block 0", [of_block(0, "nr", 1099511627776)], [
+        ("storage-corrupt", "block 0 says it has 1099511627776 entries, but it has 5", (HEADERS[0],)),
+    ]),
+    ("blocks of 0x200", [lambda i: i.lmb("block_size", 0x200)], [
+        ("storage-corrupt", "block_size is 0x200, but the blocks were made with 0x100", ()),
+    ]),
+    ("blocks of 0x80", [lambda i: i.lmb("block_size", 0x80)], [
+        ("storage-corrupt", "block_size is 0x80, but the blocks were made with 0x100", ()),
+    ]),
+    ("blocks of 0x4000000000000000", [lambda i: i.lmb("block_size", 0x4000000000000000)], [
+        ("storage-corrupt", "block_size is 0x4000000000000000, but the blocks were made with 0x100", ()),
+    ]),
+    ("no blocks of 0x0", [lambda i: i.lmb("block_size", 0x0)], [
+        ("storage-corrupt", "block_size is 0x0, which is no power of two that holds two entries", ()),
+    ]),
+    ("no blocks of 0x40", [lambda i: i.lmb("block_size", 0x40)], [
+        ("storage-corrupt", "block_size is 0x40, which is no power of two that holds two entries", ()),
+    ]),
+    ("no blocks of 0x78", [lambda i: i.lmb("block_size", 0x78)], [
+        ("storage-corrupt", "block_size is 0x78, which is no power of two that holds two entries", ()),
+    ]),
+    ("no blocks of 0x8000000000000000", [lambda i: i.lmb("block_size", 0x8000000000000000)], [
+        ("storage-corrupt", "block_size is 0x8000000000000000, which is no power of two that holds two entries", ()),
+    ]),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("damage", "expected"), [row[1:] for row in CHAINS], ids=[row[0] for row in CHAINS])
+def test_what_is_told_of_the_chain(damage: list[Callable[[Image], object]], expected: Told) -> None:
+    image = chain()
+    for one in damage:
+        one(image)
+    assert told(decode(image.program, image)) == expected
 
 
 # -- where blocks lie ------------------------------------------------------------------------------------

@@ -154,7 +154,9 @@ class Storage:
         came_from, node_va = head_va, start_va
         while node_va != head_va:
             if node_va in seen:
-                return found, Defect(f"the block list's {link[5:]} links run in a circle", (node_va,))
+                circle = any(node_va == va for va, _ in found)  # else the other walk has been there
+                what = f"the block list's {link[5:]} links run in a circle"
+                return found, Defect(what, (node_va,)) if circle else None
             if len(seen) >= MAX_BLOCKS:
                 return found, Defect(f"the block list is longer than {MAX_BLOCKS} blocks", (node_va,))
             if self.block_size <= MAX_STORAGE_BYTES < self._bytes_read + self.block_size:
