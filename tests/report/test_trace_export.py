@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -94,8 +95,8 @@ def test_a_kernel_without_nodes() -> None:
 
 def test_numbers_and_names() -> None:
     assert (hex_c(0x7FFFFFFF), hex_c(0x80000000)) == ("0x7fffffff", "0x80000000ULL")
-    assert (result_c(0), result_c(-12), result_c(-4000)) == ("0", "-ENOMEM", "-4000")
-    assert word("a*/b\n\x1b.isra.0") == "a??b??.isra.0"
+    assert [result_c(value) for value in (0, -1, -12, -4000)] == ["0", "-EPERM", "-ENOMEM", "-4000"]
+    assert word("a*/b\n\x1b.isra.0") == "a??b??.isra.0" and word("a" * 81) == "a" * 80
 
 
 # -- files ------------------------------------------------------------------------------------------
@@ -258,9 +259,28 @@ def test_doubled_arrays_are_mapped(tmp_path: Path, capsys: pytest.CaptureFixture
     assert status == 0
     assert "\tmap_memory(0x1000fe000ULL, 0x2000);\n" in out and "#include <sys/mman.h>\n" in out
     assert "\tASSERT_EQ((unsigned long)memblock.reserved.regions, 0x1000fe000ULL);\n" in out
+    assert "static void map_memory(phys_addr_t base, phys_addr_t size)\n{\n" in out
     assert " * Arrays were doubled at addresses that AddressSanitizer takes for itself" in out
     # Two functions for 131 operations.
     assert "\tpart_1();\n\tpart_2();\n" in out and "part_3" not in out
+    # 512 regions are 0x3000 bytes, right below; the array before is given back by then, but has been used.
+    trace += [
+        record(132 + at, "add_range", 0, list="reserved", base=0x800000 + at * 0x2000, size=0x1000, nid=1024, flags=0)
+        for at in range(128)
+    ]
+    _, out, _ = export(tmp_path, capsys, trace)
+    assert "\tmap_memory(0x1000fb000ULL, 0x5000);\n" in out
+    assert "\tASSERT_EQ((unsigned long)memblock.reserved.regions, 0x1000fb000ULL);\n" in out
+
+
+def test_neither_a_dummy_nor_a_static_array_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    initial = memblock_state(rows((0, 0, 0, 1024)), rows((0, 0, 0, 1024)))
+    final = json.loads(json.dumps(SOUND[6]["end"]["final"]))
+    final["arrays"][0]["base"] = "0x2000000"
+    trace = [header("memblock", initial, generation={**BEHAVIOR_6_12, "empty_dummy": True}), *SOUND[1:6]]
+    status, out, _ = export(tmp_path, capsys, [*trace, {"end": {"records": 4, "final": final}}])
+    assert status == 0 and "first_" not in out and "map_memory" not in out
+    assert not re.search(r"ASSERT_EQ\(\(unsigned long\)memblock\.", out)
 
 
 def test_a_kernel_that_is_wrong_can_be_exported(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -276,7 +296,8 @@ def test_what_headers_do_not_declare_everywhere(tmp_path: Path, capsys: pytest.C
     status, out, _ = export(tmp_path, capsys, trace)
     assert status == 0
     assert "\nvoid memblock_free_all(void); /*" in out and "\nextern enum slab_state slab_state;\n" in out
-    assert "\tslab_state = UP;\n\t/* 6: memblock_reserve */\n\tmemblock_free_all();\n\t/* 7: " in out
+    assert "\tslab_state = UP;\n\t/* 6: memblock_reserve */\n\tmemblock_free_all();\n" in out
+    assert "\t/* 7: memblock_reserve */\n}\n" in out
 
 
 def declared(text: str) -> list[str]:
@@ -291,6 +312,7 @@ VARIABLES: list[tuple[list[dict[str, Any]], list[str]]] = [
     ([record(1, "alloc_range_nid", 0, size=0x1000, align=0x1000, min=0, max=0, nid=-1, exact=False)],
      ["\tphys_addr_t base;", ""]),
     ([record(1, "allow_resize", None)], []),
+    ([record(1, "add_range", None, list="memory", base=0, size=1, nid=1024, flags=0)], ["\tint ret;", ""]),
 ]  # fmt: skip
 
 
@@ -300,6 +322,18 @@ def test_variables_that_are_used_are_declared(
 ) -> None:
     _, out, _ = export(tmp_path, capsys, [SOUND[0], *records])
     assert out.split("static void part_1(void)\n{\n")[1].split("\t/* 1")[0].splitlines() == declarations
+    if records[0]["result"] is None:  # nothing to compare, no caller, and no node anywhere
+        assert "\t/* 1 */\n" in out and ("\t(void)ret;\n" in out) is bool(declarations)
+        assert "MAX_NUMNODES >" not in out
+
+
+@pytest.mark.parametrize(("flags", "mirrored"), [(1, False), (2, True), (4, False)])
+def test_a_kernel_core_is_mirrored_where_a_region_is(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], flags: int, mirrored: bool
+) -> None:
+    mark = record(2, "setclr_flag", 0, list="memory", base=0x100000, size=0x1000, flags=flags, set=True)
+    _, out, _ = export(tmp_path, capsys, [*SOUND[:2], mark])
+    assert ("mirrored_kernelcore = true;" in out) is mirrored
 
 
 def test_each_declaration_is_there_where_it_is_needed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -323,7 +357,7 @@ def test_each_declaration_is_there_where_it_is_needed(tmp_path: Path, capsys: py
 
 
 def test_a_trace_without_nodes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    state = memblock_state([], [], no_node=None, bits=32, current_limit="0xffffffff")
+    state = memblock_state(rows((0, 0x1000, 0, 0)), [], no_node=None, bits=32, current_limit="0xffffffff")
     status, out, _ = export(tmp_path, capsys, [header("memblock", state, bits=32, generation=BEHAVIOR_6_12)])
     assert status == 0
     assert '#ifdef CONFIG_NUMA\n#error "this kernel knows no nodes: build with make 32BIT_PHYS_ADDR_T=1"\n' in out
