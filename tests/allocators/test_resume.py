@@ -103,7 +103,8 @@ REFUSED: dict[str, tuple[Callable[[Snapshot], Snapshot], str]] = {
     "one way": (lambda s: replace(s, memory=walked(s.memory, complete=True, mutual=False)),
                 "the memory list's links are damaged"),
     "empty": (lambda s: reserved(s, base=[4 * K, 8 * K, BLOCK], size=[K, 0, 4 * K]), "is empty or wraps"),
-    "wraps": (lambda s: reserved(s, base=[4 * K, 8 * K, (1 << 64) - K], size=[K, K, K]), "is empty or wraps"),
+    "wraps": (lambda s: reserved(s, base=[4 * K, 8 * K, (1 << 64) - K], size=[K, K, K]),
+              f"reserved region [{(1 << 64) - K:#x}, {1 << 64:#x}) is empty or wraps"),
     "unsorted": (lambda s: reserved(s, base=[8 * K, 4 * K, BLOCK]), "is out of order, overlaps or is not merged"),
     "overlap": (lambda s: reserved(s, size=[5 * K, K, 4 * K]), "[0x2000, 0x2400) is out of order, overlaps"),
     "unmerged": (lambda s: reserved(s, size=[4 * K, K, 4 * K], flags=[1, 1, 0]), "is not merged"),
@@ -116,6 +117,24 @@ REFUSED: dict[str, tuple[Callable[[Snapshot], Snapshot], str]] = {
     "static": (lambda s: last_block(s, static=True), "block 1 has 101 entries"),
     "block": (lambda s: last_block(s, base=BLOCK - K), "a block of entries is not reserved"),
 }  # fmt: skip
+
+
+ACCEPTED: dict[str, Callable[[Snapshot], Snapshot]] = {
+    "touching, of other flags": lambda s: reserved(s, size=[4 * K, K, 4 * K]),
+    "apart, of equal flags": lambda s: reserved(s, flags=[0, 0, 0]),
+    "to the end": lambda s: reserved(s, base=[4 * K, BLOCK, 1 << 63], size=[K, 4 * K, (1 << 63) - 1]),
+}
+
+
+@pytest.mark.parametrize("name", ACCEPTED)
+def test_goes_on_from_what_is_at_an_edge(name: str) -> None:
+    model = LmbModel.from_snapshot(ACCEPTED[name](sound()))
+    assert model.config.klimit is None and model.config.static == 3
+
+
+def test_a_page_after_the_kernel_is_the_first_block() -> None:
+    model = LmbModel(LmbConfig(klimit=0x5000))
+    assert LmbModel.from_snapshot(model.snapshot()).config.klimit == 0x5000
 
 
 @pytest.mark.parametrize("name", REFUSED)

@@ -89,6 +89,45 @@ def test_more_sections_than_e_shnum_can_count(tmp_path: Path) -> None:
     assert last is not None and elf.content(last) == bytes([65_999 & 255])
 
 
+def test_sections_without_content_symbols_or_a_build_id(program: Path, tmp_path: Path) -> None:
+    other = '.section .note.a,"a",%note\n.long 4, 4, 3\n.asciz "ABC"\n.long 7\n.bss\n.skip 100\n'
+    (tmp_path / "a.S").write_text(other)
+    subprocess.run(["gcc", "-m32", "-c", "a.S"], cwd=tmp_path, check=True, timeout=60)
+    elf = read_headers(tmp_path / "a.o")
+    bss = elf.section(b".bss")
+    assert bss is not None and bss.size == 100 and elf.content(bss) == b""
+    # A note of the same number, but of another owner.
+    assert elf.build_id() is None
+    stripped = tmp_path / "stripped"
+    subprocess.run(["strip", "-o", stripped, program], check=True, timeout=60)
+    elf = read_headers(stripped)
+    assert not elf.has_symbols and not elf.has_symbol(b"_start") and elf.build_id() == bytes.fromhex(BUILD_ID)
+    stripped.unlink()
+    with pytest.raises(InputError, match=r"cannot read .*stripped: No such file"):
+        elf.read(0, 4)
+    with pytest.raises(InputError, match="not a regular file"):
+        read_headers(tmp_path)
+
+
+@pytest.mark.parametrize("at", [4, 5])
+def test_a_class_or_byte_order_that_there_is_not(program: Path, tmp_path: Path, at: int) -> None:
+    raw = bytearray(program.read_bytes())
+    raw[at] = 3
+    (tmp_path / "odd").write_bytes(raw)
+    with pytest.raises(InputError, match="the ELF headers are cut off or damaged"):
+        read_headers(tmp_path / "odd")
+
+
+def test_a_symbol_table_whose_names_are_nowhere(program: Path, tmp_path: Path) -> None:
+    elf = read_headers(program)
+    number = next(at for at, section in enumerate(elf.sections) if section.name == b".symtab")
+    raw = bytearray(program.read_bytes())
+    # `sh_link`, the seventh member of an `Elf32_Shdr`: past the last section.
+    raw[elf.header.shoff + number * elf.header.shentsize + 24] = len(elf.sections)
+    (tmp_path / "odd").write_bytes(raw)
+    assert read_headers(tmp_path / "odd").has_symbol(b"_start") is False
+
+
 def test_what_is_no_elf_is_told_from_a_damaged_one(program: Path, tmp_path: Path) -> None:
     path = tmp_path / "damaged"
     whole = program.read_bytes()
