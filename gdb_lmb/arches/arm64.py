@@ -10,12 +10,13 @@ arch/arm64/kernel/pi/map_kernel.c, drivers/firmware/efi/libstub/arm64.c and Docu
 from __future__ import annotations
 
 import contextlib
+import re
 import struct
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from gdb_lmb.arches.base import Convention, Cpu, ReadRegister, TableForm
+from gdb_lmb.arches.base import Convention, Cpu, ReadRegister, ReadWords, TableForm
 from gdb_lmb.arches.linux import PAGE_SIZE, LinuxArchitecture
 from gdb_lmb.core.address import KernelImage, Linear, Phase, Placement, first_match, holds
 from gdb_lmb.core.errors import LayoutError, NotReadyError, ReadError
@@ -54,6 +55,13 @@ _MAX_FRAMES = 256
 _CODE_BYTES = 64
 
 
+# Of the first CPU in QEMU's `info registers`. Source: `aarch64_cpu_dump_state()` of QEMU's target/arm.
+_PC, _PSTATE = re.compile(r"\bPC=([0-9a-f]{16})\b"), re.compile(r"\bPSTATE=([0-9a-f]{8})\b")
+_MASKED = 0b11 << 6  # PSTATE.I and PSTATE.F
+_IDLE = {0xD503201F, 0xD503203F, 0xD503205F, 0xD503207F}  # nop, yield, wfe, wfi
+_NEAR = 4  # instructions on either side of the program counter
+
+
 class Arm64(LinuxArchitecture):
     entry = "_text"
     missing = "it has not been loaded yet at this stop, or this CPU has not got to it"
@@ -66,6 +74,20 @@ class Arm64(LinuxArchitecture):
     # From EFI's last words to the kernel's own addresses it takes hundredths of a second.
     slice_s = 0.005
     trims = False  # `early_init_dt_add_memory_arch()` adds whole pages
+
+    def is_dead(self, registers: str, words: ReadWords) -> bool:
+        # With interrupts masked in a loop of nothing but wfi and its like. That of `cpu_do_idle()` is no loop.
+        pc, state = _PC.search(registers), _PSTATE.search(registers)
+        if pc is None or state is None or int(state[1], 16) & _MASKED != _MASKED:
+            return False
+        code = words(int(pc[1], 16) - 4 * _NEAR, 2 * _NEAR + 1)
+        for end, word in enumerate(code[_NEAR:], _NEAR):
+            back = (1 << 26) - (word & 0x3FFFFFF) & 0x3FFFFFF
+            if word >> 26 == 0b000101 and back <= end and end - back <= _NEAR:
+                return all(idle in _IDLE for idle in code[end - back : end])
+            if word not in _IDLE:
+                return False
+        return False
 
     def page_size(self, program: Path, image: Range) -> int:
         # The Image's header, which is always little-endian.

@@ -30,6 +30,9 @@ MAX_TABLES = 4096
 # Returns a register by gdb's name as an unsigned number, None where there is none of that name.
 ReadRegister = Callable[[str], "int | None"]
 
+# Returns so many words of 32 bits at a virtual address, none that cannot be read.
+ReadWords = Callable[[int, int], "tuple[int, ...]"]
+
 
 @dataclass(frozen=True)
 class Parameter:
@@ -297,6 +300,13 @@ class Architecture:
         """Return the registers of a CPU by role, out of its registers by gdb's names; gdb knows "pc" everywhere."""
         sp, link = self.convention.sp, self.convention.link
         return Cpu(register("pc"), register(sp), None if link is None else register(link))
+
+    def is_dead(self, registers: str, words: ReadWords) -> bool:
+        """Tell by QEMU's `info registers` of all CPUs whether nothing that the guest does can wake it any more.
+
+        `words` reads code of the first CPU's. Where nothing tells, a guest is taken to be alive.
+        """
+        return False
 
     def noted_cpus(self, core: CoreFile) -> tuple[dict[str, int], ...]:
         """Return the registers by gdb's names that QEMU noted in a dump and gdb does not take from it, CPU by CPU."""

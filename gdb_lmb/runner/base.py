@@ -62,6 +62,8 @@ class Session:
         self.timeout_s = timeout_s
         self._notice = notice or ignore
         self.terminal = terminal
+        # Whether the guest was last seen to be one that nothing can wake any more.
+        self.dead = False
         self._folder = RunFolder()
         self.folder = self._folder.path
 
@@ -88,10 +90,11 @@ class Session:
         take = sink or output.append
         was_connected = self.mi.connected
         stop_before = self.mi.last_stop
+        self.dead = False
         with self.watched(printable(text, 60)):
             with _deadline_of(text, limit_s):
                 reply = self.mi.console(text, limit_s, take)
-            stopped = self.mi.wait_stopped(limit_s, take)
+            stopped = self.mi.wait_stopped(limit_s, take, self._is_dead)
         reply = reply._replace(log=reply.log + self.mi.take_late_log())
         background = text.rstrip().endswith("&")
         if not stopped and not self.mi.interrupt(WithoutInterrupt(take), background):
@@ -104,9 +107,10 @@ class Session:
         stop = self.mi.last_stop
         if not stopped:
             place = "" if stop is None else f" in {stop.place()}"
-            raise CommandError(text, f"the guest did not stop within {limit_s:g} s and was interrupted{place}")
+            why = "has halted for good" if self.dead else f"did not stop within {limit_s:g} s"
+            raise CommandError(text, f"the guest {why} and was interrupted{place}")
         if stop is not None and stop is not stop_before and stop.signal == "SIGQUIT":
-            self._notice(f"the guest shut down or reset during {printable(text, 200)!r}")
+            self._notice(f"the guest {self._how_it_ended()} during {printable(text, 200)!r}")
         return "".join(output)
 
     def result(self, kind: type[D], text: str, timeout_s: float | None = None) -> D:
@@ -124,6 +128,7 @@ class Session:
                 recorded = self.recorded
                 told = f", {plural(recorded, 'operation')} recorded" if recorded else ""
                 PROGRESS.show(f"gdb-lmb: {what}: {seconds:.0f} s{told}")
+            self._waiting(seconds)
 
         self.mi.on_wait = waiting
         try:
@@ -131,6 +136,9 @@ class Session:
         finally:
             self.mi.on_wait = None
             PROGRESS.clear()
+
+    def _waiting(self, seconds: float) -> None:
+        """Be called about every tenth of a second while gdb or the guest is waited for."""
 
     @property
     def recorded(self) -> int | None:
@@ -176,6 +184,14 @@ class Session:
         reply = self.mi.execute("-data-evaluate-expression $lmb_status", STEP_S)
         value = reply.payload.get("value")
         return int(value) if reply.kind == "done" and isinstance(value, str) and value.isdecimal() else None
+
+    def _how_it_ended(self) -> str:
+        """Return in a few words what became of a guest that does not run any more."""
+        return "reset or powered off"
+
+    def _is_dead(self) -> bool:
+        """Tell of a running guest whether nothing can wake it any more."""
+        return False
 
     def _check_alive(self) -> None:
         """Raise InfrastructureError if a QEMU of ours has died, which a failing command may just show."""

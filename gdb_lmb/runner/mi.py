@@ -30,6 +30,7 @@ _AFTER_EXIT_S = 1.0
 # A ">" with nothing after it is gdb asking for more lines.
 _PROMPT_S = 1.0
 _INTERRUPT_S = 3.0
+_ASK_S = 0.3
 _INTERRUPTS = 10
 # gdb takes a second one that comes before the guest could stop as a request to stop waiting for it.
 _AGAIN_S = 1.0
@@ -124,12 +125,17 @@ class Mi:
         """Execute one command of gdb's command line, as `execute` does."""
         return self.execute(f"-interpreter-exec console {quote(command)}", timeout_s, sink)
 
-    def wait_stopped(self, timeout_s: float, sink: Sink | None = None) -> bool:
-        """Wait until the guest does not run; tell whether that came within `timeout_s` seconds."""
+    def wait_stopped(
+        self, timeout_s: float, sink: Sink | None = None, give_up: Callable[[], bool] | None = None
+    ) -> bool:
+        """Wait until the guest does not run; tell whether that came within `timeout_s` seconds.
+
+        Where nothing comes, `give_up` is asked now and then whether to wait no longer.
+        """
         deadline = time.monotonic() + timeout_s
         while self.running:
-            records = self._receive(deadline)
-            if not records and time.monotonic() >= deadline:
+            records = self._receive(deadline if give_up is None else min(deadline, time.monotonic() + _ASK_S))
+            if not records and (time.monotonic() >= deadline or (give_up is not None and give_up())):
                 return False
             for record in records:
                 self._take(record, sink or (lambda _: None))
@@ -169,7 +175,7 @@ class Mi:
         # gdb loses one that comes when the guest has just stopped at a breakpoint: where that lets it run on,
         # QEMU has passed over the byte that gdb sent. Of a traced guest every second one can get lost.
         for _ in range(0 if background else _INTERRUPTS):
-            self._interrupt_gdb()
+            self.interrupt_gdb()
             if self.wait_stopped(_AGAIN_S, sink):
                 return True
         self.execute("-exec-interrupt --all", _INTERRUPT_S, sink)
@@ -179,14 +185,14 @@ class Mi:
         """Interrupt a command whose end was not waited for; tell whether gdb takes commands again."""
         deadline = time.monotonic() + timeout_s
         if self._pending is not None:
-            self._interrupt_gdb()
+            self.interrupt_gdb()
         while self._pending is not None and time.monotonic() < deadline:
             if any(r["type"] == "result" and r["token"] == self._pending for r in self._receive(deadline)):
                 self._pending = None
         return self._pending is None
 
-    # gdb itself, not its group.
-    def _interrupt_gdb(self) -> None:
+    def interrupt_gdb(self) -> None:
+        """Send SIGINT to gdb itself, not to its group."""
         if self.gdb.alive():
             os.kill(self.gdb.process.pid, signal.SIGINT)
 

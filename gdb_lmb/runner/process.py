@@ -102,6 +102,7 @@ class RunFolder:
         Raises: InfrastructureError if there can be no folder.
         """
         self.children: list[Child] = []
+        self.closing = contextlib.ExitStack()  # what else goes with it
         self._token = os.urandom(16).hex()
         try:
             base = folder_base(tempfile.gettempdir())
@@ -183,6 +184,7 @@ class RunFolder:
 
     def close(self) -> None:
         """End all children and the reaper, and remove the folder; a second call does nothing."""
+        self.closing.close()
         for child in reversed(self.children):
             child.ask_to_end()  # in parallel: a gdb with half a gigabyte of symbols takes some 0.1 s to exit
         for child in reversed(self.children):

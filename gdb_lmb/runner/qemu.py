@@ -12,10 +12,13 @@ from gdb_lmb.core.errors import InfrastructureError, UsageError
 from gdb_lmb.core.numbers import literal
 from gdb_lmb.runner.elf import ElfFile, find_qemu, machine_of
 from gdb_lmb.runner.process import Child, RunFolder, read_file
+from gdb_lmb.runner.qmp import Monitor
 from gdb_lmb.runner.rsp import Endpoint
 
 DEFAULT_MEMORY = "256M"
 _GRACE_S = 1.0
+# `ShutdownCause` of qapi/run-state.json.
+_ENDS = {"guest-reset": "reset", "guest-shutdown": "powered off", "guest-panic": "told QEMU that it panicked"}
 
 
 @dataclass(frozen=True)
@@ -55,7 +58,7 @@ def memory_size(text: str) -> str:
 
 
 class Qemu:
-    """One running QEMU: `endpoint` is its gdbstub, which listens already."""
+    """One running QEMU: `endpoint` is its gdbstub, which listens already, and `monitor` its QMP."""
 
     def __init__(self, folder: RunFolder, elf: ElfFile, options: QemuOptions, image: Path | None = None) -> None:
         """Start it in `folder`; with `options.paused` the guest waits at reset for a debugger.
@@ -66,16 +69,12 @@ class Qemu:
         """
         machine = machine_of(elf, options.arch)
         binary = find_qemu(machine, options.binary)
-        stub = folder.path / "gdb.sock"
+        stub, monitor = folder.path / "gdb.sock", folder.path / "qmp.sock"
         self.endpoint = Endpoint(str(stub))
+        self.monitor = Monitor(monitor)
         self._console = folder.path / "console"
-        # Bound and listening before QEMU is: a client can connect at once.
-        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as listener:
-            try:
-                listener.bind(str(stub))
-                listener.listen(1)
-            except OSError as error:
-                raise InfrastructureError(f"cannot make the socket {stub}: {error.strerror}") from error
+        self._resets = folder.path / "resets"
+        with _listening(stub) as listener, _listening(monitor) as answers:
             rows = (
                 ("-display", "none"),
                 ("-monitor", "none"),
@@ -90,16 +89,41 @@ class Qemu:
                 ("-serial", "chardev:lmb-console"),
                 ("-chardev", f"socket,id=lmb-gdb,fd={listener.fileno()},server=on,wait=off"),
                 ("-gdb", "chardev:lmb-gdb"),
+                ("-chardev", f"socket,id=lmb-qmp,fd={answers.fileno()},server=on,wait=off"),
+                ("-mon", "chardev=lmb-qmp,mode=control"),
+                # Nothing else tells a triple fault from any other reset. Source: `check_exception()` of target/i386.
+                ("-d", "cpu_reset"),
+                ("-D", self._resets),
                 ("-kernel", (image or elf.path).absolute()),
                 ("-initrd", None if options.initrd is None else options.initrd.absolute()),
                 ("-append", options.append),
             )
             words = [str(word) for row in rows if row[1] is not None for word in row]
             words = [binary, "-nodefaults", *words, *(["-S"] if options.paused else []), *options.arguments]
-            self.child: Child = folder.spawn("qemu", words, pass_fds=(listener.fileno(),))
+            self.child: Child = folder.spawn("qemu", words, pass_fds=(listener.fileno(), answers.fileno()))
         self.child.name = Path(binary).name
+        folder.closing.callback(self.monitor.close)
         # It may have to write out disk images that the user's arguments opened.
         self.child.grace_s = _GRACE_S
 
+    def how_it_ended(self) -> str | None:
+        """Return in a few words how the guest has come to its end, None where it has not, or QEMU does not tell."""
+        self.monitor.ask("query-status")
+        if self.monitor.ended == "guest-reset" and b"Triple fault" in read_file(self._resets):
+            return "had a triple fault"
+        return None if self.monitor.ended is None else _ENDS.get(self.monitor.ended)
+
     def console(self) -> bytes:
         return read_file(self._console)
+
+
+# A socket that is bound, and listens before QEMU is there: a client can connect at once. Raises: InfrastructureError.
+def _listening(path: Path) -> socket.socket:
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        listener.bind(str(path))
+        listener.listen(1)
+    except OSError as error:
+        listener.close()
+        raise InfrastructureError(f"cannot make the socket {path}: {error.strerror}") from error
+    return listener

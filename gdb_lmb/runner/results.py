@@ -60,6 +60,19 @@ class Attached(NamedTuple):
     at_first_instruction: bool
 
 
+class Fit(NamedTuple):
+    """The largest allocation at one alignment below one limit: its `size`, "0x0" where there is none."""
+
+    size: str
+
+
+class Space(NamedTuple):
+    """What `lmb-free --json` says: the `largest` allocations possible, first of all by pages and anywhere."""
+
+    torn: bool
+    largest: tuple[Fit, ...]
+
+
 class TraceStatus(NamedTuple):
     """What `lmb-trace status --json` says: why it `ended`, and whether that is at its place (`complete`)."""
 
@@ -119,6 +132,7 @@ SCHEMAS: dict[type, str] = {
     CheckResult: "gdb-lmb/check/1",
     State: "gdb-lmb/snapshot/1",
     Attached: "gdb-lmb/attach/1",
+    Space: "gdb-lmb/free/1",
     TraceStatus: "gdb-lmb/trace-status/1",
     Verdict: "gdb-lmb/verdict/1",
 }

@@ -12,20 +12,21 @@ Every step has `timeout_s` seconds. Leaving the block ends everything that was s
 from __future__ import annotations
 
 import contextlib
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gdb_lmb.core.errors import InfrastructureError, LmbError, NotReachedError, PassedError, UsageError
 from gdb_lmb.core.numbers import DEFAULT_TIMEOUT_S
-from gdb_lmb.core.words import printable
+from gdb_lmb.core.words import plural, printable
 from gdb_lmb.report.terminal import PLAIN, Terminal
 from gdb_lmb.runner.base import STEP_S, CommandError, Session, ignore
 from gdb_lmb.runner.boot_files import boot_files
-from gdb_lmb.runner.elf import find_programs, has_symbol, machine_of
+from gdb_lmb.runner.elf import find_programs, has_symbol, headers_of, machine_of
 from gdb_lmb.runner.process import quote
 from gdb_lmb.runner.qemu import Qemu, QemuOptions
-from gdb_lmb.runner.results import Attached, State, Verdict
+from gdb_lmb.runner.results import Attached, Space, State, Verdict
 
 if TYPE_CHECKING:
     from gdb_lmb.runner.mi_records import Reply, Sink, Stop
@@ -41,6 +42,7 @@ _QUIT_S = 5.0
 _PANIC_PRINTS_S = 1.0
 # How many callers of a function that ends the guest are told.
 _CALLERS = 4
+_ALLOCATION = re.compile(r"\ballocat")
 
 
 class GuestSession(Session):
@@ -65,8 +67,11 @@ class GuestSession(Session):
         """
         image, elf, moves = boot_files(kernel, symbols, notice or ignore)
         self._options = options or QemuOptions()
-        _, gdb_path = find_programs(machine_of(elf, self._options.arch), self._options.binary, gdb)
-        self._unpacked = not moves
+        self._architecture = machine_of(elf, self._options.arch)
+        self._loads = headers_of(elf.path).loads
+        self._unpacking = self._seen_dead = False
+        _, gdb_path = find_programs(self._architecture, self._options.binary, gdb)
+        self._moves, self._unpacked = moves, not moves
         # Where a run ends unless another place is given.
         self.default_symbol = next((name for name in _DEFAULT_SYMBOLS if has_symbol(elf, name)), DEFAULT_SYMBOL)
         self._from_reset = self._options.paused and not _BROUGHT & set(self._options.arguments)
@@ -162,16 +167,18 @@ class GuestSession(Session):
         self.mi.execute("-exec-continue", STEP_S, ignore)
         self.mi.wait_stopped(_PANIC_PRINTS_S)
         self.mi.interrupt()
+        self.mi.take_late_log()  # of a source file that is not there
 
     # Let the guest run; return where it stopped, and whether it did so by itself.
     def _continue(self, what: str, limit_s: float) -> tuple[Stop, bool]:
         self._connect()
+        self.dead = False
         with self.watched(f"running to {what}"):
             reply = self.mi.execute("-exec-continue", STEP_S, ignore)
             if reply.kind != "running":
                 self._check_alive()
                 raise InfrastructureError(f"gdb cannot run the guest: {reply.error}")
-            reached = self.mi.wait_stopped(limit_s)
+            reached = self.mi.wait_stopped(limit_s, None, self._is_dead)
         interrupted = reached or self.mi.interrupt()
         # A breakpoint's stop() or a handler of events that raises is told of, and gdb goes on.
         for error in self.mi.take_python_errors():
@@ -209,13 +216,37 @@ class GuestSession(Session):
 
     # Have `lmb-attach --wait` lead the guest to its first instruction.
     def _unpack(self, limit_s: float) -> None:
+        self._unpacking = True
         try:
             told = self.result(Attached, f"lmb-attach --wait --json --timeout {limit_s:g}", limit_s + STEP_S)
         except CommandError as error:
-            raise self.not_reached(error.message) from None
+            how = "halted for good" if self.dead else self.qemu.how_it_ended()
+            stop = self.mi.stop_of_thread(1, STEP_S) if how else None
+            if stop is None:
+                raise self.not_reached(error.message) from None
+            where = f"in {stop.place()}{self._instruction()}"
+            why = f"the guest {how} before it reached the kernel's first instruction, {where}"
+            raise self.not_reached(why) from None
+        finally:
+            self._unpacking = False
         self._unpacked = True
         if not told.at_first_instruction:
             self._late = str(told.phase)
+
+    # gdb runs the guest itself, step by step, and must be told.
+    def _waiting(self, seconds: float) -> None:
+        if self._unpacking and self._is_dead():
+            self._unpacking = False
+            self.mi.interrupt_gdb()
+
+    def _how_it_ended(self) -> str:
+        return self.qemu.how_it_ended() or super()._how_it_ended()
+
+    def _is_dead(self) -> bool:
+        # What is seen twice is no moment between two instructions.
+        dead = self._architecture.is_dead(self.qemu.monitor.registers(), self.qemu.monitor.words)
+        self.dead, self._seen_dead = dead and self._seen_dead, dead
+        return self.dead
 
     # Find the boot phase of a guest that was not started from reset, once.
     def _find_phase(self) -> None:
@@ -234,20 +265,34 @@ class GuestSession(Session):
         missed = f"did not come to {what}" if self._late else ""
         if panic is not None:
             callers = self._callers()
+            told = ""
             if panic == "panic":
                 self.let_print()
-            why = f"the guest panicked {'and ' + missed if missed else 'before it reached ' + what}{callers}"
+                told = self._panic_text()
+            why = f"the guest panicked {'and ' + missed if missed else 'before it reached ' + what}{callers}{told}"
         elif stop.signal == "SIGQUIT":
-            how = "the guest reset (triple fault?) or powered off"
+            how = f"the guest {self._how_it_ended()}"
             where = f"in {stop.place()}{self._instruction()}"
             why = f"{how} {where} and {missed}" if missed else f"{how} before it reached {what}, {where}"
         elif stopped:
             signal = printable(stop.signal or stop.reason or "gdb does not tell why", 40)
             why = f"the guest stopped ({signal}) in {stop.place()}, not at {what}"
+        elif self.dead:
+            how = f"the guest halted for good in {stop.place()}"
+            why = f"{how} and {missed}" if missed else f"{how}, before it reached {what}"
         else:
             why = f"the guest did not reach {what} within {limit_s:g} s; it was in {stop.place()}"
+        if self._is_outside(stop):
+            why += ", outside of the kernel: it never reached its first instruction, or has left it"
         late = f"; when it was first watched it was {self._late} already, and may have passed {what} before"
         return why + (late if self._late else "")
+
+    # Tell whether the guest is outside of an ELF that lies where its headers say.
+    def _is_outside(self, stop: Stop) -> bool:
+        at = stop.address
+        if at is None or self._moves:
+            return False
+        return not any(low <= at < low + one.memory_size for one in self._loads for low in (one.va, one.physical))
 
     # In words what called the function at whose entry the guest is: of a failed allocation, which one it was.
     def _callers(self) -> str:
@@ -256,6 +301,24 @@ class GuestSession(Session):
         names = (row.get("func", row.get("addr")) for row in rows)
         told = ", ".join(printable(name, 80) for name in names if name not in (None, "panic"))
         return f", called from {told}" if told else ""
+
+    # What Linux has panicked with, "" where nothing tells; no console is needed. It has the size of an allocation that
+    # failed, to which is added what was left. Source: the static buffer of `panic()`, in later kernels of `vpanic()`.
+    def _panic_text(self) -> str:
+        for function in ("panic", "vpanic"):
+            reply = self.mi.console(f"with print repeats unlimited -- output (char *)&{function}::buf", STEP_S)
+            found = re.search(r'"(.+)"$', reply.console) if reply.kind == "done" else None
+            if found is not None:
+                text = printable(found[1].removesuffix("\\n"), 200)
+                return f": {text}" + (self._left_over() if _ALLOCATION.search(text) else "")
+        return ""
+
+    def _left_over(self) -> str:
+        with contextlib.suppress(CommandError, InfrastructureError):
+            space = self.result(Space, "lmb-free --json")
+            largest = int(space.largest[0].size, 16)
+            return "" if space.torn else f"; the largest allocation possible was {plural(largest, 'byte')}"
+        return ""
 
     # The instruction that the guest is at, "" where it cannot be read.
     def _instruction(self) -> str:
@@ -297,6 +360,7 @@ class GuestSession(Session):
                 self.qemu.child.ended(1.0)
                 self._check_alive()
                 raise InfrastructureError(f"gdb cannot connect to QEMU: {reply.error}")
+            self.qemu.monitor.ask("query-status")  # from now on it tells of events
 
     def _check_alive(self) -> None:
         # The connection is closed before the process has exited.

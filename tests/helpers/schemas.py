@@ -25,6 +25,8 @@ NO_OUTPUT = {
     "gdb_lmb.core.operation",
     # Over a pipe to the process that cleans up.
     "gdb_lmb.runner.process",
+    # To QEMU's monitor.
+    "gdb_lmb.runner.qmp",
     # What the cache of kernels notes for itself.
     "gdb_lmb.kernels.fetch",
 }

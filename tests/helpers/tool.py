@@ -77,6 +77,11 @@ BODIES = {
     # Prints only after its entry, where the breakpoint is.
     "panic": "call panic\n function panic\n nop\n movl $farewell, %esi\n call puts\n cli\n 1: hlt\n jmp 1b",
     "fault": "lidt nothing\n ud2",
+    "parked": "cli\n call park\n function park\n 1: hlt\n jmp 1b",
+    "jumps": "cli\n call park\n function park\n 1: jmp 1b",
+    # An interrupt may wake it; none comes, as all are masked at both of the PC's controllers.
+    "sleeps": "movb $0xff, %al\n outb %al, $0x21\n outb %al, $0xa1\n call nap\n function nap\n sti\n 1: hlt\n jmp 1b",
+    "resets": "movw $0xcf9, %dx\n movb $6, %al\n outb %al, %dx",
     "exit": "movw $0xf4, %dx\n movl $3, %eax\n outl %eax, %dx",
     "ready_exit": "call lmb_ready\n movw $0xf4, %dx\n movl $3, %eax\n outl %eax, %dx\n jmp spin\n"
     "function lmb_ready\n nop\n ret",

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import mmap
+import re
 import struct
 from collections.abc import Mapping
 from dataclasses import replace
@@ -17,7 +18,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from gdb_lmb.arches.base import Architecture, BootImage, Cpu, ReadRegister, TableForm
+from gdb_lmb.arches.base import Architecture, BootImage, Cpu, ReadRegister, ReadWords, TableForm
 from gdb_lmb.arches.x86.paging import CR0_PG, CR4_PAE, X86PagedMemory, table_form
 from gdb_lmb.core.errors import InputError
 from gdb_lmb.core.memory import Memory
@@ -47,7 +48,21 @@ _NOTED = (
 _STATE = struct.Struct("<8x18QI236x5Q")
 
 
+# Of each CPU in QEMU's `info registers`. Source: `x86_cpu_dump_state()` of QEMU's target/i386/cpu-dump.c.
+_CPU = re.compile(r"\b[RE]IP=([0-9a-f]+) [RE]FL=([0-9a-f]+) .*?\bHLT=([01])", re.DOTALL)
+_IF = 1 << 9
+_JUMP_TO_ITSELF = 0xFEEB  # jmp .
+
+
 class X86(Architecture):
+    def is_dead(self, registers: str, words: ReadWords) -> bool:
+        # `hlt` with interrupts off, or a jump to itself; a CPU that waits to be started by another is halted likewise.
+        cpus = [(int(ip, 16), int(flags, 16) & _IF, halted == "1") for ip, flags, halted in _CPU.findall(registers)]
+        if not cpus or any(on or not halted for _, on, halted in cpus[1:]) or cpus[0][1]:
+            return False
+        code = () if cpus[0][2] else words(cpus[0][0], 1)
+        return cpus[0][2] or (bool(code) and code[0] & 0xFFFF == _JUMP_TO_ITSELF)
+
     def cpu_state(self, register: ReadRegister) -> Cpu:
         cr0, cs, cr3 = map(register, ("cr0", "cs", "cr3"))
         paging = None if cr0 is None else bool(cr0 & CR0_PG)

@@ -1,0 +1,83 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""QEMU's own word on a guest, by its monitor: why it does not run any more, and the registers of one that runs.
+
+Nothing depends on it: where QEMU does not answer, nothing is known.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import socket
+import time
+from pathlib import Path
+from typing import Any
+
+_ANSWER_S = 1.0
+_PIECE_BYTES = 1 << 16
+_WORD = re.compile(r"\b0x([0-9a-f]+)")
+
+
+class Monitor:
+    """A client of the monitor at a unix socket. `ended` is the reason of QEMU's SHUTDOWN event, None before it."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._link: socket.socket | None = None
+        self._data = b""
+        self._asked = 0
+        self._lost = False
+        self.ended: str | None = None
+
+    def ask(self, command: str, **arguments: Any) -> Any | None:
+        """Execute a QMP command and return its result, None where there is none; takes the events before it."""
+        if self._lost:
+            return None
+        deadline = time.monotonic() + _ANSWER_S
+        try:
+            if self._link is None:
+                self._link = socket.socket(socket.AF_UNIX)
+                self._link.settimeout(_ANSWER_S)
+                self._link.connect(str(self._path))
+                self._execute("qmp_capabilities", {}, deadline)
+            return self._execute(command, arguments, deadline)
+        except (OSError, ValueError):
+            self._lost = True
+            self.close()
+            return None
+
+    def registers(self) -> str:
+        """Return what `info registers` prints of all CPUs, "" where there is no answer."""
+        return str(self.ask("human-monitor-command", **{"command-line": "info registers -a"}) or "")
+
+    def words(self, va: int, count: int) -> tuple[int, ...]:
+        """Return `count` words of 32 bits at a virtual address of the first CPU's, none that cannot be read."""
+        text = str(self.ask("human-monitor-command", **{"command-line": f"x /{count}wx {va:#x}"}) or "")
+        return tuple(int(word, 16) for line in text.splitlines() for word in _WORD.findall(line.partition(":")[2]))
+
+    def close(self) -> None:
+        """Disconnect."""
+        if self._link is not None:
+            self._link.close()
+
+    # Raises: OSError, ValueError.
+    def _execute(self, command: str, arguments: dict[str, Any], deadline: float) -> Any | None:
+        assert self._link is not None
+        self._asked += 1
+        request = {"execute": command, "arguments": arguments, "id": self._asked}
+        self._link.sendall(json.dumps(request).encode() + b"\n")
+        while True:
+            line, end, rest = self._data.partition(b"\n")
+            if not end:
+                self._link.settimeout(max(0.001, deadline - time.monotonic()))
+                piece = self._link.recv(_PIECE_BYTES)
+                if not piece:
+                    raise ConnectionResetError("QEMU closed its monitor")
+                self._data += piece
+                continue
+            self._data = rest
+            answer = json.loads(line)
+            if answer.get("event") == "SHUTDOWN":
+                self.ended = str(answer.get("data", {}).get("reason", ""))
+            if answer.get("id") == self._asked:
+                return answer.get("return")
