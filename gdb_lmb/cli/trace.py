@@ -92,7 +92,7 @@ def _trace(guest: GuestSession, arguments: argparse.Namespace, until: str) -> Ex
     if status.divergence is None and not status.complete:
         if why_not is None:
             guest.let_print()
-            why_not = f"{status.ended}, before it came to {until}"
+            why_not = f"{status.ended}, before it came to {until}{guest.panic_text()}"
         guest.on_lost = partial(run_on_lost, guest, arguments.gdb_commands)
         raise guest.not_reached(why_not)
     commands = arguments.gdb_commands or ()

@@ -169,6 +169,20 @@ class GuestSession(Session):
         self.mi.interrupt()
         self.mi.take_late_log()  # of a source file that is not there
 
+    def panic_text(self) -> str:
+        """Return what Linux has panicked with after ": ", "" where nothing tells; no console is needed.
+
+        It has the size of an allocation that failed, to which is added what was left.
+        Source: the static buffer of `panic()`, in later kernels of `vpanic()`.
+        """
+        for function in ("panic", "vpanic"):
+            reply = self.mi.console(f"with print repeats unlimited -- output (char *)&{function}::buf", STEP_S)
+            found = re.search(r'"(.+)"$', reply.console) if reply.kind == "done" else None
+            if found is not None:
+                text = printable(found[1].removesuffix("\\n"), 200)
+                return f": {text}" + (self._left_over() if _ALLOCATION.search(text) else "")
+        return ""
+
     # Let the guest run; return where it stopped, and whether it did so by itself.
     def _continue(self, what: str, limit_s: float) -> tuple[Stop, bool]:
         self._connect()
@@ -191,7 +205,8 @@ class GuestSession(Session):
             raise InfrastructureError("QEMU closed the connection")
         # An interrupt may have been reported on a CPU that is parked; and gdb tells no place where it printed none.
         if (not reached and self._options.smp > 1) or stop.address is None:
-            stop = self.mi.stop_of_thread(1, STEP_S) or stop
+            found = self.mi.stop_of_thread(1, STEP_S) or stop
+            stop = stop._replace(address=found.address, function=found.function)
         return stop, reached
 
     def unpack(self, timeout_s: float | None = None, before_hand_over: str | None = None) -> None:
@@ -268,7 +283,7 @@ class GuestSession(Session):
             told = ""
             if panic == "panic":
                 self.let_print()
-                told = self._panic_text()
+                told = self.panic_text()
             why = f"the guest panicked {'and ' + missed if missed else 'before it reached ' + what}{callers}{told}"
         elif stop.signal == "SIGQUIT":
             how = f"the guest {self._how_it_ended()}"
@@ -301,17 +316,6 @@ class GuestSession(Session):
         names = (row.get("func", row.get("addr")) for row in rows)
         told = ", ".join(printable(name, 80) for name in names if name not in (None, "panic"))
         return f", called from {told}" if told else ""
-
-    # What Linux has panicked with, "" where nothing tells; no console is needed. It has the size of an allocation that
-    # failed, to which is added what was left. Source: the static buffer of `panic()`, in later kernels of `vpanic()`.
-    def _panic_text(self) -> str:
-        for function in ("panic", "vpanic"):
-            reply = self.mi.console(f"with print repeats unlimited -- output (char *)&{function}::buf", STEP_S)
-            found = re.search(r'"(.+)"$', reply.console) if reply.kind == "done" else None
-            if found is not None:
-                text = printable(found[1].removesuffix("\\n"), 200)
-                return f": {text}" + (self._left_over() if _ALLOCATION.search(text) else "")
-        return ""
 
     def _left_over(self) -> str:
         with contextlib.suppress(CommandError, InfrastructureError):
