@@ -90,7 +90,7 @@ class Qemu:
                 ("-chardev", f"socket,id=lmb-gdb,fd={listener.fileno()},server=on,wait=off"),
                 ("-gdb", "chardev:lmb-gdb"),
                 ("-chardev", f"socket,id=lmb-qmp,fd={answers.fileno()},server=on,wait=off"),
-                ("-mon", "chardev=lmb-qmp,mode=control"),
+                ("-qmp", "chardev:lmb-qmp"),
                 # Nothing else tells a triple fault from any other reset. Source: `check_exception()` of target/i386.
                 ("-d", "cpu_reset"),
                 ("-D", self._resets),
