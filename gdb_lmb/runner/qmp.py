@@ -41,26 +41,32 @@ class Monitor:
                 self._link.connect(str(self._path))
                 self._execute("qmp_capabilities", {}, deadline)
             return self._execute(command, arguments, deadline)
-        except (OSError, ValueError):
+        except (OSError, ValueError, LookupError):
             self._lost = True
             self.close()
             return None
 
-    def registers(self) -> str:
-        """Return what `info registers` prints of all CPUs, "" where there is no answer."""
-        return str(self.ask("human-monitor-command", **{"command-line": "info registers -a"}) or "")
+    def text(self, command: str) -> str | None:
+        """Execute a command of QEMU's human monitor and return what it prints, None where there is no answer."""
+        answer = self.ask("human-monitor-command", **{"command-line": command})
+        return answer if isinstance(answer, str) else None
+
+    def registers(self) -> str | None:
+        """Return what `info registers` prints of all CPUs, None where there is no answer."""
+        return self.text("info registers -a")
 
     def words(self, va: int, count: int) -> tuple[int, ...]:
         """Return `count` words of 32 bits at a virtual address of the first CPU's, none that cannot be read."""
-        text = str(self.ask("human-monitor-command", **{"command-line": f"x /{count}wx {va:#x}"}) or "")
-        return tuple(int(word, 16) for line in text.splitlines() for word in _WORD.findall(line.partition(":")[2]))
+        text = self.text(f"x /{count}wx {va:#x}")
+        lines = () if text is None else text.splitlines()
+        return tuple(int(word, 16) for line in lines for word in _WORD.findall(line.partition(":")[2]))
 
     def close(self) -> None:
         """Disconnect."""
         if self._link is not None:
             self._link.close()
 
-    # Raises: OSError, ValueError.
+    # Raises: OSError, ValueError, LookupError.
     def _execute(self, command: str, arguments: dict[str, Any], deadline: float) -> Any | None:
         assert self._link is not None
         self._asked += 1
@@ -78,6 +84,6 @@ class Monitor:
             self._data = rest
             answer = json.loads(line)
             if answer.get("event") == "SHUTDOWN":
-                self.ended = str(answer.get("data", {}).get("reason", ""))
+                self.ended = str(answer["data"]["reason"])
             if answer.get("id") == self._asked:
                 return answer.get("return")

@@ -117,9 +117,8 @@ class GuestSession(Session):
             self.mi.execute(f"-break-delete {inserted}", STEP_S)
         if stop.breakpoint == target:
             return stop
-        raise self.not_reached(
-            self._why_not(what, stop, reached, limit_s, panic if stop.breakpoint == number else None)
-        )
+        panicked = number is not None and stop.breakpoint == number
+        raise self.not_reached(self._why_not(what, stop, reached, limit_s, panic if panicked else None))
 
     def not_reached(self, why: str) -> LmbError:
         """Return the error for a guest that did not reach its place: `InfrastructureError` where it ended QEMU."""
@@ -259,7 +258,8 @@ class GuestSession(Session):
 
     def _is_dead(self) -> bool:
         # What is seen twice is no moment between two instructions.
-        dead = self._architecture.is_dead(self.qemu.monitor.registers(), self.qemu.monitor.words)
+        registers = self.qemu.monitor.registers()
+        dead = registers is not None and self._architecture.is_dead(registers, self.qemu.monitor.words)
         self.dead, self._seen_dead = dead and self._seen_dead, dead
         return self.dead
 
