@@ -22,6 +22,7 @@ from gdb_lmb.core.errors import InfrastructureError, OverdueError
 from gdb_lmb.core.words import printable
 from gdb_lmb.runner.mi_records import PROMPTS, Record, Reply, Sink, Stop, parse, python_errors, read_stop, unglue
 from gdb_lmb.runner.process import Child, quote
+from gdb_lmb.runner.reaper import ready
 
 # Short enough that the death of QEMU or gdb is seen at once, without handles to wait on.
 _SLICE_S = 0.1
@@ -201,7 +202,7 @@ class Mi:
         data = line.encode() + b"\n"
         try:
             while data:
-                if not select.select([], [self._input], [], _WRITE_S)[1]:
+                if not ready(self._input.fileno(), _WRITE_S, select.POLLOUT):
                     raise OverdueError(f"gdb took no command for {_WRITE_S:g} s")
                 data = data[os.write(self._input.fileno(), data) :]
         except ConnectionError as error:

@@ -14,7 +14,6 @@ import contextlib
 import json
 import os
 import re
-import select
 import shutil
 import signal
 import subprocess
@@ -163,8 +162,7 @@ class RunFolder:
         Raises: InfrastructureError if it could not start.
         """
         assert self._reaper.stdout is not None and self._reaper.stderr is not None
-        ready, _, _ = select.select([self._reaper.stdout], [], [], _REAPER_START_S)
-        if not (ready and self._reaper.stdout.readline()):
+        if not (reaper.ready(self._reaper.stdout.fileno(), _REAPER_START_S) and self._reaper.stdout.readline()):
             self._reaper.kill()
             said = "".join(tail(self._reaper.stderr.read(), lines=1))
             raise InfrastructureError(said or "the clean-up process did not start")
@@ -212,7 +210,7 @@ def _ended(process: subprocess.Popen[bytes], within_s: float) -> bool:
     if process.poll() is None:
         try:
             with os.fdopen(os.pidfd_open(process.pid), "rb", 0) as handle:
-                select.select([handle], [], [], within_s)
+                reaper.ready(handle.fileno(), within_s)
         except OSError:  # a kernel or a sandbox without it
             with contextlib.suppress(subprocess.TimeoutExpired):
                 process.wait(within_s)

@@ -16,6 +16,16 @@ _KILL_S = 5.0
 _LEAVE_S = 5.0
 
 
+def ready(number: int, within_s: float, event: int = select.POLLIN) -> bool:
+    """Wait at most `within_s` seconds until file `number` can be read, or is at its end; tell whether it is so.
+
+    `event` may be `select.POLLOUT`: until it takes bytes. Its number may be any: select(2) ends at 1,023.
+    """
+    poll = select.poll()
+    poll.register(number, event)
+    return bool(poll.poll(1000 * within_s))
+
+
 def become() -> None:
     """Become another program that the kernel kills when its parent dies (`PR_SET_PDEATHSIG`).
 
@@ -100,7 +110,7 @@ def _kill(pid: int, wanted: bytes, deadline: float) -> bool:
             # Looked at again: only now is it certain that the handle is of the process that was looked at.
             if _carries(pid, wanted):
                 signal.pidfd_send_signal(handle.fileno(), signal.SIGKILL)
-                select.select([handle], [], [], max(0.0, deadline - time.monotonic()))
+                ready(handle.fileno(), max(0.0, deadline - time.monotonic()))
     except ProcessLookupError:
         pass
     return True
