@@ -12,8 +12,7 @@ from gdb_lmb.core.numbers import seconds
 from gdb_lmb.machine.boot import move_symbols, run_to_entry
 from gdb_lmb.machine.current import current
 from gdb_lmb.machine.symbols import why_no_allocator
-from gdb_lmb.programs.linux.kernel import find_kernel
-from gdb_lmb.programs.linux.place import boot_phase, locate
+from gdb_lmb.programs.base import find_programs
 from gdb_lmb.report.jsonio import dumps
 
 ATTACH_SCHEMA = "gdb-lmb/attach/1"
@@ -49,24 +48,25 @@ class LmbAttach(LmbCommand):
         timeout_s = seconds(options.timeout, "--timeout", Names().value)
         machine = current()
         machine.require_stopped()
-        kernel = find_kernel(machine)
+        programs = find_programs(machine)
+        kernel = next(filter(None, (program.movable(machine) for program in programs)), None)
         if kernel is None:
-            if machine.variable("lmb") is not None:
+            if programs:
                 raise LayoutError("gdb's symbols have an LMB and no memblock: only Linux kernels are moved by KASLR")
             raise LayoutError(why_no_allocator())
         if options.wait:
             run_to_entry(machine, kernel, timeout_s)
-        placement, moved = locate(machine, kernel)
+        placement, moved, image = kernel.locate(), kernel.symbols_moved_by(), kernel.image
         to_move = placement.settled and placement.virtual != moved and not options.keep_symbols
         if options.json or options.wait:
-            phase, beginning = boot_phase(machine, kernel, placement)
+            phase, beginning = kernel.boot_phase(placement)
         if to_move:
-            move_symbols(kernel, placement)
+            move_symbols(image, placement)
         if options.json:
             told = {
                 "schema": ATTACH_SCHEMA,
-                "program": kernel.own_file.name,
-                "build_id": kernel.identity.data.hex(),
+                "program": image.own_file.name,
+                "build_id": image.identity.data.hex(),
                 "physical": hex(placement.physical),
                 "virtual": hex(placement.virtual),
                 "settled": placement.settled,
@@ -76,7 +76,7 @@ class LmbAttach(LmbCommand):
             }
             write(dumps(told))
             return
-        write(f"kernel {kernel.own_file.name}, build id {kernel.identity.data.hex()}: {_where(placement)}")
+        write(f"kernel {image.own_file.name}, build id {image.identity.data.hex()}: {_where(placement)}")
         if not placement.settled:
             write("where it will be mapped is not decided yet at this stop: lmb-attach --wait leads to where it is")
         elif placement.virtual == moved:

@@ -23,7 +23,7 @@ from pathlib import Path
 import gdb
 
 from gdb_lmb.arches.base import Cpu
-from gdb_lmb.core.address import Placement
+from gdb_lmb.core.address import KernelImage, Placement
 from gdb_lmb.core.errors import GuestError, InfrastructureError, LayoutError, LmbError, NotReadyError, UsageError
 from gdb_lmb.core.memory import BoundedMemory
 from gdb_lmb.formats.elf import SHF_ALLOC, read_headers, stand_in
@@ -31,8 +31,7 @@ from gdb_lmb.machine.current import AnyMachine
 from gdb_lmb.machine.gdb_text import ask
 from gdb_lmb.machine.run_control import Slice, run_watched
 from gdb_lmb.machine.symbols import STANDS_FOR, lookup
-from gdb_lmb.programs.linux.kernel import Kernel, symbols_moved_by
-from gdb_lmb.programs.linux.place import place
+from gdb_lmb.programs.base import Movable
 
 # The guest runs this many times as long as a search of all RAM took before the next search.
 _SEARCH_RATIO = 10
@@ -53,7 +52,7 @@ _KEPT = contextlib.ExitStack()
 # -- running to the kernel -------------------------------------------------------------------------------------
 
 
-def run_to_entry(machine: AnyMachine, kernel: Kernel, timeout_s: float) -> Placement:
+def run_to_entry(machine: AnyMachine, kernel: Movable, timeout_s: float) -> Placement:
     """Run the guest until the kernel is in its place; return where that is.
 
     A kernel that is there already is not run. The CPU that boots is selected, unless the one that is
@@ -71,21 +70,21 @@ def run_to_entry(machine: AnyMachine, kernel: Kernel, timeout_s: float) -> Place
     return search.placement
 
 
-def settle(machine: AnyMachine, kernel: Kernel, timeout_s: float) -> None:
+def settle(machine: AnyMachine, kernel: Movable, timeout_s: float) -> None:
     """Run the guest until the kernel is in its place, and move gdb's symbols there. Raises: `LmbError`."""
     placement = run_to_entry(machine, kernel, timeout_s)
-    if placement.virtual != symbols_moved_by(machine, kernel):
-        move_symbols(kernel, placement)
+    if placement.virtual != kernel.symbols_moved_by():
+        move_symbols(kernel.image, placement)
 
 
 class _Search:
-    def __init__(self, machine: AnyMachine, kernel: Kernel, timeout_s: float) -> None:
+    def __init__(self, machine: AnyMachine, kernel: Movable, timeout_s: float) -> None:
         self.placement: Placement | None = None
         self._machine = machine
         self._kernel = kernel
         self._timeout_s = timeout_s
         self._deadline = time.monotonic() + timeout_s
-        self._linked = self._found = kernel.arch.linked_way_points(kernel)
+        self._linked = self._found = kernel.arch.linked_way_points(kernel.image)
         self._certain: tuple[int, ...] = ()
         self._search_at = self._looked_at = 0.0
         self._pc: int | None = None
@@ -109,7 +108,7 @@ class _Search:
         if self._certain:
             return Slice(self._certain, max(0.1, left_s))
         if left_s < 0:
-            build = self._kernel.own_file.name
+            build = self._kernel.image.own_file.name
             last = "" if self._pc is None else f", last at {self._pc:#x}"
             raise GuestError(
                 f"no kernel of the build of {build} came up within {self._timeout_s:g} s: neither page tables nor "
@@ -128,7 +127,7 @@ class _Search:
             short = arch.arrived(cpu)
             if short and self._settled(memory, cpu):
                 return True
-            self._certain = arch.quick_way_points(self._kernel, memory, cpu)
+            self._certain = arch.quick_way_points(self._kernel.image, memory, cpu)
             due = not short and not self._certain and self._looked_at >= self._search_at
             return due and self._settled(memory, cpu)
 
@@ -137,12 +136,12 @@ class _Search:
         arch = self._kernel.arch
         placement = None
         with contextlib.suppress(NotReadyError):
-            placement = place(self._machine, self._kernel, memory, cpu)
-            arch.require_running(self._kernel, placement, cpu)
+            placement = self._kernel.place(memory, cpu)
+            arch.require_running(self._kernel.image, placement, cpu)
             if placement.settled:
                 self.placement = placement
                 return True
-        way_point = arch.way_point(self._kernel, placement, memory, cpu, self._machine)
+        way_point = arch.way_point(self._kernel.image, placement, memory, cpu, self._machine)
         self._found = self._linked if way_point is None else (*self._linked, way_point)
         self._search_at = time.monotonic() + _SEARCH_RATIO * (time.monotonic() - self._looked_at)
         return False
@@ -151,7 +150,7 @@ class _Search:
 # -- moving the symbols ----------------------------------------------------------------------------------------
 
 
-def move_symbols(kernel: Kernel, placement: Placement) -> None:
+def move_symbols(kernel: KernelImage, placement: Placement) -> None:
     """Load the kernel's symbols again where it runs; breakpoints are set anew by gdb. Raises: `LmbError`."""
     symbol = lookup("memblock")
     apart = _sections_below_image(kernel)
@@ -176,14 +175,14 @@ def move_symbols(kernel: Kernel, placement: Placement) -> None:
         raise LayoutError(f"gdb cannot move the symbols of {kernel.own_file}: {error}") from None
 
 
-def _sections_below_image(kernel: Kernel) -> frozenset[bytes]:
+def _sections_below_image(kernel: KernelImage) -> frozenset[bytes]:
     with contextlib.suppress(LmbError):  # gdb will have its own word on that file
         sections = read_headers(kernel.own_file).sections
         return frozenset(s.name for s in sections if s.flags & SHF_ALLOC and s.size and s.va < kernel.image[0])
     return frozenset()
 
 
-def _stand_in(kernel: Kernel, left_out: frozenset[bytes]) -> Path:
+def _stand_in(kernel: KernelImage, left_out: frozenset[bytes]) -> Path:
     # The file that stands for the kernel is not called vmlinux: Linux's lx-symbols takes what is for the kernel.
     path = _folder() / f"{kernel.identity.data.hex()}.sections"
     try:

@@ -16,8 +16,9 @@ from itertools import chain
 from typing import Any
 
 from gdb_lmb.arches.base import MAX_TABLES, Cpu, PagedMemory, TableForm
+from gdb_lmb.arches.linux import LinuxArchitecture
 from gdb_lmb.arches.registry import find
-from gdb_lmb.core.address import PAST_HAND_OVER, Linear, Phase, Placement
+from gdb_lmb.core.address import PAST_HAND_OVER, KernelImage, Linear, Phase, Placement
 from gdb_lmb.core.errors import LayoutError, LmbError, NotReadyError, ReadError
 from gdb_lmb.core.fields import Struct
 from gdb_lmb.core.machine import Machine
@@ -185,6 +186,29 @@ class Guest:
                 yield RoleRange(role, base, base + size, source, since, until, **reserved)
 
 
+class Movable(ABC):
+    """A kernel that its boot may move, on its `arch`; `image` is as linked."""
+
+    image: KernelImage
+    arch: LinuxArchitecture
+
+    @abstractmethod
+    def place(self, memory: BoundedMemory, cpu: Cpu) -> Placement:
+        """Return where it lies; `memory` reads physical addresses. Raises: `NotReadyError` where it does not run."""
+
+    @abstractmethod
+    def locate(self) -> Placement:
+        """Return where it lies, by the CPU that boots it. Raises: `LmbError`."""
+
+    @abstractmethod
+    def symbols_moved_by(self) -> int:
+        """Return by how much the debugger's symbols are away from where they were linked. Raises: `LayoutError`."""
+
+    @abstractmethod
+    def boot_phase(self, placement: Placement) -> tuple[Phase | None, bool]:
+        """Return the boot's phase, None before it runs, and whether the CPU is at its first instruction."""
+
+
 class Program(ABC):
     """A kind of program; an instance holds no state. `name` is that of its package.
 
@@ -232,8 +256,8 @@ class Program(ABC):
         for row in self.parts:
             yield from guest.labelled(*row)
 
-    def kernel(self, machine: Machine) -> Any | None:
-        """Return the image that KASLR may move, as `machine.boot` takes it; None where it lies where its ELF says."""
+    def movable(self, machine: Machine) -> Movable | None:
+        """Return its image if that may be moved, None where it lies where its ELF says. Raises: `LayoutError`."""
         return None
 
     def traced(self, machine: Machine) -> Traced:

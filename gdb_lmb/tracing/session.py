@@ -191,7 +191,7 @@ def _find_allocator(programs: list[Program], timeout_s: float) -> tuple[Traced, 
         with contextlib.suppress(LayoutError, NotReadyError, ReadError), machine.booting_cpu():
             traced = program.traced(machine)
             return traced, traced.begin()
-    kernel = programs[0].kernel(machine)
+    kernel = programs[0].movable(machine)
     if kernel is not None:
         settle(machine, kernel, timeout_s)
     with machine.booting_cpu():

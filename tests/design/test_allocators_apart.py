@@ -91,15 +91,20 @@ MEMBERS = {f"gdb_lmb.{path.parent.relative_to(PACKAGE)}".replace("/", ".") for p
 NAMES = {member.rpartition(".")[2] for member in MEMBERS} | {"lmb-list"}
 
 
-def of_members(tree: ast.AST) -> list[str]:
-    """Return the imports of a particular allocator or program, and the texts that are its name."""
+def imports_of_members(tree: ast.AST) -> list[str]:
+    """Return the imports of a particular allocator or program."""
     modules = [
         f"{node.module}.{alias.name}" for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)
         for alias in node.names
     ]  # fmt: skip
     modules += [alias.name for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names]
+    return [name for name in modules if any(f"{name}.".startswith(f"{member}.") for member in MEMBERS)]
+
+
+def of_members(tree: ast.AST) -> list[str]:
+    """Return the imports of a particular allocator or program, and the texts that are its name."""
     texts = [node.value for node in ast.walk(tree) if isinstance(node, ast.Constant) and isinstance(node.value, str)]
-    return [name for name in modules if any(f"{name}.".startswith(f"{member}.") for member in MEMBERS)] + [
+    return imports_of_members(tree) + [
         text for text in texts if text in NAMES or text.startswith(tuple(f"{member}." for member in MEMBERS))
     ]
 
@@ -107,6 +112,14 @@ def of_members(tree: ast.AST) -> list[str]:
 @pytest.mark.parametrize("path", TRACING, ids=lambda path: str(path.relative_to(PACKAGE)))
 def test_tracing_knows_no_particular_allocator_or_program(path: Path) -> None:
     assert not of_members(ast.parse(path.read_text()))
+
+
+IN_GDB = [path for path in FILES if room_of(path) in ("machine", "commands")]
+
+
+@pytest.mark.parametrize("path", IN_GDB, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_commands_and_the_machine_import_no_particular_allocator_or_program(path: Path) -> None:
+    assert not imports_of_members(ast.parse(path.read_text()))
 
 
 @pytest.mark.parametrize(

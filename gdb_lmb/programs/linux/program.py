@@ -26,10 +26,10 @@ from gdb_lmb.core.memory import BoundedMemory, Meter
 from gdb_lmb.core.ranges import Range
 from gdb_lmb.core.snapshot import Required, Snapshot, Stop
 from gdb_lmb.formats.program_file import bytes_in_file, text_in_file
-from gdb_lmb.programs.base import AddressMap, Guest, Program, RoleRange, guest_variables, live_tables
+from gdb_lmb.programs.base import AddressMap, Guest, Movable, Program, RoleRange, guest_variables, live_tables
 from gdb_lmb.programs.base import must_be_reserved as required_of
 from gdb_lmb.programs.linux.kernel import Kernel, find_kernel, init_memory, symbols_moved_by
-from gdb_lmb.programs.linux.place import handed_over, locate, phase_of, place
+from gdb_lmb.programs.linux.place import boot_phase, handed_over, locate, phase_of, place
 from gdb_lmb.programs.linux.ranges import (
     Firmware,
     linux_image,
@@ -46,6 +46,24 @@ _BEHAVIORS: dict[tuple[str, int], MemblockBehavior] = {}
 _UNKNOWN: dict[tuple[str, int], tuple[str, ...]] = {}
 
 
+class _Moved(Movable):
+    def __init__(self, machine: Machine, kernel: Kernel) -> None:
+        self._machine, self.image, self.arch = machine, kernel, kernel.arch
+        self._kernel = kernel
+
+    def place(self, memory: BoundedMemory, cpu: Cpu) -> Placement:
+        return place(self._machine, self._kernel, memory, cpu)
+
+    def locate(self) -> Placement:
+        return locate(self._machine, self._kernel)[0]
+
+    def symbols_moved_by(self) -> int:
+        return symbols_moved_by(self._machine, self._kernel)
+
+    def boot_phase(self, placement: Placement) -> tuple[Phase | None, bool]:
+        return boot_phase(self._machine, self._kernel, placement)
+
+
 class Linux(Program):
     """A Linux kernel with memblock."""
 
@@ -60,8 +78,8 @@ class Linux(Program):
     def facts(self, machine: Machine) -> Mapping[str, Any]:
         return memblock_facts(machine, require_kernel(machine))
 
-    def kernel(self, machine: Machine) -> Kernel:
-        return require_kernel(machine)
+    def movable(self, machine: Machine) -> Movable:
+        return _Moved(machine, require_kernel(machine))
 
     def traced(self, machine: Machine) -> Traced:
         return TracedKernel(machine, require_kernel(machine))
