@@ -14,7 +14,7 @@ from gdb_lmb.allocators.base import check
 from gdb_lmb.allocators.lmb.checks import CHECKS
 from gdb_lmb.allocators.lmb.decode import decode
 from gdb_lmb.allocators.lmb.model import LmbConfig, LmbModel
-from gdb_lmb.analysis.compare import compare
+from gdb_lmb.analysis.compare import compare, diff
 from gdb_lmb.core.errors import NotReadyError
 from gdb_lmb.core.words import FINDING
 from gdb_lmb.report.jsonio import dumps, snapshot_from, snapshot_json
@@ -64,6 +64,26 @@ def test_decode_gives_the_state_that_was_written(name: str, klimit: int | None) 
     assert len(lmb(snapshot).blocks) > 3 and len(snapshot.reserved) > 20
     # One request for each grown block; the rest is struct lmb, block 0 and the tables.
     assert image.reads <= len(lmb(snapshot).blocks) + 8
+
+
+def test_a_number_of_static_entries_that_nothing_tells_is_not_0() -> None:
+    image = build(boot_model(ABIS["x86_64"]), ABIS["x86_64"], RAM)
+    header = lmb(decode(image.program, image)).blocks[0].header_va
+    assert header is not None
+    image.put(image.program.block, header, "nr", 1 << 20)
+    program = dataclasses.replace(image.program, static_entries=None, log=None)
+    said = [defect.what for defect in decode(program, image).defects if "block 0" in defect.what]
+    assert said == [f"block 0 says it has {1 << 20} entries, and nothing tells how many there are"]
+
+
+def test_where_blocks_are_that_differ() -> None:
+    # A static block has no place of its own to be told.
+    static = LmbModel(LmbConfig(static=8)).snapshot()
+    grown = LmbModel(LmbConfig(klimit=0x180000)).snapshot()
+    rows = [row for row in diff(static, grown).values if row.name == "block 0"]
+    assert [(row.expected, row.found) for row in rows] == [
+        ("8 entries at no physical address", "101 entries at 0x180000")
+    ]
 
 
 def test_handover_is_decoded_and_agrees() -> None:

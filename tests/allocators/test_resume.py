@@ -84,7 +84,7 @@ def walked(regions: RegionList, *, complete: bool, mutual: bool) -> RegionList:
     return replace(regions, walk=Walk(0, 0, 0, complete, mutual))
 
 
-def last_block(snapshot: Snapshot, **changes: int) -> Snapshot:
+def last_block(snapshot: Snapshot, **changes: int | None) -> Snapshot:
     blocks: tuple[Block, ...] = lmb(snapshot).blocks
     return stored(snapshot, blocks=(*blocks[:-1], replace(blocks[-1], **changes)))
 
@@ -115,6 +115,9 @@ REFUSED: dict[str, tuple[Callable[[Snapshot], Snapshot], str]] = {
     # One entry less than a page holds, and all the rest fits.
     "entries": (lambda s: last_block(stored(s, free=lmb(s).free[:-1], nr_free=99), nr=100), "block 1 has 100 entries"),
     "static": (lambda s: last_block(s, static=True), "block 1 has 101 entries"),
+    # Nor is it memory at 0: only the static block has none of its own.
+    "no address": (lambda s: last_block(s, base=None, size=None), "block 1 has no physical address"),
+    "no block size": (lambda s: stored(s, block_size=None), "does not tell the size of an entry, of a block"),
     "block": (lambda s: last_block(s, base=BLOCK - K), "a block of entries is not reserved"),
 }  # fmt: skip
 
