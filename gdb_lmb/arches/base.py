@@ -13,6 +13,7 @@ from __future__ import annotations
 import contextlib
 import mmap
 import re
+import struct
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Literal, Protocol
@@ -229,6 +230,7 @@ class TableForm:
         seen = level = {self.root}
         found: list[Range] = []
         left = MAX_TABLES
+        form = "<" if order == "little" else ">", {4: "I", 8: "Q"}[self.entry]
         for depth, size in enumerate(self.sizes):
             found += ((base, base + size) for base in sorted(level))
             below: set[int] = set()
@@ -236,8 +238,7 @@ class TableForm:
                 left -= 1
                 with contextlib.suppress(ReadError):
                     raw = memory.read(base, size) if left >= 0 else b""
-                    words = (raw[at : at + self.entry] for at in range(0, len(raw), self.entry))
-                    entries = {int.from_bytes(word, order) for word in words}
+                    entries = set(struct.unpack(f"{form[0]}{len(raw) // self.entry}{form[1]}", raw))
                     below.update(entry & self.address for entry in entries if entry & self.mask == self.table)
             level = below - seen
             seen = seen | level

@@ -24,7 +24,7 @@ from gdb_lmb.formats.elf import read_headers
 
 _ENTRY = struct.Struct("<hhH")
 _MAX_FRAMES = 256
-_SAMPLE = 4096
+_SAMPLE = 512
 # Registers by the number of ORC_REG_SP; "sp*" and "bp*" are the indirect ones.
 _NAMES = {
     5: ("", "prev", "rdx", "rdi", "rbp", "rsp", "r10", "r13", "bp*", "sp*"),
