@@ -12,7 +12,7 @@ from __future__ import annotations
 import contextlib
 import re
 import struct
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -21,7 +21,7 @@ from gdb_lmb.arches.linux import PAGE_SIZE, LinuxArchitecture
 from gdb_lmb.core.address import KernelImage, Linear, Phase, Placement, first_match, holds
 from gdb_lmb.core.errors import LayoutError, NotReadyError, ReadError
 from gdb_lmb.core.machine import Machine
-from gdb_lmb.core.memory import BoundedMemory, Memory
+from gdb_lmb.core.memory import Memory
 from gdb_lmb.core.ranges import Range
 from gdb_lmb.formats.elf import Elf
 from gdb_lmb.formats.program_file import bytes_in_file, similar_bytes
@@ -46,7 +46,6 @@ _BRANCH, _BRANCH_MASK = 0xD61F0000, 0xFFFFFC1F  # BR Xn, n in bits 5 to 9
 _SWITCH_BYTES = 256
 # `efi_enter_kernel(entrypoint, ...)`: the last that the EFI stub does; `entrypoint` is where the image begins.
 _ENTER = "__efistub_efi_enter_kernel"
-_NEAR_BYTES = 4096
 _ENTRY_TEXT = ("__entry_text_start", "__entry_text_end")
 _FINAL, _PT_REGS = 1, 2  # `FRAME_META_TYPE_FINAL`, `FRAME_META_TYPE_PT_REGS`
 _EL = 0xC  # the exception level in PSTATE; 0 is user mode
@@ -73,6 +72,7 @@ class Arm64(LinuxArchitecture):
     code_labels = ("__primary_switch", "__primary_switched", _ENTER)
     # From EFI's last words to the kernel's own addresses it takes hundredths of a second.
     slice_s = 0.005
+    unwound_by = ("x29", "ELR_EL1")
     trims = False  # `early_init_dt_add_memory_arch()` adds whole pages
 
     def is_dead(self, registers: str, words: ReadWords) -> bool:
@@ -150,13 +150,9 @@ class Arm64(LinuxArchitecture):
     def anywhere(self, kernel: KernelImage, ram: Sequence[Range]) -> Iterator[int]:
         return (place for base, end in ram for place in range(-(-base // ALIGN) * ALIGN, end, ALIGN))
 
-    def settle(
-        self, kernel: KernelImage, image: Placement, virtual: int | None, memory: BoundedMemory, cpu: Cpu
-    ) -> Placement:
+    def settle(self, kernel: KernelImage, image: Placement, virtual: int | None, memory: Memory, cpu: Cpu) -> Placement:
         # `kimage_voffset` tells the virtual move; before it is written, a pointer that is relocated.
         variables = [image.to_physical(kernel.symbols[name]) for name in ("kimage_voffset", "memstart_addr")]
-        if max(variables) - min(variables) <= _NEAR_BYTES:
-            memory.preload(min(variables), max(variables) + 8 - min(variables))
         offset, start = (self.word_at(memory, address) for address in variables)
         linear = linear_maps(kernel.image[0], start)
         if offset:
@@ -226,7 +222,9 @@ class Arm64(LinuxArchitecture):
             start = placement.physical
         return None if start is None else start + kernel.entry - kernel.image[0]
 
-    def frames(self, kernel: KernelImage, virtual: int, cpu: Cpu, machine: Machine, stack: Memory) -> Iterator[int]:
+    def frames(
+        self, kernel: KernelImage, virtual: int, cpu: Cpu, known: Mapping[str, int], machine: Machine, stack: Memory
+    ) -> Iterator[int]:
         # A frame record is the caller's x29 and the return address. An exception's is a member of `struct pt_regs`,
         # which has the same two as x29 and pc; or it is two zeros and the kind of record, in kernels that have kinds.
         # Source: `kernel_entry` of arch/arm64/kernel/entry.S, `unwind_next()` of arch/arm64/kernel/stacktrace.c.
@@ -242,14 +240,14 @@ class Arm64(LinuxArchitecture):
             linked = (place - virtual for place in places if place is not None)
             return (at for at in linked if any(low <= at < high for low, high in kernel.code))
 
-        record = machine.register("x29")
+        record = known.get("x29")
         if cpu.pc is None or cpu.sp is None or record is None:
             raise LayoutError("the debugger does not have the registers that a stack is followed by")
         yield from interrupted(cpu.pc, cpu.link)
         low, high = map(kernel.symbols.get, _ENTRY_TEXT)
         if low is not None and high is not None and low <= cpu.pc - virtual < high:
             # An exception's first instructions, which have not made its record yet, or have taken it off.
-            yield from interrupted(machine.register("ELR_EL1"), None)
+            yield from interrupted(known.get("ELR_EL1"), None)
         for _ in range(_MAX_FRAMES):
             older, link = struct.unpack("<QQ", stack.read(record, 16))
             kind = None

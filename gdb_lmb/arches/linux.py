@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from gdb_lmb.arches.base import Architecture, Cpu
@@ -12,7 +12,7 @@ from gdb_lmb.arches.registry import architectures, find
 from gdb_lmb.core.address import KernelImage, Phase, Placement
 from gdb_lmb.core.errors import LayoutError
 from gdb_lmb.core.machine import Machine
-from gdb_lmb.core.memory import BoundedMemory, Memory
+from gdb_lmb.core.memory import Memory
 from gdb_lmb.core.ranges import Range
 
 # `PAGE_SIZE` in bytes where a kernel does not tell: it is a macro, which debug information has not.
@@ -28,8 +28,9 @@ class LinuxArchitecture(Architecture, ABC):
     between two looks. `page_tables` are the labels of page tables in the image. In `firmware_edits` every kernel edits
     the firmware's map. `trims` tells that memory is cut to whole pages only when it is on the list. Memory is physical.
 
-    The image is reserved from label `image_from` on, but for what lies between the two labels `image_freed`; from phase
-    `image_reserved` on, once anything is reserved or memory.
+    The image is reserved from label `image_from` to `image_to` (to its end where there is none), but for what lies
+    between the two labels `image_freed`; from phase `image_reserved` on, once anything is reserved or memory.
+    `unwound_by` are the registers that `frames()` begins with.
     """
 
     entry: str
@@ -41,9 +42,11 @@ class LinuxArchitecture(Architecture, ABC):
     slice_s = 0.02
     firmware_edits: tuple[Range, ...] = ()
     image_from: str = "_text"
+    image_to: str = "_end"
     image_freed: tuple[str, ...] = ()
     image_reserved = Phase.COMPLETE
     trims = True
+    unwound_by: tuple[str, ...] = ()
 
     def page_size(self, program: Path, image: Range) -> int:
         """Return `PAGE_SIZE` in bytes of the kernel in the ELF `program`, linked at `image`."""
@@ -72,9 +75,7 @@ class LinuxArchitecture(Architecture, ABC):
         """Yield all that may have been added to linked physical addresses in a machine with this RAM."""
 
     @abstractmethod
-    def settle(
-        self, kernel: KernelImage, image: Placement, virtual: int | None, memory: BoundedMemory, cpu: Cpu
-    ) -> Placement:
+    def settle(self, kernel: KernelImage, image: Placement, virtual: int | None, memory: Memory, cpu: Cpu) -> Placement:
         """Return the whole placement of a kernel found at `image`, from its variables.
 
         `virtual` is how far the CPU's page tables move it, None where they do not tell.
@@ -132,12 +133,14 @@ class LinuxArchitecture(Architecture, ABC):
         """
         return None
 
-    def frames(self, kernel: KernelImage, virtual: int, cpu: Cpu, machine: Machine, stack: Memory) -> Iterator[int]:
+    def frames(
+        self, kernel: KernelImage, virtual: int, cpu: Cpu, known: Mapping[str, int], machine: Machine, stack: Memory
+    ) -> Iterator[int]:
         """Yield a linked address in each function on the CPU's stack, innermost first, up to where the stack begins.
 
         That is where the CPU is, or was when an exception or interrupt came, else an address in the call; so code that
         an exception has interrupted is seen too. `virtual` is what has been added to linked
-        addresses; `stack` reads run-time addresses.
+        addresses; `known` are those of the registers `unwound_by` that there are; `stack` reads run-time addresses.
         Raises: `ReadError`, `LayoutError` where the stack cannot be followed to its beginning.
         """
         raise LayoutError(f"how stacks are laid out on {self.uname} is not known")

@@ -7,9 +7,10 @@ physical is the reader's business and said where it is made.
 
 from __future__ import annotations
 
+import contextlib
 import time
-from bisect import bisect_right
-from collections.abc import Callable, Sequence
+from bisect import bisect_left, bisect_right
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -54,26 +55,52 @@ class Meter:
 
 
 class BoundedMemory:
-    """A reader in front of another that refuses absurd requests, counts, and can hold bytes read ahead.
+    """A reader in front of another that refuses absurd requests, counts, and asks for nothing twice.
 
-    `meter` counts what went to the machine. Bytes laid in with `preload()` are served without asking
-    again, so a decoder can fetch one large range and then look at its parts.
+    `meter` counts what went to the machine. Made for one stop, it holds what was read. Where a part of a range laid
+    in with `read_ahead()` is wanted first, all of it is fetched in one request.
     """
 
     def __init__(self, memory: Memory, meter: Meter | None = None) -> None:
         self._memory = memory
-        self._held: list[tuple[int, bytes]] = []
+        self._ahead: list[Range] = []
+        self._bases: list[int] = []
+        self._data: list[bytes] = []
         self.meter = meter or Meter()
 
-    def preload(self, address: int, size: int) -> None:
-        """Fetch `size` bytes at `address` in one request and hold them. Raises: `ReadError`."""
-        self._held.append((address, self._fetch(address, size)))
+    def read_ahead(self, ranges: Iterable[Range]) -> None:
+        """Fetch each of these ranges whole once a part of it is wanted; nothing is fetched now."""
+        self._ahead += ranges
 
     def read(self, address: int, size: int) -> bytes:
-        for base, data in self._held:
-            if base <= address and address + size <= base + len(data):
-                return data[address - base : address - base + size]
-        return self._fetch(address, size)
+        found = self._held(address, size)
+        if found is not None:
+            return found
+        for low, high in self._ahead:
+            if low <= address and address + size <= high:
+                self._ahead.remove((low, high))
+                with contextlib.suppress(ReadError):  # perhaps only a part of it is there
+                    return self._hold(low, high - low)[address - low : address - low + size]
+                break
+        return self._hold(address, size)
+
+    def _held(self, address: int, size: int) -> bytes | None:
+        index = bisect_right(self._bases, address) - 1
+        if index < 0:
+            return None
+        start = address - self._bases[index]
+        data = self._data[index][start : start + size]
+        return data if len(data) == size else None
+
+    def _hold(self, address: int, size: int) -> bytes:
+        data = self._fetch(address, size)
+        index = bisect_left(self._bases, address)
+        if self._bases[index : index + 1] == [address]:
+            self._data[index] = data  # it was shorter
+        else:
+            self._bases.insert(index, address)
+            self._data.insert(index, data)
+        return data
 
     def _fetch(self, address: int, size: int) -> bytes:
         if not 0 <= size <= MAX_READ_BYTES:
@@ -88,6 +115,15 @@ class BoundedMemory:
             raise ReadError(address, size, f"the reader gave {len(data)} bytes")
         self.meter.bytes_read += size
         return data
+
+
+def read_together(memory: Memory, places: Sequence[tuple[int, int]], most: int) -> list[bytes]:
+    """Return the bytes at each (address, size); in one request if all lie in `most` bytes. Raises: `ReadError`."""
+    low, high = min(at for at, _ in places), max(at + size for at, size in places)
+    if high - low > most:
+        return [memory.read(at, size) for at, size in places]
+    data = memory.read(low, high - low)
+    return [data[at - low : at - low + size] for at, size in places]
 
 
 class RamOnly:

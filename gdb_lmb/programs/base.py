@@ -21,7 +21,7 @@ from gdb_lmb.arches.registry import find
 from gdb_lmb.core.address import PAST_HAND_OVER, KernelImage, Linear, Phase, Placement
 from gdb_lmb.core.errors import LayoutError, LmbError, NotReadyError, ReadError
 from gdb_lmb.core.fields import Struct
-from gdb_lmb.core.machine import Machine
+from gdb_lmb.core.machine import Machine, Variable
 from gdb_lmb.core.memory import BoundedMemory, BytesMemory, Memory, Meter
 from gdb_lmb.core.ranges import Range, union
 from gdb_lmb.core.snapshot import FIRMWARE_RAM, FirmwareMap, Place, Required, Snapshot, firmware_type
@@ -135,9 +135,17 @@ class Guest:
         """Return `size` bytes at physical `address`. Raises: `ReadError`."""
         return self.memory.read(address, size)
 
+    def variable(self, name: str) -> Variable | None:
+        """Return a variable where the debugger has it."""
+        return self.machine.variable(name)
+
+    def label(self, name: str) -> int | None:
+        """Return the address of a label where the debugger has it."""
+        return self.machine.label(name)
+
     def raw(self, name: str) -> bytes | None:
         """Return a variable's bytes."""
-        found = self.machine.variable(name)
+        found = self.variable(name)
         if found is not None and 0 < found.size <= _MAX_VARIABLE_BYTES:
             with contextlib.suppress(ReadError):
                 return self.read(self.map.of_symbol(found.address), found.size)
@@ -164,8 +172,8 @@ class Guest:
         self, role: Role, first: str, pasts: tuple[str, ...], until: Phase | None = None
     ) -> Iterator[RoleRange]:
         """Yield the part of the image between label `first` and the first of `pasts` that the program has."""
-        start = self.machine.label(first)
-        past = next((at for at in map(self.machine.label, pasts) if at is not None), None)
+        start = self.label(first)
+        past = next((at for at in map(self.label, pasts) if at is not None), None)
         if start is not None and past is not None:
             yield from self.inside(role, start, past - start, first, until=until)
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import struct
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from gdb_lmb.arches.base import Cpu, ReadRegister
@@ -20,7 +20,7 @@ from gdb_lmb.arches.x86.orc import PT_REGS, frames, orc_table, pt_regs
 from gdb_lmb.core.address import KernelImage, Linear, Phase, Placement, holds
 from gdb_lmb.core.errors import LayoutError, NotReadyError, ReadError
 from gdb_lmb.core.machine import Machine
-from gdb_lmb.core.memory import BoundedMemory, Memory
+from gdb_lmb.core.memory import Memory
 from gdb_lmb.core.ranges import Range
 from gdb_lmb.formats.elf import first_bytes
 from gdb_lmb.formats.program_file import bytes_in_file, similar_bytes
@@ -47,6 +47,8 @@ class X86Linux(X86, LinuxArchitecture):
     missing = "it is still compressed at this stop"
     variables = ("page_offset_base", "max_pfn_mapped")
     firmware_edits = ((0, 1 << 12), (0xA0000, 1 << 20))  # `trim_bios_range()` of arch/x86/kernel/setup.c
+    unwound_by = tuple(PT_REGS)
+    image_to = "__end_of_kernel_reserve"
     image_reserved = Phase.MAPPED  # the first that `setup_arch()` reserves
     page_tables = (
         "init_top_pgt", "early_top_pgt", "early_dynamic_pgts", "level4_kernel_pgt", "level3_kernel_pgt",
@@ -103,9 +105,7 @@ class X86Linux(X86, LinuxArchitecture):
             place for low, high in ram for place in range(-(-(low - linked) // ALIGN) * ALIGN, high - linked, ALIGN)
         )
 
-    def settle(
-        self, kernel: KernelImage, image: Placement, virtual: int | None, memory: BoundedMemory, cpu: Cpu
-    ) -> Placement:
+    def settle(self, kernel: KernelImage, image: Placement, virtual: int | None, memory: Memory, cpu: Cpu) -> Placement:
         if virtual is None:
             # Pointers are relocated with the image. One may be damaged, or another stand there: most of them tell.
             found = [bytes_in_file(kernel.own_file, at, 8) for at in kernel.relocated]
@@ -165,16 +165,17 @@ class X86Linux(X86, LinuxArchitecture):
                 return (target,)
         return ()
 
-    def frames(self, kernel: KernelImage, virtual: int, cpu: Cpu, machine: Machine, stack: Memory) -> Iterator[int]:
+    def frames(
+        self, kernel: KernelImage, virtual: int, cpu: Cpu, known: Mapping[str, int], machine: Machine, stack: Memory
+    ) -> Iterator[int]:
         table = orc_table(kernel.own_file)
         if table is None:
             raise LayoutError(f"{kernel.own_file} has no tables for following a stack (CONFIG_UNWINDER_ORC)")
-        known = {name: value for name in PT_REGS if (value := machine.register(name)) is not None}
         if cpu.pc is None or len(known) < len(PT_REGS):
             raise LayoutError("the debugger does not have the registers that a stack is followed by")
         last = cpu.pc - virtual
         try:
-            for last in frames(table, kernel.code, virtual, cpu.pc, known, stack):
+            for last in frames(table, kernel.code, virtual, cpu.pc, dict(known), stack):
                 yield last
         except LayoutError:
             # oops_end() of arch/x86/kernel/dumpstack.c throws the stack away, but __die_header() has saved the
@@ -186,8 +187,7 @@ class X86Linux(X86, LinuxArchitecture):
             symbol = machine.symbol_at(last + moved)
             if symbol is None or not symbol.name.startswith("rewind_stack_"):
                 raise
-            pc, known = pt_regs(stack, saved.address - moved + virtual)
-            yield from frames(table, kernel.code, virtual, pc, known, stack)
+            yield from frames(table, kernel.code, virtual, *pt_regs(stack, saved.address - moved + virtual), stack)
 
     def way_point(
         self, kernel: KernelImage, placement: Placement | None, memory: Memory, cpu: Cpu, machine: Machine

@@ -3,7 +3,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+import contextlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from pathlib import Path
 
 from gdb_lmb.allocators.memblock.decode import MemblockProgram
@@ -11,7 +14,7 @@ from gdb_lmb.arches.linux import LinuxArchitecture, linux_architecture
 from gdb_lmb.core.address import Identity, KernelImage, TranslatedMemory
 from gdb_lmb.core.errors import LayoutError
 from gdb_lmb.core.fields import Struct
-from gdb_lmb.core.machine import Machine
+from gdb_lmb.core.machine import Machine, Variable
 from gdb_lmb.core.ranges import Range
 from gdb_lmb.formats.program_file import build_identity, bytes_in_file, loaded_parts
 
@@ -30,11 +33,11 @@ _VARIABLES = (
 # What tells of ranges that must be reserved.
 _RANGES = (
     "_brk_start", "_brk_end", "initrd_start", "initrd_end", "phys_initrd_start", "phys_initrd_size",
-    "pcpu_base_addr", "pcpu_nr_units", "pcpu_unit_offsets", "pcpu_first_chunk",
+    "pcpu_base_addr", "pcpu_nr_units", "pcpu_unit_offsets", "pcpu_first_chunk", "node_data",
 )  # fmt: skip
 # x86's firmware map, as the kernel edits it and as it came; the physical address of the device tree, which others use.
 E820_TABLES = ("e820_table", "e820_table_firmware")
-_TREES = ("initial_boot_params_pa", "__fdt_pointer")
+_TREES = ("initial_boot_params_pa", "__fdt_pointer", "initial_boot_params")
 
 
 @dataclass(frozen=True)
@@ -42,20 +45,38 @@ class Kernel(KernelImage):
     """A Linux kernel's image and what its memblock and its boot are decoded by.
 
     `init` is its init memory as linked, None where it has no labels for it. `keeps` tells that memblock stays after
-    boot (CONFIG_ARCH_KEEP_MEMBLOCK).
+    boot (CONFIG_ARCH_KEEP_MEMBLOCK). `tables` are what x86's pointers to its firmware maps are linked to. `types`,
+    `variables` and `labels` keep what the debugger told, as linked: when it moves the symbols it forgets what it read.
     """
 
     arch: LinuxArchitecture
     program: MemblockProgram
     init: Range | None
     keeps: bool
-    types: dict[str, Struct] = field(default_factory=dict, compare=False, hash=False)
+    tables: Mapping[str, int]
+    types: dict[tuple[str, str], Struct] = field(default_factory=dict, compare=False, hash=False)
+    variables: dict[str, Variable | None] = field(default_factory=dict, compare=False, hash=False)
+    labels: dict[str, int | None] = field(default_factory=dict, compare=False, hash=False)
 
-    def struct(self, machine: Machine, of: str) -> Struct:
+    def struct(self, machine: Machine, of: str, member: str = "") -> Struct:
         """Return what `Machine.struct()` does, looked up once. Raises: `LayoutError`."""
-        if of not in self.types:
-            self.types[of] = machine.struct(of)
-        return self.types[of]
+        if (of, member) not in self.types:
+            self.types[of, member] = machine.struct(of, member)
+        return self.types[of, member]
+
+    def variable(self, machine: Machine, name: str, moved: int) -> Variable | None:
+        """Return what `Machine.variable()` does, looked up once; `moved` is by how much the symbols are."""
+        if name not in self.variables:
+            self.variables[name] = _moved(machine.variable(name), -moved)
+        return _moved(self.variables[name], moved)
+
+    def label(self, machine: Machine, name: str, moved: int) -> int | None:
+        """Return what `Machine.label()` does, looked up once; `moved` is by how much the symbols are."""
+        if name not in self.labels:
+            at = machine.label(name)
+            self.labels[name] = None if at is None else at - moved
+        linked = self.labels[name]
+        return None if linked is None else linked + moved
 
     def word(self, memory: TranslatedMemory, name: str, size: int | None = None) -> int | None:
         """Return variable `name` of `size` bytes (None: an `unsigned long`), None where the kernel has none."""
@@ -72,6 +93,11 @@ class Kernel(KernelImage):
         if state is not None and state < FREEING_INITMEM:
             return False
         return None if state is None or self.init is None else True
+
+
+@lru_cache
+def _moved(found: Variable | None, by: int) -> Variable | None:
+    return None if found is None else replace(found, address=found.address + by)
 
 
 # What was worked out for a program, by its file: as linked, and so wherever its symbols stand.
@@ -121,9 +147,11 @@ def _read_kernel(machine: Machine, path: Path) -> Kernel:
         raise LayoutError(f"{path} has no build id in a loaded note: it cannot be told from another build")
     moved = _moved_by(machine, path, identity)
 
+    variables: dict[str, Variable | None] = {}
+
     def linked(name: str) -> int | None:
-        found = machine.variable(name)
-        return None if found is None else found.address - moved
+        found = variables.setdefault(name, _moved(machine.variable(name), -moved))
+        return None if found is None else found.address
 
     def label(name: str, *, code: bool = False) -> int | None:
         at = machine.label(name, code=code)
@@ -168,12 +196,17 @@ def _read_kernel(machine: Machine, path: Path) -> Kernel:
         image=image,
     )
     firmware = _TREES if machine.variable(E820_TABLES[0]) is None else E820_TABLES
-    fields = program.memblock.fields
+    fields, types = program.memblock.fields, {}
     symbols = {
         **{name: linked(name) for name in (*_VARIABLES, *_RANGES, *firmware, *arch.variables)},
         **{name: label(name) for name in arch.labels},
         **{name: label(name, code=True) for name in arch.code_labels},
     }
+    tables = {name: bytes_in_file(path, at, arch.word_bytes) for name in E820_TABLES if (at := symbols.get(name))}
+    # The debugger has just read what describes these, for the variables beside them.
+    for of in (("pcpu_first_chunk", ""), (E820_TABLES[0], ""), (E820_TABLES[0], "entries")):
+        with contextlib.suppress(LayoutError):
+            types[of] = machine.struct(*of)
     return Kernel(
         arch=arch,
         program=program,
@@ -190,6 +223,10 @@ def _read_kernel(machine: Machine, path: Path) -> Kernel:
         early_pointer=(program.memblock_va + fields["memory.regions"].offset, statics["memory"]),
         symbols={name: at for name, at in symbols.items() if at is not None},
         keeps=machine.label("memblock_discard", code=True) is None,
+        tables={name: int.from_bytes(word.data, machine.byte_order) for name, word in tables.items() if word},
+        types=types,
+        variables=variables,
+        labels=dict(zip(("_text", "_end"), image, strict=True)),
     )
 
 

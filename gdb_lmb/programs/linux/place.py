@@ -8,7 +8,6 @@ still true after boot are those of mm/memblock.c and mm/mm_init.c.
 
 from __future__ import annotations
 
-import contextlib
 from pathlib import Path
 
 from gdb_lmb.arches.base import Cpu
@@ -16,11 +15,13 @@ from gdb_lmb.core.address import Phase, Placement, TranslatedMemory, holds, left
 from gdb_lmb.core.errors import NotReadyError, ReadError
 from gdb_lmb.core.machine import Machine
 from gdb_lmb.core.memory import BoundedMemory
+from gdb_lmb.core.ranges import Range
 from gdb_lmb.core.words import human_size
-from gdb_lmb.programs.linux.kernel import E820_TABLES, Kernel, symbols_moved_by
+from gdb_lmb.programs.linux.kernel import Kernel, symbols_moved_by
 
-# Variables this near to one another are read in one request, which fits into one packet of QEMU's stub.
-_NEAR_BYTES, _CLUSTER_BYTES = 256, 2048
+# Variables that lie in so many bytes are read in one request, which fits into one packet of QEMU's stub.
+_CLUSTER_BYTES = 2048
+_USUAL_BYTES = 1024  # of an array by nodes
 _USUAL_REGIONS = 48  # of a static array, which are read along with what lies beside it
 _ISA_END_ADDRESS = 1 << 20  # where x86 ends its first allocations, until the direct map is there
 # Where each program's kernel was found last: the virtual move is tried first.
@@ -45,10 +46,8 @@ def place(machine: Machine, kernel: Kernel, physical: BoundedMemory, cpu: Cpu) -
     if delta is None:
         raise NotReadyError(_why_none(machine, kernel, cpu, last))
     image = Placement(delta, 0, kernel.image, base_va=arch.base_va(kernel.image))
-    # The decoder reads these bytes again, and what lies beside them.
-    for low, high in _clusters(kernel):
-        with contextlib.suppress(ReadError):
-            physical.preload(image.to_physical(low), high - low)
+    clusters = ((image.to_physical(low), high - low) for low, high in _clusters(kernel))
+    physical.read_ahead((at, at + size) for at, size in clusters)
     placement = _LAST[kernel.own_file] = arch.settle(kernel, image, virtual, physical, cpu)
     return placement
 
@@ -88,22 +87,19 @@ def _why_none(machine: Machine, kernel: Kernel, cpu: Cpu, last: Placement | None
     )
 
 
-def _clusters(kernel: Kernel) -> list[tuple[int, int]]:
-    # Return the linked ranges worth reading at once: several variables near to each other, what is always read.
-    program = kernel.program
-    # The pointers to x86's tables are taken from the ELF as long as they are as linked.
-    names = kernel.symbols.items() - {(name, kernel.symbols.get(name)) for name in E820_TABLES}
-    words = {name: (at, at + kernel.arch.word_bytes) for name, at in names}
-    arrays = [(at, at + _USUAL_REGIONS * program.region.size) for at in program.init_arrays.values()]
-    told = (words.get("_totalram_pages"), words.get("vm_zone_stat"))
-    always = {(program.memblock_va, program.memblock_va + program.memblock.size), *told}
-    groups: list[list[tuple[int, int]]] = []
-    for low, high in sorted({*words.values(), *arrays, *filter(None, always)}):
-        if groups and low - groups[-1][-1][1] <= _NEAR_BYTES and high - groups[-1][0][0] <= _CLUSTER_BYTES:
-            groups[-1].append((low, high))
+def _clusters(kernel: Kernel) -> list[Range]:
+    # Return the linked ranges to be read at once: variables near to each other, arrays as far as they are mostly used.
+    program, low, high = kernel.program, *kernel.image
+    known = (kernel.variables.get(name) for name in kernel.symbols)
+    words = [(found.address, min(found.size, _USUAL_BYTES)) for found in known if found is not None]
+    arrays = [(at, _USUAL_REGIONS * program.region.size) for at in program.init_arrays.values()]
+    groups: list[Range] = []
+    for at, size in sorted([*words, *arrays, (program.memblock_va, program.memblock.size)]):
+        if groups and at + size - groups[-1][0] <= _CLUSTER_BYTES:
+            groups[-1] = (groups[-1][0], max(at + size, groups[-1][1]))
         else:
-            groups.append([(low, high)])
-    return [(group[0][0], max(high for _, high in group)) for group in groups if len(group) > 1 or always & set(group)]
+            groups.append((at, at + size))
+    return [(first, past) for first, past in groups if low <= first and past <= high]
 
 
 def booting_cpu(machine: Machine, kernel: Kernel) -> Cpu:

@@ -32,6 +32,7 @@ from gdb_lmb.programs.linux.kernel import Kernel, find_kernel, init_memory, symb
 from gdb_lmb.programs.linux.place import boot_phase, handed_over, locate, phase_of, place
 from gdb_lmb.programs.linux.ranges import (
     Firmware,
+    KernelGuest,
     linux_image,
     linux_ranges,
     must_be_reserved,
@@ -123,6 +124,8 @@ def require_kernel(machine: Machine) -> Kernel:
 def take_memblock(machine: Machine, kernel: Kernel, meter: Meter | None = None) -> Snapshot:
     """Read the stopped kernel's whole memblock, wherever the kernel is. Raises: `LmbError`."""
     cpu, form = kernel.arch.cpu_state(machine.register), kernel.arch.table_form(machine.register)
+    # gdb reads the stack again to make a frame, once memory has been read physically.
+    known = {name: value for name in kernel.arch.unwound_by if (value := machine.register(name)) is not None}
     moved = symbols_moved_by(machine, kernel)
     meter = meter or Meter()
     with machine.physical(meter) as physical:
@@ -135,7 +138,8 @@ def take_memblock(machine: Machine, kernel: Kernel, meter: Meter | None = None) 
         firmware = read_firmware(machine, kernel, memory, linked=phase.value not in PAST_HAND_OVER, complete=late)
         low, high = kernel.image
         image = Linear(low + moved, high - low, placement.to_physical(low + placement.virtual))
-        guest = Guest(machine, AddressMap(machine, (image,), placement), bounded, cpu.tables)
+        where = AddressMap(machine, (image,), placement)
+        guest = KernelGuest(machine, where, bounded, cpu.tables, kernel=kernel, moved=moved)
         snapshot = decode(
             kernel.program,
             memory,
@@ -147,7 +151,7 @@ def take_memblock(machine: Machine, kernel: Kernel, meter: Meter | None = None) 
         )
         tables, unread = live_tables(machine, bounded, form) if phase is Phase.COMPLETE else ([], ())
         required = _required(guest, kernel, snapshot, phase, cpu, tables)
-        known = replace(
+        facts = replace(
             storage_of(snapshot),
             trimmed=trimmed_bytes(firmware, kernel.program.page_size) if kernel.arch.trims else 0,
             nodes=_nodes(kernel, memory),
@@ -156,8 +160,8 @@ def take_memblock(machine: Machine, kernel: Kernel, meter: Meter | None = None) 
         stack = None if cpu.pc is None or cpu.sp is None else Stack(machine, memory, cpu.sp)
     # The symbols may stand elsewhere than the kernel does: look the address up where they stand.
     stop = None if cpu.pc is None else Stop(cpu.pc, machine.name_at(cpu.pc + moved - placement.virtual))
-    torn = None if stack is None else torn_memblock(machine, kernel, cpu, stack, moved)
-    snapshot = replace(snapshot, torn=torn, stop=stop, storage=known, required=required)
+    torn = None if stack is None else torn_memblock(machine, kernel, cpu, known, stack, moved)
+    snapshot = replace(snapshot, torn=torn, stop=stop, storage=facts, required=required)
     snapshot = _with_firmware(snapshot, kernel.arch, firmware, phase, doubt)
     snapshot = replace(snapshot, uncompared=(*snapshot.uncompared, *unread))
     if stack is None and snapshot.phase not in PAST_HAND_OVER:

@@ -17,7 +17,8 @@ from typing import Any
 
 from gdb_lmb.core.address import Phase, TranslatedMemory
 from gdb_lmb.core.errors import LayoutError, ReadError
-from gdb_lmb.core.machine import Machine
+from gdb_lmb.core.machine import Machine, Variable
+from gdb_lmb.core.memory import read_together
 from gdb_lmb.core.ranges import Range
 from gdb_lmb.core.snapshot import (
     FIRMWARE_RAM,
@@ -29,7 +30,6 @@ from gdb_lmb.core.snapshot import (
     firmware_type,
 )
 from gdb_lmb.formats.devicetree import DeviceTree, UefiMap, read_tree
-from gdb_lmb.formats.program_file import bytes_in_file
 from gdb_lmb.formats.uefi import read_uefi_map
 from gdb_lmb.programs.base import Guest, Role, RoleRange
 from gdb_lmb.programs.linux.kernel import E820_TABLES, FREEING_INITMEM, Kernel, init_memory
@@ -49,13 +49,28 @@ _LOADED = (
 )  # fmt: skip
 _MAX_NODES = 64  # whose data is looked for: more than most machines have, and few enough for one packet
 _MAX_UNITS = 1 << 13  # more per-CPU units than any kernel has
+_PACKET_BYTES = 2048  # what QEMU's stub gives in one packet
 _MAX_PAGES = 1 << 28  # 1 TiB: beyond it what is read is no number of pages, and the walk would not end
+
+
+@dataclass(kw_only=True)
+class KernelGuest(Guest):
+    """A kernel's variables, whose names are looked up once; its symbols are `moved` by so much."""
+
+    kernel: Kernel
+    moved: int
+
+    def variable(self, name: str) -> Variable | None:
+        return self.kernel.variable(self.machine, name, self.moved)
+
+    def label(self, name: str) -> int | None:
+        return self.kernel.label(self.machine, name, self.moved)
 
 
 def linux_image(guest: Guest, kernel: Kernel) -> Iterator[RoleRange]:
     """Return init memory and parts of the image that only Linux has."""
     init = init_memory(guest.machine, kernel)
-    line = None if _init_may_be_freed(guest) else guest.machine.variable("boot_command_line")
+    line = None if _init_may_be_freed(guest) else guest.variable("boot_command_line")
     until = Phase.HANDED_OVER
     return chain(
         () if init is None else guest.inside(Role.INIT, init[0], init[1] - init[0], "__init_begin", until=until),
@@ -70,9 +85,10 @@ def linux_image(guest: Guest, kernel: Kernel) -> Iterator[RoleRange]:
 
 def linux_ranges(guest: Guest, kernel: Kernel) -> Iterator[RoleRange]:
     """Return what the boot loader left, and what the kernel has allocated for itself."""
+    freed = _init_may_be_freed(guest)
     return chain(
-        _initrds(guest),
-        _loaded(guest, kernel),
+        _initrds(guest, freed),
+        *(() if freed else (_loaded(guest, kernel), _loaded_line(guest, kernel))),
         _trees(guest),
         _command_line(guest),
         _per_cpu(guest, kernel),
@@ -95,7 +111,7 @@ def must_be_reserved(
         _brk(guest, kernel),
         _at(Role.STACK, stack, page_size, "stack pointer", reserved=kernel.arch.image_reserved),
         (_table(base, end, image) for base, end in tables),
-        _initrds(guest),
+        _initrds(guest, freed=False),
         # All early reservations have been made when the first memory is added.
         _loaded(guest, kernel) if any(memory.size) and guest.word("initrd_start") == 0 else (),
         _first_mib(guest),
@@ -109,8 +125,9 @@ def _reserved_image(guest: Guest, kernel: Kernel) -> Iterator[RoleRange]:
     # Yield what is reserved of the image as such. x86 reserves the rest, its brk, by itself as far as it was used;
     # arm64 begins behind the header, and may free its first page tables again.
     # Source: `setup_arch()` of arch/x86; `arm64_memblock_init()`, `paging_init()` of arch/arm64.
-    arch, label = kernel.arch, guest.machine.label
-    past = label("__end_of_kernel_reserve") or label("_end")
+    arch, label = kernel.arch, guest.label
+    past = label(arch.image_to)
+    past = label("_end") if past is None else past
     edges = [at for at in (*map(label, (arch.image_from, *arch.image_freed)), past) if at is not None]
     if len(edges) % 2 == 0:
         for low, high in zip(edges[::2], edges[1::2], strict=True):
@@ -125,13 +142,13 @@ def _table(base: int, end: int, image: list[RoleRange]) -> RoleRange:
 
 def _first_mib(guest: Guest) -> Iterator[RoleRange]:
     # Yield what x86 never uses, since Linux 5.13: before it was `reserve_low` bytes. Source: `reserve_real_mode()`.
-    if guest.machine.label("real_mode_header") is not None and guest.machine.variable("reserve_low") is None:
+    if guest.variable("real_mode_header") is not None and guest.variable("reserve_low") is None:
         yield RoleRange(Role.FIRST_MIB, 0, 1 << 20, "reserve_real_mode()", reserved=Phase.COMPLETE, memory=False)
 
 
 def _nodes(guest: Guest, kernel: Kernel, memory: RegionList) -> Iterator[RoleRange]:
     # Yield the data of each node that has some. Source: `alloc_node_data()`.
-    table, word = guest.machine.label("node_data"), guest.machine.bits // 8
+    table, word = guest.label("node_data"), guest.machine.bits // 8
     most = kernel.program.no_node
     nodes = [] if most is None else [nid for nid in memory.nid if 0 <= nid < min(most, _MAX_NODES)]
     if table is None or not nodes:
@@ -162,20 +179,33 @@ def _at(
     return (RoleRange(role, base, base + size, source, since, until, **reserved),) if base and size and size > 0 else ()
 
 
-def _initrds(guest: Guest) -> Iterator[RoleRange]:
+def _initrds(guest: Guest, freed: bool) -> Iterator[RoleRange]:
     start, past = guest.word("initrd_start"), guest.word("initrd_end")
     if start is None or past is None:
         return
     must: dict[str, Any] = {"reserved": Phase.COMPLETE, "alone": True}
     yield from _at(Role.INITRD, guest.physical(start), past - start, "initrd_start", Phase.COMPLETE, **must)
-    if not start and not _init_may_be_freed(guest):
+    if not start and not freed:
         base, size = guest.word("phys_initrd_start"), guest.word("phys_initrd_size")
         yield from _at(Role.INITRD, base, size, "phys_initrd_start", Phase.MAPPED, Phase.COMPLETE, **must)
 
 
 def _loaded(guest: Guest, kernel: Kernel) -> Iterator[RoleRange]:
-    # Yield what x86's `boot_params` tells of what the boot loader has put into memory.
-    found = None if _init_may_be_freed(guest) else guest.machine.variable("boot_params")
+    # Yield the initrd that x86's `boot_params` tells of, as the boot loader has put it into memory.
+    for base, size, _ in _boot_params(guest, kernel):
+        must: dict[str, Any] = {"reserved": Phase.MAPPED, "memory": False, "alone": True}
+        yield from _at(Role.LOADED_INITRD, base, size, "boot_params.hdr.ramdisk_image", until=Phase.MAPPED, **must)
+
+
+def _loaded_line(guest: Guest, kernel: Kernel) -> Iterator[RoleRange]:
+    for _, _, line in _boot_params(guest, kernel):
+        size = _string_bytes(guest, line)
+        yield from _at(Role.COMMAND_LINE, line, size, "boot_params.hdr.cmd_line_ptr", until=Phase.MAPPED)
+
+
+def _boot_params(guest: Guest, kernel: Kernel) -> Iterator[tuple[int, int, int]]:
+    # Yield where the boot loader has put an initrd, its size, and where the command line is; once at most.
+    found = guest.variable("boot_params")
     if found is None:
         return
     struct = kernel.struct(guest.machine, "boot_params")
@@ -191,13 +221,7 @@ def _loaded(guest: Guest, kernel: Kernel) -> Iterator[RoleRange]:
         parts = [(name, shift) for name, shift in ((low, 0), (high, 32)) if name in fields]
         return sum(struct.value(raw, name, guest.machine.byte_order) << shift for name, shift in parts)
 
-    base, size = value(*_LOADED[:2]), value(*_LOADED[2:4])
-    must: dict[str, Any] = {"reserved": Phase.MAPPED, "memory": False, "alone": True}
-    yield from _at(Role.LOADED_INITRD, base, size, "boot_params.hdr.ramdisk_image", until=Phase.MAPPED, **must)
-    line = value(*_LOADED[4:])
-    yield from _at(
-        Role.COMMAND_LINE, line, _string_bytes(guest, line), "boot_params.hdr.cmd_line_ptr", until=Phase.MAPPED
-    )
+    yield value(*_LOADED[:2]), value(*_LOADED[2:4]), value(*_LOADED[4:])
 
 
 def _trees(guest: Guest) -> Iterator[RoleRange]:
@@ -237,8 +261,10 @@ def _string_bytes(guest: Guest, base: int | None) -> int | None:
 def _brk(guest: Guest, kernel: Kernel) -> Iterator[RoleRange]:
     # Yield the early heap behind the bss: after `reserve_brk()` as much of it as was used.
     start, end = guest.word("_brk_start"), guest.word("_brk_end")
-    base, limit = guest.machine.label("__brk_base"), guest.machine.label("__brk_limit")
-    if base is None or limit is None or start is None or end is None:
+    if start is None or end is None:
+        return  # looking for a label that is not there takes the debugger long
+    base, limit = guest.label("__brk_base"), guest.label("__brk_limit")
+    if base is None or limit is None:
         return
     if start:
         yield from guest.inside(Role.BRK, base, limit - base, "__brk_base", until=Phase.MAPPED)
@@ -254,10 +280,10 @@ def _page_tables(guest: Guest, kernel: Kernel) -> Iterator[RoleRange]:
     page_size = kernel.program.page_size
     init = init_memory(guest.machine, kernel)
     for name in kernel.arch.page_tables:
-        at = guest.machine.label(name)
+        at = guest.label(name)
         kept = init is not None and at is not None and not init[0] <= at < init[1]
         if at is not None and (kept or not _init_may_be_freed(guest)):
-            found = guest.machine.variable(name)
+            found = guest.variable(name)
             size = page_size if found is None else max(page_size, found.size)
             yield from guest.inside(Role.PAGE_TABLES, at, size, name)
     for base in guest.tables if guest.map.parts else ():
@@ -266,8 +292,8 @@ def _page_tables(guest: Guest, kernel: Kernel) -> Iterator[RoleRange]:
 
 def _boot_stack(guest: Guest) -> Iterator[RoleRange]:
     # Yield the stack of the first task, on which `start_kernel()` runs, and which idle has later.
-    start = guest.machine.label("init_stack") or guest.machine.label("init_thread_union")
-    sizes = [found.size for found in map(guest.machine.variable, ("init_thread_union", "init_stack")) if found]
+    start = guest.label("init_stack") or guest.label("init_thread_union")
+    sizes = [found.size for found in map(guest.variable, ("init_thread_union", "init_stack")) if found]
     if start is not None and any(sizes):
         yield from guest.inside(Role.STACK, start, max(sizes), "init_stack", Phase.IDENTITY)
 
@@ -281,8 +307,8 @@ def _per_cpu(guest: Guest, kernel: Kernel) -> Iterator[RoleRange]:
     order, word = guest.machine.byte_order, guest.machine.bits // 8
     with contextlib.suppress(ReadError, LayoutError, KeyError):
         chunk = kernel.struct(guest.machine, "pcpu_first_chunk")
-        raw = guest.read(guest.map.of_virtual(chunk_va), chunk.size)
-        offsets = guest.read(guest.map.of_virtual(offsets_va), units * word)
+        places = ((guest.map.of_virtual(va), size) for va, size in ((chunk_va, chunk.size), (offsets_va, units * word)))
+        raw, offsets = read_together(guest.memory, [*places], _PACKET_BYTES)
         size = (
             chunk.value(raw, "base_addr", order) + chunk.value(raw, "nr_pages", order) * kernel.program.page_size - base
         )
@@ -388,15 +414,12 @@ def _e820(machine: Machine, kernel: Kernel, memory: TranslatedMemory, name: str,
     # Before the hand-over the table is where the ELF says: only `e820__reallocate_tables()` moves it, which
     # `free_initmem()` calls.
     order = kernel.arch.byte_order
-    table, entry = machine.struct(_E820_TABLE), machine.struct(_E820_TABLE, "entries")
+    table, entry = kernel.struct(machine, _E820_TABLE), kernel.struct(machine, _E820_TABLE, "entries")
     most = table.fields["entries"].size // entry.size
     start = table.fields["entries"].offset
     with contextlib.suppress(ReadError):
-        found = bytes_in_file(kernel.own_file, kernel.symbols[name], kernel.arch.word_bytes) if linked else None
-        if found is not None:
-            at: int | None = int.from_bytes(found.data, order) + memory.placement.virtual
-        else:
-            at = kernel.word(memory, name)
+        at = kernel.tables.get(name) if linked else None
+        at = kernel.word(memory, name) if at is None else at + memory.placement.virtual
         if at is None:
             return None
         try:

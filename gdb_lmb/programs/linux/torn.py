@@ -9,7 +9,7 @@ to its beginning, gdb's unwinder tells, or the words on it.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from functools import cached_property
 
@@ -66,11 +66,14 @@ class Stack:
         return self._machine.ram()
 
 
-def torn_memblock(machine: Machine, kernel: Kernel, cpu: Cpu, stack: Stack, moved: int) -> str | None:
+def torn_memblock(
+    machine: Machine, kernel: Kernel, cpu: Cpu, known: Mapping[str, int], stack: Stack, moved: int
+) -> str | None:
     """Return the function of mm/memblock.c that the stop is in the middle of, or None.
 
-    `moved` tells by how much the debugger's symbols are away from where they were linked. In user mode, and before the
-    jump to the kernel's own addresses, nothing of the kernel's is on the stack.
+    `known` are the registers that the stack is followed by. `moved` tells by how much the debugger's symbols are away
+    from where they were linked. In user mode, and before the jump to the kernel's own addresses, nothing of the
+    kernel's is on the stack.
     """
     virtual = stack.memory.placement.virtual
     if not (cpu.past(kernel.image[0] + virtual) and cpu.below(kernel.image[1] + virtual)):
@@ -78,7 +81,7 @@ def torn_memblock(machine: Machine, kernel: Kernel, cpu: Cpu, stack: Stack, move
     if kernel.identity.data not in _FUNCTIONS:
         _FUNCTIONS[kernel.identity.data] = CHANGING | machine.functions_beside("memblock")
     try:
-        for at in kernel.arch.frames(kernel, virtual, cpu, machine, stack):
+        for at in kernel.arch.frames(kernel, virtual, cpu, known, machine, stack):
             found = _changing_at(machine, kernel, at + moved)
             if found is not None:
                 return found
