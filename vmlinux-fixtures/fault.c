@@ -67,7 +67,7 @@ static struct fault faults[] = {
 	  .legal = true },
 	{ .name = "block-unreserved", .inject = fault_block_unreserved },
 	EITHER("log-divergence", fault_log_divergence),
-	{ .name = "log-divergence-switch", .inject = fault_set_may_grow },
+	{ .name = "storage-corrupt-switch", .inject = fault_set_may_grow },
 #if CONFIG_LMB_LOG
 	{ .name = "log-divergence-result", .inject = fault_log_result },
 	{ .name = "log-divergence-op", .inject = fault_log_op },
@@ -104,6 +104,8 @@ static struct fault faults[] = {
 	{ .name = "storage-corrupt-nr", .inject = fault_block_nr },
 	{ .name = "storage-corrupt-entries", .inject = fault_block_entries },
 	{ .name = "storage-corrupt-base", .inject = fault_block_base },
+	{ .name = "bad-name", .inject = fault_name },
+	{ .name = "bad-limit", .inject = fault_limit },
 	/* its list can no longer be walked from front to back */
 	{ .name = "entry-shared", .stage = ON_LINKS, .inject = fault_entry_shared,
 	  .type = &lmb.reserved },

@@ -80,3 +80,16 @@ void fault_block_base(const struct fault *fault)
 	(void)fault;
 	last_block()->base += PAGE_SIZE;
 }
+
+void fault_name(const struct fault *fault)
+{
+	(void)fault;
+	lmb.memory.name = lmb.reserved.name;
+}
+
+/* A limit below all memory. */
+void fault_limit(const struct fault *fault)
+{
+	(void)fault;
+	lmb.current_limit = 0;
+}

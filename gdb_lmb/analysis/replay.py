@@ -103,14 +103,16 @@ def check_log(snapshot: Snapshot, symbol: Callable[[int], str] = hex) -> LogVerd
         return LogVerdict(0, reason="no-log", not_verified="this kernel keeps no operation log (CONFIG_LMB_LOG)")
     if snapshot.torn:
         return LogVerdict(0, reason="torn", not_verified=f"the stop is inside {snapshot.torn}")
+    if isinstance(log.model, str):
+        return _verdict(0, log.model)
     if log.lost:
         return LogVerdict(
             0,
             reason="log-wrapped",
             not_verified=f"the operation log has wrapped: its first {log.lost} of {log.nr} records are lost",
         )
-    if log.model is None or isinstance(log.model, str):
-        return _verdict(0, log.model or "the operation log has no beginning")
+    if log.model is None:
+        return _verdict(0, "the operation log has no beginning")
     return _replay(snapshot, log.model, log.records(True), symbol)
 
 

@@ -112,10 +112,10 @@ def test_fault_with_klimit_storage(klimit_kernel: Path, kind: str, scenario: str
 
 # -- several, and in the middle --------------------------------------------------------------------------------------
 
-ALL_AT_ONCE = ["block-unreserved", "log-divergence-switch", "overlap", "unmerged-memory", "empty-region-memory",
-               "outside-firmware", "region-wraps", "entry-lost", "unsorted", "count-mismatch", "size-mismatch-memory",
-               "free-count-mismatch", "storage-corrupt", "entry-shared-memory", "link-wild", "link-broken-free",
-               "list-cycle-memory"]  # fmt: skip
+ALL_AT_ONCE = ["block-unreserved", "storage-corrupt-switch", "bad-name", "bad-limit", "overlap", "unmerged-memory",
+               "empty-region-memory", "outside-firmware", "region-wraps", "entry-lost", "unsorted", "count-mismatch",
+               "size-mismatch-memory", "free-count-mismatch", "storage-corrupt", "entry-shared-memory", "link-wild",
+               "link-broken-free", "list-cycle-memory"]  # fmt: skip
 
 # Not judged while growth is not allowed, which one of the above takes back.
 REQUIRED = ("required-unreserved", "required-not-memory", "required-overlap")

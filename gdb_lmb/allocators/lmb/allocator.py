@@ -18,7 +18,7 @@ from gdb_lmb.allocators.lmb.checks import CHECKS
 from gdb_lmb.allocators.lmb.decode import decode
 from gdb_lmb.allocators.lmb.operations import INIT, OPERATIONS
 from gdb_lmb.allocators.lmb.program import LmbProgram, find_lmb, torn_in, with_page_size
-from gdb_lmb.allocators.lmb.storage import Block, LmbStorage, lies, storage_of
+from gdb_lmb.allocators.lmb.storage import Block, LmbStorage, lies, storage_of, with_mapped
 from gdb_lmb.allocators.predict import Prediction
 from gdb_lmb.allocators.section import (
     ADDRESS,
@@ -59,11 +59,11 @@ BEFORE_GROWTH, GROWING = "before growth", "growing"
 class LmbAdapter(TraceAdapter):
     """Turns calls of a program's LMB into operations."""
 
-    # The program's log and firmware map say nothing that the model has, and are not read at every stop.
+    # The program's log, firmware map and names say nothing that the model has, and are not read at every stop.
     def __init__(self, where: TracedProgram) -> None:
         self._where = where
         program = with_page_size(where.machine, where.program, where.memory)
-        self._program = replace(program, log=None, ops=None, firmware=None)
+        self._program = replace(program, log=None, ops=None, firmware=None, image=())
         self.bits, self.page_size = program.bits, program.page_size
 
     def decode(self, memory: Memory) -> Snapshot:
@@ -124,7 +124,8 @@ class LmbAllocator(Allocator):
         memory = BoundedMemory(machine.virtual(), meter)
         sized = with_page_size(machine, program, memory)
         stop = Stop(machine.pc(), machine.name_at(machine.pc()))
-        return decode(sized, memory, with_log=with_log, torn=torn_in(machine), stop=stop)
+        found = decode(sized, memory, with_log=with_log, torn=torn_in(machine), stop=stop)
+        return with_mapped(found, machine.translate)
 
     def own_ranges(self, snapshot: Snapshot, *, reserved: bool = False) -> Iterator[Place]:
         for number, block in enumerate(storage_of(snapshot).blocks):

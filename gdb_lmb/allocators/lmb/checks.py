@@ -6,6 +6,7 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from functools import partial
 from itertools import pairwise
 from operator import itemgetter
 
@@ -146,14 +147,18 @@ def free_count_mismatch(facts: Facts) -> Iterator[Defect]:
 # -- regions and blocks -------------------------------------------------------------------------------
 
 
-# Where each block lies: what its header says, unless all others show it to be wrong.
+# Where each block lies: what its header says, unless page tables or all others show it to be wrong.
 # Grown blocks are never freed, so all lie in one linear map: virtual less physical is the same for most.
 def _block_bases(facts: Facts) -> list[int | None]:
-    blocks = storage_of(facts.snapshot).blocks
+    storage = storage_of(facts.snapshot)
+    blocks, mapped = storage.blocks, storage.mapped
     grown = [block.header_va - block.base for block in blocks[1:] if block.header_va and block.base]
+    if len(blocks) > 1 and 1 in mapped and blocks[1].header_va:
+        grown = [blocks[1].header_va - mapped[1]]
     (offset, votes), *_ = Counter(grown).most_common(1) or [(0, 0)]
     wrong = votes * 2 > len(grown)
-    return [b.header_va - offset if wrong and at and b.header_va and b.base else b.base for at, b in enumerate(blocks)]
+    bases = [b.header_va - offset if wrong and at and b.header_va and b.base else b.base for at, b in enumerate(blocks)]
+    return [mapped.get(0, base) if at == 0 else base for at, base in enumerate(bases)]
 
 
 def unmerged(facts: Facts) -> Iterator[Defect]:
@@ -219,6 +224,15 @@ def freelist_exhausted(facts: Facts) -> Iterator[Defect]:
         yield Defect("the freelist is empty: the last entry must be kept to gain the next block")
 
 
+def bad_limit(facts: Facts) -> Iterator[Defect]:
+    """Yield a current_limit below which there is nothing to hand out, until the hand-over (rule 4 of the design)."""
+    snapshot = facts.snapshot
+    least = snapshot.page_size
+    usable = [max(base, least) for base, end in snapshot.memory.ranges(without_flags=LMB_NOMAP) if end > least]
+    if usable and snapshot.current_limit <= min(usable) and not storage_of(snapshot).closed:
+        yield Defect(f"current_limit is {snapshot.current_limit:#x}: all of memory is above it")
+
+
 def handover_mismatch(facts: Facts) -> Iterator[Defect]:
     """Yield where the ranges handed over are not the free whole pages.
 
@@ -260,6 +274,8 @@ CHECKS: tuple[Check, ...] = (
     Check("region-wraps", FINDING, common.region_wraps),
     Check("block-unreserved", FINDING, block_unreserved),
     Check("storage-corrupt", FINDING, storage_corrupt),
+    Check("bad-name", FINDING, partial(common.defects, code="bad-name")),
+    Check("bad-limit", FINDING, bad_limit),
     Check("freelist-exhausted", FINDING, freelist_exhausted),
     Check("outside-firmware", FINDING, common.outside_firmware),
     Check("handover-mismatch", FINDING, handover_mismatch),

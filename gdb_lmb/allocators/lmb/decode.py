@@ -12,6 +12,7 @@ from array import array
 from bisect import bisect_right
 from collections import deque
 from collections.abc import Sequence
+from contextlib import suppress
 from itertools import accumulate, chain
 
 from gdb_lmb.allocators.lmb.blocks import Head, Storage
@@ -64,6 +65,10 @@ def decode(
     for name in ("bottom_up", "may_grow", "closed"):
         if lmb[name] > 1:
             storage.defect(f"{name} is {lmb[name]:#x}, which is no truth value", program.lmb_va)
+    if not lmb["may_grow"] and len(storage.blocks) > 1:
+        storage.defect(f"may_grow is 0, but {len(storage.blocks) - 1} blocks were gained", program.lmb_va)
+    for name in ("memory", "reserved"):
+        _check_name(storage, name, raw)
 
     region, link = program.region, program.region.fields["link.next"].offset
     next_va, prev_va, base, size, flags = storage.columns()
@@ -122,6 +127,19 @@ def decode(
         handover=tuple(ranges) if given and lmb["closed"] else None,
         defects=tuple(storage.defects),
     )
+
+
+# Report a list's name that is not its own; nothing is read outside of the program.
+def _check_name(storage: Storage, name: str, raw: bytes) -> None:
+    program, text = storage.program, name.encode() + b"\0"
+    if not program.image or f"{name}.name" not in program.lmb.fields:
+        return
+    va = program.lmb.value(raw, f"{name}.name", program.byte_order)
+    with suppress(ReadError):
+        if any(va in part for part in program.image) and storage.memory.read(va, len(text)) == text:
+            return
+    what = f"{name}.name is {va:#x}, which is not where the program has this name"
+    storage.defects.append(Defect(what, (va,), "bad-name"))
 
 
 # The counter, the capacity and the columns `names` of the first records (at most `most`) of a table. None, and no

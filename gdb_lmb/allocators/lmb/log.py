@@ -35,8 +35,16 @@ def guest_log(snapshot: Snapshot) -> GuestLog | None:
     log = storage_of(snapshot).log
     if log is None or log.capacity == 0:
         return None
-    model = None if log.lost else _start(snapshot, log)
+    model = _not_full(log) if log.lost else _start(snapshot, log)
     return GuestLog(log.nr, log.lost, lambda strict: log_records(log, strict=strict), model)
+
+
+# Why the ring cannot have wrapped, None where it can: each of its records would be one of an operation.
+def _not_full(log: OperationLog) -> str | None:
+    at = next((at for at, op in enumerate(log.op) if op not in OPERATIONS), None)
+    if at is None:
+        return None
+    return f"the operation log tells of {log.nr} records, but the one in the place of {log.lost + at} is {log.op[at]!r}"
 
 
 # The model as the log's first record sets it up, or why that cannot be.
@@ -45,6 +53,8 @@ def _start(snapshot: Snapshot, log: OperationLog) -> LmbModel | str:
         return "the operation log is empty, but LMB is initialised"
     if log.op[0] != "init":
         return f"the operation log begins with {log.op[0]!r}, not with init"
+    if log.error[0] or log.result[0]:
+        return f"lmb_init() was logged as failed ({log.error[0]}), but LMB is initialised"
     storage = storage_of(snapshot)
     if not storage.blocks:
         return "the operation log tells of an initial storage, but there is none"

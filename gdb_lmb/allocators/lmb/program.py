@@ -12,6 +12,7 @@ from gdb_lmb.core.errors import ReadError
 from gdb_lmb.core.fields import ByteOrder, Struct
 from gdb_lmb.core.machine import Machine
 from gdb_lmb.core.memory import Memory
+from gdb_lmb.formats.program_file import loaded_parts
 
 # In bytes, where the program does not tell (it is a macro, and debug information has none).
 PAGE_SIZE = 4096
@@ -45,7 +46,8 @@ class LmbProgram:
     """Where a program keeps its LMB and what its structures look like; addresses are virtual.
 
     `static_entries` is (address, number) of the static array where the program has one; `ops` maps
-    `enum lmb_op` to operation names. Tables that the program lacks are None. `page_size` is in bytes.
+    `enum lmb_op` to operation names. Tables that the program lacks are None. `page_size` is in bytes. `image` is where
+    the program is loaded, part by part; empty where that is not known.
     """
 
     arch: str
@@ -60,6 +62,7 @@ class LmbProgram:
     ops: Mapping[int, str] | None = None
     handover: Table | None = None
     firmware: Table | None = None
+    image: tuple[range, ...] = ()
 
     # Every member that the decoder uses exists, or `LayoutError`.
     def __post_init__(self) -> None:
@@ -100,6 +103,9 @@ def find_lmb(machine: Machine) -> LmbProgram | None:
         ops={value: name.removeprefix("LMB_OP_").lower() for value, name in ops.items()} or None,
         handover=_table(machine, "lmb_handover", "ranges"),
         firmware=_table(machine, "firmware_map", "ranges"),
+        image=tuple(range(part.va, part.va + part.memory_size) for part in loaded_parts(lmb.program))
+        if lmb.program is not None
+        else (),
     )
 
 

@@ -8,8 +8,8 @@ block 0 first, then block 1, and so on; `LmbStorage.entry` turns an index into (
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from itertools import accumulate
 
 from gdb_lmb.core.errors import StateError
@@ -86,7 +86,9 @@ class LmbStorage(Storage):
     `free` is the freelist as entry indexes, `nr_free` and `nr_blocks` the counters. `entry_size` is
     `sizeof(struct lmb_region)`, `header_size` the bytes before a grown block's first entry, None where not known.
     `links` and `free_walk` are None where no memory was walked, `log` where the program keeps none or nobody asked
-    for it. `handover_nr` counts the ranges handed over, past the table's capacity too; None without a table.
+    for it. `handover_nr` counts the ranges handed over, past the table's capacity too; None without a table. `mapped`
+    is where page tables have the headers of some blocks, by number: the physical address of block 0's and of the first
+    grown one's.
     """
 
     blocks: tuple[Block, ...] = ()
@@ -101,6 +103,7 @@ class LmbStorage(Storage):
     may_grow: bool = False
     handover_nr: int | None = None
     log: OperationLog | None = None
+    mapped: Mapping[int, int] = field(default_factory=dict)
     first: tuple[int, ...] = field(default=(), compare=False)
 
     def __post_init__(self) -> None:
@@ -128,3 +131,11 @@ def storage_of(snapshot: Snapshot) -> LmbStorage:
     if not isinstance(snapshot.storage, LmbStorage):
         raise StateError(f"this state is of layout {snapshot.layout}, not a list-based LMB's")
     return snapshot.storage
+
+
+def with_mapped(snapshot: Snapshot, translate: Callable[[int], int | None]) -> Snapshot:
+    """Return the snapshot with what page tables say of its blocks; `translate` takes a virtual address."""
+    storage = storage_of(snapshot)
+    headers = {at: block.header_va for at, block in enumerate(storage.blocks[:2]) if block.size and block.header_va}
+    mapped = {at: physical for at, va in headers.items() if (physical := translate(va)) is not None}
+    return replace(snapshot, storage=replace(storage, mapped=mapped))
