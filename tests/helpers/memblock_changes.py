@@ -84,6 +84,11 @@ def _from(name: str, other: str) -> Change:
     return lambda image: image.set(name, image.get(other))
 
 
+def _rooms(name: str, times: int, more: int) -> Change:
+    # What the static array has room for, `times` over.
+    return lambda image: image.set(name, image.program.rooms[name.partition(".")[0]] * times + more)
+
+
 def _swap(image: MemblockImage) -> None:
     for name in ("cnt", "max", "total_size", "regions", "name"):
         one, other = image.get(f"memory.{name}"), image.get(f"reserved.{name}")
@@ -118,11 +123,13 @@ CHANGES: list[tuple[str, Change, str]] = [
     ("nothing", _both(), SOUND),
     *((f"{of}.cnt {less:+}", _by(f"{of}.cnt", less), "total-size") for of in ("memory", "reserved") for less in (-1,)),
     ("reserved.cnt -5", _by("reserved.cnt", -5), "total-size"),
-    *((f"{of}.cnt 129", _to(f"{of}.cnt", 129), "count-over-max") for of in ("memory", "reserved")),
+    *((f"{of}.cnt 1 too many", _rooms(f"{of}.cnt", 1, 1), "count-over-max") for of in ("memory", "reserved")),
     *((f"{of}.cnt 0", _both(_to(f"{of}.cnt", 0), _to(f"{of}.total_size", 0)), "list-empty")
       for of in ("memory", "reserved")),
     *((f"{of}.max {most}", _to(f"{of}.max", most), "bad-max")
-      for of in ("memory", "reserved") for most in (0, 127, 129, 256, 1 << 10, ABSURD, 1 << 62)),
+      for of in ("memory", "reserved") for most in (0, ABSURD, 1 << 62)),
+    *((f"{of}.max {times} * room {more:+}", _rooms(f"{of}.max", times, more), "bad-max")
+      for of in ("memory", "reserved") for times, more in ((1, -1), (1, 1), (2, 0), (8, 0))),
     *((f"{of} cnt and max absurd", _both(_to(f"{of}.cnt", ABSURD), _to(f"{of}.max", ABSURD)), "count-over-max")
       for of in ("memory", "reserved")),
     *((f"{of}.total_size {more:+#x}", _by(f"{of}.total_size", more), "total-size")
@@ -158,7 +165,7 @@ CHANGES: list[tuple[str, Change, str]] = [
     ("reserved[1].size +1", _by("reserved[1].size", 1), "total-size"),
     ("memory[1].size -4096", _by("memory[1].size", -4096), "total-size"),
     ("memory[1].size wraps", _to("memory[1].size", -1), "region-wraps"),
-    ("reserved[1].base 0", _to("reserved[1].base", 0), "overlap"),
+    ("reserved[1].base of [0]", _from("reserved[1].base", "reserved[0].base"), "overlap"),
     ("memory[1].base 0", _to("memory[1].base", 0), "unsorted"),
 ]  # fmt: skip
 """Name, change, and the code of a finding that must come of it: `SOUND` where none may."""

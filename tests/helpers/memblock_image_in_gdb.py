@@ -58,7 +58,6 @@ def _write() -> None:
         "ram": _ram_ends(),
         "mapped": _known("max_pfn_mapped"),
         "nodes": _known("*(unsigned long *)node_states"),
-        "no_node": _value("sizeof(node_states[0]) * 8"),
     }
     Path(gdb.parse_and_eval("$image_file").string()).write_text(json.dumps(image))
 
