@@ -106,14 +106,17 @@ def must_be_reserved(
     page_size = kernel.program.page_size
     image = list(_reserved_image(guest, kernel))
     stack = guest.physical(sp and sp - sp % page_size)
+    # All early reservations have been made when the first memory is added.
+    loaded = list(_loaded(guest, kernel)) if any(memory.size) and guest.word("initrd_start") == 0 else []
+    # EFI's table tells of the same initrd.
+    told = {(one.base, one.end) for one in loaded}
     return chain(
         image,
         _brk(guest, kernel),
         _at(Role.STACK, stack, page_size, "stack pointer", reserved=kernel.arch.image_reserved),
         (_table(base, end, image) for base, end in tables),
-        _initrds(guest, freed=False),
-        # All early reservations have been made when the first memory is added.
-        _loaded(guest, kernel) if any(memory.size) and guest.word("initrd_start") == 0 else (),
+        (one for one in _initrds(guest, freed=False) if (one.base, one.end) not in told),
+        loaded,
         _first_mib(guest),
         _trees(guest),
         _per_cpu(guest, kernel),
