@@ -289,7 +289,8 @@ def test_few_requests_and_mode_put_back(kernel: KernelFiles) -> None:
         guest.run_until("memblock_free_all")
         guest.command("lmb-check")
         stats = re.search(r"(\d+) requests", guest.command("lmb-check --stats"))
-        assert stats is not None and 4 <= int(stats[1]) <= 12
+        # Page tables are among them.
+        assert stats is not None and 4 <= int(stats[1]) <= 20
         assert 'received: "0"' in guest.command("maintenance packet qqemu.PhyMemMode")
 
 
