@@ -78,12 +78,14 @@ def test_the_one_in_use_is_shown(kernel: Path) -> None:
         assert snapshot["layout"] == "lmb-list" and snapshot["findings"]
         guest.command("set var lmb.reserved.regions.next->next = $saved")
 
-        # As if LMB had never been initialised, late in the boot.
+        # One that was wiped has been in use: its log and its entries tell.
         guest.command("set var memblock.memory.cnt = 2")
-        guest.command(
-            "python lmb = gdb.parse_and_eval('lmb'); "
-            "gdb.selected_inferior().write_memory(int(lmb.address), bytes(lmb.type.sizeof))"
-        )
+        wipe(guest, "lmb")
+        assert shown(guest)["layout"] == "lmb-list"
+
+        # As if LMB had never been initialised, late in the boot.
+        wipe(guest, "lmb_log")
+        wipe(guest, "lmb_static_entries")
         check_memblock(shown(guest))
 
         # And where neither is whole, the damage told is memblock's, which is the one that could be shown.
@@ -105,6 +107,14 @@ def test_before_paging_only_memblock_can_be_read(kernel: Path) -> None:
         snapshot = shown(guest)
         check_memblock(snapshot)
         assert snapshot["phase"] == "unmapped"
+
+
+def wipe(guest: GuestSession, name: str) -> None:
+    """Make a variable's bytes 0."""
+    guest.command(
+        f"python wiped = gdb.parse_and_eval('{name}'); "
+        "gdb.selected_inferior().write_memory(int(wiped.address), bytes(wiped.type.sizeof))"
+    )
 
 
 def walked(guest: GuestSession) -> list[int]:

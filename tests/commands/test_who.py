@@ -177,7 +177,7 @@ def test_growth_is_the_allocators_own(fixture_kernel: Path) -> None:
         # Each of the blocks after block 0 is in exactly one piece.
         own = [p["owner"] for pieces in dumped["owners"]["reserved"] for p in pieces if "itself" in p["owner"]]
         assert len(own) == len(set(own)) == len(dumped["blocks"]) - 1
-        text = guest.command("lmb-dump reserved --owners")
+        text = guest.command("lmb-dump reserved --owners --all")
         assert re.search(r"^ +\d+ +0x\w+ +0x\w+ +32 KiB +\d+ +setup_per_cpu_areas\+0x\w+ \(main\.c:\d+\)$", text, re.M)
 
 
@@ -372,7 +372,7 @@ def test_help_and_completion(fixture_kernel: Path) -> None:
             assert any(line.startswith(f"Example: {name}") for line in text)
             assert all(len(line) <= 79 for line in text)
         assert guest.command("complete lmb-whatif re").splitlines() == ["lmb-whatif remove", "lmb-whatif reserve"]
-        assert guest.command("complete lmb-free --al") == "lmb-free --align\n"
+        assert guest.command("complete lmb-free --ali") == "lmb-free --align\n"
         assert guest.command("complete lmb-who 0 --t") == "lmb-who 0 --trace\n"
         for name in ("lmb_region", "lmb_owner"):
             assert guest.command(f"help function {name}").startswith(f"$lmb_{name[4:]}(ADDR): ")
