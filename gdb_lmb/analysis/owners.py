@@ -28,7 +28,13 @@ Look = Callable[[int], "Symbol | None"]
 """Tells what a program counter means, None where that is not known."""
 
 MAX_OVERLAPS = 1000
-"""How many reservations laid over another are remembered; the rest is counted."""
+"""How many reservations laid over another are remembered whatever they are; past that, new kinds of what may be wrong.
+
+The rest is counted.
+"""
+
+MAX_KINDS = 10_000
+"""How many kinds are told apart: by their callers, and by which of the two is an allocation."""
 
 
 @dataclass(frozen=True)
@@ -99,7 +105,8 @@ class Owners:
         """Begin with what is reserved where the trace begins, of unknown owners, and follow `records`."""
         self.layout = header.layout
         self.overlaps: list[tuple[Record, Piece]] = []
-        self.omitted = 0
+        self.omitted = self.unjudged = 0
+        self._kinds: set[tuple[tuple[int, ...], bool, tuple[int, ...] | None, bool]] = set()
         self._allocator = allocator(header.layout)
         self._limit, self._page_size = (1 << header.bits) - 1, header.page_size
         self._pieces: list[Piece] = []
@@ -123,13 +130,29 @@ class Owners:
 
     def _reserve(self, base: int, end: int, record: Record) -> None:
         for piece in self.pieces(base, end):
-            if len(self.overlaps) < MAX_OVERLAPS:
-                self.overlaps.append((record, piece))
-            else:
-                self.omitted += 1
+            self._remember(record, piece)
             self._put(Piece(base, piece.base, record))
             base = piece.end
         self._put(Piece(base, end, record))
+
+    def _remember(self, record: Record, old: Piece) -> None:
+        # All of one kind are judged alike, whatever their callers turn out to be: those of one call path are one kind.
+        allocates, was_allocated = self._allocates(record), self._is_allocated(old)
+        kind = record.callers, allocates, None if old.record is None else old.record.callers, was_allocated
+        known = not (allocates or was_allocated) or kind in self._kinds
+        if not known and len(self._kinds) < MAX_KINDS:
+            self._kinds.add(kind)
+        elif len(self.overlaps) >= MAX_OVERLAPS:
+            self.omitted += 1
+            self.unjudged += not known
+            return
+        self.overlaps.append((record, old))
+
+    def _allocates(self, record: Record) -> bool:
+        return self._allocator.allocates(record.operation.op)
+
+    def _is_allocated(self, old: Piece) -> bool:
+        return old.record is not None and self._allocates(old.record)
 
     def _remove(self, base: int, end: int) -> None:
         first, past = self._slice(base, end)
@@ -228,16 +251,20 @@ class Owners:
         out = [finding for finding in found.values() if finding is not None]
         if self.omitted:
             out.append(Finding("reserved-twice", NOTE, f"{self.omitted} more reservations lie over another"))
-        if not unknown:
-            return out, None
-        more = f" and {plural(len(unknown) - 1, 'more operation')}" if len(unknown) > 1 else ""
-        first = next(iter(unknown.values()))
-        return out, f"without symbols nothing tells who called operation {first}{more}, over an allocation of another"
+        why = []
+        if unknown:
+            more = f" and {plural(len(unknown) - 1, 'more operation')}" if len(unknown) > 1 else ""
+            first = next(iter(unknown.values()))
+            why.append(
+                f"without symbols nothing tells who called operation {first}{more}, over an allocation of another"
+            )
+        if self.unjudged:
+            why.append(f"{plural(self.unjudged, 'more reservation')} may lie over an allocation of another")
+        return out, "; ".join(why) or None
 
     def _is_unknown(self, record: Record, old: Piece, look: Look) -> bool:
         # Whether an allocation was reserved by its address once more, and whose either is cannot be told.
-        allocates = self._allocator.allocates
-        if old.record is None or allocates(record.operation.op) or not allocates(old.record.operation.op):
+        if old.record is None or self._allocates(record) or not self._is_allocated(old):
             return False
         pcs = [owner_pc(one, function_of(look), self.layout) for one in (record, old.record)]
         same_call = record.callers == old.record.callers != ()
@@ -248,8 +275,7 @@ class Owners:
         ours = owner_pc(record, function, self.layout)
         inside = _functions(ours, look, self.layout)
         name = inside[0] if inside else owner_name(record, function, self.layout)
-        allocates = self._allocator.allocates(record.operation.op)
-        was_allocated = old.record is not None and self._allocator.allocates(old.record.operation.op)
+        allocates, was_allocated = self._allocates(record), self._is_allocated(old)
         before = f"[{old.base:#x}, {old.end:#x}) was "
         if old.record is None:
             before += "reserved before the trace began"

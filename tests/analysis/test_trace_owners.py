@@ -295,6 +295,34 @@ def test_many_overlaps_are_counted() -> None:
     assert len(findings) == 1001 and findings[-1].message == "101 more reservations lie over another"
 
 
+HARMLESS = [reserve(1, 0, 0x1000), *(reserve(seq, 0, 0x1000, 1, 11) for seq in range(2, 2002))]
+# One may reserve by its address what it was given.
+OWN = [alloc(1, 0x1000, 0x2000), *(reserve(seq, 0x1000, 0x2000, 1, 12) for seq in range(2, 2002))]
+BEHIND: list[tuple[list[Record], str, str]] = [
+    (HARMLESS, "allocated-twice", "operation 3001, "), (OWN, "reserved-over-allocation", "operation 3002, "),
+    (HARMLESS, "reserved-over-allocation", "operation 3002, "), (OWN, "allocated-twice", "operation 3001, "),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("before", "code", "text"), BEHIND, ids=range(len(BEHIND)))
+def test_many_harmless_overlaps_hide_no_finding(before: list[Record], code: str, text: str) -> None:
+    taken = [reserve(3000, 0x4000, 0x5000), alloc(3001, 0x4000, 0x5000)]
+    given = [alloc(3000, 0x4000, 0x5000), reserve(3001, 0x4000, 0x5000, 1, 12), reserve(3002, 0x4000, 0x5000, 1, 11)]
+    after = taken if code == "allocated-twice" else given
+    findings, unknown = follow(*before, *after).findings(look)
+    assert [(f.code, f.message.startswith(text)) for f in findings if f.severity == "finding"] == [(code, True)]
+    assert unknown is None
+
+
+def test_more_kinds_than_are_kept_are_not_verified() -> None:
+    owners = follow(alloc(1, 0x1000, 0x2000))
+    for seq in range(2, 10_005):
+        owners.follow(reserve(seq, 0x1000, 0x2000, 1, 12, seq << 32))
+    findings, unknown = owners.findings(look)
+    assert unknown == "3 more reservations may lie over an allocation of another"
+    assert [finding.message for finding in findings] == ["3 more reservations lie over another"]
+
+
 UNKNOWN: list[tuple[list[Record], str | None]] = [
     # x86's reserve_real_mode() allocates under 1 MiB and last reserves it all: without names two callers.
     ([alloc(1, 0x98000, 0x9F000, 90, 91, 92), reserve(2, 0, 0x100000, 93, 92)],
