@@ -234,6 +234,31 @@ CHAINS: list[tuple[str, list[Callable[[Image], object]], Told]] = [
     ("next of a block to the head", [of_block(1, "link.next", CHAIN)], [
         ("storage-corrupt", "the block list's next links miss 2 of its blocks", (BLOCK,)),
     ]),
+    *((f"{name} past {which}", damage, [
+        ("storage-corrupt", f"the block list's next links miss {number} of its blocks", (before,)),
+    ]) for name, damage, which, number, before in (
+        ("the head", [lambda i: i.lmb("blocks.next", HEADERS[1])], "block 0", 1, CHAIN),
+        ("the head", [lambda i: i.lmb("blocks.next", HEADERS[2])], "blocks 0 and 1", 2, CHAIN),
+        ("block 0", [of_block(0, "link.next", HEADERS[2])], "block 1", 1, HEADERS[0]),
+        ("block 0", [of_block(0, "link.next", HEADERS[3])], "blocks 1 and 2", 2, HEADERS[0]),
+        ("block 1", [of_block(1, "link.next", HEADERS[3])], "block 2", 1, HEADERS[1]),
+        ("block 2", [of_block(2, "link.next", CHAIN)], "block 3", 1, HEADERS[2]),
+    )),
+    ("past two blocks apart", [of_block(0, "link.next", HEADERS[2]), of_block(2, "link.next", CHAIN)], [
+        ("storage-corrupt", "the block list's next links miss 1 of its blocks", (HEADERS[0],)),
+        ("storage-corrupt", "the block list's next links miss 1 of its blocks", (HEADERS[2],)),
+    ]),
+    ("past a block that says so", [of_block(0, "link.next", HEADERS[2]), of_block(1, "link.prev", 0x10)], [
+        ("storage-corrupt", "the block list's next links miss 1 of its blocks", (HEADERS[0],)),
+        ("storage-corrupt", "block 1's prev link does not lead to its predecessor", (HEADERS[1],)),
+    ]),
+    ("past a block, then to nowhere", [of_block(0, "link.next", HEADERS[2]), of_block(2, "link.next", 0x20)], [
+        ("storage-corrupt", "the block list's next links miss 1 of its blocks", (HEADERS[0],)),
+        ("storage-corrupt", "the block list's next link leads to no block header", (0x20,)),
+    ]),
+    ("prev of a block to an entry", [of_block(2, "link.prev", GROWN[1])], [
+        ("storage-corrupt", "block 2's prev link does not lead to its predecessor", (HEADERS[2],)),
+    ]),
     ("prev of a block", [of_block(2, "link.prev", HEADERS[0])], [
         ("storage-corrupt", "block 2's prev link does not lead to its predecessor", (HEADERS[2],)),
     ]),

@@ -115,24 +115,41 @@ class Storage:
     def walk_chain(self, head: Head, first_entries: int | None) -> None:
         """Read every block of the chain; where a link is bad, walk it backward too."""
         seen: set[int] = set()
-        rest: list[tuple[int, bytes]] = []
-        found, damage = self._follow(head.va, head.next_va, "link.next", seen)
-        before = found[-1][0] if found else head.va
-        if damage or (head.prev_va != before and head.prev_va not in seen):
-            # The forward walk may have skipped blocks: walk backward too. What else is wrong there is told below.
-            rest, other = self._follow(head.va, head.prev_va, "link.prev", seen)
-            if damage:
-                self.defects += filter(None, (damage, other))
-            elif rest:
-                self.defect(f"the block list's next links miss {len(rest)} of its blocks", before)
-        whole, before = not damage and not rest, head.va
-        for number, (node_va, raw) in enumerate((*found, *reversed(rest))):
-            if self._header(raw, "link.prev") != before and whole:
+        chain: list[tuple[int, bytes]] = []
+        found, damage = self._follow(head.va, head.va, head.next_va, "link.next", seen)
+        before = head.va
+        for node_va, raw in found:
+            chain += (*self._missed(head.va, before, node_va, self._header(raw, "link.prev"), seen), (node_va, raw))
+            before = node_va
+        if damage:
+            rest, other = self._follow(head.va, head.va, head.prev_va, "link.prev", seen)
+            self.defects += filter(None, (damage, other))
+            chain += reversed(rest)
+        else:
+            chain += self._missed(head.va, before, head.va, head.prev_va, seen)
+        before = head.va
+        for number, (node_va, raw) in enumerate(chain):
+            if self._header(raw, "link.prev") != before and not damage:
                 self.defect(f"block {number}'s prev link does not lead to its predecessor", node_va)
             before = node_va
             self._take(number, node_va, raw, first_entries)
-        if whole and head.prev_va != before:
+        if not damage and head.prev_va != before:
             self.defect("the block list's head does not lead back to the last block", head.va)
+
+    # The blocks between two that a next link leads past: the prev link of the one behind them leads to the last of
+    # them, which knows one of the two.
+    def _missed(
+        self, head_va: int, before_va: int, after_va: int, prev_va: int, seen: set[int]
+    ) -> list[tuple[int, bytes]]:
+        if prev_va == before_va:
+            return []
+        run = self._follow(head_va, after_va, prev_va, "link.prev", seen)[0][::-1]
+        if not run:
+            return []
+        if self._header(run[-1][1], "link.next") != after_va and self._header(run[0][1], "link.prev") != before_va:
+            return []
+        self.defect(f"the block list's next links miss {len(run)} of its blocks", before_va)
+        return run
 
     def columns(self) -> list[array[int]]:
         """Return the columns of `REGION_FIELDS` over the entries of all blocks taken so far."""
@@ -147,11 +164,10 @@ class Storage:
 
     # Follow one link of the headers: (node address, bytes) of each, and why the head did not come back.
     def _follow(
-        self, head_va: int, start_va: int, link: str, seen: set[int]
+        self, head_va: int, came_from: int, node_va: int, link: str, seen: set[int]
     ) -> tuple[list[tuple[int, bytes]], Defect | None]:
         found: list[tuple[int, bytes]] = []
         back = "link.prev" if link == "link.next" else "link.next"
-        came_from, node_va = head_va, start_va
         while node_va != head_va:
             if node_va in seen:
                 circle = any(node_va == va for va, _ in found)  # else the other walk has been there
