@@ -7,7 +7,7 @@ dicts. Addresses are virtual unless named physical; what the machine does not kn
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
@@ -92,6 +92,12 @@ class Machine(Protocol):
 
     def booting_cpu(self) -> AbstractContextManager[None]:
         """Select the CPU that boots the kernel meanwhile, unless the selected one runs the kernel itself."""
+
+    def cpus(self) -> Iterator[int]:
+        """Select each CPU in turn and yield its number as the debugger counts; none where there is but one.
+
+        The one that was selected is again at the end.
+        """
 
     def physical(self, meter: Meter | None = None) -> AbstractContextManager[Memory]:
         """Return what reads physical addresses inside its `with` block; requests are added to `meter`.

@@ -125,6 +125,19 @@ class GdbMachine(GdbSymbols):
             return None
         return min(gdb.selected_inferior().threads(), key=lambda thread: thread.num)
 
+    def cpus(self) -> Iterator[int]:
+        selected, threads = gdb.selected_thread(), gdb.selected_inferior().threads()
+        if selected is None or len(threads) < 2:
+            return
+        frame = gdb.selected_frame()
+        try:
+            for thread in threads:
+                thread.switch()
+                yield thread.num
+        finally:
+            selected.switch()
+            frame.select()
+
     def functions_on_stack(self, moved: int = 0, memory: Memory | None = None) -> list[Function]:
         found: list[Function] = []
         with contextlib.suppress(gdb.error):  # a stack that cannot be unwound further ends there

@@ -50,6 +50,8 @@ class BytesMachine:
     mapped: dict[int, int] = field(default_factory=dict)
     ranges: list[Range] = field(default_factory=list)
     has_physical: bool = True
+    others: dict[int, dict[str, int]] = field(default_factory=dict)
+    """Registers of the CPUs that are not selected, by number."""
 
     def variable(self, name: str) -> Variable | None:
         return self.variables.get(name)
@@ -104,6 +106,13 @@ class BytesMachine:
 
     def booting_cpu(self) -> contextlib.AbstractContextManager[None]:
         return contextlib.nullcontext()
+
+    def cpus(self) -> Iterator[int]:
+        selected = self.registers
+        for number, registers in self.others.items():
+            self.registers = registers
+            yield number
+        self.registers = selected
 
     @contextlib.contextmanager
     def physical(self, meter: Meter | None = None) -> Iterator[Memory]:

@@ -75,6 +75,50 @@ def test_place(tmp_path: Path, moved: int) -> None:
     assert where.symbol(BASE + 0x1008) == "_etext+8"
 
 
+PAGING = {"cr0": 1 << 31 | 1, "cr3": TABLES | 0x18, "cr4": 1 << 5, "efer": 1 << 10}
+CRASH = (0x200_0000, 0x2FF_FFFF)
+ELSEWHERE: list[tuple[str, tuple[int, int], dict[str, int], bool]] = [
+    ("the decompressor, mapped one to one", CRASH, {"pc": 0x210_0000, "cs": 0x10, **PAGING}, True),
+    ("the last byte, without paging", CRASH, {"pc": 0x2ff_ffff, "cs": 0x10, "cr0": 1}, True),
+    ("the first byte, without paging", CRASH, {"pc": 0x200_0000, "cs": 0x10, "cr0": 1}, True),
+    ("a byte past it", CRASH, {"pc": 0x300_0000, "cs": 0x10, "cr0": 1}, False),
+    ("a byte before it", CRASH, {"pc": 0x1ff_ffff, "cs": 0x10, "cr0": 1}, False),
+    ("a program in it", CRASH, {"pc": 0x210_0000, "cs": 0x33, **PAGING}, True),
+    ("a program elsewhere", CRASH, {"pc": 0x110_0000, "cs": 0x33, **PAGING}, False),
+    ("a program at a page that is not mapped", CRASH, {"pc": 0x8210_0000, "cs": 0x33, **PAGING}, False),
+    ("parked by the firmware", CRASH, {"pc": 0xfff3, "cs": 0xf000, "cr0": 0x10}, False),
+    ("the kernel that was found", CRASH, {"pc": TEXT + 0x200 + VIRTUAL_MOVE, "cs": 0x10, **PAGING}, False),
+    ("without registers", CRASH, {}, False),
+    ("nothing reserved", (0, 0), {"pc": 0, "cs": 0x10, "cr0": 1}, False),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("reserved", "registers", "dead"), [row[1:] for row in ELSEWHERE],
+                         ids=[row[0] for row in ELSEWHERE])  # fmt: skip
+def test_a_cpu_that_runs_a_crash_kernel(
+    tmp_path: Path, reserved: tuple[int, int], registers: dict[str, int], dead: bool
+) -> None:
+    """The others stay in the kernel that has crashed: what is in its memory is not shown."""
+    machine, at = linux(tmp_path), 0x50A0
+    machine.variables["crashk_res"] = Variable(TEXT + at, 16, tmp_path / "vmlinux")
+    machine.structs["crashk_res", ""] = Struct("resource", 16, {"start": Field(0, 8), "end": Field(8, 8)}, 8)
+    image = machine.memory[BASE]
+    machine.memory[BASE] = image[:at] + struct.pack("<QQ", *reserved) + image[at + 16 :]
+    # A CPU that has its own page tables: all below 1 GiB is mapped to itself.
+    tables = bytearray(machine.memory[TABLES])
+    tables[:8] = struct.pack("<Q", (TABLES + 0x3000) | 7)
+    machine.memory[TABLES] = bytes(tables) + struct.pack("<Q", 0x87) + bytes(0xFF8)
+    machine.others = {1: machine.registers, 3: registers}
+    kernel = find_kernel(machine)
+    assert kernel is not None
+    for look in (lambda: locate(machine, kernel), lambda: take_snapshot(machine)):
+        if dead:
+            with pytest.raises(NotReadyError, match=r"the kernel found has crashed.* with `thread 3`, and continue"):
+                look()
+        else:
+            assert look() is not None
+
+
 @pytest.mark.parametrize("name", ["memory", "reserved"])
 @pytest.mark.parametrize("value", [0, TEXT + NAME_AT + VIRTUAL_MOVE + 0x20_0000, TEXT + NAME_AT, 1 << 63])
 def test_a_damaged_pointer_does_not_move_the_kernel(tmp_path: Path, name: str, value: int) -> None:

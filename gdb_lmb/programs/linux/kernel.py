@@ -29,6 +29,7 @@ _VARIABLES = (
     "system_state",
     "memblock_memory",
     "memblock_can_resize",
+    "crashk_res",
 )
 # What tells of ranges that must be reserved.
 _RANGES = (

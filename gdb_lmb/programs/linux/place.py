@@ -8,6 +8,8 @@ still true after boot are those of mm/memblock.c and mm/mm_init.c.
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from pathlib import Path
 
 from gdb_lmb.arches.base import Cpu
@@ -112,7 +114,56 @@ def locate(machine: Machine, kernel: Kernel) -> tuple[Placement, int]:
     """Return where the running kernel lies, and by how much the debugger's symbols are moved now."""
     cpu = booting_cpu(machine, kernel)
     with machine.physical() as physical:
-        return place(machine, kernel, BoundedMemory(physical), cpu), symbols_moved_by(machine, kernel)
+        placement = place(machine, kernel, BoundedMemory(physical), cpu)
+        reserved = crash_memory(machine, kernel, TranslatedMemory(BoundedMemory(physical), placement), cpu)
+    require_no_crash_kernel(machine, kernel, reserved)
+    return placement, symbols_moved_by(machine, kernel)
+
+
+def crash_memory(machine: Machine, kernel: Kernel, memory: TranslatedMemory, cpu: Cpu) -> Range | None:
+    """Return where a crash kernel may run, None where nothing is reserved for one.
+
+    Source: `crashk_res` of kernel/kexec_core.c: nothing runs there but a crash kernel, and what leads to it.
+    """
+    if "crashk_res" not in kernel.symbols or kernel.arch.before_kernel(cpu):
+        return None
+    layout = kernel.struct(machine, "crashk_res")
+    raw = memory.read(kernel.symbols["crashk_res"] + memory.placement.virtual, layout.size)
+    first, last = (layout.value(raw, name, machine.byte_order) for name in ("start", "end"))
+    return (first, last + 1) if first < last else None
+
+
+def require_no_crash_kernel(machine: Machine, kernel: Kernel, reserved: Range | None) -> None:
+    """Check that no CPU runs in the memory `reserved` for a crash kernel: the kernel found is dead then.
+
+    Raises: `NotReadyError`.
+    """
+    if reserved is None:
+        return
+    cpus = [(number, kernel.arch.cpu_state(machine.register)) for number in machine.cpus()]
+    with machine.physical() as physical:
+        for number, cpu in cpus:
+            if any(reserved[0] <= at < reserved[1] for at in _runs_at(kernel, BoundedMemory(physical), cpu)):
+                raise NotReadyError(
+                    f"the kernel found has crashed, and another CPU runs its crash kernel or what leads there: choose "
+                    f"that one with `thread {number}`, and continue until it is at one of the kernel's own addresses"
+                )
+
+
+def _runs_at(kernel: Kernel, memory: BoundedMemory, cpu: Cpu) -> Iterator[int]:
+    # Yield physical addresses of code that a CPU runs, by its page tables, or of the image that it has.
+    if cpu.pc is None:
+        return
+    for make in cpu.paged:
+        with contextlib.suppress(ReadError):
+            yield make(memory).to_physical(cpu.pc)[0]
+    if not cpu.paged and not cpu.user:
+        yield cpu.pc
+    if not cpu.paged:
+        linked = kernel.identity.va - kernel.arch.base_va(kernel.image)
+        for at, _ in kernel.arch.running_at(kernel, memory, cpu, ()):
+            if holds(memory, linked + at, kernel.identity.data):
+                yield linked + at
 
 
 def phase_of(kernel: Kernel, memory: TranslatedMemory, cpu: Cpu) -> tuple[Phase, dict[str, str]]:

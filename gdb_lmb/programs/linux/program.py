@@ -29,7 +29,15 @@ from gdb_lmb.formats.program_file import bytes_in_file, text_in_file
 from gdb_lmb.programs.base import AddressMap, Guest, Movable, Program, RoleRange, guest_variables, live_tables
 from gdb_lmb.programs.base import must_be_reserved as required_of
 from gdb_lmb.programs.linux.kernel import Kernel, find_kernel, init_memory, symbols_moved_by
-from gdb_lmb.programs.linux.place import boot_phase, handed_over, locate, phase_of, place
+from gdb_lmb.programs.linux.place import (
+    boot_phase,
+    crash_memory,
+    handed_over,
+    locate,
+    phase_of,
+    place,
+    require_no_crash_kernel,
+)
 from gdb_lmb.programs.linux.ranges import (
     Firmware,
     KernelGuest,
@@ -132,6 +140,7 @@ def take_memblock(machine: Machine, kernel: Kernel, meter: Meter | None = None) 
         bounded = BoundedMemory(physical, meter)
         placement = place(machine, kernel, bounded, cpu)
         memory = TranslatedMemory(bounded, placement)
+        reserved = crash_memory(machine, kernel, memory, cpu)
         phase, refused = phase_of(kernel, memory, cpu)
         doubt = None if phase in (Phase.UNMAPPED, Phase.IDENTITY) else handed_over(kernel, memory)[1]
         late = phase is Phase.COMPLETE or phase.value in PAST_HAND_OVER
@@ -158,6 +167,7 @@ def take_memblock(machine: Machine, kernel: Kernel, meter: Meter | None = None) 
             limits=kernel.arch.limits(partial(kernel.word, memory), kernel.program.page_size, kernel.program.bits),
         )
         stack = None if cpu.pc is None or cpu.sp is None else Stack(machine, memory, cpu.sp)
+    require_no_crash_kernel(machine, kernel, reserved)
     # The symbols may stand elsewhere than the kernel does: look the address up where they stand.
     stop = None if cpu.pc is None else Stop(cpu.pc, machine.name_at(cpu.pc + moved - placement.virtual))
     torn = None if stack is None else torn_memblock(machine, kernel, cpu, known, stack, moved)
