@@ -81,17 +81,22 @@ MAX_JSON_ROWS = 10_000
 
 
 def bounded(value: Json) -> Json:
-    """Return JSON values with the first `MAX_JSON_ROWS` elements of each list; "left_out" counts the rest, by path."""
+    """Return JSON values with the first `MAX_JSON_ROWS` elements of each list; "left_out" counts the rest, by path.
+
+    Objects in a list are its rows, in which no list is long.
+    """
     left_out: dict[str, int] = {}
 
     def cut(path: str, inner: Any) -> Any:
         if isinstance(inner, dict):
             return {name: cut(f"{path}.{name}" if path else name, one) for name, one in inner.items()}
-        if isinstance(inner, list):
-            if len(inner) > MAX_JSON_ROWS:
-                left_out[path] = len(inner) - MAX_JSON_ROWS
-            return [cut(f"{path}[{at}]", one) for at, one in enumerate(inner[:MAX_JSON_ROWS])]
-        return inner
+        if not isinstance(inner, list):
+            return inner
+        if len(inner) > MAX_JSON_ROWS:
+            left_out[path] = len(inner) - MAX_JSON_ROWS
+            inner = inner[:MAX_JSON_ROWS]
+        nested = bool(inner) and isinstance(inner[0], list)
+        return [cut(f"{path}[{at}]", one) for at, one in enumerate(inner)] if nested else inner
 
     out = cut("", value)
     return {**out, "left_out": left_out} if left_out else value

@@ -166,7 +166,14 @@ class LmbAllocator(Allocator):
                 raise ValueError(f"there is no entry {block}:{slot}")
             return storage.first[block] + slot
 
-        entry = fields.Codec(lambda index: [*storage.entry(index)], read_entry)
+        pairs: list[list[int]] = []
+
+        def write_entry(index: int) -> list[int]:
+            if not pairs:
+                pairs.extend([at, slot] for at, block in enumerate(storage.blocks) for slot in range(block.nr))
+            return pairs[index]
+
+        entry = fields.Codec(write_entry, read_entry)
         last = (
             fields.Field("free", fields.each(entry, column), stored=True),
             fields.Field("nr_free", fields.NUMBER, stored=True),
