@@ -8,6 +8,7 @@ Written byte by byte, so that no compiler for the guest's architecture is needed
 from __future__ import annotations
 
 import struct
+import subprocess
 from pathlib import Path
 
 USER_VA = 0x400000
@@ -28,8 +29,27 @@ def write_initrd(path: Path, arch: str) -> Path:
     header = ident + struct.pack("<HHIQQQIHHHHHH", 2, machine, 1, SPIN_VA, 64, 0, 0, 64, 56, 1, 0, 0, 0)
     size = SPIN_VA - USER_VA + len(code)
     elf = header + struct.pack("<IIQQQQQQ", 1, 5, 0, USER_VA, USER_VA, size, size, 0x1000) + code
-    path.write_bytes(_member(b"init", elf, 0o100755) + _member(b"TRAILER!!!", b"", 0))
+    path.write_bytes(_archive({b"init": elf}))
     return path
+
+
+def write_crashing_initrd(path: Path, image: Path) -> Path:
+    """Write a RAM disk for x86-64 whose /init crashes on CPU 2, and starts `image` with the other RAM disk; return it.
+
+    That needs room by "crashkernel=".
+    """
+    program, source = path.with_suffix(".init"), Path(__file__).with_name("crash_init.c")
+    words = ["-m64", "-O1", "-static", "-nostdlib", "-ffreestanding", "-fno-stack-protector", "-no-pie"]
+    subprocess.run(["gcc", *words, "-o", program, source], check=True, timeout=60)
+    second = write_initrd(path.with_suffix(".second"), "x86_64").read_bytes()
+    files = {b"init": program.read_bytes(), b"kernel": image.read_bytes(), b"second": second}
+    path.write_bytes(_member(b"proc", b"", 0o040755) + _archive(files))
+    return path
+
+
+def _archive(files: dict[bytes, bytes]) -> bytes:
+    members = (_member(name, content, 0o100755) for name, content in files.items())
+    return b"".join((*members, _member(b"TRAILER!!!", b"", 0)))
 
 
 def _member(name: bytes, content: bytes, mode: int) -> bytes:

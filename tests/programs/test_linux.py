@@ -83,12 +83,15 @@ ELSEWHERE: list[tuple[str, tuple[int, int], dict[str, int], bool]] = [
     ("the first byte, without paging", CRASH, {"pc": 0x200_0000, "cs": 0x10, "cr0": 1}, True),
     ("a byte past it", CRASH, {"pc": 0x300_0000, "cs": 0x10, "cr0": 1}, False),
     ("a byte before it", CRASH, {"pc": 0x1ff_ffff, "cs": 0x10, "cr0": 1}, False),
-    ("a program in it", CRASH, {"pc": 0x210_0000, "cs": 0x33, **PAGING}, True),
-    ("a program elsewhere", CRASH, {"pc": 0x110_0000, "cs": 0x33, **PAGING}, False),
-    ("a program at a page that is not mapped", CRASH, {"pc": 0x8210_0000, "cs": 0x33, **PAGING}, False),
-    ("parked by the firmware", CRASH, {"pc": 0xfff3, "cs": 0xf000, "cr0": 0x10}, False),
+    ("a program of the crash kernel", CRASH, {"pc": 0x40_0078, "cs": 0x33, **PAGING, "cr3": 0x2ff_f000}, True),
+    ("a program, a page table past it", CRASH, {"pc": 0x40_0078, "cs": 0x33, **PAGING, "cr3": 0x300_0000}, False),
+    ("a program linked to like addresses", CRASH, {"pc": 0x210_0000, "cs": 0x33, **PAGING}, False),
+    ("the crash kernel", CRASH, {"pc": TEXT, "cs": 0x10, **PAGING, "cr3": 0x200_0000 | 0x18}, True),
     ("the kernel that was found", CRASH, {"pc": TEXT + 0x200 + VIRTUAL_MOVE, "cs": 0x10, **PAGING}, False),
+    ("a page table, without paging", CRASH, {"pc": 0xfff0, "cs": 0xf000, "cr0": 0x10, "cr3": 0x200_0000}, False),
+    ("parked by the firmware", CRASH, {"pc": 0xfff3, "cs": 0xf000, "cr0": 0x10}, False),
     ("without registers", CRASH, {}, False),
+    ("all memory reserved", (0, (1 << 64) - 1), {"pc": 0x210_0000, "cs": 0x10, **PAGING}, False),
     ("nothing reserved", (0, 0), {"pc": 0, "cs": 0x10, "cr0": 1}, False),
 ]  # fmt: skip
 
@@ -104,10 +107,6 @@ def test_a_cpu_that_runs_a_crash_kernel(
     machine.structs["crashk_res", ""] = Struct("resource", 16, {"start": Field(0, 8), "end": Field(8, 8)}, 8)
     image = machine.memory[BASE]
     machine.memory[BASE] = image[:at] + struct.pack("<QQ", *reserved) + image[at + 16 :]
-    # A CPU that has its own page tables: all below 1 GiB is mapped to itself.
-    tables = bytearray(machine.memory[TABLES])
-    tables[:8] = struct.pack("<Q", (TABLES + 0x3000) | 7)
-    machine.memory[TABLES] = bytes(tables) + struct.pack("<Q", 0x87) + bytes(0xFF8)
     machine.others = {1: machine.registers, 3: registers}
     kernel = find_kernel(machine)
     assert kernel is not None

@@ -6,14 +6,19 @@ from __future__ import annotations
 import contextlib
 import json
 import re
+from pathlib import Path
 
 import pytest
 
 from gdb_lmb.kernels.stock import find_kernel
 from gdb_lmb.runner.session import CommandError, GuestSession
+from tests.helpers.initramfs import SPIN_VA, write_crashing_initrd
 from tests.helpers.stock import AMD64, KERNEL_MAP_VA, boot, plain_read, shown, words_at
 
 pytestmark = pytest.mark.stock
+
+KERNEL_TEXT = 0x1000000
+"""`CONFIG_PHYSICAL_START`: where the image is linked to lie."""
 
 RESETS = ("-action", "reboot=reset")
 
@@ -25,6 +30,11 @@ def really_at(guest: GuestSession) -> int:
     assert found is not None
     moved = json.loads(guest.command("lmb-attach --json"))
     return int(found[1], 16) - (text - int(moved["virtual"], 16) - KERNEL_MAP_VA)
+
+
+def run_to(guest: GuestSession, place: str) -> None:
+    guest.command(f"tbreak {place}")
+    guest.command("continue")
 
 
 @pytest.mark.parametrize("name", [AMD64[0], AMD64[2]])
@@ -44,6 +54,42 @@ def test_a_reset_is_noticed(name: str) -> None:
             assert int(told["physical"], 16) == really_at(guest)
             assert shown(guest) == plain_read(guest)
             assert "lmb-check: clean" in guest.command("lmb-check")
+
+
+def test_a_crash_kernel_on_another_cpu(tmp_path: Path) -> None:
+    """The other CPUs are halted in the kernel that has crashed, which is whole in memory, and of the same build."""
+    kernel = find_kernel(AMD64[0], notice=print)
+    initrd = write_crashing_initrd(tmp_path / "initrd", kernel.image)
+    dead = r"the kernel found has crashed, and another CPU .* with `thread 3`"
+
+    def is_dead(*threads: int) -> None:
+        for thread in threads:
+            guest.command(f"thread {thread}")
+            for command in ("lmb-check", "lmb-attach", "lmb-dump", "lmb-attach --wait"):
+                with pytest.raises(CommandError, match=dead):
+                    guest.command(command)
+        guest.command("thread 3")
+
+    with boot(kernel, "nokaslr crashkernel=128M", smp=4, initrd=initrd) as guest:
+        guest.command("lmb-attach --wait")
+        run_to(guest, "__crash_kexec")
+        assert "thread is 3 " in guest.command("thread")
+        low, high = (int(guest.command(f"output crashk_res.{name}")) for name in ("start", "end"))
+        for thread in (1, 2, 3, 4):  # it runs still, on its way out
+            guest.command(f"thread {thread}")
+            assert json.loads(guest.command("lmb-attach --json"))["physical"] == "0x0"
+        run_to(guest, "*kexec_crash_image->start")
+        assert low <= int(guest.command("output (long)$pc")) <= high
+        is_dead(1, 2, 3, 4)
+        run_to(guest, "memblock_free_all")
+        assert "thread is 3 " in guest.command("thread")
+        moved = int(json.loads(guest.command("lmb-attach --json"))["physical"], 16)
+        assert low <= moved + KERNEL_TEXT <= high and moved == int(guest.command("output phys_base"))
+        assert shown(guest) == plain_read(guest)
+        assert "lmb-check: clean" in guest.command("lmb-check")
+        is_dead(1, 2, 4)
+        run_to(guest, f"*{SPIN_VA:#x}")
+        is_dead(1, 2, 3, 4)
 
 
 @pytest.mark.parametrize("words", [(), ("-bios", "/usr/share/ovmf/OVMF.fd")], ids=["SeaBIOS", "OVMF"])

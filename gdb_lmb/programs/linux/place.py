@@ -8,8 +8,6 @@ still true after boot are those of mm/memblock.c and mm/mm_init.c.
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Iterator
 from pathlib import Path
 
 from gdb_lmb.arches.base import Cpu
@@ -130,7 +128,9 @@ def crash_memory(machine: Machine, kernel: Kernel, memory: TranslatedMemory, cpu
     layout = kernel.struct(machine, "crashk_res")
     raw = memory.read(kernel.symbols["crashk_res"] + memory.placement.virtual, layout.size)
     first, last = (layout.value(raw, name, machine.byte_order) for name in ("start", "end"))
-    return (first, last + 1) if first < last else None
+    # No image lies in memory that it reserves for another: what is read is damaged then.
+    image = memory.placement.to_physical(kernel.image[0] + memory.placement.virtual)
+    return (first, last + 1) if first < last and not first <= image <= last else None
 
 
 def require_no_crash_kernel(machine: Machine, kernel: Kernel, reserved: Range | None) -> None:
@@ -141,29 +141,14 @@ def require_no_crash_kernel(machine: Machine, kernel: Kernel, reserved: Range | 
     if reserved is None:
         return
     cpus = [(number, kernel.arch.cpu_state(machine.register)) for number in machine.cpus()]
-    with machine.physical() as physical:
-        for number, cpu in cpus:
-            if any(reserved[0] <= at < reserved[1] for at in _runs_at(kernel, BoundedMemory(physical), cpu)):
-                raise NotReadyError(
-                    f"the kernel found has crashed, and another CPU runs its crash kernel or what leads there: choose "
-                    f"that one with `thread {number}`, and continue until it is at one of the kernel's own addresses"
-                )
-
-
-def _runs_at(kernel: Kernel, memory: BoundedMemory, cpu: Cpu) -> Iterator[int]:
-    # Yield physical addresses of code that a CPU runs, by its page tables, or of the image that it has.
-    if cpu.pc is None:
-        return
-    for make in cpu.paged:
-        with contextlib.suppress(ReadError):
-            yield make(memory).to_physical(cpu.pc)[0]
-    if not cpu.paged and not cpu.user:
-        yield cpu.pc
-    if not cpu.paged:
-        linked = kernel.identity.va - kernel.arch.base_va(kernel.image)
-        for at, _ in kernel.arch.running_at(kernel, memory, cpu, ()):
-            if holds(memory, linked + at, kernel.identity.data):
-                yield linked + at
+    for number, cpu in cpus:
+        # What leads there is mapped one to one, by page tables of its own.
+        at = cpu.tables if cpu.pc is None or cpu.user else (*cpu.tables, cpu.pc)
+        if any(reserved[0] <= address < reserved[1] for address in at):
+            raise NotReadyError(
+                "the kernel found has crashed, and another CPU runs its crash kernel or what leads there: choose "
+                f"that one with `thread {number}`, and continue until it is at one of the kernel's own addresses"
+            )
 
 
 def phase_of(kernel: Kernel, memory: TranslatedMemory, cpu: Cpu) -> tuple[Phase, dict[str, str]]:
