@@ -3,28 +3,23 @@
 
 from __future__ import annotations
 
-import json
 import re
 import subprocess
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from gdb_lmb.cli import main
-from gdb_lmb.core.operation import Record
 from gdb_lmb.kernels.stock import find_kernel
-from gdb_lmb.report.trace_file import TraceReader
 from gdb_lmb.runner.qemu import QemuOptions
 from gdb_lmb.runner.session import GuestSession
 from tests.helpers.live import no_breakpoint_is_left
 from tests.helpers.stock import AMD64
+from tests.helpers.stock_trace import TWO_NODES, assert_printed, read, status_of
 
 pytestmark = pytest.mark.stock
 
 DEBUG = "memblock=debug loglevel=8 earlyprintk=serial"
-TWO_NODES = ("-object", "memory-backend-ram,id=m0,size=256M", "-object", "memory-backend-ram,id=m1,size=256M",
-             "-numa", "node,memdev=m0,cpus=0", "-numa", "node,memdev=m1,cpus=1")  # fmt: skip
 ARM64 = "debian:6.12-cloud-arm64"
 SETTINGS = [
     # (command line, memory, CPUs, QEMU's words)
@@ -40,18 +35,6 @@ BOOTS = [
     for name in AMD64
     for setting in SETTINGS
 ] + [pytest.param(ARM64, *SETTINGS[0])]
-
-
-def status_of(guest: GuestSession) -> dict[str, Any]:
-    output = guest.command("lmb-trace status --json")
-    status: dict[str, Any] = json.loads(output[output.index('{"schema"') :])
-    return status
-
-
-def read(path: Path) -> tuple[TraceReader, list[Record]]:
-    with path.open("rb") as file:
-        reader = TraceReader(file)
-        return reader, list(reader)
 
 
 @pytest.mark.parametrize(("name", "append", "memory", "smp", "words"), BOOTS)
@@ -84,42 +67,6 @@ def test_a_whole_boot_agrees_with_the_model(
         assert any(record.operation.op == "set_bottom_up" for record in records)
     assert_printed(text, reader, records)
     assert main(["replay", str(path)]) == 0  # a sound boot lays no reservation over what was allocated
-
-
-PRINTED = re.compile(
-    r"(?:__)?memblock_(add|remove|reserve|phys_free): \[0x([0-9a-f]+)-0x([0-9a-f]+)\]"
-    r"(?: nid=\S+ flags=\S+)? (\S+)\+(0x[0-9a-f]+)/"
-)
-CALLS = {
-    "add": ("add_range", "memory"),
-    "remove": ("remove_range", "memory"),
-    "reserve": ("add_range", "reserved"),
-    "phys_free": ("remove_range", "reserved"),
-}
-
-
-def assert_printed(console: str, reader: TraceReader, records: list[Record]) -> None:
-    """Find every call that the kernel printed among the records, in its order: range and caller to the byte."""
-    calls = iter(records)
-    found = 0
-    for call, first, last, function, offset in PRINTED.findall(console):
-        base, end = int(first, 16), int(last, 16) + 1
-        if not base <= end or "alloc_range_nid" in function:
-            continue  # sizes of 0 and of all there is; an allocation is recorded as one
-        for record in calls:
-            operation = record.operation
-            if (operation.op, operation.list, operation.base) != (*CALLS[call], base):
-                continue
-            if operation.base + operation.size != end:
-                continue
-            # The allocator's own functions come first, and what jumps into them instead of calling.
-            places = [reader.symbols.get(pc) for pc in record.callers[:5]]
-            if any(p and (p.function, p.offset) == (function, int(offset, 16)) for p in places):
-                break
-        else:
-            raise AssertionError(f"{call} of [{first}-{last}] by {function}+{offset} was not recorded")
-        found += 1
-    assert found > 3
 
 
 def test_failed_allocations_are_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
