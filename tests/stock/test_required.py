@@ -95,11 +95,17 @@ def test_no_healthy_stop_is_accused(name: str, seed: int, tmp_path: Path) -> Non
     machine = random_machine(rng, "aarch64" if arm64 else "x86_64") if seed else SAMPLES[name]
     with booted(name, tmp_path, machine, initrd=not seed or rng.random() < 0.7) as guest:
         guest.command("lmb-attach --wait")
+        skipped = []
         for function in (*CHANGES, "setup_log_buf", *rng.sample(PLACES, 5)):
             with contextlib.suppress(CommandError):  # not every kernel has each
                 guest.command(f"{'hbreak' if function in CHANGES else 'tbreak'} {function}")
+                # The firmware's map makes 200 changes.
+                if machine is MACHINES["EFI"] and function in CHANGES[:2]:
+                    skipped.append(f"ignore {guest.command('output $bpnum')} 3")
         stops = 0
         while True:
+            for command in skipped:
+                guest.command(command)
             guest.command("continue")
             stops += 1
             where = guest.command("output/a $pc")
