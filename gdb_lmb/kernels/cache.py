@@ -101,8 +101,13 @@ class SourceFiles(NamedTuple):
         """Return the file with the allocator."""
         return self.tree / "mm" / "memblock.c"
 
+    @property
+    def kunit(self) -> Path:
+        """Return the kernel's own reader of KTAP."""
+        return self.tree / "tools" / "testing" / "kunit" / "kunit.py"
+
     def there(self) -> bool:
-        return self.memblock.is_file()
+        return self.memblock.is_file() and self.kunit.is_file()
 
 
 F = TypeVar("F", bound="KernelFiles | SourceFiles")

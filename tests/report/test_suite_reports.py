@@ -1,0 +1,200 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The reports of checks: what each says of each outcome, and that no text in them is taken for anything but text."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from itertools import count
+
+import pytest
+from lxml import etree
+
+from gdb_lmb.core.golden import Change
+from gdb_lmb.core.suite import CaseResult, SuiteResult
+from gdb_lmb.report import github, junit, ktap, suite_text
+from tests.helpers.suites import ALL, DIED, DIFFERS, HOSTILE, MOVED, SOUND, hostile, suite
+from tests.helpers.xml_schema import refused
+
+WRITERS = {"text": suite_text.write, "ktap": ktap.write, "junit": junit.write, "github": github.write,
+           "summary": github.summary}  # fmt: skip
+
+
+def test_text() -> None:
+    assert (
+        suite_text.write(suite(SOUND, DIFFERS))
+        == """\
+check: 2 cases: 1 differs, 1 passed
+  kernel: vmlinux
+  boots: 6
+passed: x86_64, 512M (1.2 s)
+  the same as golden.toml
+differs: arm64, 512M (2.5 s)
+  2 changes
+  moved: at memblock_free_all: setup_arch's 4 KiB moved from 0x1000 to 0x2000
+  vanished: the initrd's 2 MiB at 0x7000000 vanished
+  repeat it with: gdb-lmb check vmlinux
+  kept in: kept/arm64
+"""
+    )
+
+
+def test_the_status_of_a_suite_is_its_worst() -> None:
+    assert suite_text.status_of(ALL) == 4
+    assert suite_text.status_of(suite(DIED, DIFFERS)) == 3
+    assert suite_text.status_of(suite(SOUND)) == 0
+    assert suite_text.status_of(suite()) == 5
+
+
+# -- KTAP -------------------------------------------------------------------------------------------------------
+
+
+def test_ktap() -> None:
+    lines = ktap.write(ALL).splitlines()
+    assert [line for line in lines if not line.lstrip().startswith("#")] == [
+        "KTAP version 1",
+        "1..7",
+        "ok 1 x86_64, 512M",
+        "  KTAP version 1",
+        "  1..2",
+        "  not ok 1 moved: at memblock_free_all: setup_arch's 4 KiB moved from 0x1000 to 0x2000",
+        "  not ok 2 vanished: the initrd's 2 MiB at 0x7000000 vanished",
+        "not ok 2 arm64, 512M",
+        "  KTAP version 1",
+        "  1..1",
+        "  not ok 1 overlap: reserved [0x1000, 0x3000) and [0x2000, 0x4000) overlap",
+        "not ok 3 x86_64, 1G",
+        "  KTAP version 1",
+        "  1..1",
+        "  not ok 1 died: the guest panicked before it reached memblock_free_all",
+        "not ok 4 x86_64, 2G",
+        "not ok 5 x86_64, 4G # ERROR infrastructure",
+        "ok 6 x86_64, 8G # SKIP not verified",
+        "not ok 7 x86_64, 16G # ERROR usage",
+    ]
+    assert "# | kernel: vmlinux" in lines
+
+
+def test_ktap_of_any_text_keeps_its_form() -> None:
+    """Each line is a header, a plan, a result, or a comment that no reader takes for a header; numbers are in order."""
+    for text in HOSTILE:
+        ktap_keeps_its_form(ktap.write(hostile(text)))
+
+
+def ktap_keeps_its_form(told: str) -> None:
+    numbers = {0: count(1), 2: count(1)}
+    for line in told.splitlines():
+        depth = len(line) - len(line.lstrip(" "))
+        if re.fullmatch(r" *KTAP version 1", line):
+            numbers[depth] = count(1)
+        elif re.fullmatch(r"# \|.*", line) or re.fullmatch(r" *1\.\.\d+", line):
+            assert (
+                "Kernel panic - not syncing: VFS:" not in line and "System halted" not in line.partition("reboot:")[2]
+            )
+        else:
+            found = re.fullmatch(r"( {0}| {2})(ok|not ok) (\d+) ([^#\s-][^#]*)( # (SKIP|ERROR) [a-z ]+)?", line)
+            assert found, line
+            assert int(found[3]) == next(numbers[depth])
+            assert "System halted" not in line.partition("reboot:")[2]
+
+
+# -- JUnit ------------------------------------------------------------------------------------------------------
+
+
+def test_junit_is_valid_and_tells_kernel_from_infrastructure() -> None:
+    document = junit.write(ALL)
+    assert refused(document) == []
+    root = etree.fromstring(document.encode())
+    assert dict(root.attrib) == {"name": "check", "tests": "7", "failures": "3", "errors": "2", "time": "11.000"}
+    (inner,) = root
+    assert inner.get("skipped") == "1"
+    found = {case.get("name"): [(child.tag, child.get("type")) for child in case] for case in inner.iter("testcase")}
+    assert found == {
+        "x86_64, 512M": [("system-out", None)],
+        "arm64, 512M": [("failure", "differs")],
+        "x86_64, 1G": [("failure", "findings")],
+        "x86_64, 2G": [("failure", "died")],
+        "x86_64, 4G": [("error", "infrastructure")],
+        "x86_64, 8G": [("skipped", "not verified")],
+        "x86_64, 16G": [("error", "usage")],
+    }
+    (differs,) = root.xpath("//failure[@type='differs']")
+    assert differs.get("message").startswith("at memblock_free_all: setup_arch's 4 KiB moved")
+    assert "repeat it with: gdb-lmb check vmlinux" in differs.text
+
+
+def test_the_schema_refuses_what_is_wrong() -> None:
+    # Guards the tests beside against a schema that takes everything.
+    assert refused(junit.write(ALL).replace("<testcase ", "<test ").replace("</testcase>", "</test>"))
+    assert refused(junit.write(ALL).replace('failures="3"', ""))
+
+
+def test_junit_of_any_text_is_valid() -> None:
+    for text in HOSTILE:
+        document = junit.write(hostile(text))
+        assert refused(document) == [], ascii(text)
+        assert len(etree.fromstring(document.encode()).xpath("//testcase")) == 6
+
+
+# -- GitHub -----------------------------------------------------------------------------------------------------
+
+
+def test_github() -> None:
+    assert github.write(ALL).splitlines() == [
+        "::error title=x86_64%2C 2G%3A died::the guest panicked before it reached memblock_free_all",
+        "::error title=x86_64%2C 1G%3A overlap::reserved [0x1000, 0x3000) and [0x2000, 0x4000) overlap",
+        "::error file=a.toml,title=arm64%2C 512M%3A moved::at memblock_free_all: setup_arch's 4 KiB moved from 0x1000 "
+        "to 0x2000",
+        "::error file=a.toml,title=arm64%2C 512M%3A vanished::the initrd's 2 MiB at 0x7000000 vanished",
+        "::warning title=x86_64%2C 4G%3A infrastructure::qemu ended with status 1",
+        "::warning title=x86_64%2C 16G%3A usage::there is no golden a.toml",
+        "::notice title=x86_64%2C 8G%3A not verified::torn",
+        "7 cases: 1 died, 1 findings, 1 differs, 1 infrastructure, 1 usage, 1 not verified, 1 passed",
+    ]
+
+
+def test_github_shows_ten_of_a_kind_the_worst_first_and_all_in_the_summary() -> None:
+    changes = tuple(Change("moved", "reserved", f"piece {number} moved") for number in range(25))
+    found = suite(CaseResult("many", "differs", 1, changes=changes), DIED)
+    lines = github.write(found).splitlines()
+    errors = [line for line in lines if line.startswith("::error")]
+    assert len(errors) == 10
+    assert "died" in errors[0]
+    assert "16 more of kind error: all of them are in the step's summary" in lines
+    told = github.summary(found)
+    assert all(f"piece {number} moved" in told for number in range(25))
+
+
+def test_a_summary_is_cut_to_what_github_takes() -> None:
+    changes = tuple(Change("moved", "reserved", f"piece {number} moved{'é' * 900}") for number in range(2000))
+    told = github.summary(suite(CaseResult("many", "differs", 1, changes=changes)))
+    assert (1 << 20) - 4000 < len(told.encode()) <= 1 << 20
+    assert told.endswith("(cut: a summary holds 1 MiB at most)\n")
+    assert github.summary(ALL, 10) == ""
+
+
+def test_no_text_is_a_command_of_github() -> None:
+    for line in (line for text in HOSTILE for line in github.write(hostile(text)).splitlines()):
+        found = re.fullmatch(r"::(error|warning|notice) ([^:]*)::(.*)", line)
+        if found is None:
+            assert re.fullmatch(r"6 cases: [a-z0-9, ]+", line)
+            continue
+        names = [part.partition("=")[0] for part in found[2].split(",")]
+        assert names in (["title"], ["file", "title"])
+        assert re.fullmatch(r"([^%]|%25|%0A|%0D)*", found[3])
+
+
+# -- all --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("write", WRITERS.values(), ids=WRITERS)
+def test_no_report_holds_a_control_character(write: Callable[[SuiteResult], str]) -> None:
+    for told in map(write, map(hostile, HOSTILE)):
+        assert told == told.encode().decode()
+        # Each of Unicode's line ends too, and marks that change the direction of text.
+        assert not re.search(r"[\x00-\x09\x0b-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\ufffe]", told)
+
+
+def test_a_change_that_the_lines_tell_is_not_told_twice() -> None:
+    case = CaseResult("one", "differs", 1, changes=(MOVED,), lines=(f"moved: at memblock_free_all: {MOVED.words}",))
+    assert suite_text.details(case) == list(case.lines)
