@@ -19,7 +19,7 @@ from gdb_lmb.core.errors import LmbError, NotReachedError, UsageError
 from gdb_lmb.core.numbers import DEFAULT_TIMEOUT_S, seconds
 from gdb_lmb.core.words import printable
 from gdb_lmb.report.progress import PROGRESS
-from gdb_lmb.report.statuses import STATUSES, ExitStatus, status_of_error, status_of_run
+from gdb_lmb.report.statuses import STATUSES, ExitStatus, status_for_bisect, status_of_error, status_of_run
 from gdb_lmb.report.terminal import BAD, NOTE, PLAIN, Terminal, is_utf8, may_color
 
 if TYPE_CHECKING:
@@ -33,6 +33,10 @@ _MODULES = {
     "core": "guest",
     "gdb": "interactive",
     "gdbinit": "interactive",
+    "snapshot": "golden",
+    "check": "golden",
+    "diff": "golden",
+    "accept": "golden",
     "replay": "replay",
     "export": "replay",
     "completion": "completion",
@@ -41,6 +45,9 @@ _MODULES = {
 
 WITH_GDB_COMMANDS = ("run", "attach", "core", "trace")
 """The commands that take gdb commands after `--`."""
+
+# What a line of the guest's console begins with, where it is shown.
+_CONSOLE = "  | "
 
 DEFAULT_COMMANDS = ("lmb-dump", "lmb-check")
 N = TypeVar("N", int, float)
@@ -128,6 +135,11 @@ def build_parser(word: str = "") -> argparse.ArgumentParser:
 
 def dispatch(words: Sequence[str]) -> int:
     """Run one command line and return its exit status, having said on stderr why it is not 0."""
+    status = _dispatch(words)
+    return status_for_bisect(status) if words[:1] == ["check"] and "--bisect" in words else status
+
+
+def _dispatch(words: Sequence[str]) -> int:
     try:
         try:
             arguments = build_parser(words[0] if words else "").parse_args(words)
@@ -140,14 +152,7 @@ def dispatch(words: Sequence[str]) -> int:
         discard(sys.stdout)
         return 128 + signal.SIGPIPE
     except LmbError as error:
-        say(str(error))
-        if isinstance(error, NotReachedError):
-            from gdb_lmb.runner.process import tail
-
-            lines = tail(error.console)
-            say("the guest's console is empty" if not lines else "the guest's console ends with:")
-            for line in lines:
-                say(line, "  | ")
+        tell(error_lines(error))
         return int(status_of_error(error))
     except OSError as error:
         say(f"{error.filename or 'cannot write to stdout'}: {error.strerror or error}")
@@ -212,6 +217,26 @@ def say(message: str, prefix: str = "gdb-lmb: ", terminal: Terminal = PLAIN, rol
         sys.stderr.flush()
     except OSError:  # stderr is closed; the exit status still tells
         discard(sys.stderr)
+
+
+def error_lines(error: LmbError) -> list[str]:
+    """Return in lines what went wrong, of a guest that was lost with the end of its console."""
+    lines = [str(error)]
+    if isinstance(error, NotReachedError):
+        from gdb_lmb.runner.process import tail
+
+        console = [_CONSOLE + line for line in tail(error.console)]
+        lines += ["the guest's console ends with:" if console else "the guest's console is empty", *console]
+    return lines
+
+
+def tell(lines: Sequence[str]) -> None:
+    """Write `error_lines()` to stderr."""
+    for line in lines:
+        if line.startswith(_CONSOLE):
+            say(line.removeprefix(_CONSOLE), _CONSOLE)
+        else:
+            say(line)
 
 
 def discard(stream: TextIO) -> None:

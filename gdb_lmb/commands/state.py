@@ -15,8 +15,8 @@ from gdb_lmb.core.memory import Meter
 from gdb_lmb.core.words import FINDING, plural
 from gdb_lmb.machine.current import current
 from gdb_lmb.machine.symbols import name_at
-from gdb_lmb.programs.base import image_ranges
-from gdb_lmb.report.jsonio import VERDICT_SCHEMA, check_json, dumps, not_verified, snapshot_json
+from gdb_lmb.programs.base import image_ranges, role_ranges
+from gdb_lmb.report.jsonio import VERDICT_SCHEMA, check_json, dumps, not_verified, roles_json, snapshot_json
 from gdb_lmb.report.terminal import BAD
 from gdb_lmb.report.text import DRAWN, PARTS, check_text, dump_text, kernel_text, stats_line
 from gdb_lmb.report.who import owners_json, owners_lines
@@ -26,7 +26,8 @@ class LmbDump(LmbCommand):
     """Show the early-boot allocator's (LMB) lists of the stopped guest.
 
     Usage: lmb-dump [memory|reserved|free|blocks|firmware|all] [--entries]
-                    [--owners [--trace FILE]] [--all] [--json | --kernel]
+                    [--owners [--trace FILE]] [--roles] [--all]
+                    [--json | --kernel]
 
       memory     the RAM that exists
       reserved   what is taken
@@ -37,6 +38,7 @@ class LmbDump(LmbCommand):
       --entries  also show which entry stores each region, and its virtual address
       --owners   also who reserved what, piece by piece, by a saved trace (FILE),
                  the trace of this session, or the guest's operation log
+      --roles    with --json: also what is known to lie where, without any history
       --all      every row (default: 200 of a table, 10,000 of a list in JSON)
       --json     the whole state as JSON, schema gdb-lmb/snapshot/1
       --kernel   byte for byte what the guest's lmb_dump_all() prints
@@ -56,6 +58,7 @@ class LmbDump(LmbCommand):
         Argument("--entries", FLAG),
         Argument("--owners", FLAG),
         Argument("--trace"),
+        Argument("--roles", FLAG),
         ALL,
         JSON,
         Argument("--kernel", FLAG),
@@ -67,14 +70,19 @@ class LmbDump(LmbCommand):
             raise UsageError("--kernel prints what the kernel would, and no owners (see: help lmb-dump)")
         if options.trace is not None and not options.owners:
             raise UsageError("--trace goes with --owners (see: help lmb-dump)")
+        if options.roles and not options.json:
+            raise UsageError("--roles goes with --json (see: help lmb-dump)")
         snapshot = take_snapshot(with_log=options.owners)
         past = history(snapshot, options.trace) if options.owners else None
         findings = check(snapshot)
         SESSION.record(self.name, findings, not_verified(snapshot, None))
         if options.json:
             data = snapshot_json(snapshot, findings)
-            whole = data | {"owners": owners_json(snapshot, past)} if options.owners else data
-            write(json_text(whole, options))
+            if options.owners:
+                data["owners"] = owners_json(snapshot, past)
+            if options.roles:
+                data["roles"] = roles_json(snapshot, role_ranges(current(), snapshot.firmware))
+            write(json_text(data, options))
             return
         if options.kernel:
             write(kernel_text(snapshot))

@@ -50,7 +50,7 @@ class Environment:
     """What a golden is of: the kernel, how it was booted, and what addresses mean in it.
 
     `kernel` is the name of a file, `memory` is as QEMU was given it. `image` is the physical range of the kernel's
-    image, `ram_end` the end of the list "memory".
+    image, `ram_end` the end of the list "memory". `history` says by what owners are known: "trace" or "log".
     """
 
     kernel: str
@@ -66,6 +66,7 @@ class Environment:
     memory: str | None = None
     smp: int | None = None
     machine: str | None = None
+    history: str | None = None
     image: Range | None = None
     ram_end: int | None = None
 

@@ -16,6 +16,7 @@ from gdb_lmb.allocators.json_fields import HEAD, STOP, Json, write
 from gdb_lmb.core.errors import InputError
 from gdb_lmb.core.snapshot import Finding, Snapshot
 from gdb_lmb.core.words import safe
+from gdb_lmb.programs.base import RoleRange
 
 SNAPSHOT_SCHEMA = "gdb-lmb/snapshot/1"
 CHECK_SCHEMA = "gdb-lmb/check/1"
@@ -41,6 +42,17 @@ def snapshot_json(snapshot: Snapshot, findings: Sequence[Finding] = ()) -> Json:
         **allocator(snapshot.layout).to_json(snapshot),
         "findings": [finding_json(finding) for finding in findings],
     }
+
+
+def roles_json(snapshot: Snapshot, table: Sequence[RoleRange]) -> list[Json]:
+    """Return what lies where without any history, in ascending order, as JSON values.
+
+    That is the program's table of ranges by role, what it must have reserved by now, and the allocator's own storage.
+    """
+    rows = [(one.base, one.end, one.role.value) for one in table]
+    rows += [(one.base, one.end, one.what) for one in snapshot.required]
+    rows += [(one.base, one.end, one.what) for one in allocator(snapshot.layout).own_ranges(snapshot)]
+    return [{"base": hex(base), "size": hex(end - base), "role": safe(role)} for base, end, role in sorted({*rows})]
 
 
 def check_json(snapshot: Snapshot, findings: Sequence[Finding], log: LogVerdict | None) -> Json:

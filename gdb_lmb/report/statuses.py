@@ -88,3 +88,16 @@ def status_of_run(parts: Iterable[ExitStatus]) -> ExitStatus:
 def status_of_error(error: LmbError, *, in_gdb: bool = False) -> ExitStatus:
     """Return the exit status of gdb-lmb after `error`; `in_gdb`: the `$lmb_status` of a command that failed with it."""
     return next(inside if in_gdb else outside for kind, outside, inside in _OF_ERRORS if isinstance(error, kind))
+
+
+_SKIP_COMMIT, _STOP_BISECTION = 125, 128
+
+
+def status_for_bisect(status: int) -> int:
+    """Return what `git bisect run` takes for a status: that a commit is good (0), bad (1, 3), or cannot be tested.
+
+    A usage error is no commit's fault: it stops the bisection, as a signal does. Source: git-bisect(1).
+    """
+    if status in (ExitStatus.INFRASTRUCTURE, ExitStatus.NOT_VERIFIED):
+        return _SKIP_COMMIT
+    return _STOP_BISECTION if status == ExitStatus.USAGE else status

@@ -72,6 +72,7 @@ class GuestSession(Session):
         self._unpacking = self._seen_dead = False
         _, gdb_path = find_programs(self._architecture, self._options.binary, gdb)
         self._moves, self._unpacked = moves, not moves
+        self.program = elf.path
         # Where a run ends unless another place is given.
         self.default_symbol = next((name for name in _DEFAULT_SYMBOLS if has_symbol(elf, name)), DEFAULT_SYMBOL)
         self._from_reset = self._options.paused and not _BROUGHT & set(self._options.arguments)
@@ -91,6 +92,11 @@ class GuestSession(Session):
 
     def console(self) -> bytes:
         return self.qemu.console()
+
+    def build_id(self) -> str | None:
+        """Return the build id of the program in hex, None where it has none."""
+        found = headers_of(self.program).build_id()
+        return None if found is None else found.hex()
 
     def command(self, text: str, sink: Sink | None = None, timeout_s: float | None = None) -> str:
         self._connect()

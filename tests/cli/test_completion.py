@@ -20,7 +20,10 @@ from gdb_lmb.cli.common import build_parser
 from gdb_lmb.cli.completion import LMB_COMMANDS, described
 from gdb_lmb.commands import MODULES
 
-COMMANDS = {"run", "trace", "attach", "core", "gdb", "gdbinit", "replay", "export", "completion", "help"}
+COMMANDS = {
+    "run", "trace", "attach", "core", "snapshot", "check", "diff", "accept", "gdb", "gdbinit", "replay", "export",
+    "completion", "help",
+}  # fmt: skip
 KERNELS = {"debian:6.1-cloud-amd64", "debian:6.12-cloud-amd64", "debian:6.12-cloud-arm64", "debian:7-cloud-amd64"}
 
 

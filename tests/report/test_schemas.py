@@ -22,8 +22,10 @@ from gdb_lmb.allocators.base import allocator, names
 from gdb_lmb.allocators.memblock.behavior import MemblockConfig
 from gdb_lmb.allocators.memblock.model import MemblockModel
 from gdb_lmb.cli import main
+from gdb_lmb.core.golden import Golden, Rule
 from gdb_lmb.core.operation import Operation, Record
 from gdb_lmb.core.snapshot import Stop
+from gdb_lmb.report.golden_file import environment_of, golden_text, stop_of, tomllib
 from gdb_lmb.report.jsonio import snapshot_json
 from gdb_lmb.report.trace_file import record_json
 from gdb_lmb.runner.qemu import QemuOptions
@@ -52,6 +54,7 @@ OPTIONAL = {
     ("gdb-lmb/verdict/1", ""): {"forgotten"},
     ("gdb-lmb/snapshot/1", ""): {
         "owners",
+        "roles",
         "entry_size",
         "header_size",
         "flag_names",
@@ -59,6 +62,14 @@ OPTIONAL = {
         "physmem",
         "firmware_edited",
     },
+    ("gdb-lmb/snapshot/2", ""): {"rules"},
+    ("gdb-lmb/snapshot/2", "environment"): {
+        "release", "build_id", "append", "memory", "smp", "machine", "history", "image", "ram_end", "flag_names",
+    },
+    ("gdb-lmb/snapshot/2", "rules"): {"ignore"},
+    ("gdb-lmb/snapshot/2", "rules.ignore[0]"): {"kind", "list", "name", "bytes", "percent"},
+    ("gdb-lmb/snapshot/2", "stop[0]"): {"phase", "closed", "findings"},
+    ("gdb-lmb/snapshot/2", "stop[0].reserved[0]"): {"flags", "node", "owner", "role", "seq", "place"},
     ("gdb-lmb/snapshot/1", "memory.regions[0]"): {"nid"},
     ("gdb-lmb/snapshot/1", "reserved.regions[0]"): {"nid"},
     ("gdb-lmb/trace/1", "initial"): {"entry_size", "header_size"},
@@ -66,11 +77,15 @@ OPTIONAL = {
     ("gdb-lmb/replay/1", "snapshot"): {"entry_size", "header_size"},
     ("gdb-lmb/trace/1", "symbols.*"): {"inlined"},
     ("gdb-lmb/trace/1", ""): {"lost", "only", "generation", "initial"},
-}
+}  # fmt: skip
 # Where another allocator may have members of its own; those of the package close it.
 OPEN = {("gdb-lmb/snapshot/1", ""), ("gdb-lmb/trace/1", "$defs.record")}
 # Objects with names of no fixed set.
-MAPS = {"symbols", "generation", "initial.refused", "arguments", "flag_names", "refused"}
+MAPS = {
+    "symbols", "generation", "initial.refused", "arguments", "flag_names", "environment.flag_names", "refused",
+}  # fmt: skip
+# What is written in TOML.
+IN_TOML = {"gdb-lmb/snapshot/2"}
 
 
 # -- files and names ----------------------------------------------------------------------------------------------
@@ -78,7 +93,7 @@ MAPS = {"symbols", "generation", "initial.refused", "arguments", "flag_names", "
 
 def test_every_schema_in_the_code_has_a_file_and_every_file_a_schema() -> None:
     named = {name for path in PACKAGE.rglob("*.py") for name in NAME.findall(path.read_text())}
-    assert len(named) == 12
+    assert len(named) == 14
     assert named == set(schema_files())
 
 
@@ -122,14 +137,35 @@ def documents(fixture_kernel: Path, tmp_path_factory: pytest.TempPathFactory) ->
         with GuestSession(fixture_kernel, QemuOptions(append=append, memory="64M")) as guest:
             guest.command(f"lmb-trace start --lockstep -o {trace} --until lmb_ready")
             guest.run_on("the trace's end")
-            ask(guest, "lmb-trace status --json", "lmb-trace show --json", "lmb-dump --owners --json",
+            ask(guest, "lmb-trace status --json", "lmb-trace show --json", "lmb-dump --owners --roles --json",
                 "lmb-check --json", "lmb-who --json 0x1000000-0x3000000", "lmb-map --json 0-64M", "lmb-free --json",
                 "lmb-verdict")  # fmt: skip
             if not append:
                 ask(guest, "lmb-whatif --json alloc 4K", "lmb-whatif --json reserve 0x1800000 4K")
         found.setdefault("gdb-lmb/trace/1", []).extend(map(json.loads, trace.read_text().splitlines()))
     found["gdb-lmb/attach/1"] = [ATTACHED]
+    found["gdb-lmb/snapshot/2"] = [tomllib.loads(text) for text in goldens(found["gdb-lmb/snapshot/1"])]
     return found
+
+
+def goldens(dumps: list[Any]) -> list[str]:
+    """Return goldens of dumps, as they are in files."""
+    rule = Rule("grew", "reserved", "alloc_log_buf", 4096, 2.5)
+    known = {"release": "6.1", "build_id": "0123", "append": "", "memory": "64M", "smp": 1, "machine": "q35"}
+    return [golden_text(Golden(environment_of(dump, "vmlinux", **known), (stop_of(dump),), (rule,))) for dump in dumps]
+
+
+def compared(folder: Path, documents: dict[str, list[Any]], capsys: pytest.CaptureFixture[str]) -> list[Any]:
+    """Return what `gdb-lmb diff` writes: of a sound boot and a damaged one, either way."""
+    paths = []
+    for number, text in enumerate(goldens(documents["gdb-lmb/snapshot/1"])):
+        paths.append(str(folder / f"{number}.golden"))
+        Path(paths[-1]).write_text(text)
+    out = []
+    for pair in (paths, paths[::-1]):
+        assert main(["diff", *pair, "--json"]) == 1
+        out.append(json.loads(capsys.readouterr().out))
+    return out
 
 
 def memblocks() -> list[Any]:
@@ -172,12 +208,12 @@ def test_each_schema_is_used_and_each_document_seen(
 ) -> None:
     """What came out of gdb, of this process and into files was kept: nothing is written past the log."""
     assert json_log.refused() == []
-    replays = replayed(tmp_path, documents, capsys)
+    replays, diffs = replayed(tmp_path, documents, capsys), compared(tmp_path, documents, capsys)
     assert json_log.refused() == []
     assert json_log.written["gdb-lmb/replay/1"] >= 3
-    assert {name for name in schema_files() if not json_log.written[name]} <= {"gdb-lmb/attach/1"}
-    for name, some in {**documents, "gdb-lmb/replay/1": replays}.items():
-        assert name == "gdb-lmb/attach/1" or json_log.written[name] >= len(some)
+    assert {name for name in schema_files() if not json_log.written[name]} <= {"gdb-lmb/attach/1", *IN_TOML}
+    for name, some in {**documents, "gdb-lmb/replay/1": replays, "gdb-lmb/diff/1": diffs}.items():
+        assert name in {"gdb-lmb/attach/1", *IN_TOML} or json_log.written[name] >= len(some)
         assert [error_of(document, name) for document in some] == [None] * len(some)
 
 
@@ -219,7 +255,8 @@ def test_mutated_documents_are_refused(
     documents: dict[str, list[Any]], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """A value of another type, a member that is missing, one that nobody knows, a number below 0: anywhere."""
-    every = {**documents, "gdb-lmb/replay/1": replayed(tmp_path, documents, capsys)}
+    every = {**documents, "gdb-lmb/replay/1": replayed(tmp_path, documents, capsys),
+             "gdb-lmb/diff/1": compared(tmp_path, documents, capsys)}  # fmt: skip
     # What one guest does not have: another allocator, and each operation.
     records = [record_json(Record(7, operation, 0, (0x1000,), "growing")) for operation in calls()]
     every |= {"gdb-lmb/snapshot/1": [*every["gdb-lmb/snapshot/1"], *memblocks()],
