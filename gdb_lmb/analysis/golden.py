@@ -286,11 +286,11 @@ class _Matcher:
     def run(self) -> Match:
         self._by_operation()
         self._in_place(lambda old, new: old.name == new.name)
-        self._in_place(lambda old, new: True)
         self._divided(self.before, self.after, self.left, self.free, self.found.splits, forward=True)
         self._divided(self.after, self.before, self.free, self.left, self.found.merges, forward=False)
         self._one_edge()
         self._aligned()
+        self._in_place(lambda old, new: True)  # what now has another owner
         return self.found
 
     def _pair(self, old: int, new: int) -> None:

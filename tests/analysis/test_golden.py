@@ -1,0 +1,302 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Goldens without a guest: how regions are cut, what is a change, and what only looks like one."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from gdb_lmb.analysis.golden import Owned, budget, compare, items_of
+from gdb_lmb.core.golden import Change, Environment, Golden, GoldenStop, Item, Rule
+from gdb_lmb.core.snapshot import Place, RegionList
+
+MIB = 1 << 20
+RAM_END = 256 * MIB
+HOME = Environment("vmlinux", "memblock", "x86_64", "little", 64, 4096, append="", memory="256M", smp=1,
+                   image=(16 * MIB, 24 * MIB), ram_end=RAM_END)  # fmt: skip
+
+
+def golden(*items: Item, memory: int = RAM_END, **stop: object) -> Golden:
+    """Return a golden of one stop: RAM from 0 to `memory`, and what is reserved."""
+    rows = (Item("memory", 0, memory), *sorted(items, key=lambda item: item.base))
+    limit = {"current_limit": memory, "bottom_up": False, **stop}
+    return Golden(HOME, (GoldenStop("here", rows, **limit),))  # type: ignore[arg-type]
+
+
+def at(name: str | None, base: int, size: int = 4096, seq: int | None = None, **more: int) -> Item:
+    """Return what `name` has reserved; without a number it is a role, not an owner."""
+    by = None if name is None else "role" if seq is None else "owner"
+    return Item("reserved", base, size, name=name, by=by, seq=seq, **more)
+
+
+def elsewhere(found: Golden, **environment: object) -> Golden:
+    """Return a golden with another environment."""
+    return replace(found, environment=replace(found.environment, **environment))  # type: ignore[arg-type]
+
+
+def told(before: Golden, after: Golden) -> list[str]:
+    return [change.words for change in compare(before, after)]
+
+
+def stack(*sizes: tuple[str | None, int], top: int = RAM_END, seq: int | None = None) -> list[Item]:
+    """Return what an allocator that searches top-down makes of allocations one after the other."""
+    items = []
+    for number, (name, size) in enumerate(sizes):
+        top -= size
+        items.append(at(name, top, size, None if seq is None else seq + number))
+    return items
+
+
+# -- cutting ----------------------------------------------------------------------------------------------------------
+
+
+def regions(*rows: tuple[int, int]) -> RegionList:
+    base = [low for low, _ in rows]
+    sizes = [high - low for low, high in rows]
+    return RegionList("reserved", len(rows), 0, base, sizes, [0] * len(rows), range(len(rows)))
+
+
+def cut(found: RegionList, roles: list[Place], owned: list[Owned] = []) -> list[tuple[int, int, str | None]]:  # noqa: B006
+    return [(item.base, item.end, item.name) for item in items_of(found, None, roles, owned)]
+
+
+def test_a_region_is_cut_by_role_and_the_largest_role_counts() -> None:
+    roles = [Place(0x1000, 0x9000, "kernel image"), Place(0x2000, 0x3000, "text"), Place(0xA000, 0xB000, "initrd")]
+    assert cut(regions((0x1000, 0xC000), (0xD000, 0xE000)), roles) == [
+        (0x1000, 0x9000, "kernel image"),
+        (0x9000, 0xA000, None),
+        (0xA000, 0xB000, "initrd"),
+        (0xB000, 0xC000, None),
+        (0xD000, 0xE000, None),
+    ]
+
+
+def test_what_merging_has_made_does_not_matter() -> None:
+    roles = [Place(0x1000, 0x2000, "a"), Place(0x2000, 0x3000, "b")]
+    rows = [(0x1000, 0x2000), (0x2000, 0x3000)]
+    merged, apart = (cut(regions(*found), roles) for found in ([(0x1000, 0x3000)], rows))
+    assert merged == apart
+
+
+def test_owners_come_before_roles() -> None:
+    owned = [Owned(0x1000, 0x1800, "f", 3), Owned(0x1800, 0x2000, "f", 4)]
+    assert cut(regions((0x1000, 0x3000)), [Place(0, 0x4000, "image")], owned) == [
+        (0x1000, 0x1800, "f"), (0x1800, 0x2000, "f"), (0x2000, 0x3000, "image"),
+    ]  # fmt: skip
+
+
+# -- changes ----------------------------------------------------------------------------------------------------------
+
+ROLES = [at("initrd", 0x4000000, 0x100000), at("device tree", 0x5000000, 0x2000), at(None, 0x6000000)]
+CASES = [
+    ("nothing", ROLES, []),
+    ("moved", [at("initrd", 0x4001000, 0x100000), *ROLES[1:]],
+     ["reserved [0x4000000, 0x4100000) (initrd) moved up by 4 KiB to [0x4001000, 0x4101000)"]),
+    ("moved, of nobody", [*ROLES[:2], at(None, 0x5FFF000)],
+     ["reserved [0x6000000, 0x6001000) moved down by 4 KiB to [0x5fff000, 0x6000000)"]),
+    ("vanished", ROLES[:2], ["reserved [0x6000000, 0x6001000), 4 KiB, vanished"]),
+    ("appeared", [*ROLES, at(None, 0x7000000)], ["reserved [0x7000000, 0x7001000), 4 KiB, appeared"]),
+    ("shrank", [at("initrd", 0x4000000, 0xFF000), *ROLES[1:]],
+     ["reserved [0x4000000, 0x4100000) (initrd) shrank by 4 KiB to [0x4000000, 0x40ff000)"]),
+    ("grew and moved", [at("initrd", 0x3000000, 0x200000), *ROLES[1:]],
+     ["reserved [0x4000000, 0x4100000) (initrd) grew by 1 MiB to [0x3000000, 0x3200000), elsewhere"]),
+    ("split", [at("initrd", 0x4000000, 0x1000), at("initrd", 0x4002000, 0xFE000), *ROLES[1:]],
+     ["reserved [0x4000000, 0x4100000) (initrd) was split into [0x4000000, 0x4001000) and [0x4002000, 0x4100000), "
+      "without 4 KiB of it"]),
+    ("flags", [*ROLES[:2], at(None, 0x6000000, flags=4)],
+     ["reserved [0x6000000, 0x6001000) has flags NOMAP, and had -"]),
+    ("node", [*ROLES[:2], at(None, 0x6000000, node=1)],
+     ["reserved [0x6000000, 0x6001000) is of node 1, and was of no node"]),
+    ("role", [*ROLES[:2], at("initrd", 0x6000000)],
+     ["reserved [0x6000000, 0x6001000) is initrd's, and was nobody's that is known"]),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("items", "words"), [row[1:] for row in CASES], ids=[row[0] for row in CASES])
+def test_a_change_of_one_item(items: list[Item], words: list[str]) -> None:
+    assert told(golden(*ROLES), golden(*items)) == words
+
+
+def test_merged_is_split_backwards() -> None:
+    parts = [at("initrd", 0x4000000, 0x1000), at("initrd", 0x4001000, 0xFF000), *ROLES[1:]]
+    assert told(golden(*parts), golden(*ROLES)) == [
+        "reserved [0x4000000, 0x4100000) (initrd) was merged from [0x4000000, 0x4001000) and [0x4001000, 0x4100000)"
+    ]
+
+
+def test_memory_is_held_byte_for_byte() -> None:
+    found = told(golden(), golden(memory=RAM_END - 4096))
+    assert found == ["memory [0x0, 0x10000000) shrank by 4 KiB to [0x0, 0xffff000)"]
+
+
+def test_limit_and_direction() -> None:
+    assert told(golden(), golden(current_limit=0x8000000, bottom_up=True)) == [
+        "the limit of allocations is 0x8000000, and was 0x10000000",
+        "the search for free memory goes bottom-up, and went top-down",
+    ]
+
+
+def test_many_with_the_same_change_are_told_once() -> None:
+    rows = [at(None, 0x6000000 + number * 0x2000) for number in range(5)]
+    found = told(golden(*rows), golden(*(replace(row, node=0) for row in rows)))
+    assert found == ["reserved [0x6000000, 0x6001000) is of node 0, and was of no node; and so 4 more regions"]
+
+
+# -- runs that one change has shifted ---------------------------------------------------------------------------------
+
+CALLS: list[tuple[str | None, int]] = [("a", 4096), ("b", 8192), (None, 4096), ("c", 1 << 16), ("d", 4096)]
+
+
+@pytest.mark.parametrize("seq", [None, 1])
+def test_of_a_shifted_run_only_the_cause_is_told(seq: int | None) -> None:
+    calls = [call for call in CALLS if seq is None or call[0]]
+    before = golden(*stack(*calls, seq=seq))
+    more = golden(*stack(*calls[:1], ("new", 8192), *calls[1:], seq=seq))
+    assert told(before, more) == ["reserved [0xfffd000, 0xffff000) " + ("by new" if seq else "(new)")
+                                  + ", 8 KiB, appeared"]  # fmt: skip
+    less = golden(*stack(*calls[1:], seq=seq))
+    assert told(before, less) == ["reserved [0xffff000, 0x10000000) " + ("by a" if seq else "(a)")
+                                  + ", 4 KiB, vanished"]  # fmt: skip
+
+
+def test_what_moves_by_itself_is_told_wherever_it_goes() -> None:
+    """Also where its new neighbour is at the same distance as its former one."""
+    rows = stack(*CALLS)
+    gone = [row for row in rows if row.name != "d"]
+    below_a_hole = [at("e", 0x8000000), at("d", 0x7FFF000)]
+    before, after = golden(*rows, at("e", 0x8000000)), golden(*gone, *below_a_hole)
+    assert len(told(before, after)) == 1 and "(d) moved down" in told(before, after)[0]
+
+
+def test_a_run_that_moves_is_told_by_its_first() -> None:
+    before = golden(*stack(*CALLS))
+    after = golden(*stack(*CALLS, top=RAM_END - 4096))
+    assert told(before, after) == ["reserved [0xffff000, 0x10000000) (a) moved down by 4 KiB to [0xfffe000, 0xffff000)"]
+
+
+def test_two_that_touch_and_move_together_are_told() -> None:
+    rows = [at("a", 0x4000000), at("b", 0x4001000)]
+    after = [at("a", 0x4010000), at("b", 0x4011000)]
+    assert told(golden(*rows), golden(*after)) == [
+        "reserved [0x4001000, 0x4002000) (b) moved up by 64 KiB to [0x4011000, 0x4012000)"
+    ]
+
+
+# -- order ------------------------------------------------------------------------------------------------------------
+
+
+def test_another_order_is_told_once() -> None:
+    places = {"a": 0x4000000, "b": 0x5000000, "c": 0x6000000, "d": 0x7000000}
+
+    def ordered(names: str) -> Golden:
+        return golden(*(at(name, places[name], seq=number) for number, name in enumerate(names, 1)))
+
+    assert told(ordered("abcd"), ordered("bcda")) == [
+        "reserved [0x4000000, 0x4001000) by a is taken after [0x7000000, 0x7001000) by d, and was taken before it"
+    ]
+    shifted = golden(*(at(name, places[name], seq=number) for number, name in enumerate("abcd", 5)))
+    assert told(ordered("abcd"), shifted) == []
+
+
+# -- another environment ----------------------------------------------------------------------------------------------
+
+
+def test_kaslr_moves_the_image_and_nothing_else() -> None:
+    before = golden(at("kernel image", 16 * MIB, 8 * MIB), *ROLES)
+    after = elsewhere(golden(at("kernel image", 40 * MIB, 8 * MIB), *ROLES), image=(40 * MIB, 48 * MIB))
+    assert told(before, after) == []
+    # But for the image, everything is where it was.
+    wrong = golden(at("kernel image", 40 * MIB, 8 * MIB), ROLES[0], at("device tree", 0x5001000, 0x2000), ROLES[2])
+    assert told(before, elsewhere(wrong, image=(40 * MIB, 48 * MIB))) == [
+        "reserved [0x5000000, 0x5002000) (device tree) moved up by 4 KiB to [0x5001000, 0x5003000)"
+    ]
+    # An image of which a part only is reserved.
+    short = golden(at("kernel image", 40 * MIB, 7 * MIB), *ROLES)
+    assert told(before, elsewhere(short, image=(40 * MIB, 48 * MIB))) == [
+        "reserved [0x1000000, 0x1800000) (kernel image) shrank by 1 MiB to [0x2800000, 0x2f00000)"
+    ]
+
+
+def test_allocations_go_round_an_image_above_them() -> None:
+    before = golden(at("kernel image", 16 * MIB, 8 * MIB), *stack(*CALLS))
+    top = RAM_END - 8 * MIB
+    after = golden(at("kernel image", top, 8 * MIB), *stack(*CALLS, top=top))
+    assert told(before, elsewhere(after, image=(top, RAM_END))) == []
+    lost = golden(at("kernel image", top, 8 * MIB), *stack(*CALLS[:2], *CALLS[3:], top=top))
+    assert told(before, elsewhere(lost, image=(top, RAM_END))) == ["reserved [0xfffc000, 0xfffd000), 4 KiB, vanished"]
+
+
+def test_another_build_may_have_a_larger_image() -> None:
+    before = golden(at("kernel image", 16 * MIB, 8 * MIB), at("brk", 24 * MIB, 4096))
+    after = golden(at("kernel image", 16 * MIB, 9 * MIB), at("brk", 25 * MIB, 4096))
+    assert told(before, elsewhere(after, image=(16 * MIB, 25 * MIB), build_id="02")) == []
+
+
+def test_another_size_of_ram() -> None:
+    calls: list[tuple[str | None, int]] = [("node", 8192), ("memory map", 4 * MIB), (None, 4096), ("areas", 1 << 16)]
+    before = golden(*ROLES, *stack(*calls))
+    calls[1] = ("memory map", 8 * MIB)
+    after = golden(*ROLES, *stack(*calls, top=2 * RAM_END), memory=2 * RAM_END)
+    assert told(before, elsewhere(after, memory="512M", ram_end=2 * RAM_END)) == []
+    calls[1] = ("memory map", 12 * MIB)
+    too_large = golden(*ROLES, *stack(*calls, top=2 * RAM_END), memory=2 * RAM_END)
+    assert told(before, elsewhere(too_large, memory="512M", ram_end=2 * RAM_END)) == [
+        "reserved [0xfbfe000, 0xfffe000) (memory map) grew by 8 MiB to [0x1f3fe000, 0x1fffe000)"
+    ]
+    # RAM that has another size though the same was asked for is a change, which explains what lies at its end.
+    assert [words.partition(" ")[0] for words in told(before, too_large)] == ["memory", "reserved"]
+
+
+def test_another_command_line() -> None:
+    before = golden(at("command line", 0xFFFF000, 20), at(None, 0xFFFE000, 20))
+    after = elsewhere(golden(at("command line", 0xFFFF000, 13), at(None, 0xFFFE000, 13)), append="nokaslr")
+    assert told(before, after) == []
+    assert len(told(before, elsewhere(after, append=""))) == 2
+
+
+# -- rules and the budget ---------------------------------------------------------------------------------------------
+
+GROWN = [at("initrd", 0x4000000, 0x105000), *ROLES[1:]]
+
+
+@pytest.mark.parametrize(
+    ("rule", "passes"),
+    [
+        (Rule(), True),
+        (Rule(kind="grew"), True),
+        (Rule(kind="moved"), False),
+        (Rule(list="memory"), False),
+        (Rule(name="initrd", list="reserved"), True),
+        (Rule(name="device tree"), False),
+        (Rule(bytes=0x5000), True),
+        (Rule(bytes=0x4FFF), False),
+        (Rule(percent=2), True),
+        (Rule(percent=1.9), False),
+        (Rule(percent=1.9, bytes=0x5000), True),
+    ],
+)
+def test_a_rule(rule: Rule, passes: bool) -> None:
+    before = replace(golden(*ROLES), rules=(rule,))
+    assert (compare(before, golden(*GROWN)) == []) == passes
+
+
+def test_the_largest_change_of_the_budget_comes_first() -> None:
+    before, after = golden(*ROLES), golden(*GROWN[:2], at("new", 0x8000000, 0x9000))
+    shares = budget(before.stops[0], after.stops[0])
+    assert [(one.name, one.change) for one in shares] == [
+        ("new", 0x9000), ("initrd", 0x5000), (None, -0x1000), ("device tree", 0),
+    ]  # fmt: skip
+
+
+def test_a_change_has_both_sides() -> None:
+    [change] = compare(golden(*ROLES), golden(*GROWN))
+    assert change == Change("grew", "reserved", change.words, ROLES[0], GROWN[0], "here")
+
+
+def test_with_owners_of_one_side_only_whole_regions_are_compared() -> None:
+    before, after = golden(at("initrd", 0x4000000), at(None, 0x4001000)), golden(at("f", 0x4000000, 8192, seq=1))
+    assert told(before, after) == []
+    assert told(before, golden(at("f", 0x4000000, seq=1))) == [
+        "reserved [0x4000000, 0x4002000) shrank by 4 KiB to [0x4000000, 0x4001000)"
+    ]

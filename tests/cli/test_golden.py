@@ -1,0 +1,203 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""`gdb-lmb snapshot`, `check` and `accept` on fixture kernels: ten kinds of change, each in words written by hand."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+from gdb_lmb.cli import main
+from tests.helpers.seeded import CALLS, Sources
+
+pytestmark = pytest.mark.kernel
+
+Capture = pytest.CaptureFixture[str]
+
+PLATFORM, FRAME_BUFFER = 0x2000000, 0x3000000
+RANGE = r"\[0x[0-9a-f]+, 0x[0-9a-f]+\)"
+RESERVE_PLATFORM = "must(lmb_reserve, 0x2000000ul, 4 * PAGE_SIZE, 0);"
+
+
+FAULT = ("--append", "lmb.fault=overlap@9", "--until", "lmb_ready")
+
+
+class Seed(NamedTuple):
+    """What is changed in the kernel, or in how it is booted; the exit status; patterns of the lines of all changes."""
+
+    replaced: tuple[tuple[str, str], ...]
+    status: int
+    words: tuple[str, ...]
+    options: tuple[str, ...] = ()
+
+
+SEEDS = {
+    "moved by a page": Seed(
+        ((RESERVE_PLATFORM, RESERVE_PLATFORM.replace("0x2000000", "0x2001000")),),
+        1,
+        (r"reserved \[0x2000000, 0x2004000\) by reserve_platform moved up by 4 KiB to \[0x2001000, 0x2005000\)",),
+    ),
+    "dropped": Seed(
+        (("\treserve_platform();\n", ""), ("static noinline __init void reserve_platform(",
+                                           "__attribute__((unused)) static noinline __init void reserve_platform(")),
+        1,
+        (r"reserved \[0x2000000, 0x2004000\) by reserve_platform, 16 KiB, vanished",),
+    ),
+    "split": Seed(
+        ((RESERVE_PLATFORM, "must(lmb_reserve, 0x2000000ul, PAGE_SIZE, 0);\n\t"
+                            "must(lmb_reserve, 0x2002000ul, 2 * PAGE_SIZE, 0);"),),
+        1,
+        (r"reserved \[0x2000000, 0x2004000\) by reserve_platform was split into \[0x2000000, 0x2001000\) and "
+         r"\[0x2002000, 0x2004000\), without 4 KiB of it",),
+    ),
+    "flags": Seed(
+        ((RESERVE_PLATFORM, RESERVE_PLATFORM.replace("PAGE_SIZE, 0", "PAGE_SIZE, 1")),),
+        1,
+        (r"reserved \[0x2000000, 0x2004000\) by reserve_platform has flags HOTPLUG, and had -",),
+    ),
+    "initrd grown": Seed(
+        (),
+        1,
+        (rf"reserved {RANGE} by reserve_initrd grew by 8 KiB to {RANGE}",),
+        ("--initrd", "larger"),
+    ),
+    "memory map changed": Seed(
+        (),
+        1,
+        (r"memory \[0x100000, 0xffe0000\) shrank by 1 MiB to \[0x100000, 0xfee0000\)",
+         rf"reserved {RANGE} by alloc_mem_map shrank by 16 KiB to {RANGE}"),
+        ("--qemu-arg=-m", "--qemu-arg=255M"),
+    ),
+    "new allocation": Seed(
+        (("\talloc_mem_map();\n", "\talloc_more();\n\talloc_mem_map();\n"),
+         ("static noinline __init void alloc_log_buf(void)",
+          "static noinline __init void alloc_more(void)\n{\n\tphys_addr_t base;\n\n"
+          "\tmust(lmb_alloc, 2 * PAGE_SIZE, PAGE_SIZE, 0, 0, 0, &base);\n\t*(volatile char *)arch_va(base) = 0;\n}\n\n"
+          "static noinline __init void alloc_log_buf(void)")),
+        1,
+        (rf"reserved {RANGE} by alloc_more, 8 KiB, appeared",),
+    ),
+    "order": Seed(
+        ((CALLS, "\treserve_frame_buffer();\n\treserve_platform();\n"),),
+        1,
+        (r"reserved \[0x2000000, 0x2004000\) by reserve_platform is taken after \[0x3000000, 0x3008000\) by "
+         r"reserve_frame_buffer, and was taken before it",),
+    ),
+    "hang": Seed(
+        (("static noinline __init void alloc_log_buf(void)\n{\n", "static noinline __init void alloc_log_buf(void)\n{\n"
+          "\tfor (;;)\n\t\tbarrier();\n"),),
+        3,
+        (r"gdb-lmb: the guest did not reach lmb_ready within 8 s; it was in alloc_log_buf at .*",
+         r"gdb-lmb: the guest's console ends with:"),
+        ("--timeout", "8"),
+    ),
+    "panic": Seed(
+        ((RESERVE_PLATFORM, 'panic("no platform");'),),
+        3,
+        (r"gdb-lmb: the guest panicked before it reached lmb_ready, called from reserve_platform, .*",
+         r"gdb-lmb: the guest's console ends with:"),
+    ),
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def sources(tmp_path_factory: pytest.TempPathFactory) -> Sources:
+    return Sources(tmp_path_factory.mktemp("seeded") / "sources", PLATFORM, FRAME_BUFFER)
+
+
+@pytest.fixture(scope="module")
+def golden(sources: Sources, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the golden of the sound kernel, beside which are two initial RAM disks."""
+    folder = tmp_path_factory.mktemp("golden")
+    (folder / "initrd").write_bytes(bytes(1 << 20))
+    (folder / "larger").write_bytes(bytes((1 << 20) + 8192))
+    kernel = sources.build(folder / "vmlinux")
+    path = folder / "vmlinux.golden"
+    assert main(["snapshot", str(kernel), "-o", str(path), "--initrd", str(folder / "initrd")]) == 0
+    return path
+
+
+# The others take as long again, and are for the lane of kernels.
+PLAIN_LANE = ("moved by a page", "split", "initrd grown", "new allocation", "panic")
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=() if name in PLAIN_LANE else pytest.mark.long) for name in SEEDS]
+)
+def test_a_seeded_change(name: str, sources: Sources, golden: Path, tmp_path: Path, capfd: Capture) -> None:
+    seed, before = SEEDS[name], golden.read_bytes()
+    kernel = sources.build(tmp_path / "vmlinux", *seed.replaced)
+    new = golden.with_name("vmlinux.golden.new")
+    new.unlink(missing_ok=True)
+    options = [str(golden.parent / word) if word == "larger" else word for word in seed.options]
+    words = ["check", str(kernel), "--golden", str(golden), "--initrd", str(golden.parent / "initrd"), *options]
+    assert main(words) == seed.status
+    out, err = capfd.readouterr()
+    told = out.splitlines() if seed.status == 1 else [line for line in err.splitlines() if not line.startswith("  | ")]
+    lines = [line for line in told if not line.startswith("note: ")]
+    if seed.status == 1:
+        last = lines.pop()
+        count = f"{len(seed.words)} change{'s'[: len(seed.words) > 1]} at lmb_ready, against {golden}; {new} has "
+        assert last == f"{count}what is there now (gdb-lmb accept {golden})"
+    assert [line for line, pattern in zip(lines, seed.words, strict=True) if not re.fullmatch(pattern, line)] == []
+    assert golden.read_bytes() == before
+    assert new.exists() == (seed.status == 1)
+
+
+def test_what_was_accepted_is_the_golden(sources: Sources, golden: Path, tmp_path: Path, capfd: Capture) -> None:
+    """Nothing is lost that a person has written, and a check never makes or writes a golden."""
+    seed = SEEDS["dropped"]
+    kernel = str(sources.build(tmp_path / "vmlinux", *seed.replaced))
+    mine, new = tmp_path / "mine", tmp_path / "mine.new"
+    lines = golden.read_text().splitlines()
+    at = next(at for at, line in enumerate(lines) if "reserve_frame_buffer" in line)
+    lines[at] += "  # for the console"
+    lines.insert(at, "  # the second step")
+    mine.write_text("\n".join(lines) + "\n")
+    check = ["check", kernel, "--golden", str(mine), "--initrd", str(golden.parent / "initrd")]
+    assert main(check) == 1
+    assert main(["accept", str(mine)]) == 0
+    out, err = capfd.readouterr()
+    assert re.search(r"^reserved \[0x2000000, 0x2004000\) by reserve_platform, 16 KiB, vanished$", out, re.M)
+    assert re.search(r"^  reserve_platform +16 KiB +0 bytes +-16 KiB$", out, re.M)
+    assert not new.exists() and err.endswith(f"gdb-lmb: {mine} is what mine.new was\n")
+    kept = mine.read_text().splitlines()
+    at = next(at for at, line in enumerate(kept) if "reserve_frame_buffer" in line)
+    assert kept[at - 1] == "  # the second step" and kept[at].endswith("},  # for the console")
+    assert main(check) == 0
+    assert not new.exists()
+    assert main(["accept", str(mine)]) == 2
+    mine.unlink()
+    assert main(check) == 2
+    assert main([*check, "--bisect"]) == 128
+    assert not mine.exists() and not new.exists()
+    assert "a check never makes one: gdb-lmb snapshot " in capfd.readouterr().err
+
+
+def test_two_stops_in_one_boot(fixture_kernel: Path, tmp_path: Path, capfd: Capture) -> None:
+    path = tmp_path / "two.golden"
+    kernel = str(fixture_kernel)
+    assert main(["snapshot", kernel, "--until", "alloc_log_buf", "--until", "lmb_ready", "-o", str(path)]) == 0
+    assert main(["check", kernel, "--golden", str(path)]) == 0
+    assert main(["check", kernel, "--golden", str(path), "--until", "panic"]) == 2
+    assert main(["check", kernel, "--golden", str(path), "--until", "lmb_ready", "--append", "lmb.bottom_up"]) == 1
+    out, err = capfd.readouterr()
+    assert re.search(r"^as in .*: \d+ regions at alloc_log_buf, lmb_ready$", out, re.M)
+    assert f"{path} has no stop at panic, but at alloc_log_buf, lmb_ready" in err
+    assert "the search for free memory goes bottom-up, and went top-down" in out
+    # The stop that was not looked at is as it was.
+    sections = [file.read_text().split("[[stop]]") for file in (path, tmp_path / "two.golden.new")]
+    assert sections[0][1] == sections[1][1] and sections[0][2] != sections[1][2]
+
+
+def test_no_golden_is_made_of_a_boot_with_a_finding(fixture_kernel: Path, tmp_path: Path, capfd: Capture) -> None:
+    path = tmp_path / "golden"
+    assert main(["snapshot", str(fixture_kernel), *FAULT, "-o", str(path)]) == 1
+    assert not path.exists()
+    assert "is not written, since a golden is of a boot that is sound" in capfd.readouterr().err
+    assert main(["snapshot", str(fixture_kernel), "-o", str(path)]) == 0
+    assert main(["check", str(fixture_kernel), "--golden", str(path), *FAULT]) == 1
+    assert not (tmp_path / "golden.new").exists()
+    assert "finding: " in capfd.readouterr().out
