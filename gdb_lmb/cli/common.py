@@ -73,6 +73,7 @@ class SplitParser(argparse.ArgumentParser):
         if rest:
             self.commands.choices[found.command_name].refuse(rest[0], found.command_name)
         found.gdb_commands = words[cut + 1 :] if cut < len(words) else None
+        found.command_line = tuple(words)
         return found
 
     def refuse(self, word: str, command: str) -> NoReturn:

@@ -13,6 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from gdb_lmb.cli.boots import BOOTS_OPTIONS, many_boots
 from gdb_lmb.cli.common import (
     COLOR_OPTION,
     GDB_OPTIONS,
@@ -27,10 +28,11 @@ from gdb_lmb.cli.common import (
 )
 from gdb_lmb.cli.guest import BOOT_OPTIONS, booted
 from gdb_lmb.cli.replay import open_lines, open_trace
+from gdb_lmb.cli.reports import REPORT_OPTIONS, folder_of, keep, repeating, require_reports, write_reports
 from gdb_lmb.core.errors import InfrastructureError, LmbError, UsageError
 from gdb_lmb.core.golden import Change, Environment, Golden
 from gdb_lmb.core.snapshot import Finding
-from gdb_lmb.core.suite import CaseResult, Outcome
+from gdb_lmb.core.suite import CaseResult, Outcome, SuiteResult
 from gdb_lmb.core.words import FINDING, plural, printable
 from gdb_lmb.kernels.cache import is_name
 from gdb_lmb.report.changes import Comparison, change_lines, comparison, diff_json, diff_text
@@ -45,6 +47,7 @@ from gdb_lmb.report.golden_file import (
 )
 from gdb_lmb.report.output import require_apart, require_writable, told_of, whole_file
 from gdb_lmb.report.statuses import STATUSES, ExitStatus, status_of_error, status_of_run
+from gdb_lmb.report.suite_text import status_of
 from gdb_lmb.report.terminal import BAD, CLEAN, NOTE
 from gdb_lmb.runner.base import CommandError, ignore
 from gdb_lmb.runner.qemu import DEFAULT_MEMORY
@@ -124,7 +127,7 @@ def look(arguments: argparse.Namespace, places: Sequence[str | None], *, traced:
         for place in places:
             progress(f"booting {arguments.kernel} to {place or guest.default_symbol}")
             guest.run_until(place)
-            documents.append(_document(guest))
+            documents.append(document_of(guest))
             check = guest.result(CheckResult, "lmb-check --json")
             torn = torn or check.torn
             rows = [one for one in check.findings if one.severity == FINDING]
@@ -134,12 +137,13 @@ def look(arguments: argparse.Namespace, places: Sequence[str | None], *, traced:
             )
         verdict = guest.verdict()
         stops = [stop_of(data, place or guest.default_symbol) for data, place in zip(documents, places, strict=True)]
-        environment = _environment(arguments, guest, documents, traced=traced)
+        environment = environment_of_boot(arguments, guest, documents, traced=traced)
     golden = Golden(environment, tuple(stops))
     return Seen(golden, tuple(findings), verdict.exit_status, verdict.in_words(), torn)
 
 
-def _document(guest: GuestSession) -> dict[str, Any]:
+def document_of(guest: GuestSession) -> dict[str, Any]:
+    """Return the JSON of what the allocator holds where the guest is. Raises: `InfrastructureError`."""
     output = guest.command(_DUMP)
     line = next((line for line in output.splitlines() if line.startswith("{")), "")
     try:
@@ -149,7 +153,7 @@ def _document(guest: GuestSession) -> dict[str, Any]:
     return data
 
 
-def _environment(
+def environment_of_boot(
     arguments: argparse.Namespace, guest: GuestSession, documents: Sequence[dict[str, Any]], *, traced: bool
 ) -> Environment:
     # The image may not be known at the first stops.
@@ -211,20 +215,46 @@ def new_path(golden: Path) -> Path:
 
 
 def _check(arguments: argparse.Namespace) -> int:
-    case = check(arguments)
+    require_reports(arguments.report, Path(arguments.kernel), arguments.golden, arguments.symbols, arguments.initrd)
+    if arguments.boots > 1:
+        _golden_of(arguments)
+        suite = many_boots(arguments, _CHECK_ARGUMENTS)
+    else:
+        case = _kept(arguments, check(arguments))
+        _show(arguments, case)
+        suite = SuiteResult("gdb-lmb check", (case,))
+    write_reports(suite, arguments.report)
+    folders = dict.fromkeys(case.artefacts.parent if arguments.boots > 1 else case.artefacts
+                            for case in suite.cases if case.artefacts is not None)  # fmt: skip
+    for folder in folders:
+        say(f"what explains it is in {folder}")
+    return status_of(suite)
+
+
+def _show(arguments: argparse.Namespace, case: CaseResult) -> None:
     if case.outcome in ("died", "usage", "infrastructure"):
         tell(case.lines)
-        return case.status
+        return
     terminal = stdout_terminal(arguments.color)
     *lines, last = case.lines
     role = CLEAN if case.passed else BAD if case.status == ExitStatus.FINDINGS else NOTE
     sys.stdout.write("".join(f"{line}\n" for line in (*lines, terminal.paint(last, role))))
-    return case.status
+    sys.stdout.flush()
+
+
+def _kept(arguments: argparse.Namespace, case: CaseResult) -> CaseResult:
+    # What explains a failure. Of a wrong command line there is nothing.
+    if case.passed or case.outcome == "usage":
+        return case
+    told = "".join(f"{line}\n" for line in case.lines)
+    files = {"check.txt": told.encode("utf-8", "backslashreplace"), **arguments.kept}
+    return replace(case, artefacts=keep(case, folder_of(arguments), files))
 
 
 def check(arguments: argparse.Namespace) -> CaseResult:
     """Hold one boot to a golden, and return how it went, whatever that is."""
     start = time.perf_counter()
+    arguments.kept = {}
     changes: tuple[Change, ...] = ()
     findings: tuple[Finding, ...] = ()
     try:
@@ -232,7 +262,9 @@ def check(arguments: argparse.Namespace) -> CaseResult:
         places = _places(arguments, former.golden)
         traced = arguments.trace or former.golden.environment.history == _TRACE
         seen = look(arguments, places, traced=traced)
+        _write_actual(arguments, seen.golden)
         found = comparison(former.golden, seen.golden, (str(arguments.golden), arguments.kernel))
+        arguments.kept["diff.txt"] = f"{diff_text(found)}\n".encode()
         # Lists in the middle of a change differ from what they will be.
         changes, findings = () if seen.torn else found.changes, seen.findings
         status = status_of_run([seen.status, *[ExitStatus.FINDINGS] * bool(changes)])
@@ -250,8 +282,17 @@ def check(arguments: argparse.Namespace) -> CaseResult:
         changes=changes,
         findings=findings,
         lines=tuple(lines),
+        command=repeating(arguments.command_line),
         golden=arguments.golden,
     )
+
+
+def _write_actual(arguments: argparse.Namespace, golden: Golden) -> None:
+    raw = golden_text(golden).encode("utf-8", "backslashreplace")
+    arguments.kept["actual.golden"] = raw
+    if arguments.actual is not None:
+        with whole_file(arguments.actual) as file:
+            file.write(raw)
 
 
 def _status_of(error: LmbError) -> ExitStatus:
@@ -405,6 +446,18 @@ def _of_golden(row: Argument) -> Argument:
     return names, settings | {"default": None, "help": f"{plain} (default: the golden's)"}
 
 
+_CHECK_ARGUMENTS: tuple[Argument, ...] = (
+    *map(_of_golden, BOOT_OPTIONS),
+    argument("--golden", metavar="FILE", type=Path, required=True, help="the golden, by gdb-lmb snapshot"),
+    _UNTIL,
+    _TRACED,
+    argument("--bisect", action="store_true", help="end with a status for git bisect run"),
+    argument("--actual", metavar="FILE", type=Path, help="write what is there now into FILE, whatever it is"),
+    *BOOTS_OPTIONS,
+    *REPORT_OPTIONS,
+    *GDB_OPTIONS,
+)
+
 COMMANDS = (
     CommandLine(
         "snapshot",
@@ -427,14 +480,7 @@ COMMANDS = (
         "boot a kernel in QEMU and hold its allocator to a golden",
         _CHECK,
         f"{_CHECK_EXAMPLES}\n{STATUSES}",
-        (
-            *map(_of_golden, BOOT_OPTIONS),
-            argument("--golden", metavar="FILE", type=Path, required=True, help="the golden, by gdb-lmb snapshot"),
-            _UNTIL,
-            _TRACED,
-            argument("--bisect", action="store_true", help="end with a status for git bisect run"),
-            *GDB_OPTIONS,
-        ),
+        _CHECK_ARGUMENTS,
         "gdb-lmb check KERNEL --golden FILE [--until SYMBOL]... [options]",
     ),
     CommandLine(

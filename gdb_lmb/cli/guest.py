@@ -134,6 +134,9 @@ def booted(arguments: argparse.Namespace) -> Iterator[GuestSession]:
         try:
             yield guest
         finally:
+            # What explains a failure, for whoever wants to keep it.
+            if "kept" in arguments:
+                arguments.kept.update(guest.logs())
             # Also after a failure: that is when it is wanted most.
             if console is not None:
                 with told_of(console, "it holds a part of the guest's console at most"):

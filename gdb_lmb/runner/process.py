@@ -116,6 +116,8 @@ class RunFolder:
             stderr=subprocess.PIPE,
             start_new_session=True,
             cwd="/",
+            # In a run of many: what carries its token ends with that, and this is to clean up first.
+            env={name: value for name, value in os.environ.items() if name != reaper.TOKEN_VARIABLE},
         )
         try:
             self.path.mkdir(mode=0o700)

@@ -24,7 +24,7 @@ from gdb_lmb.report.terminal import PLAIN, Terminal
 from gdb_lmb.runner.base import STEP_S, CommandError, Session, ignore
 from gdb_lmb.runner.boot_files import boot_files
 from gdb_lmb.runner.elf import find_programs, has_symbol, headers_of, machine_of
-from gdb_lmb.runner.process import quote
+from gdb_lmb.runner.process import quote, read_file
 from gdb_lmb.runner.qemu import Qemu, QemuOptions
 from gdb_lmb.runner.results import Attached, Space, State, Verdict
 
@@ -92,6 +92,11 @@ class GuestSession(Session):
 
     def console(self) -> bytes:
         return self.qemu.console()
+
+    def logs(self) -> dict[str, bytes]:
+        """Return the guest's console, and what gdb and QEMU wrote to their stderr, by names for files."""
+        logs = {f"{child.name}.log": read_file(child.log) for child in self._folder.children}
+        return {"console.log": self.console(), **logs}
 
     def build_id(self) -> str | None:
         """Return the build id of the program in hex, None where it has none."""

@@ -16,8 +16,8 @@ from gdb_lmb.cli import main
 from tests.helpers.on_terminal import SGR, Shown, on_terminal
 
 DOCS = Path(gdb_lmb.__file__).parent / "docs"
-TOPICS = ["architecture", "benchmarks", "commands", "design", "findings", "glossary", "json", "kernels", "porting",
-          "post-mortem", "reference", "tracing", "tutorial"]  # fmt: skip
+TOPICS = ["architecture", "benchmarks", "ci", "commands", "design", "findings", "glossary", "json", "kernels",
+          "porting", "post-mortem", "reference", "tracing", "tutorial"]  # fmt: skip
 HELP = (sys.executable, "-m", "gdb_lmb", "help")
 
 

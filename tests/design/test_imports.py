@@ -12,9 +12,9 @@ import pytest
 from tests.helpers.rooms import FILES, PACKAGE, ROOMS, room_of
 
 # What these three never see: they run outside gdb.
-OUTSIDE_GDB = ("kernels", "runner", "cli", "__main__")
+OUTSIDE_GDB = ("kernels", "runner", "cli", "plugin", "__main__")
 GDB_ROOMS = ("machine", "tracing", "commands")
-GUARDED = {"gdb": GDB_ROOMS, "pygdbmi": ("runner",)}
+GUARDED = {"gdb": GDB_ROOMS, "pygdbmi": ("runner",), "pytest": ("plugin",)}
 
 
 def imports(path: Path) -> set[str]:

@@ -23,6 +23,7 @@ ROOMS = (
     "kernels",
     "runner",
     "cli",
+    "plugin",
     "__main__",
 )
 

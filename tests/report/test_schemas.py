@@ -25,6 +25,7 @@ from gdb_lmb.cli import main
 from gdb_lmb.core.golden import Golden, Rule
 from gdb_lmb.core.operation import Operation, Record
 from gdb_lmb.core.snapshot import Stop
+from gdb_lmb.report import suite_json
 from gdb_lmb.report.golden_file import environment_of, golden_text, stop_of, tomllib
 from gdb_lmb.report.jsonio import snapshot_json
 from gdb_lmb.report.trace_file import record_json
@@ -33,6 +34,7 @@ from gdb_lmb.runner.session import GuestSession
 from tests.helpers.json_log import JsonLog
 from tests.helpers.linux_behaviors import LINUX_6_12
 from tests.helpers.schemas import Refused, check, error_of, file_of, schema_files
+from tests.helpers.suites import ALL
 
 PACKAGE = Path(gdb_lmb.__file__).resolve().parent
 NAME = re.compile(r"gdb-lmb/[a-z-]+/[0-9]+")
@@ -62,6 +64,7 @@ OPTIONAL = {
         "physmem",
         "firmware_edited",
     },
+    ("gdb-lmb/suite/1", "properties"): {"kernel", "boots"},
     ("gdb-lmb/snapshot/2", ""): {"rules"},
     ("gdb-lmb/snapshot/2", "environment"): {
         "release", "build_id", "append", "memory", "smp", "machine", "history", "image", "ram_end", "flag_names",
@@ -93,7 +96,7 @@ IN_TOML = {"gdb-lmb/snapshot/2"}
 
 def test_every_schema_in_the_code_has_a_file_and_every_file_a_schema() -> None:
     named = {name for path in PACKAGE.rglob("*.py") for name in NAME.findall(path.read_text())}
-    assert len(named) == 14
+    assert len(named) == 15
     assert named == set(schema_files())
 
 
@@ -144,6 +147,7 @@ def documents(fixture_kernel: Path, tmp_path_factory: pytest.TempPathFactory) ->
                 ask(guest, "lmb-whatif --json alloc 4K", "lmb-whatif --json reserve 0x1800000 4K")
         found.setdefault("gdb-lmb/trace/1", []).extend(map(json.loads, trace.read_text().splitlines()))
     found["gdb-lmb/attach/1"] = [ATTACHED]
+    found["gdb-lmb/suite/1"] = [json.loads(suite_json.write(ALL))]
     found["gdb-lmb/snapshot/2"] = [tomllib.loads(text) for text in goldens(found["gdb-lmb/snapshot/1"])]
     return found
 

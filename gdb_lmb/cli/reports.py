@@ -1,0 +1,156 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""What `gdb-lmb check` leaves behind: reports in several formats, and the folder with what explains a failure."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shlex
+import shutil
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from gdb_lmb.cli.common import argument, say
+from gdb_lmb.core.errors import OutputError, UsageError
+from gdb_lmb.core.suite import CaseResult, SuiteResult
+from gdb_lmb.core.words import printable
+from gdb_lmb.report import github, junit, ktap, suite_json, suite_text
+from gdb_lmb.report.output import require_apart, require_writable, told_of, whole_file
+
+FORMATS = {
+    "text": suite_text.write,
+    "json": suite_json.write,
+    "ktap": ktap.write,
+    "junit": junit.write,
+    "github": github.write,
+}
+"""What writes each format."""
+
+_STDOUT = Path("-")
+
+
+class Report(NamedTuple):
+    """One report asked for: its format, and the file, "-" for stdout."""
+
+    format: str
+    path: Path
+
+
+def _report(text: str) -> Report:
+    name, _, path = text.partition("=")
+    if name not in FORMATS or not path:
+        raise argparse.ArgumentTypeError(
+            f"{printable(text, 80)!r}: give FORMAT=FILE, with one of {', '.join(FORMATS)}, and - for stdout"
+        )
+    return Report(name, Path(path))
+
+
+REPORT_OPTIONS = (
+    argument(
+        "--report", metavar="FORMAT=FILE", type=_report, action="append", default=[],
+        help=f"write a report: {', '.join(FORMATS)}; may be repeated; FILE may be - for stdout",
+    ),
+    argument(
+        "--artefacts", metavar="DIR", type=Path,
+        help="where to keep what explains a failure (default: the golden's name and .failed)",
+    ),
+)  # fmt: skip
+
+
+def require_reports(reports: Sequence[Report], *inputs: Path | None) -> None:
+    """Check that the reports can be written, before long work. Raises: `UsageError`, `OutputError`."""
+    paths = [report.path for report in reports]
+    for path in paths:
+        if paths.count(path) > 1:
+            raise UsageError(f"two reports into {printable(str(path))}: name another file for one of them")
+        if path != _STDOUT:
+            require_apart(path, *inputs)
+            require_writable(path)
+
+
+def write_reports(suite: SuiteResult, reports: Sequence[Report]) -> None:
+    """Write all reports, and with GitHub's the summary of the step. Raises: `OutputError` where one cannot be written.
+
+    Whatever happens to one, the others are written.
+    """
+    failed: list[OutputError] = []
+    for report in reports:
+        try:
+            text = FORMATS[report.format](suite)
+            if report.path == _STDOUT:
+                sys.stdout.write(text)
+                sys.stdout.flush()
+            else:
+                with whole_file(report.path) as file:
+                    file.write(text.encode())
+            if report.format == "github":
+                _append_summary(suite)
+        except OutputError as error:
+            failed.append(error)
+    if failed:
+        raise OutputError("; ".join(map(str, failed)))
+
+
+def _append_summary(suite: SuiteResult) -> None:
+    name = os.environ.get(github.SUMMARY_VARIABLE)
+    if not name:
+        return
+    path = Path(name)
+    with told_of(path), path.open("ab") as file:
+        # Other commands of the step may have written into it.
+        file.write(github.summary(suite, github.SUMMARY_BYTES - file.tell()).encode())
+
+
+# -- artefacts --------------------------------------------------------------------------------------
+
+
+def folder_of(arguments: argparse.Namespace) -> Path:
+    """Return where what explains a failure is kept."""
+    given: Path | None = arguments.artefacts
+    golden: Path = arguments.golden
+    return given if given is not None else golden.with_name(f"{golden.name}.failed")
+
+
+def repeating(words: Sequence[str]) -> tuple[str, ...]:
+    """Return the words of a command that repeats this one."""
+    return ("gdb-lmb", *words)
+
+
+def keep(case: CaseResult, folder: Path, files: Mapping[str, bytes]) -> Path | None:
+    """Put `files`, by name, and the command that repeats a case into `folder`; return it, None if there can be none.
+
+    It takes the place of the last failure's as a whole. That it cannot be written changes nothing about the case.
+    """
+    partial = folder.with_name(f"{folder.name}.{os.getpid()}.partial")
+    command = f"cd {shlex.quote(str(Path.cwd()))} && {shlex.join(case.command)}\n"
+    try:
+        partial.mkdir(parents=True)
+        for name, content in {**files, "command.sh": os.fsencode(command)}.items():
+            (partial / name).write_bytes(content)
+        _replace(partial, folder)
+    except OSError as error:
+        say(f"cannot keep what explains the failure in {folder}: {error.strerror or error}")
+        return None
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+    return folder
+
+
+# Others may do the same at this moment: the last one stays.
+def _replace(new: Path, folder: Path) -> None:
+    old = folder.with_name(f"{folder.name}.{os.getpid()}.old")
+    for attempt in range(100):
+        try:
+            new.rename(folder)
+            return
+        except OSError:
+            # Only a folder of ours is put aside: whatever else has that name stays.
+            if attempt == 99 or not (folder / "command.sh").is_file():
+                raise
+        try:
+            folder.rename(old)
+        except FileNotFoundError:
+            continue
+        shutil.rmtree(old, ignore_errors=True)
