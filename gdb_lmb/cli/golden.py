@@ -296,9 +296,11 @@ def _write_actual(arguments: argparse.Namespace, golden: Golden) -> None:
 
 
 def _status_of(error: LmbError) -> ExitStatus:
-    # Where a command of ours comes too early, or meets damage, nothing is verified.
-    if isinstance(error, CommandError) and error.status == ExitStatus.NOT_VERIFIED:
-        return ExitStatus.NOT_VERIFIED
+    # Where a command of ours comes too early, or meets damage, nothing is verified. None of them is the user's: one
+    # that fails without a status of its own, as where the disk is full, says nothing about the kernel.
+    if isinstance(error, CommandError) and error.status != ExitStatus.USAGE:
+        same = error.status == ExitStatus.NOT_VERIFIED
+        return ExitStatus.NOT_VERIFIED if same else ExitStatus.INFRASTRUCTURE
     return status_of_error(error)
 
 
