@@ -17,6 +17,7 @@ from dataclasses import dataclass, replace
 from difflib import SequenceMatcher
 from heapq import heappop, heappush
 from itertools import pairwise
+from math import ceil, floor, log2
 from typing import NamedTuple
 
 from gdb_lmb.core.golden import (
@@ -53,6 +54,9 @@ _MOST_ALIGNED = 2000
 """How many items of one name are aligned by their sizes; more are taken in order."""
 _COPIES = 4
 """How many copies of its command line a kernel keeps, at most."""
+
+_SECTION_MAP_BYTES = 2 << 20
+"""The memory map of a section. Source: `SECTION_SIZE_BITS` of x86-64 and arm64, with 64 bytes a page."""
 
 
 class Owned(NamedTuple):
@@ -198,7 +202,8 @@ def _relation(before: Golden, after: Golden, was: GoldenStop, is_: GoldenStop) -
     ratio = 1.0
     if resized and rams[0][1] and rams[1][1]:
         ratio = rams[1][1] / rams[0][1]
-    low, high = min(1.0, ratio), max(1.0, ratio)
+    # What scales may be rounded to a power of two, as hash tables are. Source: `alloc_large_system_hash()`.
+    low, high = min(1.0, 2.0 ** floor(log2(ratio))), max(1.0, 2.0 ** ceil(log2(ratio)))
     if old.smp and new.smp:
         low, high = low * min(1.0, new.smp / old.smp), high * max(1.0, new.smp / old.smp)
     slack = 0
@@ -503,7 +508,10 @@ class _Lists:
             around = relation.around_image(change.before or item, change.after or item)
             if not loose and not around:
                 return False
-            return relation.size_fits(totals[0][item.name], totals[1][item.name], _COPIES)
+            within = relation.size_fits(totals[0][item.name], totals[1][item.name], _COPIES)
+            # Of the memory map a part may be of sections that RAM does not fill: it is not known as such.
+            rest = abs(totals[1][item.name] - totals[0][item.name])
+            return within or (relation.resized and item.name is None and rest <= _SECTION_MAP_BYTES)
 
         return [change for change in changes if not free(change)]
 

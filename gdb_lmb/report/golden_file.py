@@ -24,7 +24,7 @@ from gdb_lmb.core.numbers import literal
 from gdb_lmb.core.operation import checked, read_number, short
 from gdb_lmb.core.ranges import Range
 from gdb_lmb.core.snapshot import FLAG_NAMES, Place, RegionList, flag_names
-from gdb_lmb.core.words import FINDING, safe
+from gdb_lmb.core.words import FINDING, safe, truth
 from gdb_lmb.report.jsonio import SNAPSHOT_SCHEMA
 
 if sys.version_info >= (3, 11):
@@ -330,6 +330,7 @@ def _rule(row: Json) -> Rule:
 
 _ARRAY = re.compile(r"([\w-]+)\s*=\s*\[$")
 _KEY = re.compile(r"([\w-]+)\s*=")
+_TO_ESCAPE = re.compile(r'[\x00-\x1f\x7f"\\]')
 _QUOTED = re.compile(r'"(?:[^"\\]|\\.)*"|\'[^\']*\'|(#.*)')
 
 
@@ -429,13 +430,12 @@ def _section(kept: Comments, place: _Spot, rows: Mapping[str, Any], header: str 
 def _value(value: Any) -> str:
     # A value as TOML has it.
     if isinstance(value, str):
-        # JSON's escapes are TOML's, but for this character.
-        return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
+        return '"' + _TO_ESCAPE.sub(lambda found: f"\\u{ord(found[0]):04x}", value) + '"'
     if isinstance(value, list | tuple):
         return f"[{', '.join(map(_value, value))}]"
     if isinstance(value, dict):
         return "{ " + ", ".join(f"{_name(name)} = {_value(one)}" for name, one in value.items()) + " }"
-    return json.dumps(value)
+    return truth(value) if isinstance(value, bool) else str(value)
 
 
 def _name(name: str) -> str:

@@ -23,8 +23,6 @@ FOLDER = Path(gdb_lmb.__file__).resolve().parent / "schemas"
 NO_OUTPUT = {
     # The name of a value for a message of a person's.
     "gdb_lmb.core.operation",
-    # Strings as TOML has them, of which a test holds the whole file against its schema.
-    "gdb_lmb.report.golden_file",
     # Over a pipe to the process that cleans up.
     "gdb_lmb.runner.process",
     # To QEMU's monitor.
