@@ -21,6 +21,17 @@ RANGE = r"\[0x[0-9a-f]+, 0x[0-9a-f]+\)"
 RESERVE_PLATFORM = "must(lmb_reserve, 0x2000000ul, 4 * PAGE_SIZE, 0);"
 
 
+MINIMAL = """\
+schema = "gdb-lmb/snapshot/2"
+stop = [{ at = "lmb_ready", current_limit = "0x0", memory = [], reserved = [] }]
+[environment]
+kernel = "vmlinux"
+arch = "x86_64"
+byte_order = "little"
+bits = 64
+page_size = "0x1000"
+layout = "lmb-list"
+"""
 FAULT = ("--append", "lmb.fault=overlap@9", "--until", "lmb_ready")
 
 
@@ -201,3 +212,22 @@ def test_no_golden_is_made_of_a_boot_with_a_finding(fixture_kernel: Path, tmp_pa
     assert main(["check", str(fixture_kernel), "--golden", str(path), *FAULT]) == 1
     assert not (tmp_path / "golden.new").exists()
     assert "finding: " in capfd.readouterr().out
+
+
+BISECT = [
+    (("--no-such-option",), 128),
+    (("--until", "nowhere"), 128),
+    (("--qemu", "/nonexistent/qemu"), 125),
+    (("--qemu-arg=-no-such-option",), 125),
+    (("--until", "lmb_ready", "--timeout", "0.001"), 125),
+]
+
+
+@pytest.mark.parametrize(("options", "status"), BISECT, ids=[row[0][0] for row in BISECT])
+def test_what_a_bisection_must_not_blame_a_commit_for(
+    options: tuple[str, ...], status: int, fixture_kernel: Path, tmp_path: Path, capfd: Capture
+) -> None:
+    path = tmp_path / "golden"
+    path.write_text(MINIMAL)
+    assert main(["check", str(fixture_kernel), "--golden", str(path), "--bisect", *options]) == status
+    assert not (tmp_path / "golden.new").exists()

@@ -6,7 +6,14 @@ from __future__ import annotations
 import pytest
 
 from gdb_lmb.core import errors
-from gdb_lmb.report.statuses import STATUSES, ExitStatus, status_of_error, status_of_outcome, status_of_run
+from gdb_lmb.report.statuses import (
+    STATUSES,
+    ExitStatus,
+    status_for_bisect,
+    status_of_error,
+    status_of_outcome,
+    status_of_run,
+)
 from gdb_lmb.runner.base import CommandError
 
 # As the manual has them: 0 clean, 1 findings, 2 usage, 3 never reached, 4 infrastructure, 5 not verified.
@@ -66,3 +73,8 @@ def test_the_help_names_every_status() -> None:
     assert [line.split()[0] for line in STATUSES.splitlines() if line[2:3].isdecimal() and line[3] == " "] == list(
         "012345"
     )
+
+
+def test_a_bisection_skips_what_says_nothing_about_the_commit() -> None:
+    found = {status: status_for_bisect(status) for status in (*ExitStatus, 130)}
+    assert found == {0: 0, 1: 1, 2: 128, 3: 3, 4: 125, 5: 125, 130: 130}
