@@ -18,6 +18,7 @@ Capture = pytest.CaptureFixture[str]
 
 PLATFORM, FRAME_BUFFER = 0x2000000, 0x3000000
 RANGE = r"\[0x[0-9a-f]+, 0x[0-9a-f]+\)"
+EXPLAINED = r"gdb-lmb: what explains it is in .*/vmlinux\.golden\.failed"
 RESERVE_PLATFORM = "must(lmb_reserve, 0x2000000ul, 4 * PAGE_SIZE, 0);"
 
 
@@ -101,14 +102,14 @@ SEEDS = {
           "\tfor (;;)\n\t\tbarrier();\n"),),
         3,
         (r"gdb-lmb: the guest did not reach lmb_ready within 8 s; it was in alloc_log_buf at .*",
-         r"gdb-lmb: the guest's console ends with:"),
+         r"gdb-lmb: the guest's console ends with:", EXPLAINED),
         ("--timeout", "8"),
     ),
     "panic": Seed(
         ((RESERVE_PLATFORM, 'panic("no platform");'),),
         3,
         (r"gdb-lmb: the guest panicked before it reached lmb_ready, called from reserve_platform, .*",
-         r"gdb-lmb: the guest's console ends with:"),
+         r"gdb-lmb: the guest's console ends with:", EXPLAINED),
     ),
 }  # fmt: skip
 
