@@ -526,10 +526,15 @@ class _Lists:
         for at, ((was, is_), (old, new)) in enumerate(rows):
             if at in kept:
                 continue
-            # Beside which one it is seen: the nearest that it has changed places with.
+            # Beside which one it is seen: the nearest that it has changed places with. Of two with the same owner it is
+            # not certain which is which.
             swapped = [
-                row for place, row in enumerate(rows) if place in kept and (row[0][0] < was) != (row[0][1] < is_)
+                row
+                for place, row in enumerate(rows)
+                if place in kept and (row[0][0] < was) != (row[0][1] < is_) and row[1][1].name != new.name
             ]
+            if not swapped:
+                continue
             beside = min(swapped, key=lambda row: abs(row[0][1] - is_))
             later = beside[0][1] < is_
             yield self.words.order(old, new, beside[1][1], later=later)
