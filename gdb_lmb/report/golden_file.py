@@ -340,7 +340,7 @@ def _comments(text: str) -> Comments:
     array: str | None = None
     stops = at = 0
     rules: list[str] | None = None
-    for line in text.splitlines():
+    for line in text.split("\n"):
         words = line.strip()
         if not words or words.startswith("#"):
             pending += [words] if words else []
@@ -397,10 +397,10 @@ def _comments(text: str) -> Comments:
 def golden_text(golden: Golden, former: GoldenFile | None = None) -> str:
     """Return the file of a golden; comments and rules are those of the `former` one, where it takes its place."""
     kept = Comments() if former is None else _moved(former, golden)
-    lines = list(kept.above.get(("schema",), _HEAD.splitlines()))
+    lines = list(kept.above.get(("schema",), _HEAD.rstrip("\n").split("\n")))
     lines.append(_with(kept, ("schema",), f'schema = "{GOLDEN_SCHEMA}"'))
     lines += ["", *_section(kept, ("environment",), _environment_rows(golden.environment))]
-    lines += ["", *(kept.rules or _rules(golden.rules)).strip("\n").splitlines()]
+    lines += ["", *(kept.rules or _rules(golden.rules)).strip("\n").split("\n")]
     for number, stop in enumerate(golden.stops):
         lines += ["", *_stop_lines(kept, ("stop", number), stop, golden.environment)]
     lines += kept.above.get(("end",), ())

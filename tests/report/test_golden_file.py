@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from gdb_lmb.core.errors import InputError, UsageError
@@ -61,6 +61,7 @@ RULES = st.builds(
 
 
 @settings(max_examples=40)
+@example("\x85", [Rule(name="\x85\u2028")], '\x1c\r\n\x7f\\"')
 @given(NAMES, st.lists(RULES), st.text(max_size=60))
 def test_any_text_is_read_as_it_was_written(name: str, rules: list[Rule], append: str) -> None:
     item = replace(ITEMS[2], name=name)
