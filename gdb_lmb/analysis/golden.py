@@ -206,9 +206,7 @@ def _relation(before: Golden, after: Golden, was: GoldenStop, is_: GoldenStop) -
     low, high = min(1.0, 2.0 ** floor(log2(ratio))), max(1.0, 2.0 ** ceil(log2(ratio)))
     if old.smp and new.smp:
         low, high = low * min(1.0, new.smp / old.smp), high * max(1.0, new.smp / old.smp)
-    slack = 0
-    if old.append != new.append:
-        slack = abs(len(old.append or "") - len(new.append or ""))
+    slack = 0 if old.append is None or new.append is None else abs(len(old.append) - len(new.append))
     return _Relation(
         None if images[0] is None or images[1] is None else (images[0], images[1]),
         None if rams[0][0] is None or rams[1][0] is None else (rams[0][0], rams[1][0]),
@@ -241,7 +239,7 @@ def differences_of_environment(before: Environment, after: Environment) -> list[
         )
     if before.smp != after.smp and before.smp and after.smp:
         notes.append(f"there are {after.smp} CPUs, and were {before.smp}: sizes may grow with them")
-    if before.append != after.append:
+    if before.append != after.append and None not in (before.append, after.append):
         notes.append("the command line is another one: what holds it may have another size")
     if before.machine != after.machine:
         notes.append(f"QEMU's machine is {after.machine or 'the default one'}, and was {before.machine or 'that'}")

@@ -22,7 +22,7 @@ TORN = "torn"
 STATUSES = """\
 exit status:
   0  clean (notes allowed), or a trace was recorded and nothing else asked for
-  1  findings
+  1  findings, or changes from a golden
   2  usage error, or one of your gdb commands failed
   3  the guest never reached the symbol (its console's end is shown)
   4  infrastructure: QEMU or gdb missing or died, socket trouble, a deadline

@@ -215,6 +215,32 @@ def test_no_golden_is_made_of_a_boot_with_a_finding(fixture_kernel: Path, tmp_pa
     assert "finding: " in capfd.readouterr().out
 
 
+def test_a_stop_inside_the_allocator_proves_nothing(fixture_kernel: Path, tmp_path: Path, capfd: Capture) -> None:
+    path = tmp_path / "golden"
+    assert main(["snapshot", str(fixture_kernel), "--until", "lmb_next_gap", "-o", str(path)]) == 5
+    assert not path.exists() and "not verified: torn: " in capfd.readouterr().err
+    path.write_text(MINIMAL.replace("lmb_ready", "lmb_next_gap"))
+    assert main(["check", str(fixture_kernel), "--golden", str(path)]) == 5
+    assert not (tmp_path / "golden.new").exists()
+    assert capfd.readouterr().out == f"not verified: torn at lmb_next_gap; not compared with {path}\n"
+
+
+def test_traces_and_goldens_are_compared(fixture_kernel: Path, tmp_path: Path, capfd: Capture) -> None:
+    """A trace ends with the lists as they were at the hand-over; its owners are those of the guest's own log."""
+    trace, path = tmp_path / "trace", tmp_path / "golden"
+    assert main(["trace", str(fixture_kernel), "-o", str(trace)]) == 0
+    assert main(["snapshot", str(fixture_kernel), "-o", str(path)]) == 0
+    capfd.readouterr()
+    assert main(["diff", str(trace), str(path)]) == 0
+    assert capfd.readouterr().out.endswith(f"no change from {trace} to {path}\n")
+    lines = trace.read_text().splitlines(keepends=True)
+    trace.write_text("".join(lines[:-1]))
+    assert main(["diff", str(trace), str(path)]) == 5
+    assert main(["diff", str(path), str(tmp_path / "none")]) == 2
+    err = capfd.readouterr().err
+    assert f"not verified: {trace}: cut off after record " in err and "cannot read " in err
+
+
 BISECT = [
     (("--no-such-option",), 128),
     (("--until", "nowhere"), 128),

@@ -61,6 +61,16 @@ def test_who_reserved_what(fixture_kernel: Path, tmp_path: Path) -> None:
         # Merged with what lies beside it: the region is larger than either piece.
         assert len(part["owners"]) == 1 and int(part["stretch"]["size"], 16) > size
         assert not guest.verdict().checks
+        # All of it at once, in ascending order.
+        roles = json.loads(guest.command("lmb-dump --json --roles"))["roles"]
+        assert {"base": hex(base), "size": hex(size), "role": "initrd"} in roles
+        places = [(int(row["base"], 16), int(row["size"], 16)) for row in roles]
+        assert [low for low, _ in places] == sorted(low for low, _ in places)
+        image, end = (value(guest, f"(unsigned long)&{label}") - KERNEL_MAP for label in ("_text", "_end"))
+        images = [place for place, row in zip(places, roles, strict=True) if row["role"] == "kernel image"]
+        assert min(low for low, _ in images) <= image and max(low + size for low, size in images) >= end
+        with pytest.raises(CommandError, match="--roles goes with --json"):
+            guest.command("lmb-dump --roles")
 
 
 def trace_file(path: Path, *, whole: bool) -> Path:
