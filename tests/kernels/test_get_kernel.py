@@ -292,7 +292,13 @@ def _source_package(folder: Path) -> Path:
     """Build a package like linux-source-6.1: an archive in an archive."""
     tree = folder / "tree"
     inner = folder / "linux-source-6.1"
-    for name in ("mm/memblock.c", "mm/slub.c", "tools/testing/memblock/Makefile", "include/linux/memblock.h"):
+    for name in (
+        "mm/memblock.c",
+        "mm/slub.c",
+        "tools/testing/memblock/Makefile",
+        "include/linux/memblock.h",
+        "tools/testing/kunit/kunit.py",
+    ):
         (inner / name).parent.mkdir(parents=True, exist_ok=True)
         (inner / name).write_bytes(name.encode() + os.urandom(1 << 16))
     (tree / "usr" / "src").mkdir(parents=True)
@@ -306,11 +312,11 @@ def _source_package(folder: Path) -> Path:
     return deb
 
 
-def test_only_what_builds_memblock_is_unpacked(tmp_path: Path) -> None:
+def test_only_what_builds_memblock_and_reads_ktap_is_unpacked(tmp_path: Path) -> None:
     deb = _source_package(tmp_path)
     fetch.extract_source(deb, tmp_path / "whole")
     found = sorted(str(path.relative_to(tmp_path / "whole")) for path in (tmp_path / "whole").rglob("*.*"))
-    assert found == ["include/linux/memblock.h", "mm/memblock.c"]
+    assert found == ["include/linux/memblock.h", "mm/memblock.c", "tools/testing/kunit/kunit.py"]
     assert (tmp_path / "whole" / "tools" / "testing" / "memblock" / "Makefile").stat().st_size > 1 << 16
     content = bytearray(deb.read_bytes())
     content[len(content) // 2 : len(content) // 2 + 4096] = os.urandom(4096)
