@@ -52,9 +52,12 @@ MEMORY, RESERVED = "memory", "reserved"
 
 _MOST_ALIGNED = 2000
 """How many items of one name are aligned by their sizes; more are taken in order."""
+_ALIGNED_TO = 64
+"""Bytes: `SMP_CACHE_BYTES`, to which memblock aligns by default."""
+_ROUNDED_PAGES = 16
+"""How many pages what scales with RAM may be off: page tables do not map all of it."""
 _COPIES = 4
 """How many copies of its command line a kernel keeps, at most."""
-
 _SECTION_MAP_BYTES = 2 << 20
 """The memory map of a section. Source: `SECTION_SIZE_BITS` of x86-64 and arm64, with 64 bytes a page."""
 
@@ -189,7 +192,7 @@ class _Relation:
     def size_fits(self, before: int, after: int, copies: int = 1) -> bool:
         """Tell whether a size is the same, or what another size of RAM or of the command line makes of it."""
         low, high = self.scale
-        rounded = self.page_size if low != high else 0
+        rounded = _ROUNDED_PAGES * self.page_size if low != high else 0
         slack = self.slack * copies
         return before * low - rounded - slack <= after <= before * high + rounded + slack
 
@@ -207,6 +210,8 @@ def _relation(before: Golden, after: Golden, was: GoldenStop, is_: GoldenStop) -
     if old.smp and new.smp:
         low, high = low * min(1.0, new.smp / old.smp), high * max(1.0, new.smp / old.smp)
     slack = 0 if old.append is None or new.append is None else abs(len(old.append) - len(new.append))
+    if slack:
+        slack += _ALIGNED_TO  # what is allocated below starts at a multiple of it; a device tree has a property more
     return _Relation(
         None if images[0] is None or images[1] is None else (images[0], images[1]),
         None if rams[0][0] is None or rams[1][0] is None else (rams[0][0], rams[1][0]),
@@ -288,13 +293,20 @@ class _Matcher:
 
     def run(self) -> Match:
         self._by_operation()
-        self._in_place(lambda old, new: old.name == new.name)
+        self._in_place(self._alike)
         self._divided(self.before, self.after, self.left, self.free, self.found.splits, forward=True)
         self._divided(self.after, self.before, self.free, self.left, self.found.merges, forward=False)
         self._one_edge()
         self._aligned()
-        self._in_place(lambda old, new: True)  # what now has another owner
+        if not self.relation.loose:
+            self._in_place(lambda old, new: True)  # what now has another owner
         return self.found
+
+    def _alike(self, old: Item, new: Item) -> bool:
+        # Where many pieces lie elsewhere, one that nobody owns may have come to where another one lay.
+        if old.name is None and self.relation.loose and (old.flags, old.node) != (new.flags, new.node):
+            return False
+        return old.name == new.name
 
     def _pair(self, old: int, new: int) -> None:
         self.found.pairs[old] = new
@@ -366,7 +378,7 @@ class _Matcher:
             low, high = self.relation.edges(item.base), self.relation.edges(item.end)
             for new in self.free:
                 other = self.after[new]
-                if other.name == item.name and (other.base in low or other.end in high):
+                if self._alike(item, other) and (other.base in low or other.end in high):
                     self._pair(old, new)
                     break
 
@@ -384,7 +396,7 @@ class _Matcher:
     def _opcodes(self, old: list[int], new: list[int]) -> list[tuple[str, int, int, int, int]]:
         if max(len(old), len(new)) > _MOST_ALIGNED:
             return [("replace", 0, len(old), 0, len(new))]
-        keys = [[(items[at].size, items[at].flags) for at in some]
+        keys = [[(items[at].size, items[at].flags, items[at].node or 0) for at in some]
                 for items, some in ((self.before, old), (self.after, new))]  # fmt: skip
         if Counter(keys[0]) == Counter(keys[1]) and keys[0] != keys[1]:
             # Only the order differs: by size, so that none seems to have vanished here and appeared there.
