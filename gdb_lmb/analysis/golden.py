@@ -11,12 +11,13 @@ has shifted, only that change is told.
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from difflib import SequenceMatcher
 from heapq import heappop, heappush
-from itertools import pairwise
+from itertools import islice, pairwise, takewhile
 from math import ceil, floor, log2
 from typing import NamedTuple
 
@@ -98,7 +99,8 @@ def items_of(
 
 def _cut(whole: Item, roles: Sequence[Place], owned: Sequence[Owned]) -> Iterator[Item]:
     at = whole.base
-    for piece in owned:
+    first = max(bisect_right(owned, whole.base, key=lambda piece: piece.base) - 1, 0)
+    for piece in takewhile(lambda piece: piece.base < whole.end, islice(owned, first, None)):
         base, end = max(piece.base, whole.base), min(piece.end, whole.end)
         if base < end:
             yield from _by_role(whole, at, base, roles)
