@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import argparse
 import itertools
+import shutil
 import sys
 import time
 from collections.abc import Iterator, Sequence
@@ -30,8 +31,8 @@ from gdb_lmb.runner.process import RunFolder
 VARIED = ("kaslr", "memory", "nodes", "cpus")
 """What `--vary` takes."""
 
-_OWN = ("boots", "vary", "jobs", "report", "artefacts", "actual", "bisect", "console")
-"""Options that are not those of the single boots."""
+_OWN = ("boots", "vary", "jobs", "report", "artefacts", "actual", "bisect", "console", "append", "memory", "smp")
+"""Options that are not those of the single boots, or that each of them has anew."""
 
 
 def _varied(text: str) -> tuple[str, ...]:
@@ -64,15 +65,17 @@ def variations(arguments: argparse.Namespace) -> list[tuple[str, list[str]]]:
     size = literal(memory)
     if size is None:
         raise UsageError(f"memory size {memory!r}: give a number with K, M, G or T, such as 256M")
-    if memory[-1] not in "kmgtKMGT":  # QEMU's unit then
+    number, unit = (memory[:-1], memory[-1]) if memory[-1] in "kmgtKMGT" else (memory, "M")
+    if number == memory:
         size <<= 20
     with_and_without = [append, " ".join(word for word in (append, "nokaslr") if word)]
     appends = with_and_without if "kaslr" in arguments.vary else [append]
-    sizes = [size, 2 * size] if "memory" in arguments.vary else [size]
+    twice = (2 * size, f"{2 * int(number, 0)}{unit}" if number.isdecimal() else f"{2 * size >> 10}K")
+    sizes = [(size, memory), twice] if "memory" in arguments.vary else [(size, memory)]
     smps = [cpus, 2 * cpus] if "cpus" in arguments.vary else [cpus]
     nodes = [1, 2] if "nodes" in arguments.vary else [1]
     found = []
-    for text, of_ram, smp, count in itertools.product(appends, sizes, smps, nodes):
+    for text, (of_ram, as_given), smp, count in itertools.product(appends, sizes, smps, nodes):
         told = []
         if "kaslr" in arguments.vary:
             told.append("no KASLR" if text is not append else "KASLR")
@@ -82,7 +85,7 @@ def variations(arguments: argparse.Namespace) -> list[tuple[str, list[str]]]:
             told.append(plural(smp, "CPU"))
         if "nodes" in arguments.vary:
             told.append(plural(count, "node"))
-        words = [f"--append={text}", f"--memory={of_ram >> 10}K", f"--smp={smp}"]
+        words = [f"--append={text}", f"--memory={as_given}", f"--smp={smp}"]
         words += [f"--qemu-arg={word}" for word in _numa(of_ram, count)]
         found.append((", ".join(told), words))
     return found
@@ -103,7 +106,7 @@ def words_of(rows: Sequence[Argument], arguments: argparse.Namespace) -> list[st
     for names, settings in rows:
         name = str(settings.get("dest") or names[-1].lstrip("-").replace("-", "_"))
         value = getattr(arguments, name)
-        if name in _OWN or value is None or value is False:
+        if name in _OWN or value is None or value is False or value == settings.get("default", None):
             continue
         if not names[0].startswith("-"):
             words.append(str(value))
@@ -118,7 +121,6 @@ def words_of(rows: Sequence[Argument], arguments: argparse.Namespace) -> list[st
 def many_boots(arguments: argparse.Namespace, rows: Sequence[Argument]) -> SuiteResult:
     """Run all boots; return a case for each of them, in order. What they have in common goes to stdout."""
     variants = variations(arguments)
-    # The varied words come later, and the last one counts.
     base = ["check", *words_of(rows, arguments)]
     total, started = arguments.boots, time.perf_counter()
     jobs = arguments.jobs or jobs_by_default()
@@ -127,6 +129,8 @@ def many_boots(arguments: argparse.Namespace, rows: Sequence[Argument]) -> Suite
     folder = RunFolder()
     try:
         folder.guarded()
+        for old in folder_of(arguments).glob("boot-*/command.sh"):  # of an earlier run
+            shutil.rmtree(old.parent, ignore_errors=True)
         boots = []
         for number in range(total):
             told, more = variants[number % len(variants)]
@@ -181,12 +185,17 @@ def answer(suite: SuiteResult, goldens: dict[str, Golden]) -> list[str]:
     rows = reservations(goldens.values())
     stops = dict.fromkeys(row.at for row in rows)
     for at in stops:
-        own = [row for row in rows if row.at == at]
-        still = [row for row in own if row.stands_still]
         where = f" at {at}" if len(stops) > 1 else ""
-        seen = plural(own[0].boots, "boot")
-        lines.append(f"stand still{where}: {len(still)} of {plural(len(own), 'reservation')} in {seen}")
-        lines += [f"  {_moves(row)}" for row in own if not row.stands_still]
+        named = [row for row in rows if row.at == at and row.name is not None]
+        nobodys = [row for row in rows if row.at == at and row.name is None]
+        for own, noun in ((named, "reservation"), (nobodys, "piece")):
+            still = sum(row.stands_still for row in own)
+            whose = " that nobody is known to own" if own is nobodys else ""
+            if own:
+                seen = plural(own[0].boots, "boot")
+                lines.append(f"stand still{where}: {still} of {plural(len(own), noun)}{whose} in {seen}")
+            # Of what has no name it is not known what has become of it.
+            lines += [f"  {_moves(row)}" for row in own if row.name is not None and not row.stands_still]
     window = smallest_window(goldens)
     if window is not None:
         size = f"{human_size(window.size)} at [{window.base:#x}, {window.end:#x})"
@@ -195,8 +204,8 @@ def answer(suite: SuiteResult, goldens: dict[str, Golden]) -> list[str]:
 
 
 def _moves(row: Reservation) -> str:
-    name = "nobody that is known" if row.name is None else printable(row.name, 200)
-    which = f" ({row.number + 1})" if row.name is not None and row.number else ""
+    name = printable(row.name or "", 200)
+    which = f" ({row.number + 1})" if row.number else ""
     (low, end), (high, _) = row.places[0], row.places[-1]
     if len(row.places) == 1:
         told = f"in {row.seen} of {plural(row.boots, 'boot')} only: [{low:#x}, {end:#x})"

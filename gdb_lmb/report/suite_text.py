@@ -34,7 +34,8 @@ def problems(case: CaseResult) -> list[Problem]:
     if case.passed:
         return []
     found = [Problem(one.code, one.message) for one in case.findings if one.severity == FINDING]
-    found += [Problem(one.kind, one.words if one.at is None else f"at {one.at}: {one.words}") for one in case.changes]
+    stops = {one.at for one in case.changes}
+    found += [Problem(one.kind, f"{one.at}: {one.words}" if len(stops) > 1 else one.words) for one in case.changes]
     if not found or case.outcome not in ("findings", "differs"):
         found.insert(0, Problem(case.outcome, next(iter(case.lines), case.outcome)))
     return [Problem(printable(kind, 80), printable(text, LINE) or "no words") for kind, text in found]

@@ -67,7 +67,7 @@ def test_many_boots_one_answer(fixture_kernel: Path, golden: Path, tmp_path: Pat
     assert [case.name for case in suite.cases] == [
         "boot 1 (256 MiB, 1 CPU)", "boot 2 (256 MiB, 2 CPUs)", "boot 3 (512 MiB, 1 CPU)", "boot 4 (512 MiB, 2 CPUs)"
     ]  # fmt: skip
-    assert "--memory=524288K" in suite.cases[2].command
+    assert "--memory=512M" in suite.cases[2].command
 
 
 def test_boots_that_fail_are_named_and_what_explains_them_is_kept(

@@ -11,9 +11,8 @@ from gdb_lmb.core.suite import CaseResult, SuiteResult
 
 MOVED = Change("moved", "reserved", "setup_arch's 4 KiB moved from 0x1000 to 0x2000", Item("reserved", 0x1000, 0x1000),
                Item("reserved", 0x2000, 0x1000), "memblock_free_all")  # fmt: skip
-VANISHED = Change(
-    "vanished", "reserved", "the initrd's 2 MiB at 0x7000000 vanished", Item("reserved", 0x7000000, 1 << 21)
-)
+VANISHED = Change("vanished", "reserved", "the initrd's 2 MiB at 0x7000000 vanished",
+                  Item("reserved", 0x7000000, 1 << 21), None, "lmb_ready")  # fmt: skip
 OVERLAP = Finding("overlap", "finding", "reserved [0x1000, 0x3000) and [0x2000, 0x4000) overlap", (0x1000,))
 TOLD = Finding("size-stale", "note", "memory.total_size is stale")
 

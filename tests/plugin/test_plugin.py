@@ -121,7 +121,7 @@ def test_unused_and_unknown_goldens(project: pytest.Pytester) -> None:
     kept = goldens(project)
 
     # Only the tests that ran are asked, and a run of a part removes nothing.
-    for words in (["-k", "reserved"], ["test_boot.py::test_reserved"], ["-k", "reserved", "-n", "2"]):
+    for words in (["-k", "reserved"], ["test_boot.py::test_reserved"]):
         counts, out = run(project, "--lmb-prune", *words)
         assert counts["passed"] == 1
         assert "late.golden" not in out

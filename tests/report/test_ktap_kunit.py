@@ -43,13 +43,13 @@ def outline(group: dict[str, Any]) -> list[Any]:
 
 def test_names_and_statuses(kunit: Path, tmp_path: Path) -> None:
     data, told = parsed(kunit, ALL, tmp_path)
-    moved = "moved: at memblock_free_all: setup_arch's 4 KiB moved from 0x1000 to 0x2000"
+    moved = "moved: memblock_free_all: setup_arch's 4 KiB moved from 0x1000 to 0x2000"
     assert outline(data) == [
         ("x86_64, 512M", "PASS"),
         ("x86_64, 4G", "FAIL"),
         ("x86_64, 8G", "SKIP"),
         ("x86_64, 16G", "FAIL"),
-        ("arm64, 512M", [(moved, "FAIL"), ("vanished: the initrd's 2 MiB at 0x7000000 vanished", "FAIL")]),
+        ("arm64, 512M", [(moved, "FAIL"), ("vanished: lmb_ready: the initrd's 2 MiB at 0x7000000 vanished", "FAIL")]),
         ("x86_64, 1G", [("overlap: reserved [0x1000, 0x3000) and [0x2000, 0x4000) overlap", "FAIL")]),
         ("x86_64, 2G", [("died: the guest panicked before it reached memblock_free_all", "FAIL")]),
     ]

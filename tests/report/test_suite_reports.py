@@ -31,8 +31,8 @@ passed: x86_64, 512M (1.2 s)
   the same as golden.toml
 differs: arm64, 512M (2.5 s)
   2 changes
-  moved: at memblock_free_all: setup_arch's 4 KiB moved from 0x1000 to 0x2000
-  vanished: the initrd's 2 MiB at 0x7000000 vanished
+  moved: memblock_free_all: setup_arch's 4 KiB moved from 0x1000 to 0x2000
+  vanished: lmb_ready: the initrd's 2 MiB at 0x7000000 vanished
   repeat it with: gdb-lmb check vmlinux
   kept in: kept/arm64
 """
@@ -57,8 +57,8 @@ def test_ktap() -> None:
         "ok 1 x86_64, 512M",
         "  KTAP version 1",
         "  1..2",
-        "  not ok 1 moved: at memblock_free_all: setup_arch's 4 KiB moved from 0x1000 to 0x2000",
-        "  not ok 2 vanished: the initrd's 2 MiB at 0x7000000 vanished",
+        "  not ok 1 moved: memblock_free_all: setup_arch's 4 KiB moved from 0x1000 to 0x2000",
+        "  not ok 2 vanished: lmb_ready: the initrd's 2 MiB at 0x7000000 vanished",
         "not ok 2 arm64, 512M",
         "  KTAP version 1",
         "  1..1",
@@ -119,7 +119,7 @@ def test_junit_is_valid_and_tells_kernel_from_infrastructure() -> None:
         "x86_64, 16G": [("error", "usage")],
     }
     (differs,) = root.xpath("//failure[@type='differs']")
-    assert differs.get("message").startswith("at memblock_free_all: setup_arch's 4 KiB moved")
+    assert differs.get("message").startswith("memblock_free_all: setup_arch's 4 KiB moved")
     assert "repeat it with: gdb-lmb check vmlinux" in differs.text
 
 
@@ -143,9 +143,9 @@ def test_github() -> None:
     assert github.write(ALL).splitlines() == [
         "::error title=x86_64%2C 2G%3A died::the guest panicked before it reached memblock_free_all",
         "::error title=x86_64%2C 1G%3A overlap::reserved [0x1000, 0x3000) and [0x2000, 0x4000) overlap",
-        "::error file=a.toml,title=arm64%2C 512M%3A moved::at memblock_free_all: setup_arch's 4 KiB moved from 0x1000 "
+        "::error file=a.toml,title=arm64%2C 512M%3A moved::memblock_free_all: setup_arch's 4 KiB moved from 0x1000 "
         "to 0x2000",
-        "::error file=a.toml,title=arm64%2C 512M%3A vanished::the initrd's 2 MiB at 0x7000000 vanished",
+        "::error file=a.toml,title=arm64%2C 512M%3A vanished::lmb_ready: the initrd's 2 MiB at 0x7000000 vanished",
         "::warning title=x86_64%2C 4G%3A infrastructure::qemu ended with status 1",
         "::warning title=x86_64%2C 16G%3A usage::there is no golden a.toml",
         "::notice title=x86_64%2C 8G%3A not verified::torn",
@@ -196,5 +196,5 @@ def test_no_report_holds_a_control_character(write: Callable[[SuiteResult], str]
 
 
 def test_a_change_that_the_lines_tell_is_not_told_twice() -> None:
-    case = CaseResult("one", "differs", 1, changes=(MOVED,), lines=(f"moved: at memblock_free_all: {MOVED.words}",))
+    case = CaseResult("one", "differs", 1, changes=(MOVED,), lines=(f"reserved: {MOVED.words}",))
     assert suite_text.details(case) == list(case.lines)
