@@ -6,6 +6,7 @@ The info string of a fence says how its block is run:
     console              shell commands after "$ ", on the fixture kernel `vmlinux`
     console gdb          gdb commands after "(gdb) ", in a fixture kernel stopped at lmb_ready
     ... stock            the same on a distribution kernel; the output is compared masked
+    console elsewhere    shell commands, which a test of its own runs
     sh install           commands that install something: not run
     text, json, c, ...   no commands at all
 """
@@ -39,7 +40,10 @@ COMPILER = "12.2.0"
 
 TRANSCRIPTS = ("console", "console gdb", "console stock", "console gdb stock")
 INSTALL = "sh install"
-PLAIN = ("text", "json", "c", "python", "diff", "yaml")
+ELSEWHERE = "console elsewhere"
+"""Of a transcript that a test of its own runs."""
+
+PLAIN = ("text", "json", "c", "python", "diff", "yaml", "toml")
 PROMPTS = {"$ ": "shell", "(gdb) ": "gdb"}
 TIMEOUT_S = 300
 

@@ -55,7 +55,13 @@ def test_the_commit_that_moves_a_reservation_is_found(tmp_path: Path) -> None:
     for number, (subject, pairs) in enumerate(COMMITS):
         sources.write(sources.changed(*pairs) + f"/* {number} */\n")
         shell(f"git commit -qam '{subject}'", sources.folder)
-    block = (DOCS / "ci.md").read_text().partition("## git bisect")[2].partition("```text\n")[2].partition("```")[0]
+    block = (
+        (DOCS / "ci.md")
+        .read_text()
+        .partition("## git bisect")[2]
+        .partition("```console elsewhere\n")[2]
+        .partition("```")[0]
+    )
     expected: list[str] = []
     out = ""
     for line in block.splitlines():

@@ -9,7 +9,19 @@ from pathlib import Path
 
 import pytest
 import transcripts
-from transcripts import INSTALL, PAGES, PLAIN, PROMPTS, TRANSCRIPTS, Block, Page, difference, masked, read_page
+from transcripts import (
+    ELSEWHERE,
+    INSTALL,
+    PAGES,
+    PLAIN,
+    PROMPTS,
+    TRANSCRIPTS,
+    Block,
+    Page,
+    difference,
+    masked,
+    read_page,
+)
 
 from gdb_lmb.cli.common import build_parser
 
@@ -52,7 +64,7 @@ def faults_of(page: Page) -> list[str]:
     """Return what is wrong with the fences of a page: each block must be run, or hold no commands."""
     out = [f"{where}: a command outside of a fence" for where in transcripts.commands_outside(page)]
     for block in page.blocks:
-        if block.info in TRANSCRIPTS:
+        if block.info in (*TRANSCRIPTS, ELSEWHERE):
             try:
                 transcripts.steps_of(block)
             except ValueError as error:
