@@ -33,6 +33,8 @@ ROOT = Path(__file__).resolve().parent.parent
 INSIDE = Path(__file__).with_name("bench_stock_gdb.py")
 KERNEL = "debian:6.1-cloud-amd64"
 RUNS = 7
+# What a run and a check against a golden say of a sound kernel.
+CLEAN = ("lmb-check: clean", "as in ")
 STARTED = time.perf_counter()
 # The settings come first, so that gdb's start is waited for there.
 PARTS = {
@@ -43,8 +45,8 @@ PARTS = {
 }
 
 
-def run_measured(name: str, out: Path, index: Path | None) -> int:
-    """Do what `gdb-lmb run NAME` does, in this process, and write what the parts took to `out`.
+def run_measured(words: list[str], out: Path, index: Path | None) -> int:
+    """Do what `gdb-lmb` does with these words, in this process, and write what the parts took to `out`.
 
     gdb keeps its index in the empty folder `index`, as in a first run, or in the cache where that is None.
     """
@@ -101,18 +103,18 @@ def run_measured(name: str, out: Path, index: Path | None) -> int:
     if index is not None:
         gdb_process.index_folder = lambda _program, _version: index
     # As the program itself does it, to its end.
-    sys.argv[:] = ["gdb-lmb", "run", name]
+    sys.argv[:] = ["gdb-lmb", *words]
     status = main()
     out.write_text(json.dumps(spent))
     return status
 
 
-def one_run(name: str, first: bool) -> dict[str, float]:
-    """Run once in a process of its own; return the seconds of each part."""
+def one_run(command: list[str], first: bool = False) -> dict[str, float]:
+    """Run `gdb-lmb` with these words once, in a process of its own; return the seconds of each part."""
     with tempfile.TemporaryDirectory() as folder:
         out, index = Path(folder) / "spent", Path(folder) / "index"
         index.mkdir()
-        words = [sys.executable, __file__, "--kernel", name, "--inside", str(out)]
+        words = [sys.executable, __file__, "--inside", str(out), "--words", json.dumps(command)]
         # Compiled modules are kept, as Python does unless it is told otherwise.
         environment = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
         start = time.perf_counter()
@@ -120,8 +122,8 @@ def one_run(name: str, first: bool) -> dict[str, float]:
             [*words, *(["--index", str(index)] if first else [])], capture_output=True, text=True, env=environment
         )
         whole = time.perf_counter() - start
-        if done.returncode or "lmb-check: clean" not in done.stdout:
-            raise SystemExit(f"bench: gdb-lmb run {name} ended with {done.returncode}: {done.stderr.strip()}")
+        if done.returncode or not any(sign in done.stdout for sign in CLEAN):
+            raise SystemExit(f"bench: gdb-lmb {command} ended with {done.returncode}: {done.stderr.strip()}")
         parts: dict[str, float] = json.loads(out.read_text())
     whole -= parts.pop("measuring")
     return {"whole": whole, **parts, "ours": whole - sum(parts.values())}
@@ -137,11 +139,11 @@ def measure(name: str, runs: int) -> dict[str, Any]:
     figures: dict[str, Any] = {"schema": "gdb-lmb/bench-stock/1", "kernel": name}
     for kind, first in (("first", True), ("later", False)):
         # What is in the page cache, and in gdb's index, belongs to the first of them.
-        one_run(name, first)
+        one_run(["run", name], first)
         taken = []
         for number in range(runs):
             print(f"bench: {kind} run of {name}, {number + 1} of {runs}", file=sys.stderr)
-            taken.append(one_run(name, first))
+            taken.append(one_run(["run", name], first))
         figures[kind] = median_run(taken)
     return figures
 
@@ -174,10 +176,11 @@ def main() -> int:
     parser.add_argument("--json", metavar="FILE", help="keep the figures in FILE (- prints them instead of the table)")
     parser.add_argument("--write-docs", action="store_true", help="put the table into gdb_lmb/docs/benchmarks.md")
     parser.add_argument("--inside", metavar="FILE", type=Path, help=argparse.SUPPRESS)
+    parser.add_argument("--words", type=json.loads, help=argparse.SUPPRESS)
     parser.add_argument("--index", metavar="FOLDER", type=Path, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.inside:
-        return run_measured(options.kernel, options.inside, options.index)
+        return run_measured(options.words, options.inside, options.index)
     from gdb_lmb.kernels.cache import KernelFiles
     from gdb_lmb.kernels.stock import cached
 

@@ -200,7 +200,7 @@ def test_a_bench_writes_between_its_comments(tmp_path: Path) -> None:
         write_block("bench-stock", "", page)
 
 
-@pytest.mark.parametrize("name", ["bench", "bench-stock", "bench-replay"])
+@pytest.mark.parametrize("name", ["bench", "bench-stock", "bench-check", "bench-replay"])
 def test_each_bench_has_its_place(name: str) -> None:
     text = (DOCS / "benchmarks.md").read_text()
     assert text.count(f"<!-- {name} -->") == text.count(f"<!-- /{name} -->") == 1
