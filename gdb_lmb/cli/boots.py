@@ -6,7 +6,6 @@ from __future__ import annotations
 import argparse
 import itertools
 import shutil
-import sys
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -14,7 +13,7 @@ from pathlib import Path
 
 from gdb_lmb.analysis.boots import Reservation, reservations, smallest_window
 from gdb_lmb.cli.common import Argument, argument, typed
-from gdb_lmb.cli.reports import folder_of, repeating
+from gdb_lmb.cli.reports import folder_of, repeating, show_lines
 from gdb_lmb.core.errors import InputError, UsageError
 from gdb_lmb.core.golden import Golden
 from gdb_lmb.core.numbers import literal, whole_number
@@ -119,7 +118,7 @@ def words_of(rows: Sequence[Argument], arguments: argparse.Namespace) -> list[st
 
 
 def many_boots(arguments: argparse.Namespace, rows: Sequence[Argument]) -> SuiteResult:
-    """Run all boots; return a case for each of them, in order. What they have in common goes to stdout."""
+    """Run all boots; return a case for each of them, in order. What they have in common is shown."""
     variants = variations(arguments)
     base = ["check", *words_of(rows, arguments)]
     total, started = arguments.boots, time.perf_counter()
@@ -155,8 +154,7 @@ def many_boots(arguments: argparse.Namespace, rows: Sequence[Argument]) -> Suite
         folder.close()
     suite = SuiteResult("gdb-lmb check", tuple(cases[number] for number in range(total)), {"boots": str(total)})
     named = {suite.cases[number].name: golden for number, golden in sorted(goldens.items())}
-    sys.stdout.write("".join(f"{line}\n" for line in answer(suite, named)))
-    sys.stdout.flush()
+    show_lines(answer(suite, named), arguments.report)
     return suite
 
 

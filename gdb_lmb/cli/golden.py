@@ -28,7 +28,7 @@ from gdb_lmb.cli.common import (
 )
 from gdb_lmb.cli.guest import BOOT_OPTIONS, booted
 from gdb_lmb.cli.replay import open_lines, open_trace
-from gdb_lmb.cli.reports import REPORT_OPTIONS, folder_of, keep, repeating, require_reports, write_reports
+from gdb_lmb.cli.reports import REPORT_OPTIONS, folder_of, keep, repeating, require_reports, show_lines, write_reports
 from gdb_lmb.core.errors import InfrastructureError, LmbError, UsageError
 from gdb_lmb.core.golden import Change, Environment, Golden
 from gdb_lmb.core.snapshot import Finding
@@ -238,8 +238,7 @@ def _show(arguments: argparse.Namespace, case: CaseResult) -> None:
     terminal = stdout_terminal(arguments.color)
     *lines, last = case.lines
     role = CLEAN if case.passed else BAD if case.status == ExitStatus.FINDINGS else NOTE
-    sys.stdout.write("".join(f"{line}\n" for line in (*lines, terminal.paint(last, role))))
-    sys.stdout.flush()
+    show_lines([*lines, terminal.paint(last, role)], arguments.report)
 
 
 def _kept(arguments: argparse.Namespace, case: CaseResult) -> CaseResult:

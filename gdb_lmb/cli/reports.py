@@ -70,6 +70,13 @@ def require_reports(reports: Sequence[Report], *inputs: Path | None) -> None:
             require_writable(path)
 
 
+def show_lines(lines: Sequence[str], reports: Sequence[Report]) -> None:
+    """Write lines for people to stdout, or to stderr where a report has stdout for itself."""
+    stream = sys.stderr if any(report.path == _STDOUT for report in reports) else sys.stdout
+    stream.write("".join(f"{line}\n" for line in lines))
+    stream.flush()
+
+
 def write_reports(suite: SuiteResult, reports: Sequence[Report]) -> None:
     """Write all reports, and with GitHub's the summary of the step. Raises: `OutputError` where one cannot be written.
 

@@ -142,6 +142,26 @@ def test_an_interrupt_ends_all_boots(fixture_kernel: Path, golden: Path, tmp_pat
     assert [path.name for path in golden.parent.iterdir() if path.name.startswith("a.golden.")] == []
 
 
+@pytest.mark.parametrize("boots", ["1", "2"])
+def test_a_report_on_stdout_is_alone_there(fixture_kernel: Path, golden: Path, tmp_path: Path, boots: str) -> None:
+    status, out, err = check(tmp_path, fixture_kernel, "--golden", golden, "--boots", boots, "--report", "json=-")
+    assert status == 0
+    assert len(json.loads(out)["cases"]) == int(boots)
+    assert ("as in " if boots == "1" else "2 cases: 2 passed") in err
+
+
+def test_a_run_of_many_that_is_killed_leaves_nothing(fixture_kernel: Path, golden: Path, tmp_path: Path) -> None:
+    (tmp_path / "tmp").mkdir()
+    tool = Tool(tmp_path / "tmp", "check", fixture_kernel, "--golden", golden, "--boots", "50", "--jobs", "4")
+    deadline = time.monotonic() + 60
+    while len(tool.relatives()) < 12:
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    tool.kill()
+    assert tool.finish()[0] == -signal.SIGKILL
+    assert tool.left_behind(20) == []
+
+
 def test_a_report_of_each_format_in_one_run(fixture_kernel: Path, golden: Path, tmp_path: Path) -> None:
     kinds = ("text", "json", "ktap", "junit", "github")
     words = [word for kind in kinds for word in ("--report", f"{kind}={tmp_path / kind}")]
