@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections import Counter
 from collections.abc import Iterable
 from typing import NamedTuple
@@ -77,7 +78,7 @@ def details(case: CaseResult) -> list[str]:
     told = [printable(line, LINE) for line in case.lines]
     told += [f"{kind}: {text}" for kind, text in problems(case) if not any(text in line for line in told)]
     if case.command and not case.passed:
-        told.append(f"repeat it with: {' '.join(printable(word, LINE) for word in case.command)}")
+        told.append(f"repeat it with: {shlex.join(printable(word, LINE) for word in case.command)}")
     if case.artefacts is not None:
         told.append(f"kept in: {printable(str(case.artefacts), LINE)}")
     return told
