@@ -7,7 +7,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from gdb_lmb.core.golden import Environment, Golden, GoldenStop, Item
+from gdb_lmb.core.golden import Environment, Golden, GoldenStop, Item, sorted_by
 from gdb_lmb.core.ranges import Range, subtract, union
 
 MEMORY, RESERVED = "memory", "reserved"
@@ -69,9 +69,9 @@ def reservations(boots: Iterable[Golden]) -> list[Reservation]:
 def _follows(items: Iterable[tuple[Item, Environment]]) -> str | None:
     rows = [(item.base, None if own.image is None else own.image[0], own.ram_end) for item, own in items]
     for words, which in ((IMAGE, 1), (RAM_END, 2)):
-        anchors = {row[which] for row in rows}
-        distances = {row[0] - (row[which] or 0) for row in rows}
-        if None not in anchors and len(anchors) > 1 and len(distances) == 1:
+        known = [(row[0], at) for row in rows if (at := row[which]) is not None]
+        anchors, distances = {at for _, at in known}, {base - at for base, at in known}
+        if len(known) == len(rows) and len(anchors) > 1 and len(distances) == 1:
             return words
     return None
 
@@ -81,7 +81,7 @@ def _named(stop: GoldenStop) -> Iterable[tuple[tuple[str | None, int], Item]]:
     numbers: dict[str, int] = defaultdict(int)
     ours = [item for item in stop.items if item.list == RESERVED]
     # In the order in which they were made, where that is known: addresses change places.
-    for item in sorted(ours, key=lambda item: (item.seq is None, item.seq or 0, item.base)):
+    for item in sorted(ours, key=lambda item: (item.seq is None, sorted_by(item.seq), item.base)):
         if item.name is None:
             yield (None, item.base), item
         else:

@@ -44,6 +44,7 @@ from gdb_lmb.core.golden import (
     Item,
     Rule,
     Share,
+    sorted_by,
 )
 from gdb_lmb.core.ranges import Range
 from gdb_lmb.core.snapshot import Place, RegionList, flag_names
@@ -211,8 +212,9 @@ def _relation(before: Golden, after: Golden, was: GoldenStop, is_: GoldenStop) -
     low, high = min(1.0, 2.0 ** floor(log2(ratio))), max(1.0, 2.0 ** ceil(log2(ratio)))
     if old.smp and new.smp:
         low, high = low * min(1.0, new.smp / old.smp), high * max(1.0, new.smp / old.smp)
-    slack = 0 if old.append is None or new.append is None else abs(len(old.append) - len(new.append))
-    if slack:
+    slack = 0
+    if old.append is not None and new.append is not None and len(old.append) != len(new.append):
+        slack = abs(len(old.append) - len(new.append))
         slack += _ALIGNED_TO  # what is allocated below starts at a multiple of it; a device tree has a property more
     return _Relation(
         None if images[0] is None or images[1] is None else (images[0], images[1]),
@@ -327,8 +329,8 @@ class _Matcher:
             )
             if name is None or not numbered or len(old) != len(new):
                 continue
-            old.sort(key=lambda at: (self.before[at].seq or 0, self.before[at].base))
-            new.sort(key=lambda at: (self.after[at].seq or 0, self.after[at].base))
+            old.sort(key=lambda at: (sorted_by(self.before[at].seq), self.before[at].base))
+            new.sort(key=lambda at: (sorted_by(self.after[at].seq), self.after[at].base))
             if [self.before[at].size for at in old] == [self.after[at].size for at in new]:
                 for one, other in zip(old, new, strict=True):
                     self._pair(one, other)
@@ -398,7 +400,7 @@ class _Matcher:
     def _opcodes(self, old: list[int], new: list[int]) -> list[tuple[str, int, int, int, int]]:
         if max(len(old), len(new)) > _MOST_ALIGNED:
             return [("replace", 0, len(old), 0, len(new))]
-        keys = [[(items[at].size, items[at].flags, items[at].node or 0) for at in some]
+        keys = [[(items[at].size, items[at].flags, sorted_by(items[at].node)) for at in some]
                 for items, some in ((self.before, old), (self.after, new))]  # fmt: skip
         if Counter(keys[0]) == Counter(keys[1]) and keys[0] != keys[1]:
             # Only the order differs: by size, so that none seems to have vanished here and appeared there.
@@ -558,19 +560,19 @@ _OF_PLACES = (APPEARED, VANISHED, MOVED, GREW, SHRANK, SPLIT, MERGED)
 def _rising(values: Sequence[int]) -> set[int]:
     # The places of one longest rising subsequence.
     tails: list[int] = []
-    before: list[int] = []
+    before: list[int | None] = []
     for at, value in enumerate(values):
         low, high = 0, len(tails)
         while low < high:
             middle = (low + high) // 2
             low, high = (middle + 1, high) if values[tails[middle]] < value else (low, middle)
-        before.append(tails[low - 1] if low else -1)
+        before.append(tails[low - 1] if low else None)
         tails[low:low + 1] = [at]  # fmt: skip
     kept = set()
-    at = tails[-1] if tails else -1
-    while at >= 0:
-        kept.add(at)
-        at = before[at]
+    last = tails[-1] if tails else None
+    while last is not None:
+        kept.add(last)
+        last = before[last]
     return kept
 
 
@@ -759,4 +761,4 @@ def budget(before: GoldenStop, after: GoldenStop) -> list[Share]:
             if item.list == RESERVED:
                 total[item.name] += item.size
     shares = [Share(name, totals[0][name], totals[1][name]) for name in {**totals[0], **totals[1]}]
-    return sorted(shares, key=lambda one: (-abs(one.change), -one.after, one.name or ""))
+    return sorted(shares, key=lambda one: (-abs(one.change), -one.after, str(one.name)))

@@ -61,6 +61,8 @@ BOOTS_OPTIONS = (
 def variations(arguments: argparse.Namespace) -> list[tuple[str, list[str]]]:
     """Return all variants of a boot: its words for people, and the words for its command line."""
     append, memory, cpus = arguments.append or "", str(arguments.memory), int(arguments.smp)
+    if "kaslr" in arguments.vary and "nokaslr" in append.split():
+        append = " ".join(word for word in append.split() if word != "nokaslr")
     size = literal(memory)
     if size is None:
         raise UsageError(f"memory size {memory!r}: give a number with K, M, G or T, such as 256M")
@@ -202,7 +204,7 @@ def answer(suite: SuiteResult, goldens: dict[str, Golden]) -> list[str]:
 
 
 def _moves(row: Reservation) -> str:
-    name = printable(row.name or "", 200)
+    name = printable(str(row.name), 200)
     which = f" ({row.number + 1})" if row.number else ""
     (low, end), (high, _) = row.places[0], row.places[-1]
     if len(row.places) == 1:

@@ -145,9 +145,9 @@ def look(arguments: argparse.Namespace, places: Sequence[str | None], *, traced:
 def document_of(guest: GuestSession) -> dict[str, Any]:
     """Return the JSON of what the allocator holds where the guest is. Raises: `InfrastructureError`."""
     output = guest.command(_DUMP)
-    line = next((line for line in output.splitlines() if line.startswith("{")), "")
+    line = next((line for line in output.splitlines() if line.startswith("{")), None)
     try:
-        data: dict[str, Any] = json.loads(line)
+        data: dict[str, Any] = json.loads(str(line))
     except (ValueError, RecursionError):
         raise InfrastructureError(f"no snapshot from gdb, but {printable(output, 200)!r}") from None
     return data

@@ -45,6 +45,11 @@ class Item:
         return self.base + self.size
 
 
+def sorted_by(number: int | None) -> tuple[int, ...]:
+    """Return what sorts by a number that may not be known, those that are not first."""
+    return () if number is None else (number,)
+
+
 @dataclass(frozen=True)
 class Environment:
     """What a golden is of: the kernel, how it was booted, and what addresses mean in it.

@@ -74,7 +74,7 @@ class Goldens:
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         # The worst of setup, call and teardown.
-        before = self._outcomes.get(report.nodeid, "")
+        before = self._outcomes.get(report.nodeid)
         if report.when == "call" or report.outcome != "passed":
             self._outcomes[report.nodeid] = before if before == "failed" else report.outcome
 

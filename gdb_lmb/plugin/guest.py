@@ -79,7 +79,7 @@ class Lmb:
                 pytest.fail(f"there is no golden {path}: --lmb-update writes it", pytrace=False)
             found = None
         else:
-            found = comparison(former.golden, current, (str(path), self.target.kernel))
+            found = comparison(former.golden, current, (str(path), str(self.target.kernel)))
             if not found.changes:
                 return current
         text = golden_text(current, former).encode("utf-8", "backslashreplace")
@@ -102,16 +102,15 @@ class Lmb:
 
 
 def _last_line(output: str) -> str:
-    return next((line for line in reversed(output.splitlines()) if line.startswith("{")), "")
+    return next(line for line in reversed(output.splitlines()) if line.startswith("{"))
 
 
 @contextlib.contextmanager
 def booted_target(target: Target, goldens: Goldens) -> Iterator[Lmb]:
     """Boot a target. Infrastructure that fails is an error of the fixture, no failure of a test."""
-    if not target.kernel:
-        raise pytest.UsageError("which kernel? Give --lmb-kernel, lmb_kernel in the configuration, or the mark lmb")
+    words = target.words()
     try:
-        arguments = build_parser("run").parse_args(["run", *target.words()])
+        arguments = build_parser("run").parse_args(["run", *words])
     except SystemExit:
         raise UsageError(f"{target}: gdb-lmb run does not take this") from None
     arguments.color = "never"

@@ -31,9 +31,9 @@ OPTIONS = {
 
 @dataclass(frozen=True)
 class Target:
-    """A kernel and how to boot it; None is whatever `gdb-lmb run` takes by default."""
+    """A kernel, None where nothing says which, and how to boot it; else None is what `gdb-lmb run` takes by default."""
 
-    kernel: str
+    kernel: str | None
     symbols: str | None = None
     append: str | None = None
     initrd: str | None = None
@@ -47,15 +47,17 @@ class Target:
     qemu: str | None = None
 
     def words(self) -> list[str]:
-        """Return the words of the command line that boots it."""
+        """Return the words of the command line that boots it. Raises: `pytest.UsageError`."""
+        if self.kernel is None:
+            raise pytest.UsageError("which kernel? Give --lmb-kernel, lmb_kernel in the configuration, or the mark lmb")
         rows = {name: value for name, value in asdict(self).items() if value is not None and name != "kernel"}
         return [self.kernel, *(f"--{name}={value}" for name, value in rows.items())]
 
 
 def default_target(config: pytest.Config) -> Target:
-    """Return the target of the options, whose kernel may be empty."""
+    """Return the target of the options."""
     given = {name: config.getoption(f"--lmb-{name}") or config.getini(f"lmb_{name}") or None for name in OPTIONS}
-    return Target(**given | {"kernel": given["kernel"] or ""})
+    return Target(**given)
 
 
 def matrix(base: Target, axes: Mapping[str, Any]) -> dict[str, Target]:

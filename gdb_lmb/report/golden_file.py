@@ -112,9 +112,8 @@ def _row_range(row: Json) -> Range:
 def _owner(row: Json) -> str:
     # The function, without what the compiler adds to its copies, such as ".isra.0".
     for caller in row.get("callers", ())[:1]:
-        name = str(caller.get("function", ""))
-        if name:
-            return name.partition(".")[0]
+        if caller.get("function"):
+            return str(caller["function"]).partition(".")[0]
     return str(row["owner"])
 
 
@@ -292,7 +291,7 @@ def _item(name: str, row: Any, environment: Environment) -> Item:
         list=name,
         base=read_number("base", row.get("base"), environment.bits),
         size=read_number("size", row.get("size"), environment.bits + 1),
-        flags=_flags(row.get("flags", 0), environment.flag_names),
+        flags=_flags(row["flags"], environment.flag_names) if "flags" in row else 0,
         node=None if "node" not in row else read_number("node", row["node"], 31),
         name=None if by is None else _text(row, by),
         by=by,
@@ -347,8 +346,8 @@ def _comments(text: str) -> Comments:
             if rules is not None:
                 rules.append(line)
             continue
-        beside = next((match[1] for match in _QUOTED.finditer(words) if match[1]), "")
-        code = words.removesuffix(beside).rstrip()
+        beside = next((match[1] for match in _QUOTED.finditer(words) if match[1]), None)
+        code = words.removesuffix(str(beside)).rstrip() if beside else words
         is_header = array is None and code.startswith("[") and not (rules is not None and code.startswith("{"))
         place: _Spot | None = None
         if is_header:
@@ -532,7 +531,7 @@ def _moved(former: GoldenFile, golden: Golden) -> Comments:
     def target(place: _Spot) -> _Spot:
         if place in places or place[:1] != ("stop",):
             return places.get(place, place)
-        at = next((stop.at for number, stop in enumerate(old.stops) if number == place[1]), "")
+        at = next((stop.at for number, stop in enumerate(old.stops) if number == place[1]), None)
         return ("stop", numbers[at], *place[2:]) if at in numbers else ("end",)
 
     for place, lines in former.comments.above.items():
