@@ -237,9 +237,9 @@ def test_few_requests(kernel: KernelFiles, tmp_path: Path) -> None:
         before = log.stat().st_size
         out = guest.command("lmb-check --stats")
         stats = re.search(r"stats: (\d+) requests, ([\d,]+) bytes, [\d.]+ ms in all, [\d.]+ ms of it reading", out)
-        # Ten of them are the page tables that a check reads from CR3 down, each of two packets.
-        assert stats is not None and 4 <= int(stats[1]) <= 32
+        # Ten or more are page tables, from CR3 down, each of two packets; KASLR decides how many there are.
+        assert stats is not None and 4 <= int(stats[1]) <= 40
         # What went over the wire, gdb's own packets too: each begins with $, after an acknowledgement or not.
         guest.command("echo")
         sent = re.findall(r"^w \+?\$", log.read_text()[before:], re.M)
-        assert int(stats[1]) <= len(sent) <= 46
+        assert int(stats[1]) <= len(sent) <= 56
