@@ -43,7 +43,7 @@ ROWS: list[tuple[tuple[str, ...], int, str]] = [
     ((DAMAGE, "lmb-dump", "shell kill -9 $PPID", "echo not reached"), 4, "gdb-lmb: gdb was killed by SIGKILL"),
     ((DAMAGE, "lmb-dump", "monitor quit", "lmb-check", "echo not reached"), 4, "gdb-lmb: "),
     # What was initialised and is wiped is damage; a log that is empty, too.
-    ((WIPE, "lmb-check"), 1, "gdb-lmb: 11 findings\n"),
+    ((WIPE, "lmb-check"), 1, "gdb-lmb: 13 findings\n"),
     ((WIPE, "lmb-free"), 2, "gdb-lmb: 'lmb-free' failed: lmb-free: no answer without the memory list, which cannot "),
     (("set var lmb_log.nr = 0", "lmb-check"), 1, "gdb-lmb: 1 finding\n"),
 ]  # fmt: skip
