@@ -400,8 +400,11 @@ class _Matcher:
     def _opcodes(self, old: list[int], new: list[int]) -> list[tuple[str, int, int, int, int]]:
         if max(len(old), len(new)) > _MOST_ALIGNED:
             return [("replace", 0, len(old), 0, len(new))]
-        keys = [[(items[at].size, items[at].flags, sorted_by(items[at].node)) for at in some]
-                for items, some in ((self.before, old), (self.after, new))]  # fmt: skip
+        both = ((self.before, old), (self.after, new))
+        # A kernel that keeps no nodes on this list has those of another one to be matched with.
+        nodes = all(items[at].node is not None for items, some in both for at in some)
+        keys = [[(items[at].size, items[at].flags, items[at].node if nodes else None) for at in some]
+                for items, some in both]  # fmt: skip
         if Counter(keys[0]) == Counter(keys[1]) and keys[0] != keys[1]:
             # Only the order differs: by size, so that none seems to have vanished here and appeared there.
             for one, some in zip(keys, (old, new), strict=True):
