@@ -419,6 +419,7 @@ def _accept(arguments: argparse.Namespace) -> ExitStatus:
     # All of it, whatever the rules let pass.
     found = comparison(replace(before, rules=()), after, (str(golden), str(new)))
     sys.stdout.write(diff_text(found, stdout_terminal(arguments.color)) + "\n")
+    sys.stdout.flush()  # what cannot be shown is not accepted
     with told_of(golden, f"{new} is still there"):
         new.replace(golden)
     say(f"{golden} is what {new.name} was")
