@@ -7,7 +7,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from gdb_lmb.analysis.golden import budget, compare, differences_of_environment, same_names, stops_of
+from gdb_lmb.analysis.golden.compare import budget, compare, same_names, stops_of
+from gdb_lmb.analysis.golden.relation import differences_of_environment
 from gdb_lmb.core.golden import Change, Golden, Item, Share
 from gdb_lmb.core.words import human_size, plural, safe
 from gdb_lmb.report.table import table

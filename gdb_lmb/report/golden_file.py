@@ -17,7 +17,8 @@ from pathlib import Path
 from typing import Any
 
 from gdb_lmb.allocators.json_fields import FLAGS, Json
-from gdb_lmb.analysis.golden import MEMORY, RESERVED, Owned, items_of, matches
+from gdb_lmb.analysis.golden.compare import matches
+from gdb_lmb.analysis.golden.items import MEMORY, RESERVED, Owned, items_of
 from gdb_lmb.core.errors import InputError, UsageError
 from gdb_lmb.core.golden import KINDS, OWNER, ROLE, Environment, Golden, GoldenStop, Item, Rule
 from gdb_lmb.core.numbers import literal

@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gdb_lmb.analysis.golden import Owned, budget, compare, items_of
+from gdb_lmb.analysis.golden.compare import budget, compare
+from gdb_lmb.analysis.golden.items import Owned, items_of
 from gdb_lmb.core.golden import Change, Environment, Golden, GoldenStop, Item, Rule
 from gdb_lmb.core.snapshot import Place, RegionList
 
