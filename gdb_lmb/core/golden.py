@@ -96,8 +96,8 @@ class GoldenStop:
 class Rule:
     """What may vary: changes of the given `kind`, `list` and `name` (None: any), up to the given amounts.
 
-    `bytes` and `percent` (of the size before) bound by how much a size or an address may differ; where both are None,
-    by any amount.
+    `bytes` and `percent` (of the size before) bound by how much a size or an address may differ, and let no other kind
+    of change pass; where both are None, it is any amount and any kind.
     """
 
     kind: str | None = None

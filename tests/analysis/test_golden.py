@@ -288,6 +288,22 @@ def test_a_rule(rule: Rule, passes: bool) -> None:
     assert (compare(before, golden(*GROWN)) == []) == passes
 
 
+@pytest.mark.parametrize(
+    ("rule", "passes"),
+    [(Rule(bytes=0x100000), True), (Rule(bytes=0xFFFFF), False), (Rule(percent=100), True), (Rule(percent=99), False)],
+)
+def test_a_rule_bounds_a_move_by_the_size_before(rule: Rule, passes: bool) -> None:
+    before = golden(at("initrd", 0x4000000, 0x100000))
+    assert (compare(replace(before, rules=(rule,)), golden(at("initrd", 0x4100000, 0x100000))) == []) == passes
+
+
+def test_a_rule_with_an_amount_is_not_of_flags() -> None:
+    before, after = golden(ROLES[0]), golden(replace(ROLES[0], flags=4))
+    for rule in (Rule(bytes=1 << 40), Rule(percent=100.0)):
+        assert [change.kind for change in compare(replace(before, rules=(rule,)), after)] == ["flags"]
+    assert compare(replace(before, rules=(Rule(kind="flags"),)), after) == []
+
+
 def test_the_largest_change_of_the_budget_comes_first() -> None:
     before, after = golden(*ROLES), golden(*GROWN[:2], at("new", 0x8000000, 0x9000))
     shares = budget(before.stops[0], after.stops[0])

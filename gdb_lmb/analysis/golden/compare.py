@@ -190,6 +190,8 @@ class _Lists:
             yield self.words.order(old, new, beside[1][1], later=later)
 
 
+_WITH_AMOUNT = (APPEARED, VANISHED, MOVED, GREW, SHRANK)
+"""The kinds of change that have a number of bytes, by which a rule may bound them."""
 _OF_PLACES = (APPEARED, VANISHED, MOVED, GREW, SHRANK, SPLIT, MERGED)
 
 
@@ -292,7 +294,7 @@ def allows(rule: Rule, change: Change) -> bool:
         return False
     if rule.bytes is None and rule.percent is None:
         return True
-    if item is None:
+    if item is None or change.kind not in _WITH_AMOUNT:
         return False
     amount, of = _amount(change, item)
     within = (rule.bytes, None if rule.percent is None else of * rule.percent / 100)
@@ -300,12 +302,12 @@ def allows(rule: Rule, change: Change) -> bool:
 
 
 def _amount(change: Change, item: Item) -> tuple[int, int]:
-    # By how many bytes it has changed, and what of.
+    # By how many bytes it has changed, and the size before.
     if change.before is None or change.after is None:
         return item.size, item.size
     if change.kind == MOVED:
-        return abs(change.after.base - change.before.base), change.before.base
-    return abs(change.after.size - change.before.size), change.before.size
+        return abs(change.after.base - change.before.base), item.size
+    return abs(change.after.size - change.before.size), item.size
 
 
 def budget(before: GoldenStop, after: GoldenStop) -> list[Share]:
