@@ -225,6 +225,24 @@ def test_kaslr_moves_the_image_and_nothing_else() -> None:
     ]
 
 
+def test_kaslr_may_need_page_tables_more() -> None:
+    rows: list[tuple[str | None, int]] = [("node", 8192), ("page tables", 8192), ("areas", 1 << 16)]
+    more: list[tuple[str | None, int]] = [rows[0], ("page tables", 12288), rows[2]]
+    many: list[tuple[str | None, int]] = [rows[0], ("page tables", 8192 + 17 * 4096), rows[2]]
+    image = at("kernel image", 16 * MIB, 8 * MIB)
+    before = golden(image, *stack(*rows))
+    assert told(before, golden(image, *stack(*more))) == []
+    none = golden(image, *stack(*rows[::2]))
+    assert told(before, none) == ["reserved [0xfffc000, 0xfffe000) (page tables), 8 KiB, vanished"]
+    grew = "reserved [0xfffc000, 0xfffe000) (page tables) grew by "
+    assert told(before, golden(image, *stack(*many))) == [f"{grew}68 KiB to [0xffeb000, 0xfffe000)"]
+    # Without KASLR each boot maps the same; and whoever else needs a page more has changed.
+    fixed = [elsewhere(found, append="nokaslr") for found in (before, golden(image, *stack(*more)))]
+    assert told(*fixed) == [f"{grew}4 KiB to [0xfffb000, 0xfffe000)"]
+    other = golden(image, *stack(("node", 12288), *rows[1:]))
+    assert told(before, other) == ["reserved [0xfffe000, 0x10000000) (node) grew by 4 KiB to [0xfffd000, 0x10000000)"]
+
+
 def test_allocations_go_round_an_image_above_them() -> None:
     before = golden(at("kernel image", 16 * MIB, 8 * MIB), *stack(*CALLS))
     top = RAM_END - 8 * MIB

@@ -42,9 +42,11 @@ from gdb_lmb.core.golden import (
     Share,
 )
 from gdb_lmb.core.words import plural
+from gdb_lmb.programs.base import Role
 
 _COPIES = 4
 """How many copies of its command line a kernel keeps, at most."""
+_PAGE_TABLES = (ROLE, Role.PAGE_TABLES.value)
 _SECTION_MAP_BYTES = 2 << 20
 """The memory map of a section. Source: `SECTION_SIZE_BITS` of x86-64 and arm64, with 64 bytes a page."""
 
@@ -142,7 +144,7 @@ class _Lists:
         # pieces there are of a name, and of what nobody owns where they lie, may differ: their total must fit.
         relation = self.relation
         loose = relation.loose
-        if not loose and not relation.image_moved:
+        if not loose and not relation.image_moved and not relation.randomized:
             return changes
         totals: tuple[Counter[str | None], ...] = (Counter(), Counter())
         for total, items in zip(totals, (self.before, self.after), strict=True):
@@ -155,6 +157,8 @@ class _Lists:
                 return False
             if item.name is not None and change.kind == MOVED:
                 return False
+            if (item.by, item.name) == _PAGE_TABLES and relation.tables_fit(*(total[item.name] for total in totals)):
+                return True
             around = relation.around_image(change.before or item, change.after or item)
             if not loose and not around:
                 return False

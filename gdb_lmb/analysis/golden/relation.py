@@ -20,7 +20,8 @@ _ROUNDED_PAGES = 16
 class Relation:
     # By what addresses and sizes of two boots may differ. `images` and `rams` are those before and after, None where
     # one is not known. `resized` tells that RAM was meant to have another size; sizes then lie between `scale` times
-    # the former ones. `slack` is by how much the command lines differ.
+    # the former ones. `slack` is by how much the command lines differ. `randomized` tells that KASLR may have moved the
+    # kernel, physically or virtually.
     images: tuple[Range, Range] | None
     rams: tuple[int, int] | None
     resized: bool
@@ -28,6 +29,7 @@ class Relation:
     slack: int
     page_size: int
     top_down: bool
+    randomized: bool
 
     def edges(self, at: int) -> set[int]:
         """Return where an address before may be now, and stand still."""
@@ -65,6 +67,13 @@ class Relation:
         slack = self.slack * copies
         return before * low - rounded - slack <= after <= before * high + rounded + slack
 
+    def tables_fit(self, before: int, after: int) -> bool:
+        """Tell whether so many bytes of page tables may map the same RAM, with the kernel at another address.
+
+        Source: `kernel_randomize_memory()` of arch/x86/mm/kaslr.c, which moves the direct map over table boundaries.
+        """
+        return self.randomized and min(before, after) > 0 and abs(before - after) <= _ROUNDED_PAGES * self.page_size
+
 
 def relation_of(before: Golden, after: Golden, was: GoldenStop, is_: GoldenStop) -> Relation:
     old, new = before.environment, after.environment
@@ -90,6 +99,7 @@ def relation_of(before: Golden, after: Golden, was: GoldenStop, is_: GoldenStop)
         slack,
         old.page_size,
         not is_.bottom_up,
+        any(one is None or "nokaslr" not in one.split() for one in (old.append, new.append)),
     )
 
 
