@@ -4,6 +4,8 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
+import fcntl
 import os
 import shlex
 import shutil
@@ -145,19 +147,17 @@ def keep(case: CaseResult, folder: Path, files: Mapping[str, bytes]) -> Path | N
     return folder
 
 
-# Others may do the same at this moment: the last one stays.
+# Others may do the same at this moment: one after another, and the last one stays.
 def _replace(new: Path, folder: Path) -> None:
     old = folder.with_name(f"{folder.name}.{os.getpid()}.old")
-    for attempt in range(100):
-        try:
-            new.rename(folder)
-            return
-        except OSError:
-            # Only a folder of ours is put aside: whatever else has that name stays.
-            if attempt == 99 or not (folder / "command.sh").is_file():
-                raise
-        try:
+    descriptor = os.open(folder.parent, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        with contextlib.suppress(OSError):  # some network file systems lock no folders
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        # Only a folder of ours is put aside: whatever else has that name stays.
+        if (folder / "command.sh").is_file():
             folder.rename(old)
-        except FileNotFoundError:
-            continue
+        new.rename(folder)
+    finally:
+        os.close(descriptor)
         shutil.rmtree(old, ignore_errors=True)
