@@ -207,8 +207,15 @@ def _holders(inodes: Iterable[int]) -> Iterable[tuple[int, int]]:
     for pid in filter(str.isdecimal, os.listdir("/proc") if wanted else ()):  # noqa: PTH208
         # It may be gone, or another user's.
         with contextlib.suppress(OSError), os.scandir(f"/proc/{pid}/fd") as entries:
-            held = {os.readlink(entry.path) for entry in entries}  # noqa: PTH115
+            held = set(map(_link, entries))
             yield from ((int(pid), wanted[link]) for link in held & wanted.keys())
+
+
+# What an open descriptor is of; "": it was closed meanwhile.
+def _link(entry: os.DirEntry[str]) -> str:
+    with contextlib.suppress(OSError):
+        return os.readlink(entry.path)  # noqa: PTH115
+    return ""
 
 
 # The lines of one of the kernel's tables, none where it cannot be read.

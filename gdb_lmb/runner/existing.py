@@ -112,9 +112,11 @@ def _woken(before: _Counts, after: _Counts, cpus: list[int]) -> bool | None:
 def _counts(pids: Iterable[int]) -> _Counts:
     found: _Counts = {}
     for pid in pids:
-        with contextlib.suppress(OSError):  # gone, or a kernel that does not count
+        with contextlib.suppress(OSError):  # gone
             for name in os.listdir(f"/proc/{pid}/task"):  # noqa: PTH208  numbers, not files
-                with open(f"/proc/{pid}/task/{name}/schedstat") as file:  # noqa: PTH123  as little time as can be
+                counts = f"/proc/{pid}/task/{name}/schedstat"
+                # Gone too, or a kernel that does not count. As little time as can be.
+                with contextlib.suppress(OSError), open(counts) as file:  # noqa: PTH123
                     found[pid, int(name)] = file.read()
     return found
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import os
 import socket
+import threading
 from pathlib import Path
 
 import pytest
@@ -83,6 +84,20 @@ def test_unix(tmp_path: Path, relative: bool, monkeypatch: pytest.MonkeyPatch) -
                 link, _ = server.accept()
                 with link:
                     assert find_listener(endpoint) == TAKEN
+
+
+def test_its_process_opens_and_closes_files() -> None:
+    """A descriptor that is gone by the time it is looked at says nothing of the others."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        endpoint = Endpoint(None, "127.0.0.1", server.getsockname()[1])
+        done = threading.Event()
+        files = threading.Thread(target=lambda: [os.close(os.open("/", os.O_RDONLY)) for _ in iter(done.is_set, True)])
+        files.start()
+        try:
+            assert [find_listener(endpoint) for _ in range(200)] == [FREE] * 200
+        finally:
+            done.set()
+            files.join()
 
 
 def test_the_same_relative_name_elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
