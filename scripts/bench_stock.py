@@ -34,7 +34,7 @@ INSIDE = Path(__file__).with_name("bench_stock_gdb.py")
 KERNEL = "debian:6.1-cloud-amd64"
 RUNS = 7
 # What a run and a check against a golden say of a sound kernel.
-CLEAN = ("lmb-check: clean", "as in ")
+CLEAN = ("lmb-check: clean", "no change from ")
 STARTED = time.perf_counter()
 # The settings come first, so that gdb's start is waited for there.
 PARTS = {

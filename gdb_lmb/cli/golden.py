@@ -227,7 +227,7 @@ def _check(arguments: argparse.Namespace) -> int:
     folders = dict.fromkeys(case.artefacts.parent if arguments.boots > 1 else case.artefacts
                             for case in suite.cases if case.artefacts is not None)  # fmt: skip
     for folder in folders:
-        say(f"what explains it is in {folder}")
+        say(f"artefacts are in {folder}")
     return status_of(suite)
 
 
@@ -242,7 +242,7 @@ def _show(arguments: argparse.Namespace, case: CaseResult) -> None:
 
 
 def _kept(arguments: argparse.Namespace, case: CaseResult) -> CaseResult:
-    # What explains a failure. Of a wrong command line there is nothing.
+    # Of a wrong command line there is nothing to keep.
     if case.passed or case.outcome == "usage":
         return case
     told = "".join(f"{line}\n" for line in case.lines)
@@ -337,13 +337,13 @@ def _lines(golden: Path, found: Comparison, seen: Seen) -> list[str]:
     if seen.status is not ExitStatus.CLEAN:
         words.append(seen.words)
     if not words:
-        return [*lines, f"as in {golden}: {compared} at {where}"]
+        return [*lines, f"no change from {golden}: {compared} at {where}"]
     last = f"{'; '.join(words)} at {where}"
     if seen.torn:
         return [*lines, f"{last}; not compared with {golden}"]
     if seen.status is ExitStatus.CLEAN:
         new = new_path(golden)
-        return [*lines, f"{last}, against {golden}; {new} has what is there now (gdb-lmb accept {golden})"]
+        return [*lines, f"{last}, against {golden}; the actual state is in {new} (gdb-lmb accept {golden})"]
     return [*lines, f"{last}, against {golden}"]
 
 
@@ -422,7 +422,7 @@ def _accept(arguments: argparse.Namespace) -> ExitStatus:
     sys.stdout.flush()  # what cannot be shown is not accepted
     with told_of(golden, f"{new} is still there"):
         new.replace(golden)
-    say(f"{golden} is what {new.name} was")
+    say(f"{golden} replaced by {new.name}")
     return ExitStatus.CLEAN
 
 
@@ -454,7 +454,7 @@ _CHECK_ARGUMENTS: tuple[Argument, ...] = (
     _UNTIL,
     _TRACED,
     argument("--bisect", action="store_true", help="end with a status for git bisect run"),
-    argument("--actual", metavar="FILE", type=Path, help="write what is there now into FILE, whatever it is"),
+    argument("--actual", metavar="FILE", type=Path, help="write the actual state into FILE, whatever the verdict"),
     *BOOTS_OPTIONS,
     *REPORT_OPTIONS,
     *GDB_OPTIONS,

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What `gdb-lmb check` leaves behind: reports in several formats, and the folder with what explains a failure."""
+"""What `gdb-lmb check` leaves behind: reports in several formats, and the folder with the artefacts of a failure."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ REPORT_OPTIONS = (
     ),
     argument(
         "--artefacts", metavar="DIR", type=Path,
-        help="where to keep what explains a failure (default: the golden's name and .failed)",
+        help="where to keep the artefacts of a failure (default: the golden's name and .failed)",
     ),
 )  # fmt: skip
 
@@ -116,7 +116,7 @@ def _append_summary(suite: SuiteResult) -> None:
 
 
 def folder_of(arguments: argparse.Namespace) -> Path:
-    """Return where what explains a failure is kept."""
+    """Return where the artefacts of a failure are kept."""
     given: Path | None = arguments.artefacts
     golden: Path = arguments.golden
     return given if given is not None else golden.with_name(f"{golden.name}.failed")
@@ -140,7 +140,7 @@ def keep(case: CaseResult, folder: Path, files: Mapping[str, bytes]) -> Path | N
             (partial / name).write_bytes(content)
         _replace(partial, folder)
     except OSError as error:
-        say(f"cannot keep what explains the failure in {folder}: {error.strerror or error}")
+        say(f"cannot write the artefacts into {folder}: {error.strerror or error}")
         return None
     finally:
         shutil.rmtree(partial, ignore_errors=True)

@@ -93,7 +93,7 @@ class Lmb:
         with whole_file(new_path(path)) as file:
             file.write(text)
         lines = [*change_lines(found.changes), *(f"note: {note}" for note in found.notes)]
-        lines.append(f"{new_path(path)} has what is there now (gdb-lmb accept {path}, or --lmb-update)")
+        lines.append(f"the actual state is in {new_path(path)} (gdb-lmb accept {path}, or --lmb-update)")
         pytest.fail("\n".join(lines), pytrace=False)
 
     def _alive(self) -> None:

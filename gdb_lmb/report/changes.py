@@ -52,7 +52,7 @@ def change_lines(changes: Iterable[Change], *, stops: bool = False) -> list[str]
 def budget_lines(shares: Sequence[Share], terminal: Terminal = PLAIN) -> list[str]:
     """Return the table of who has how much reserved, of those with whom that has changed."""
     rows = [
-        [safe(one.name or "nobody that is known"), human_size(one.before), human_size(one.after), signed(one.change)]
+        [safe(one.name or "unknown owner"), human_size(one.before), human_size(one.after), signed(one.change)]
         for one in shares
         if one.change
     ]

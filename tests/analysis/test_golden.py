@@ -112,7 +112,7 @@ CASES = [
     ("node", [*ROLES[:2], at(None, 0x6000000, node=1)],
      ["reserved [0x6000000, 0x6001000) is of node 1, and was of no node"]),
     ("role", [*ROLES[:2], at("initrd", 0x6000000)],
-     ["reserved [0x6000000, 0x6001000) is initrd's, and was nobody's that is known"]),
+     ["reserved [0x6000000, 0x6001000) belongs to initrd, and belonged to an unknown owner"]),
 ]  # fmt: skip
 
 

@@ -78,7 +78,7 @@ def test_boots_that_fail_are_named_and_what_explains_them_is_kept(
     assert status == 1
     assert "findings: boot 1 (256 MiB)" in out
     assert out.splitlines()[-1] == "2 cases: 2 findings"
-    assert err.splitlines()[-1] == f"gdb-lmb: what explains it is in {tmp_path / 'kept'}"
+    assert err.splitlines()[-1] == f"gdb-lmb: artefacts are in {tmp_path / 'kept'}"
     for boot in ("boot-1", "boot-2"):
         names = {path.name for path in (tmp_path / "kept" / boot).iterdir()}
         assert {"actual.golden", "check.txt", "diff.txt", "command.sh", "console.log", "gdb.log"} <= names
@@ -104,7 +104,7 @@ def test_a_death_keeps_its_console(fixture_kernel: Path, tmp_path: Path) -> None
     assert status == 3, err
     assert b"Kernel panic - not syncing: lmb.fault" in (kept / "console.log").read_bytes()
     assert '<failure type="died" message="the guest panicked before it reached' in (tmp_path / "junit").read_text()
-    assert err.splitlines()[-1] == f"gdb-lmb: what explains it is in {kept}"
+    assert err.splitlines()[-1] == f"gdb-lmb: artefacts are in {kept}"
 
 
 def test_a_golden_that_is_missing_is_an_error_of_usage_before_any_boot(fixture_kernel: Path, tmp_path: Path) -> None:
@@ -147,7 +147,7 @@ def test_a_report_on_stdout_is_alone_there(fixture_kernel: Path, golden: Path, t
     status, out, err = check(tmp_path, fixture_kernel, "--golden", golden, "--boots", boots, "--report", "json=-")
     assert status == 0
     assert len(json.loads(out)["cases"]) == int(boots)
-    assert ("as in " if boots == "1" else "2 cases: 2 passed") in err
+    assert ("no change from " if boots == "1" else "2 cases: 2 passed") in err
 
 
 def test_a_run_of_many_that_is_killed_leaves_nothing(fixture_kernel: Path, golden: Path, tmp_path: Path) -> None:

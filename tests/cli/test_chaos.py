@@ -94,7 +94,7 @@ def child_dies(name: str) -> Callable[[Place, random.Random], None]:
         status, out, err = tool.finish()
         # It may have been killed when all was said.
         if status == 0:
-            assert "as in " in out
+            assert "no change from " in out
         else:
             assert (status, killed) == (4, True), err
             assert "was killed by SIGKILL" in err or "ended" in err or "connection" in err, err
@@ -143,7 +143,7 @@ def long_socket_path(place: Place, chance: random.Random) -> None:
     tool = place.check()
     status, out, err = tool.finish()
     assert (status, err) == (0, "")
-    assert "as in " in out
+    assert "no change from " in out
     assert tool.left_behind() == []
 
 
@@ -159,7 +159,7 @@ def stale_socket(place: Place, chance: random.Random) -> None:
     tool = place.check(*place.differing)
     status, _, err = tool.finish()
     # A file of somebody's in the place of the folder stays, and the verdict is what it was.
-    assert (status, "cannot keep what explains the failure" in err) == (1, True), err
+    assert (status, "cannot write the artefacts into" in err) == (1, True), err
     assert (place.folder / "a.golden.failed").read_text() == "not ours"
     assert tool.left_behind() == []
 
@@ -183,12 +183,12 @@ def test_chaos(place: Place, number: int) -> None:
 
 
 def test_eight_side_by_side_in_one_folder(place: Place) -> None:
-    """Each says what it found, and the folder with what explains it, and FILE.new, are whole: of one of them."""
+    """Each says what it found, and the folder with the artefacts, and FILE.new, are whole: of one of them."""
     tools = [place.check(*place.differing) for _ in range(8)]
     for tool in tools:
         status, out, err = tool.finish(120)
         assert (status, "by reserve_initrd, 1 MiB, appeared" in out) == (1, True), err
-        assert err.splitlines() == [f"gdb-lmb: what explains it is in {place.golden}.failed"]
+        assert err.splitlines() == [f"gdb-lmb: artefacts are in {place.golden}.failed"]
     assert [tool.left_behind() for tool in tools] == [[]] * 8
     kept = place.folder / "a.golden.failed"
     assert {"actual.golden", "check.txt", "command.sh", "console.log", "diff.txt"} <= {

@@ -18,7 +18,7 @@ Capture = pytest.CaptureFixture[str]
 
 PLATFORM, FRAME_BUFFER = 0x2000000, 0x3000000
 RANGE = r"\[0x[0-9a-f]+, 0x[0-9a-f]+\)"
-EXPLAINED = r"gdb-lmb: what explains it is in .*/vmlinux\.golden\.failed"
+EXPLAINED = r"gdb-lmb: artefacts are in .*/vmlinux\.golden\.failed"
 RESERVE_PLATFORM = "must(lmb_reserve, 0x2000000ul, 4 * PAGE_SIZE, 0);"
 
 
@@ -151,8 +151,8 @@ def test_a_seeded_change(name: str, sources: Sources, golden: Path, tmp_path: Pa
     lines = [line for line in told if not line.startswith("note: ")]
     if seed.status == 1:
         last = lines.pop()
-        count = f"{len(seed.words)} change{'s'[: len(seed.words) > 1]} at lmb_ready, against {golden}; {new} has "
-        assert last == f"{count}what is there now (gdb-lmb accept {golden})"
+        count = f"{len(seed.words)} change{'s'[: len(seed.words) > 1]} at lmb_ready, against {golden}; "
+        assert last == f"{count}the actual state is in {new} (gdb-lmb accept {golden})"
     assert [line for line, pattern in zip(lines, seed.words, strict=True) if not re.fullmatch(pattern, line)] == []
     assert golden.read_bytes() == before
     assert new.exists() == (seed.status == 1)
@@ -174,7 +174,7 @@ def test_what_was_accepted_is_the_golden(sources: Sources, golden: Path, tmp_pat
     out, err = capfd.readouterr()
     assert re.search(r"^reserved \[0x2000000, 0x2004000\) by reserve_platform, 16 KiB, vanished$", out, re.M)
     assert re.search(r"^  reserve_platform +16 KiB +0 bytes +-16 KiB$", out, re.M)
-    assert not new.exists() and err.endswith(f"gdb-lmb: {mine} is what mine.new was\n")
+    assert not new.exists() and err.endswith(f"gdb-lmb: {mine} replaced by mine.new\n")
     kept = mine.read_text().splitlines()
     at = next(at for at, line in enumerate(kept) if "reserve_frame_buffer" in line)
     assert kept[at - 1] == "  # the second step" and kept[at].endswith("},  # for the console")
@@ -196,7 +196,7 @@ def test_two_stops_in_one_boot(fixture_kernel: Path, tmp_path: Path, capfd: Capt
     assert main(["check", kernel, "--golden", str(path), "--until", "panic"]) == 2
     assert main(["check", kernel, "--golden", str(path), "--until", "lmb_ready", "--append", "lmb.bottom_up"]) == 1
     out, err = capfd.readouterr()
-    assert re.search(r"^as in .*: \d+ regions at alloc_log_buf, lmb_ready$", out, re.M)
+    assert re.search(r"^no change from .*: \d+ regions at alloc_log_buf, lmb_ready$", out, re.M)
     assert f"{path} has no stop at panic, but at alloc_log_buf, lmb_ready" in err
     assert "the search for free memory goes bottom-up, and went top-down" in out
     # The stop that was not looked at is as it was.

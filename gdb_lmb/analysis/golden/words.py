@@ -53,8 +53,8 @@ class Words:
         if kind == NODE:
             nodes = ["no node" if item.node is None else f"node {item.node}" for item in (before, after)]
             return f"{called(after)} is of {nodes[1]}, and was of {nodes[0]}"
-        names = ["nobody's that is known" if item.name is None else f"{item.name}'s" for item in (before, after)]
-        return f"{after.list} {range_of(after)} is {names[1]}, and was {names[0]}"
+        names = ["an unknown owner" if item.name is None else item.name for item in (before, after)]
+        return f"{after.list} {range_of(after)} belongs to {names[1]}, and belonged to {names[0]}"
 
     def resized(self, before: Item, after: Item, *, moved: bool) -> Change:
         """Return that an item grew or shrank."""
