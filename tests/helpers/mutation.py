@@ -4,17 +4,22 @@
     python -m tests.helpers.mutation [--results FILE] [--seconds N] [--each N] [--tests ROOM]... [PATH...]
 
 Each change (a comparison, a constant, a sign, a condition, a statement left out) is tried in a process of its own, by
-the tests that call the changed function, which gets the changed code; where it is the module's own, all is imported
-anew. What no test notices is printed. What is killed is kept in FILE with the test that noticed it, so that a run goes
-on where another one ended; those tests are run first for the next change of the same file. `EQUIVALENT` names changes
-that no test can notice, each with the reason.
+the tests that reach its lines, those first that noticed most changes for their time. Its function gets the changed
+code; where it is the module's own, all is imported anew. What no test notices is printed.
+
+A run may be stopped at any time, and goes on where another one ended: FILE, by default mutants.jsonl in the cache,
+keeps each change that was tried, and which test noticed it. Tried again is what is in a function that was edited since,
+and what survived before the tests that reach it were edited, or with less than `--each` seconds of tests.
+`EQUIVALENT` names changes that no test can notice, each with the reason.
 """
 
 from __future__ import annotations
+import __future__
 
 import argparse
 import ast
 import copy
+import functools
 import gc
 import hashlib
 import importlib.abc
@@ -25,9 +30,9 @@ import resource
 import signal
 import sys
 import time
-from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 from importlib.machinery import ModuleSpec
 from pathlib import Path
@@ -39,13 +44,15 @@ import pytest
 from tests.helpers.json_log import LOGS
 
 ROOT = Path(__file__).parent.parent.parent
-ROOMS = ("core", "formats", "arches", "allocators", "analysis", "report")
-TESTS = ("core", "formats", "arches", "allocators", "analysis", "report", "programs")
+ROOMS = ("core", "formats", "arches", "allocators", "programs", "analysis", "report")
 EQUIVALENT = Path(__file__).parent / "mutation_equivalent.txt"
 
 SECONDS_OF_TESTS = 12.0  # tests for one change, as long as they took unchanged
 SLOWEST_TEST = 4.0  # in seconds
-MEMORY = 3 << 30  # in bytes: a change may make a loop endless
+# A change may make a loop endless.
+MEMORY = 3 << 30  # in bytes
+SECONDS_OF_CPU = 3  # for one test, besides ten times what it took unchanged
+NOT_IN_PLACE = 77  # exit status: the function cannot be given the changed code
 
 
 # -- changes -------------------------------------------------------------------------------------------
@@ -61,22 +68,70 @@ _OPERATORS: dict[type[ast.operator], type[ast.operator]] = {
 
 
 @dataclass(frozen=True)
+class Scope:
+    """Where a node is: the names of the functions and classes around it, the innermost function's first line, the
+    outermost function and the classes around that, the lines of the statement, and the module's statement."""
+
+    names: tuple[str, ...] = ()
+    first_line: int = 0
+    outer: ast.FunctionDef | None = None
+    classes: tuple[ast.ClassDef, ...] = ()
+    lines: range = range(0)
+    top: ast.stmt | None = None
+
+
+@dataclass(frozen=True)
 class Mutant:
-    """One change of a file: in which function (its name, its first line and that of the outermost one around it; "" and
-    0: none), and its source."""
+    """One change of a file, and the changed tree, which is changed back when the next mutant is asked for."""
 
     path: str
-    function: str
-    first_line: int
-    outer_line: int
+    scope: Scope
     line: int
     what: str
-    source: str
+    digest: str
+    tree: ast.Module
+
+    @property
+    def function(self) -> str:
+        """Return the name of the function around the change, "" for none."""
+        return ".".join(self.scope.names)
+
+    @property
+    def outer_line(self) -> int:
+        """Return the first line of the outermost function around the change, 0 for none."""
+        return _first_line(self.scope.outer) if self.scope.outer else 0
 
     @property
     def key(self) -> str:
         """Return what names the change even when lines move."""
         return f"{self.path} | {self.function or '-'} | {self.what}"
+
+    @property
+    def top_name(self) -> str:
+        """Return the name that the statement of the module gives, "" for none."""
+        match self.scope.top:
+            case ast.FunctionDef(name=name) | ast.ClassDef(name=name):
+                return name
+            case ast.Assign(targets=[ast.Name(id=name)]) | ast.AnnAssign(target=ast.Name(id=name)):
+                return name
+        return ""
+
+    def code(self) -> CodeType:
+        """Return the changed code of the outermost function."""
+        assert self.scope.outer
+        body: ast.stmt = self.scope.outer
+        for one in reversed(self.scope.classes):  # whose are its private names and what super() is
+            body = ast.ClassDef(one.name, bases=[], keywords=[], body=[body], decorator_list=[])
+        code = compiled(ast.Module([body], []), self.path)
+        for one in (*self.scope.classes, self.scope.outer):
+            code = next(held for held in code.co_consts if isinstance(held, CodeType) and held.co_name == one.name)
+        return code
+
+
+def compiled(tree: ast.Module, path: str) -> CodeType:
+    """Return the code of a file's tree."""
+    flags = __future__.annotations.compiler_flag
+    return compile(ast.fix_missing_locations(tree), str(ROOT / path), "exec", flags=flags, dont_inherit=True)
 
 
 def _replacements(node: ast.AST) -> Iterator[ast.AST | None]:
@@ -128,38 +183,46 @@ def _short(node: ast.AST) -> str:
     return ast.unparse(node)
 
 
-class _Places(ast.NodeVisitor):
-    # Every node that can be changed, with the innermost function around it.
-    def __init__(self) -> None:
-        self.found: list[tuple[str, int, int, ast.AST, str, int | None]] = []
-        self.names: list[str] = []
-        self.first_lines = [0]
-
-    def visit(self, node: ast.AST) -> None:
-        named = isinstance(node, ast.FunctionDef | ast.ClassDef)
-        if named:
-            self.names.append(node.name)  # type: ignore[attr-defined]
-        if isinstance(node, ast.FunctionDef):
-            self.first_lines.append(min([node.lineno, *(one.lineno for one in node.decorator_list)]))
-        for field, value in ast.iter_fields(node):
-            # Annotations are never run, and neither is what only a type checker reads; zip() is strict to be safe.
-            if field in ("annotation", "returns") or _only_types(node):
-                continue
-            if isinstance(node, ast.keyword) and node.arg == "strict":
-                continue
-            for at, child in enumerate(value) if isinstance(value, list) else [(None, value)]:
-                if isinstance(child, ast.AST):
-                    outer = self.first_lines[1] if len(self.first_lines) > 1 and field not in _AT_ITS_DEFINITION else 0
-                    self.found.append((".".join(self.names), self.first_lines[-1], outer, node, field, at))
-                    self.visit(child)
-        if isinstance(node, ast.FunctionDef):
-            self.first_lines.pop()
-        if named:
-            self.names.pop()
+def _first_line(node: ast.stmt | ast.excepthandler) -> int:
+    return min([node.lineno, *(one.lineno for one in getattr(node, "decorator_list", ()))])
 
 
 # What of a function is run where it is defined.
-_AT_ITS_DEFINITION = ("decorator_list", "args", "defaults", "kw_defaults")
+_AT_ITS_DEFINITION = ("decorator_list", "args")
+
+
+def _places(node: ast.AST, scope: Scope) -> Iterator[tuple[ast.AST, str, int | None, ast.AST, Scope]]:
+    # Yield every node below one: what holds it, where, and its scope.
+    around = scope
+    match node:
+        case ast.FunctionDef():
+            names, first_line = (*scope.names, node.name), _first_line(node)
+            scope = replace(scope, names=names, first_line=first_line, outer=scope.outer or node)
+        case ast.ClassDef():
+            classes = scope.classes if scope.outer else (*scope.classes, node)
+            scope = replace(scope, names=(*scope.names, node.name), classes=classes)
+    for field, value in ast.iter_fields(node):
+        # Annotations are never run, and neither is what only a type checker reads; zip() is strict to be safe.
+        if field in ("annotation", "returns") or _only_types(node):
+            continue
+        if isinstance(node, ast.keyword) and node.arg == "strict":
+            continue
+        here = scope
+        if isinstance(node, ast.FunctionDef) and field in _AT_ITS_DEFINITION:
+            here = replace(scope, outer=around.outer)
+        for at, child in enumerate(value) if isinstance(value, list) else [(None, value)]:
+            if not isinstance(child, ast.AST):
+                continue
+            its = here
+            if isinstance(child, ast.stmt | ast.excepthandler):
+                inner = [one.lineno for one in ast.iter_child_nodes(child) if isinstance(one, ast.stmt)]
+                first = _first_line(child)
+                end = max(first + 1, min(inner)) if inner else (child.end_lineno or first) + 1
+                its = replace(here, lines=range(first, end))
+                if isinstance(node, ast.Module):
+                    its = replace(its, top=child)  # type: ignore[arg-type]
+            yield node, field, at, child, its
+            yield from _places(child, its)
 
 
 def _only_types(node: ast.AST) -> bool:
@@ -169,36 +232,36 @@ def _only_types(node: ast.AST) -> bool:
 def mutants(path: str, source: str) -> Iterator[Mutant]:
     """Yield every change of a file's source."""
     tree = ast.parse(source)
-    places = _Places()
-    places.visit(tree)
     seen: dict[str, int] = defaultdict(int)
-    for function, first_line, outer_line, parent, field, at in places.found:
+    digests: dict[ast.AST | None, str] = {}
+    for parent, field, at, node, scope in list(_places(tree, Scope())):
         held = getattr(parent, field)
-        node = held if at is None else held[at]
+        edited = scope.outer or scope.top
+        if edited not in digests:  # in the order of the nodes: it is not changed yet, or changed back
+            digests[edited] = hashlib.sha256(ast.unparse(edited or tree).encode()).hexdigest()[:16]
         for other in _replacements(node):
             stands = ast.Pass() if other is None else other
             what = " ".join(f"{_short(node)} -> {'nothing' if other is None else _short(other)}".split())
+            mutant = Mutant(path, scope, getattr(node, "lineno", scope.first_line), what, digests[edited], tree)
+            seen[mutant.key] += 1
+            if seen[mutant.key] > 1:
+                mutant = replace(mutant, what=f"{what} ({seen[mutant.key]})")
             if at is None:
                 setattr(parent, field, stands)
             else:
                 held[at] = stands
-            text = ast.unparse(ast.fix_missing_locations(tree))
+            yield mutant
             if at is None:
                 setattr(parent, field, node)
             else:
                 held[at] = node
-            seen[f"{function} {what}"] += 1
-            number = seen[f"{function} {what}"]
-            yield Mutant(
-                path, function, first_line, outer_line, getattr(node, "lineno", first_line),
-                what + (f" ({number})" if number > 1 else ""), text,
-            )  # fmt: skip
 
 
 # -- which tests reach what ----------------------------------------------------------------------------
 
 _QUICK = "not kernel and not stock and not long and not release and not random"
 _ALONE = ("-p", "no:terminal", "-p", "no:cacheprovider", "-p", "no:xdist", "-o", "addopts=", "-o", "timeout=0")
+_PACKAGE = str(ROOT / "gdb_lmb") + "/"
 
 
 def _cpu_seconds() -> float:
@@ -207,67 +270,106 @@ def _cpu_seconds() -> float:
 
 
 class Reached:
-    """Which tests call a function, by its file and first line, how long each takes, and what it noticed so far."""
+    """Which tests reach a line of a file, how long each takes, and what it noticed so far; which functions, by file and
+    first line, are called while modules are imported; which lines mention a name."""
 
     def __init__(self) -> None:
-        self.tests: dict[tuple[str, int], set[str]] = defaultdict(set)
+        self.lines: dict[str, dict[int, set[str]]] = defaultdict(lambda: defaultdict(set))
         self.seconds: dict[str, float] = {}
-        self.noticed: dict[tuple[str, str], int] = defaultdict(int)
+        self.at_import: set[tuple[str, int]] = set()
+        self.mentions: dict[str, set[tuple[str, int]]] = defaultdict(set)
+        self.noticed: dict[str, Counter[str]] = defaultdict(Counter)
+        self.first: dict[str, str] = {}
 
     def run(self, item: pytest.Item, following: pytest.Item | None) -> None:
-        """Run one test and note what it calls."""
-        codes: set[CodeType] = set()
+        """Run one test and note what it reaches."""
+        reached: dict[str, set[int]] = defaultdict(set)
+        tracers: dict[CodeType, Callable[[FrameType, str, object], Any] | None] = {}
 
-        def called(frame: FrameType, event: str, argument: object) -> None:
-            if frame.f_back is None or frame.f_back.f_code.co_name != "<module>":  # called while it is imported
-                codes.add(frame.f_code)
+        def tracer(path: str) -> Callable[[FrameType, str, object], Any]:
+            add = reached[path].add
+
+            def line(frame: FrameType, event: str, argument: object) -> Any:
+                add(frame.f_lineno)
+                return line
+
+            return line
+
+        def called(frame: FrameType, event: str, argument: object) -> Any:
+            code = frame.f_code
+            if code not in tracers:
+                known = code.co_filename.startswith(_PACKAGE) and code.co_name != "<module>"
+                tracers[code] = tracer(code.co_filename) if known else None
+            return tracers[code]
 
         start = _cpu_seconds()
-        sys.setprofile(called)
+        sys.settrace(called)
         item.ihook.pytest_runtest_protocol(item=item, nextitem=following)
-        sys.setprofile(None)
+        sys.settrace(None)
         self.seconds[item.nodeid] = _cpu_seconds() - start
-        for code in codes:
-            if code.co_filename.startswith(str(ROOT / "gdb_lmb")):
-                self.tests[str(Path(code.co_filename).relative_to(ROOT)), code.co_firstlineno].add(item.nodeid)
+        for path, lines in reached.items():
+            for number in lines:
+                self.lines[str(Path(path).relative_to(ROOT))][number].add(item.nodeid)
 
     def save(self, path: Path) -> None:
         """Write it to a file."""
-        tests = [[path, line, sorted(ids)] for (path, line), ids in self.tests.items()]
-        path.write_text(json.dumps({"tests": tests, "seconds": self.seconds}))
+        numbers = {name: at for at, name in enumerate(self.seconds)}
+        lines = [[path, number, [numbers[name] for name in names]]
+                 for path, found in self.lines.items() for number, names in found.items()]  # fmt: skip
+        path.write_text(json.dumps({"lines": lines, "seconds": self.seconds}))
 
     @classmethod
-    def load(cls, path: Path) -> Reached:
+    def load(cls, path: Path, at_import: Path) -> Reached:
         """Return what was saved."""
         data, found = json.loads(path.read_text()), cls()
         found.seconds.update(data["seconds"])
-        found.tests.update({(path, line): set(ids) for path, line, ids in data["tests"]})
+        names = list(found.seconds)
+        for file, number, tests in data["lines"]:
+            found.lines[file][number].update(names[at] for at in tests)
+        found.at_import.update(map(tuple, json.loads(at_import.read_text())))
+        for file in files([]):
+            for node in ast.walk(ast.parse((ROOT / file).read_text())):
+                if isinstance(node, ast.Name | ast.Attribute):
+                    found.mentions[node.id if isinstance(node, ast.Name) else node.attr].add((file, node.lineno))
         return found
 
     def in_place(self, mutant: Mutant) -> bool:
-        """Tell whether a change is seen without importing anew: of a function that tests call."""
-        return mutant.outer_line > 0 and (mutant.path, mutant.first_line) in self.tests
+        """Tell whether a change is seen without importing anew."""
+        return mutant.outer_line > 0 and (mutant.path, mutant.outer_line) not in self.at_import
 
-    def tests_for(self, mutant: Mutant, seconds: float) -> list[str]:
-        """Return the tests to run for a change: those that noticed most changes of its file, then the quickest."""
-        ids = self.tests.get((mutant.path, mutant.first_line), set())
-        if not self.in_place(mutant):  # tests that call anything in the module
-            ids = set().union(*(tests for (path, _), tests in self.tests.items() if path == mutant.path))
+    def tests_for(self, mutant: Mutant) -> list[str]:
+        """Return the tests that reach a change, those first that notice most for their time."""
+        lines = self.lines[mutant.path]
+        ids = set[str]().union(*(lines[one] for one in mutant.scope.lines if one in lines))
+        if not self.in_place(mutant) and not ids:  # what may use the statement's name, or else what is in the module
+            where = self.mentions[mutant.top_name]
+            ids = set().union(*(self.lines[path][line] for path, line in where)) or set().union(*lines.values())
+        noticed, nearby = self.noticed[mutant.path], self.noticed[f"{mutant.path} {mutant.function}"]
+        first = self.first.get(mutant.key)
+        return sorted(ids, key=lambda one: (
+            one != first, -(0.1 + noticed[one] + 10 * nearby[one]) / (0.02 + self.seconds[one]), one))  # fmt: skip
+
+    def in_time(self, tests: Iterable[str], seconds: float) -> list[str]:
+        """Return the first of some tests, as many as take so long, without the slowest."""
         chosen: list[str] = []
-        left = seconds
-        for name in sorted(ids, key=lambda one: (-self.noticed[mutant.path, one], self.seconds[one])):
-            left -= self.seconds[name]
-            if left < 0 or self.seconds[name] > SLOWEST_TEST:
-                break
-            chosen.append(name)
+        for name in tests:
+            if self.seconds[name] <= min(seconds, SLOWEST_TEST):
+                seconds -= self.seconds[name]
+                chosen.append(name)
         return chosen
+
+    def note(self, key: str, test: str) -> None:
+        """Note which test noticed a change."""
+        path, function, _ = key.split(" | ", 2)
+        self.noticed[path][test] += 1
+        self.noticed[f"{path} {function}"][test] += 1
 
 
 # -- one change ----------------------------------------------------------------------------------------
 
 
-def in_a_child(run: Callable[[], int], seconds: float) -> bool:
-    """Tell whether `run` returns 0, within `seconds`, in a process of its own."""
+def in_a_child(run: Callable[[], int], seconds: float) -> int:
+    """Return what `run` returns in a process of its own; -1 if that takes more than `seconds`."""
     pid = os.fork()
     if not pid:
         os.setsid()
@@ -284,11 +386,17 @@ def in_a_child(run: Callable[[], int], seconds: float) -> bool:
     while time.monotonic() < deadline:
         done, status = os.waitpid(pid, os.WNOHANG)
         if done:
-            return os.waitstatus_to_exitcode(status) == 0
-        time.sleep(0.005)
+            return os.waitstatus_to_exitcode(status)
+        time.sleep(0.002)
     os.killpg(pid, signal.SIGKILL)
     os.waitpid(pid, 0)
-    return False
+    return -1
+
+
+def limit_cpu(seconds: float) -> None:
+    """End this process when it has computed so long from now on."""
+    used = sum(os.times()[:2])
+    resource.setrlimit(resource.RLIMIT_CPU, (int(used + 1 + SECONDS_OF_CPU + 10 * seconds), resource.RLIM_INFINITY))
 
 
 def module_name(path: str) -> str:
@@ -313,7 +421,7 @@ class Changed(importlib.abc.MetaPathFinder, importlib.abc.Loader):
 
     def exec_module(self, module: ModuleType) -> None:
         """Run the changed source."""
-        exec(compile(self._mutant.source, str(ROOT / self._mutant.path), "exec"), module.__dict__)
+        exec(compiled(self._mutant.tree, self._mutant.path), module.__dict__)
 
 
 class FirstFailure:
@@ -330,39 +438,29 @@ class FirstFailure:
             os._exit(1)
 
 
-def run_imported(noticed: Path, mutant: Mutant, tests: Sequence[str]) -> int:
+def run_imported(noticed: Path, mutant: Mutant, tests: Sequence[str], seconds: float) -> int:
     """Run tests where one module is imported with a change; return pytest's status."""
+    limit_cpu(10 + seconds)
     sys.meta_path.insert(0, Changed(mutant))
     return int(pytest.main([*_ALONE, *tests], plugins=[FirstFailure(noticed)]))
 
 
-def _codes(code: CodeType, names: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], CodeType]]:
-    for one in code.co_consts:
-        if isinstance(one, CodeType):
-            yield (*names, one.co_name), one
-            yield from _codes(one, (*names, one.co_name))
-
-
-def change(mutant: Mutant, functions: dict[tuple[str, int], list[FunctionType]]) -> bool:
-    """Give the outermost function around a change its changed code; tell whether there is one."""
-    path = str(ROOT / mutant.path)
-    before, after = (dict(enumerate(_codes(compile(text, path, "exec"))))
-                     for text in (Path(path).read_text(), mutant.source))  # fmt: skip
-    # Both have the same functions in the same order, but for what a change takes away behind it.
-    for at, (names, code) in before.items():
-        if code.co_firstlineno == mutant.outer_line and "<" not in names[-1]:
-            found = functions.get((path, mutant.outer_line), [])
-            for function in found:
-                function.__code__ = after[at][1]
-            return bool(found) and after[at][0] == names
-    return False
+def called_at_import() -> list[tuple[str, int]]:
+    """Return which functions are called while modules are imported: their files and first lines."""
+    codes: set[CodeType] = set()
+    sys.setprofile(lambda frame, event, argument: codes.add(frame.f_code))
+    for path in files([]):
+        importlib.import_module(module_name(path))
+    sys.setprofile(None)
+    return [(str(Path(one.co_filename).relative_to(ROOT)), one.co_firstlineno)
+            for one in codes if one.co_filename.startswith(_PACKAGE) and one.co_name != "<module>"]  # fmt: skip
 
 
 class Loop:
     """A plugin of pytest that runs the tests once, then for each change of a function those that reach it."""
 
-    def __init__(self, tried: Tried, saved: Path, failure: FirstFailure) -> None:
-        self._tried, self._saved, self._failure = tried, saved, failure
+    def __init__(self, tried: Tried, saved: Path, at_import: Path, failure: FirstFailure) -> None:
+        self._tried, self._saved, self._at_import, self._failure = tried, saved, at_import, failure
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtestloop(self, session: pytest.Session) -> bool:
@@ -378,30 +476,37 @@ class Loop:
             found.save(self._saved)
             return 0
 
-        assert in_a_child(first, float("inf")), "the tests could not be run"
-        found = Reached.load(self._saved)
+        assert in_a_child(first, float("inf")) == 0, "the tests could not be run"
+        found = Reached.load(self._saved, self._at_import)
         # What a session sets up, and what is imported late, is each child's then.
         with_kernels = [item for item in session.items if "fixture_build" in getattr(item, "fixturenames", ())]
         for item in [session.items[0], *with_kernels[:1]]:
             # What this test has of its own is taken down again.
             others = [one for one in (session.items[0], session.items[-1]) if one.path != item.path]
             item.ihook.pytest_runtest_protocol(item=item, nextitem=others[0] if others else None)
-        for path in {path for path, _ in found.tests}:
+        for path in found.lines:
             importlib.import_module(module_name(path))
         functions: dict[tuple[str, int], list[FunctionType]] = defaultdict(list)
         for one in gc.get_objects():
             if isinstance(one, FunctionType):
                 functions[one.__code__.co_filename, one.__code__.co_firstlineno].append(one)
+            elif isinstance(one, functools._lru_cache_wrapper) and one.__module__.startswith("gdb_lmb"):
+                one.cache_clear()
         gc.freeze()
 
-        def run(mutant: Mutant, tests: list[str]) -> int:
-            if not change(mutant, functions):
-                return 2
+        def run(mutant: Mutant, tests: list[str], seconds: float) -> int:
+            code = mutant.code()
+            changed = functions.get((code.co_filename, mutant.outer_line), ())
+            if not changed or changed[0].__code__.co_freevars != code.co_freevars:
+                return NOT_IN_PLACE
+            for function in changed:
+                function.__code__ = code
             self._failure.active = True
             for log in LOGS:
                 log.forget()
             chosen = [items[name] for name in tests]
             for item, following in zip(chosen, [*chosen[1:], None], strict=True):
+                limit_cpu(found.seconds[item.nodeid])
                 item.ihook.pytest_runtest_protocol(item=item, nextitem=following)
             return 0
 
@@ -426,7 +531,7 @@ def files(names: Sequence[str]) -> list[str]:
 
 
 class Tried:
-    """What was tried, kept in a file of results: only what was killed, of a file that is the same since."""
+    """What was tried, kept in a file of results."""
 
     def __init__(self, paths: list[str], results: Path, seconds: float, each: float) -> None:
         self._paths, self._results, self._stop, self._each = paths, results, time.monotonic() + seconds, each
@@ -435,61 +540,109 @@ class Tried:
         self.noticed = results.with_suffix(".noticed")
         self.survived = False
 
-    def all(self, of: Callable[[Mutant], bool], found: Reached, run: Callable[[Mutant, list[str]], int]) -> None:
+    def kept(self) -> dict[tuple[str, str], dict[str, Any]]:
+        """Return the newest row of each change, by what names it and the digest of what it changes."""
+        rows = map(json.loads, self._results.read_text().splitlines())
+        return {(row["key"], row["digest"]): row for row in rows}
+
+    def all(self, of: Callable[[Mutant], bool], found: Reached, run: Callable[[Mutant, list[str], float], int]) -> None:
         """Try the changes that `of` accepts; print the survivors and how many there were."""
-        rows = [json.loads(line) for line in self._results.read_text().splitlines()]
-        killed = {(row["key"], row["file"]) for row in rows}
-        for row in rows:
-            found.noticed[row["key"].split(" | ")[0], row["test"]] += 1
-        known, counts = equivalent(), defaultdict[str, int](int)
+        kept, known, counts = self.kept(), equivalent(), Counter[str]()
+        for row in kept.values():
+            if "test" in row:
+                found.note(row["key"], row["test"])
+                found.first[row["key"]] = row["test"]
+        texts = _Texts()
         with self._results.open("a", buffering=1) as results:
             for path in self._paths:
-                source = (ROOT / path).read_text()
-                digest = hashlib.sha256(source.encode()).hexdigest()[:16]
-                for mutant in filter(of, mutants(path, source)):
-                    outcome = "killed before" if (mutant.key, digest) in killed else "equivalent"
-                    if outcome == "equivalent" and mutant.key not in known:
-                        outcome, tests = "not tried", found.tests_for(mutant, self._each)
-                        limit = 30 + 20 * sum(map(found.seconds.__getitem__, tests))
-                        if time.monotonic() > self._stop:
-                            pass
-                        elif tests and not in_a_child(partial(run, mutant, tests), limit):
-                            outcome, test = "killed", self.noticed.read_text() if self.noticed.exists() else ""
+                for mutant in filter(of, mutants(path, (ROOT / path).read_text())):
+                    reaching = found.tests_for(mutant)
+                    row = {"key": mutant.key, "digest": mutant.digest}
+                    before = kept.get((mutant.key, mutant.digest), {})
+                    survived = {**row, "tests": texts.digest(reaching), "each": self._each}
+                    if mutant.key in known:
+                        outcome = "equivalent"
+                    elif "test" in before:
+                        outcome = "killed before"
+                    elif before.get("tests") == survived["tests"] and before["each"] >= self._each:
+                        outcome = "survived"
+                    elif time.monotonic() > self._stop:
+                        outcome = "not tried"
+                    else:
+                        outcome = self._one(mutant, found, found.in_time(reaching, self._each), run)
+                        if outcome == "killed":
+                            row["test"] = self.noticed.read_text() if self.noticed.exists() else ""
                             self.noticed.unlink(missing_ok=True)
-                            found.noticed[path, test] += 1
-                            results.write(json.dumps({"key": mutant.key, "file": digest, "test": test}) + "\n")
-                        else:
-                            outcome = "survived"
-                            told = mutant.key.split(" | ", 1)[1] + ("" if tests else " (no test)")
-                            print(f"{path}:{mutant.line}: {told:.200}", flush=True)
+                            found.note(mutant.key, row["test"])
+                        if outcome:
+                            results.write(json.dumps(survived if outcome == "survived" else row) + "\n")
+                    if outcome == "survived":
+                        told = mutant.key.split(" | ", 1)[1] + ("" if reaching else " (no test)")
+                        print(f"{path}:{mutant.line}: {told:.200}", flush=True)
                     counts[outcome] += 1
         self.survived |= bool(counts["survived"])
-        print(", ".join(f"{number} {what}" for what, number in sorted(counts.items())), flush=True)
+        print(", ".join(f"{number} {what}" for what, number in sorted(counts.items()) if what), flush=True)
+
+    def _one(
+        self, mutant: Mutant, found: Reached, tests: list[str], run: Callable[[Mutant, list[str], float], int]
+    ) -> str:
+        if not tests:
+            return "survived"
+        seconds = sum(map(found.seconds.__getitem__, tests))
+        status = in_a_child(partial(run, mutant, tests, seconds), 60 + 20 * seconds)
+        return {0: "survived", NOT_IN_PLACE: ""}.get(status, "killed")
+
+
+class _Texts:
+    # Digests of tests: their names and what is in their files.
+    def __init__(self) -> None:
+        self._files: dict[str, bytes] = {}
+
+    def digest(self, tests: Iterable[str]) -> str:
+        whole = hashlib.sha256()
+        for name in sorted(tests):
+            path = name.split("::")[0]
+            if path not in self._files:
+                self._files[path] = hashlib.sha256((ROOT / path).read_bytes()).digest()
+            whole.update(name.encode() + self._files[path])
+        return whole.hexdigest()[:16]
+
+
+def in_the_cache() -> Path:
+    """Return the file of results that is used without --results."""
+    from gdb_lmb.kernels.cache import cache_folder
+
+    for name in [name for name in sys.modules if name.split(".")[0] == "gdb_lmb"]:
+        del sys.modules[name]
+    return cache_folder() / "mutants.jsonl"
 
 
 def main() -> int:
     """Try what is left to try; return 1 if anything survived that is not known to be equivalent."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--results", type=Path, default=ROOT / "vmlinux-fixtures" / "build" / "mutants.jsonl")
+    parser.add_argument("--results", type=Path, help="what was tried (default: mutants.jsonl in the cache)")
     parser.add_argument("--seconds", type=float, default=float("inf"), help="stop after so long; run again to go on")
     parser.add_argument("--each", type=float, default=SECONDS_OF_TESTS, help="seconds of tests for one change")
     parser.add_argument("--tests", action="append", metavar="ROOM", help="rooms of tests (default: all without gdb)")
     parser.add_argument("paths", nargs="*")
     options = parser.parse_args()
     os.chdir(ROOT)
-    tried = Tried(files(options.paths), options.results, options.seconds, options.each)
-    saved = options.results.with_suffix(".reached")
-    chosen = [f"tests/{room}" for room in options.tests or TESTS]
+    results = options.results or in_the_cache()
+    tried = Tried(files(options.paths), results, options.seconds, options.each)
+    saved, at_import = results.with_suffix(".reached"), results.with_suffix(".at_import")
+    chosen = [f"tests/{room}" for room in options.tests or ROOMS]
     failure = FirstFailure(tried.noticed, active=False)
     # This process imports nothing of the package: for changes of modules its children do.
+    in_a_child(lambda: at_import.write_text(json.dumps(called_at_import())) and 0, float("inf"))
     pid = os.fork()
     if not pid:
-        pytest.main([*_ALONE, "-m", _QUICK, *chosen], plugins=[Loop(tried, saved, failure), failure])
+        pytest.main([*_ALONE, "-m", _QUICK, *chosen], plugins=[Loop(tried, saved, at_import, failure), failure])
         sys.stdout.flush()
         os._exit(tried.survived)
     _, status = os.waitpid(pid, 0)
-    found = Reached.load(saved)
-    tried.all(lambda mutant: not found.in_place(mutant), found, partial(run_imported, tried.noticed))
+    found, done = Reached.load(saved, at_import), tried.kept()
+    left = lambda mutant: not found.in_place(mutant) or (mutant.key, mutant.digest) not in done  # noqa: E731
+    tried.all(left, found, partial(run_imported, tried.noticed))
     return int(tried.survived or status != 0)
 
 

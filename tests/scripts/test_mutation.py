@@ -12,6 +12,7 @@ import pytest
 
 from tests.helpers.mutation import ROOT, equivalent, mutants
 
+FILES = ("gdb_lmb/core/ranges.py", "gdb_lmb/core/fields.py")
 SOURCE = '''\
 LIMIT = 8
 
@@ -50,6 +51,14 @@ def test_a_default_belongs_to_the_module() -> None:
     assert outer["1 -> 2"] == 0 and outer["1 -> 2 (2)"] == 3
 
 
+def test_a_method_is_compiled_as_its_class_has_it() -> None:
+    source = "class A:\n    def f(self):\n        super().f()\n        return lambda: self.__x + 1\n"
+    (code,) = [mutant.code() for mutant in mutants("sample.py", source) if mutant.what == "1 -> 2"]
+    assert code.co_freevars == ("__class__",)
+    (inner,) = [one for one in code.co_consts if isinstance(one, type(code))]
+    assert inner.co_names == ("_A__x",) and 2 in inner.co_consts
+
+
 @pytest.mark.long
 def test_known_ones_are_there() -> None:
     files = {key.split(" | ")[0] for key in equivalent()}
@@ -57,16 +66,31 @@ def test_known_ones_are_there() -> None:
     assert set(equivalent()) <= made
 
 
+def _total(what: str, text: str) -> int:
+    # One line of counts is of what is changed in place, and one of what is imported anew.
+    return sum(map(int, re.findall(rf"(\d+) {what}(?:,|$)", text, re.MULTILINE)))
+
+
 @pytest.mark.long
-def test_survivors_are_printed_and_the_rest_is_kept(tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "tests.helpers.mutation", "--results", tmp_path / "results",
-               "--each", "1",
-               "--tests", "core/test_ranges.py", "gdb_lmb/core/ranges.py", "gdb_lmb/core/fields.py"]  # fmt: skip
-    first, second = (
-        subprocess.run(command, cwd=ROOT, text=True, capture_output=True, timeout=240, check=False) for _ in range(2)
-    )
-    assert first.returncode == second.returncode == 1 and " (no test)\n" in first.stdout
-    # One line of counts for what is changed in place, and one for what is imported anew.
-    killed = (tmp_path / "results").read_text().count("\n")
-    assert killed and sum(map(int, re.findall(r"(\d+) killed,", first.stdout))) == killed
-    assert sum(map(int, re.findall(r"(\d+) killed before,", second.stdout))) == killed
+def test_survivors_are_printed_and_what_was_tried_is_kept(tmp_path: Path) -> None:
+    results = tmp_path / "results"
+
+    def run(*more: str) -> tuple[str, list[str]]:
+        words = ["--results", results, "--tests", "core/test_ranges.py", *more]
+        command = [sys.executable, "-m", "tests.helpers.mutation", *words, *FILES]
+        done = subprocess.run(command, cwd=ROOT, text=True, capture_output=True, timeout=240, check=False)
+        assert done.returncode == (" survived" in done.stdout)
+        return done.stdout, results.read_text().splitlines()
+
+    first, kept = run("--each", "1")
+    assert " (no test)\n" in first
+    killed = sum('"test": "tests/core/test_ranges.py::' in line for line in kept)
+    assert killed and _total("killed", first) == killed and _total("survived", first) == len(kept) - killed
+    second, still_kept = run("--each", "1", "--seconds", "0")
+    assert still_kept == kept and "not tried" not in second
+    assert _total("killed before", second) == killed
+    assert [line for line in second.splitlines() if line.startswith("gdb_lmb/")] == [
+        line for line in first.splitlines() if line.startswith("gdb_lmb/")
+    ]
+    third, _ = run("--each", "2", "--seconds", "0")
+    assert _total("not tried", third) == len(kept) - killed
