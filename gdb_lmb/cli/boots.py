@@ -20,7 +20,7 @@ from gdb_lmb.core.numbers import literal, whole_number
 from gdb_lmb.core.suite import CaseResult, SuiteResult
 from gdb_lmb.core.words import human_size, plural, printable
 from gdb_lmb.report import suite_json
-from gdb_lmb.report.golden_file import read_golden
+from gdb_lmb.report.golden.reading import read_golden
 from gdb_lmb.report.progress import PROGRESS
 from gdb_lmb.report.statuses import ExitStatus
 from gdb_lmb.report.suite_text import counted, details

@@ -36,15 +36,10 @@ from gdb_lmb.core.suite import CaseResult, Outcome, SuiteResult
 from gdb_lmb.core.words import FINDING, plural, printable
 from gdb_lmb.kernels.cache import is_name
 from gdb_lmb.report.changes import Comparison, change_lines, comparison, diff_json, diff_text
-from gdb_lmb.report.golden_file import (
-    GoldenFile,
-    environment_of,
-    golden_from,
-    golden_text,
-    read_golden,
-    stop_of,
-    stops_with,
-)
+from gdb_lmb.report.golden.comments import GoldenFile
+from gdb_lmb.report.golden.dump import environment_of, stop_of
+from gdb_lmb.report.golden.reading import golden_from, read_golden
+from gdb_lmb.report.golden.writing import golden_text, stops_with
 from gdb_lmb.report.output import require_apart, require_writable, told_of, whole_file
 from gdb_lmb.report.statuses import STATUSES, ExitStatus, status_of_error, status_of_run
 from gdb_lmb.report.suite_text import status_of

@@ -20,7 +20,9 @@ from gdb_lmb.core.words import FINDING
 from gdb_lmb.plugin.goldens import Goldens
 from gdb_lmb.plugin.targets import Target
 from gdb_lmb.report.changes import change_lines, comparison
-from gdb_lmb.report.golden_file import golden_text, read_golden, stop_of
+from gdb_lmb.report.golden.dump import stop_of
+from gdb_lmb.report.golden.reading import read_golden
+from gdb_lmb.report.golden.writing import golden_text
 from gdb_lmb.report.jsonio import snapshot_from
 from gdb_lmb.report.output import whole_file
 from gdb_lmb.report.statuses import ExitStatus

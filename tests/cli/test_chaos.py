@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from gdb_lmb.report.golden_file import read_golden
+from gdb_lmb.report.golden.reading import read_golden
 from tests.helpers.soak import ROUNDS, SEED
 from tests.helpers.tool import Tool
 

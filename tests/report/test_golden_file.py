@@ -13,7 +13,10 @@ from hypothesis import strategies as st
 
 from gdb_lmb.core.errors import InputError, UsageError
 from gdb_lmb.core.golden import KINDS, Environment, Golden, GoldenStop, Item, Rule
-from gdb_lmb.report.golden_file import GoldenFile, golden_from, golden_text, read_golden, tomllib
+from gdb_lmb.report.golden.comments import GoldenFile
+from gdb_lmb.report.golden.reading import golden_from, read_golden
+from gdb_lmb.report.golden.toml import tomllib
+from gdb_lmb.report.golden.writing import golden_text
 from tests.helpers.schemas import error_of
 
 HOME = Environment("vmlinux", "memblock", "x86_64", "little", 64, 4096, append="quiet", memory="256M", smp=2,

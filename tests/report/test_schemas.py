@@ -26,7 +26,9 @@ from gdb_lmb.core.golden import Golden, Rule
 from gdb_lmb.core.operation import Operation, Record
 from gdb_lmb.core.snapshot import Stop
 from gdb_lmb.report import suite_json
-from gdb_lmb.report.golden_file import environment_of, golden_text, stop_of, tomllib
+from gdb_lmb.report.golden.dump import environment_of, stop_of
+from gdb_lmb.report.golden.toml import tomllib
+from gdb_lmb.report.golden.writing import golden_text
 from gdb_lmb.report.jsonio import snapshot_json
 from gdb_lmb.report.trace_file import record_json
 from gdb_lmb.runner.qemu import QemuOptions

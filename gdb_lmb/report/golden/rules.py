@@ -1,0 +1,54 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The rules of a golden: what may vary, as tables of TOML."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict
+
+from gdb_lmb.allocators.json_fields import Json
+from gdb_lmb.core.errors import InputError
+from gdb_lmb.core.golden import KINDS, Rule
+from gdb_lmb.core.operation import checked, read_number, short
+from gdb_lmb.report.golden.toml import are_tables, table_of, text_of, value_text
+
+_RULES = """\
+[rules]
+# What may vary, such as { kind = "grew", name = "setup_arch", percent = 5 }. kind, list and name say which changes,
+# bytes and percent up to which amount; what is left out is any.
+ignore = []
+"""
+
+
+def rules_of(data: Json) -> tuple[Rule, ...]:
+    """Return the rules of a golden. Raises: `InputError`."""
+    rules = table_of(data, "rules", missing={})
+    for name in rules.keys() - {"ignore"}:
+        raise InputError(f"[rules] has {short(name)}; expected ignore")
+    ignore = checked("ignore", rules.get("ignore", []), lambda value: value == [] or are_tables(value), "tables")
+    return tuple(map(_rule, ignore))
+
+
+def _rule(row: Json) -> Rule:
+    for member in row.keys() - {"kind", "list", "name", "bytes", "percent"}:
+        raise InputError(f"a rule has {short(member)}; expected kind, list, name, bytes or percent")
+    percent = row.get("percent")
+    if percent is not None:
+        checked("percent", percent, lambda value: type(value) in (int, float) and value >= 0, "a number from 0 up")
+    if "kind" in row:
+        checked("kind", row["kind"], KINDS.__contains__, f"one of {', '.join(KINDS)}")
+    return Rule(
+        text_of(row, "kind"),
+        text_of(row, "list"),
+        text_of(row, "name"),
+        None if "bytes" not in row else read_number("bytes", row["bytes"], 64),
+        None if percent is None else float(percent),
+    )
+
+
+def rules_text(rules: Sequence[Rule]) -> str:
+    """Return the section of a golden for `rules`."""
+    if not rules:
+        return _RULES
+    rows = [{name: value for name, value in asdict(rule).items() if value is not None} for rule in rules]
+    return "\n".join(["[rules]", "ignore = [", *(f"  {value_text(row)}," for row in rows), "]"])
