@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 from fixture_kernels import ARCHES, BUILD, make_words, vmlinux
+from hypothesis import settings
 
 from tests.helpers.json_log import LOGS, JsonLog
 from tests.helpers.tool import Tool
@@ -24,6 +25,10 @@ ROOT = Path(__file__).resolve().parent.parent
 # A shell starts what it puts in the background with Ctrl-C ignored, and so would be all that the tests start.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+# Of a busy machine an example may take any time.
+settings.register_profile("any time", deadline=None)
+settings.load_profile("any time")
 
 
 @pytest.fixture(autouse=True)

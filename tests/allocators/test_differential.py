@@ -101,7 +101,7 @@ def operation_lists(draw: st.DrawFn) -> list[Operation]:
 
 
 @pytest.mark.random
-@settings(max_examples=400 * ROUNDS, deadline=None, suppress_health_check=list(HealthCheck), derandomize=ROUNDS == 1)
+@settings(max_examples=400 * ROUNDS, suppress_health_check=list(HealthCheck), derandomize=ROUNDS == 1)
 @given(
     operations=operation_lists(),
     static=st.integers(2, 12),

@@ -160,7 +160,7 @@ def touch(elf: Elf) -> None:
 
 
 @pytest.mark.random
-@settings(max_examples=300 * ROUNDS, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=300 * ROUNDS, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(damage=st.lists(st.tuples(st.integers(0, 2000), st.binary(min_size=1, max_size=9)), max_size=4), data=st.data())
 def test_a_damaged_file_is_read_or_refused(
     program: Path, tmp_path: Path, damage: list[tuple[int, bytes]], data: st.DataObject

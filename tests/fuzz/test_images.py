@@ -53,7 +53,7 @@ def test_damaged_images(name: str) -> None:
 
 
 @pytest.mark.random
-@settings(max_examples=250 * ROUNDS, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=250 * ROUNDS, suppress_health_check=list(HealthCheck))
 @given(data=st.data(), name=st.sampled_from(STATES))
 def test_damaged_words(data: st.DataObject, name: str) -> None:
     s = state(name)
