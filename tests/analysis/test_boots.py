@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from gdb_lmb.analysis.boots import IMAGE, RAM_END, Window, reservations, smallest_window
 from gdb_lmb.core.golden import Environment, Golden, GoldenStop, Item
 
@@ -34,6 +36,26 @@ def test_what_stands_still_and_what_moves() -> None:
     assert (found[None, 0x7000].seen, found[None, 0x7000].boots) == (1, 2)
 
 
+def test_images_of_two_sizes() -> None:
+    boots = [golden(("reserved", base, 0x100, "image"), image=base) for base in (0x1000, 0x2000)]
+    grown = replace(boots[1].environment, image=(0x2000, 0x2800))
+    (row,) = reservations([boots[0], replace(boots[1], environment=grown)])
+    assert row.follows == IMAGE
+    # One of which no image is known.
+    (row,) = reservations([*boots, replace(boots[1], environment=replace(grown, image=None))])
+    assert row.follows is None
+
+
+def test_what_no_history_made_is_numbered_last() -> None:
+    made = golden(("reserved", 0x5000, 0x10, "any"))
+    (stop,) = made.stops
+    stop = replace(stop, items=(*stop.items, Item("reserved", 0x1000, 0x10, name="any")))
+    assert [(row.number, row.places) for row in reservations([replace(made, stops=(stop,))])] == [
+        (1, ((0x1000, 0x1010),)),
+        (0, ((0x5000, 0x5010),)),
+    ]
+
+
 def test_one_that_grows_does_not_stand_still() -> None:
     (row,) = reservations([golden(("reserved", 0, size, "log")) for size in (0x100, 0x200)])
     assert not row.stands_still
@@ -48,6 +70,9 @@ def test_the_smallest_of_the_largest_windows() -> None:
     assert smallest_window({"boot 1": wide}) == Window("boot 1", "ready", 0x2000, 0x10000)
     assert smallest_window({"boot 1": wide, "boot 2": narrow}) == Window("boot 2", "ready", 0x9100, 0x10000)
     assert smallest_window({}) is None
+    # The largest is neither the last, nor in what is there but is no memory for Linux.
+    low = golden(("reserved", 0x8000, 0x1000, "a"), ("physmem", 0, 0x20000, None))
+    assert smallest_window({"boot 1": low}) == Window("boot 1", "ready", 0, 0x8000)
     full = golden(("reserved", 0, 0x10000, "all"))
     found = smallest_window({"boot 1": full})
     assert found is not None and found.size == 0

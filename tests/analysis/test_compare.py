@@ -41,3 +41,12 @@ def test_a_list_behind_a_refused_one_is_compared() -> None:
         "reserved[3] is [0x1fffe00, 0x1ffff00) flags 0x0, but [0x1ffff00, 0x2000000) flags 0x0 is expected",
         "the freelist has entry 1:4 at place 1, but entry 1:3 is expected",
     ]
+
+
+def test_a_region_in_another_entry() -> None:
+    # What was taken for the block is in the last entry of the array, and the block's first has what came next.
+    assert list(state().reserved.entry) == [3, 6, 5, 4]
+    found = replace(state(), reserved=replace(state().reserved, entry=column([3, 6, 4, 5])))
+    (told,) = differences(state(), found)
+    assert told.message == ("reserved[2] at 0x1ffb000 is stored in another entry than expected (index 4, not 5)")
+    assert told.address == 0x1FFB000

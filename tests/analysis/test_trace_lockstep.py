@@ -296,6 +296,8 @@ def test_a_state_that_differs() -> None:
     assert divergence is not None and divergence is lockstep.divergence
     assert (divergence.kind, divergence.record, divergence.good) == ("state", kernel.records[2], 2)
     assert divergence.exact and divergence.address == 0x4000
+    # What the operation returned, by the model and by the trace.
+    assert (divergence.expected, divergence.found) == (0, 0)
     assert divergence.message == (
         "reserved[0] is [0x4800, 0x5000) flags 0x0, but [0x4000, 0x5000) flags 0x0 is expected"
     )
@@ -319,9 +321,19 @@ def test_a_result_that_differs() -> None:
     assert divergence is not None and divergence.kind == "result" and divergence.exact
     assert divergence.message == "it returned 0xfe000, but 0xff000 is expected"
     assert (divergence.expected, divergence.found) == (0xFF000, 0xFE000)
+    assert divergence.diff is None
     # The first is what counts; what follows from it is not.
     lockstep.after(Record(3, op("alloc", size=1), -12))
     assert lockstep.divergence is divergence
+
+
+def test_a_result_that_differs_with_the_state() -> None:
+    lockstep = Lockstep(LmbModel(LmbConfig()))
+    divergence = lockstep.after(Record(1, ADD, -12), lmb(static=64).snapshot())
+    assert divergence is not None and divergence.message == "it returned -12 (ENOMEM), but 0 is expected"
+    assert divergence.diff is not None
+    (row,) = divergence.diff.regions
+    assert (row.sign, row.list, row.base, row.size) == ("-", "memory", ADD.base, ADD.size)
 
 
 def test_a_result_nobody_knows_is_not_compared() -> None:

@@ -41,6 +41,7 @@ def name(pc: int) -> str | None:
 
 
 def look(pc: int) -> Symbol | None:
+    assert type(pc) is int  # of no call, nothing is asked
     return INLINED.get(pc) or (Symbol(NAMES[pc], 0) if pc in NAMES else None)
 
 
@@ -312,6 +313,13 @@ def test_many_harmless_overlaps_hide_no_finding(before: list[Record], code: str,
     findings, unknown = follow(*before, *after).findings(look)
     assert [(f.code, f.message.startswith(text)) for f in findings if f.severity == "finding"] == [(code, True)]
     assert unknown is None
+
+
+def test_many_of_one_kind_are_counted_and_hide_no_other_owner() -> None:
+    findings, _ = follow(*OWN).findings(look)
+    assert [finding.message for finding in findings] == ["1000 more reservations lie over another"]
+    findings, _ = follow(*OWN, alloc(3000, 0x4000, 0x5000, 2, 11), reserve(3001, 0x4000, 0x5000, 1, 12)).findings(look)
+    assert [finding.code for finding in findings] == ["reserved-over-allocation", "reserved-twice"]
 
 
 def test_more_kinds_than_are_kept_are_not_verified() -> None:
