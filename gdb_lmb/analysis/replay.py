@@ -105,14 +105,12 @@ def check_log(snapshot: Snapshot, symbol: Callable[[int], str] = hex) -> LogVerd
         return LogVerdict(0, reason="torn", not_verified=f"the stop is inside {snapshot.torn}")
     if isinstance(log.model, str):
         return _verdict(0, log.model)
-    if log.lost:
+    if log.model is None:
         return LogVerdict(
             0,
             reason="log-wrapped",
             not_verified=f"the operation log has wrapped: its first {log.lost} of {log.nr} records are lost",
         )
-    if log.model is None:
-        return _verdict(0, "the operation log has no beginning")
     return _replay(snapshot, log.model, log.records(True), symbol)
 
 

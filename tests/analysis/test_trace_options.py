@@ -14,6 +14,8 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     ({"lockstep": True, "only": ("add",)}, "^--lockstep needs every operation: leave --only out$"),
     ({"only": ("add", "nonsense")}, "^unknown operation 'nonsense': there are add, add_range, alloc, "),
     ({"only": ("\x1b[2J",)}, r"^unknown operation '\\\\x1b\[2J': "),
+    ({"only": ("x" * 41,)}, f"^unknown operation '{'x' * 40}\\.\\.\\.': there"),
+    ({"only": ("y" * 40,)}, f"^unknown operation '{'y' * 40}': there"),
     ({"every": 1}, "^--every says how often to compare: it needs --lockstep$"),
     ({"until": " "}, "^--until is empty: name a symbol"),
 ]

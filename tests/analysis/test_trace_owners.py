@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from gdb_lmb.allocators.lmb.model import LmbConfig, LmbModel
 from gdb_lmb.allocators.lmb.storage import Block
 from gdb_lmb.allocators.memblock.storage import MemblockStorage, RegionArray
-from gdb_lmb.analysis.owners import Owners, Piece, function_of, owner_name, owner_pc
+from gdb_lmb.analysis.owners import History, Owners, Piece, function_of, owner_name, owner_pc
 from gdb_lmb.core.operation import Record, Symbol, TraceHeader
 from gdb_lmb.core.snapshot import RegionList, Snapshot, column
 from tests.helpers.operations import apply, op
@@ -131,6 +131,11 @@ def test_merging_keeps_the_pieces() -> None:
     assert seqs(owners.pieces(0x1FF0, 0x2001)) == [(0x1FF0, 0x2000, 1), (0x2000, 0x2001, 2)]
 
 
+def test_a_range_that_only_touches_a_piece_has_none() -> None:
+    owners = follow(reserve(1, 0x1000, 0x2000))
+    assert owners.pieces(0x2000, 0x3000) == owners.pieces(0, 0x1000) == owners.pieces(0x1800, 0x1800) == []
+
+
 def test_removing_trims_splits_and_drops() -> None:
     owners = follow(
         reserve(1, 0x1000, 0x5000), reserve(2, 0x6000, 0x7000), reserve(3, 0x8000, 0x9000),
@@ -192,6 +197,19 @@ def test_what_the_guests_log_knows_of_before(whole: bool) -> None:
         (0x1000, 0x1800, 7, True, False), (0x2000, 0x2800, 7, True, False), (0x3000, 0x4000, 8, True, False),
         (0x5000, 0x6000, 1, False, False), *([] if whole else rest),
     ])  # fmt: skip
+
+
+def test_the_empty_list_of_before_6_11_has_no_pieces() -> None:
+    assert memblock([(0, 0)]).reserved.dummy
+    assert follow().cover(memblock([(0, 0)])) == []
+
+
+def test_the_owner_and_callers_of_a_record() -> None:
+    history = History(follow(), look, "test")
+    one = reserve(1, 0x1000, 0x2000, 1, 4, 11, 10)
+    assert history.owner(one) == 11 and history.callers(one) == (11, 10)
+    unknown = replace(one, callers=())
+    assert history.owner(unknown) is None and history.callers(unknown) == ()
 
 
 def test_the_allocators_own_storage() -> None:
@@ -266,6 +284,12 @@ OVER: list[tuple[list[Record], list[tuple[str, str, str]]]] = [
      [("reserved-twice", "note", "[0x8000, 0x9000) was reserved by arm64_memblock_init in operation 1")]),
     # What was freed in between is free.
     ([alloc(1, 0x4000, 0x5000), free(2, 0x4000, 0x5000), reserve(3, 0x4000, 0x5000, 1, 11)], []),
+    # Over two others at once; and by nobody that is known.
+    ([reserve(1, 0x1000, 0x2000), reserve(2, 0x2000, 0x3000, 1, 12), reserve(3, 0x1000, 0x3000, 1, 11)],
+     [("reserved-twice", "note", "[0x1000, 0x2000) was reserved by setup_arch in operation 1"),
+      ("reserved-twice", "note", "[0x2000, 0x3000) was reserved by pcpu_embed_first_chunk in operation 2")]),
+    ([reserve(1, 0x1000, 0x2000), replace(reserve(2, 0x1000, 0x2000), callers=())],
+     [("reserved-twice", "note", "called from an unknown caller, takes memory that is taken: ")]),
     # One sentence for one pair, however many pieces they share.
     ([reserve(1, 0x1000, 0x9000), free(2, 0x3000, 0x4000), reserve(3, 0, 0xA000, 1, 11)],
      [("reserved-twice", "note", "[0x1000, 0x3000) was reserved by setup_arch in operation 1")]),

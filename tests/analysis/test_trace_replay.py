@@ -387,6 +387,15 @@ def test_an_unknown_generation_is_not_verified(tmp_path: Path, capsys: pytest.Ca
     assert facts_of(model)["unknown"] == unknown["unknown"]
 
 
+def test_an_unknown_generation_without_a_final_state_or_a_beginning() -> None:
+    header = TraceHeader("memblock", "x86_64", "little", 64, 4096, behavior={**BEHAVIOR_6_12, "unknown": ["it"]})
+    why = "this memblock has it, which no known generation has"
+    assert Replay(header).finish(None) == why
+    assert Replay(header).finish(MemblockModel(MemblockConfig(LINUX_6_12)).snapshot()) == why
+    begun = Replay(replace(header, initial=MemblockModel(MemblockConfig(LINUX_6_12)).snapshot()))
+    assert begun.lockstep is not None and begun.finish(None) == why
+
+
 BAD_VALUES: list[tuple[str, Any, str]] = [
     ("version", "6.1", 'holds "version", which is not known'),
     ("merges_all", 1, "says that merges_all is 1; expected true or false"),

@@ -59,7 +59,8 @@ def test_reserved_outside_of_memory_is_reserved() -> None:
     model = LmbModel(LmbConfig(static=16, bits=32))
     assert model.add(M, M) == model.reserve(2 * M - K, 2 * K) == 0
     stretches = Stretches(model.snapshot())
-    assert [(s.base, s.end, s.state, s.memory) for s in stretches.between(M, 1 << 32)] == [
+    assert [(s.base, s.end, s.state, s.memory) for s in stretches.between(0, 1 << 32)] == [
+        (0, M, NOTHING, None),
         (M, 2 * M - K, FREE, 0), (2 * M - K, 2 * M, RESERVED, 0), (2 * M, 2 * M + K, RESERVED, None),
         (2 * M + K, 1 << 32, NOTHING, None),
     ]  # fmt: skip
@@ -71,6 +72,48 @@ def test_a_damaged_list_ends_too() -> None:
     found = list(Stretches(replace(snapshot, memory=overlap)).between(0, 1 << 64))
     assert found[0].base == 0 and found[-1].end == 1 << 64
     assert all(a.end == b.base for a, b in pairwise(found))
+    # A region of no bytes is nowhere.
+    empty = replace(snapshot.memory, base=[0, 20 * M], size=[M, 0], flags=[0, 0])
+    nothing = replace(snapshot.reserved, base=[], size=[], flags=[], entry=[])
+    found = list(Stretches(replace(snapshot, memory=empty, reserved=nothing)).between(0, 1 << 64))
+    assert [(s.base, s.end, s.state) for s in found] == [(0, M, FREE), (M, 1 << 64, NOTHING)]
+
+
+def test_only_what_is_never_given_is_kept() -> None:
+    memory = replace(state().memory, flags=[1, 4, 2])
+    found = Stretches(replace(state(), memory=memory))
+    assert [found.at(at).state for at in (0, 8 * M, 10 * M)] == [FREE, KEPT, FREE]
+
+
+def test_what_ends_where_another_begins_is_not_in_it() -> None:
+    places = [Place(3 * M, 4 * M, "before"), Place(4 * M, 5 * M, "in"), Place(5 * M, 6 * M, "behind")]
+    rows = [(3 * M, M, 1), (4 * M, M, 2), (5 * M, M, 20)]
+    firmware = FirmwareMap(*map(list, zip(*rows, strict=True)))
+    (part,) = answer(replace(state(), firmware=firmware), (4 * M, 5 * M), places).parts
+    assert [place.what for place in part.places] == ["in"]
+    assert part.firmware == ((4 * M, 5 * M, 2),)
+    # Three reservations by one caller each, which are one region.
+    records = [Record(at, op("reserve", base=at * M, size=M), 0, (IMAGE,)) for at in (1, 2, 3)]
+    model = LmbModel(LmbConfig(static=16))
+    assert model.add(0, 8 * M) == model.reserve(M, 3 * M) == 0
+    owners = Owners(TraceHeader("lmb-list", "x86_64", "little", 64, 4096), records)
+    (part,) = answer(model.snapshot(), (2 * M, 3 * M), (), owners).parts
+    assert [(piece.base, piece.end) for piece in part.owners] == [(2 * M, 3 * M)]
+
+
+def test_what_lies_below_and_the_allocators_own() -> None:
+    model = LmbModel(LmbConfig(static=3))
+    assert [model.add(0, M), model.allow_growth(), model.reserve(4 * K, K), model.alloc(1, 1)] == [
+        0, 0, 0, M - 4 * K - 1
+    ]  # fmt: skip
+    found = answer(model.snapshot(), (M - 4 * K, M))
+    assert found.below is not None and (found.below.base, found.below.end) == (5 * K, M - 4 * K - 1)
+    assert [place.what for place in found.parts[0].places] == ["block 1 of entries"]
+    assert answer(state(), (0, 1)).below is None
+    # One byte below.
+    byte = replace(state().reserved, base=[3 * M], size=[1], flags=[0], entry=[3])
+    found = answer(replace(state(), reserved=byte), (3 * M + 1, 4 * M))
+    assert found.below == Stretch(3 * M, 3 * M + 1, RESERVED, 0, 0)
 
 
 def test_who_with_a_history() -> None:
