@@ -95,7 +95,7 @@ class Arm64(LinuxArchitecture):
         return PAGE_SIZE if flags is None else _PAGE_SIZES.get(int.from_bytes(flags.data, "little") >> 1 & 3, PAGE_SIZE)
 
     def cpu_state(self, register: ReadRegister) -> Cpu:
-        level, control = _level(register), None
+        level, control, state = _level(register), None, register("cpsr")
         if level is not None:
             names = ("SCTLR_EL2",) if level == 2 else ("SCTLR", "SCTLR_EL1")
             control = next((value for value in map(register, names) if value is not None), None)
@@ -105,6 +105,7 @@ class Arm64(LinuxArchitecture):
             cpu,
             paging=None if control is None else bool(control & _MMU),
             user=None if level is None else not level,
+            masked=None if state is None else state & _MASKED == _MASKED,
             # Those that are 0 have not been set.
             tables=tuple(base & _TABLE_ADDRESS for base in bases if base is not None and base & _TABLE_ADDRESS),
             general=tuple(register(f"x{number}") for number in range(31)) if cpu.below(_HIGH) else (),
@@ -351,6 +352,8 @@ ARCHITECTURES = (
         built_image="arch/arm64/boot/Image",
         image_magic=rb".{56}ARM\x64",
         kernel_start=_HIGH,
+        # hvc #0 and smc #0, by which `cpu_psci_cpu_die()` of arch/arm64/kernel/psci.c calls `CPU_OFF`.
+        stops=(b"\x02\0\0\xd4", b"\x03\0\0\xd4"),
         convention=Convention(
             word=8,
             arguments=tuple(f"x{number}" for number in range(8)),

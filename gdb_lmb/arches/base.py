@@ -167,9 +167,10 @@ class PagedMemory(Memory, Protocol):
 class Cpu:
     """One CPU's registers by role: program counter, stack pointer, is paging on, where its page tables lie physically.
 
-    `link` is the register with the return address, `user` whether the CPU is in user mode, `general` its general
-    registers by number, where they may tell of a kernel to come. `paged` make virtual memory by the page tables that
-    the CPU uses now, and by those that its kernel uses, out of physical memory. What is not known is None or empty.
+    `link` is the register with the return address, `user` whether the CPU is in user mode, `masked` whether it takes no
+    interrupts, `general` its general registers by number, where they may tell of a kernel to come. `paged` make virtual
+    memory by the page tables that the CPU uses now, and by those that its kernel uses, out of physical memory. What is
+    not known is None or empty.
     Taken before reads become physical: gdb looks at code and stack to make a frame, and keeps what it saw.
     """
 
@@ -178,6 +179,7 @@ class Cpu:
     link: int | None = None
     paging: bool | None = None
     user: bool | None = None
+    masked: bool | None = None
     tables: tuple[int, ...] = ()
     general: tuple[int | None, ...] = ()
     paged: tuple[Callable[[Memory], PagedMemory], ...] = ()
@@ -262,7 +264,8 @@ class Architecture:
     `dump_machines` are what else `e_machine` may be in QEMU's dump of a machine that runs this.
 
     `kernel_start` is the lowest virtual address of kernels, None where a user's program may have the same addresses.
-    `cache_bytes` is `SMP_CACHE_BYTES`, what allocations without an alignment are aligned to.
+    `cache_bytes` is `SMP_CACHE_BYTES`, what allocations without an alignment are aligned to. `stops` are the
+    instructions, of one size, in which a CPU that takes no interrupts stays until another CPU starts it anew.
     """
 
     name: str
@@ -287,6 +290,7 @@ class Architecture:
     dump_machines: tuple[int, ...] = ()
     kernel_start: int | None = None
     cache_bytes: int = 64
+    stops: tuple[bytes, ...] = ()
 
     @property
     def word_bytes(self) -> int:
@@ -301,6 +305,16 @@ class Architecture:
         """Return the registers of a CPU by role, out of its registers by gdb's names; gdb knows "pc" everywhere."""
         sp, link = self.convention.sp, self.convention.link
         return Cpu(register("pc"), register(sp), None if link is None else register(link))
+
+    def is_stopped(self, cpu: Cpu, memory: Memory) -> bool:
+        """Tell whether a CPU stays where it is until another one starts it anew; `memory` reads its virtual addresses.
+
+        Raises: `ReadError`.
+        """
+        if not self.stops or not cpu.masked or cpu.pc is None:
+            return False
+        size = len(self.stops[0])
+        return memory.read(cpu.pc - size, size) in self.stops
 
     def is_dead(self, registers: str, words: ReadWords) -> bool:
         """Tell by QEMU's `info registers` of all CPUs whether nothing that the guest does can wake it any more.

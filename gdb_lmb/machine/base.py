@@ -10,7 +10,7 @@ import gdb
 
 from gdb_lmb.arches.base import Architecture
 from gdb_lmb.arches.registry import of_gdb
-from gdb_lmb.core.errors import NotReadyError
+from gdb_lmb.core.errors import LmbError, NotReadyError, ReadError
 from gdb_lmb.core.fields import ByteOrder
 from gdb_lmb.core.machine import Function
 from gdb_lmb.core.memory import Memory
@@ -121,9 +121,33 @@ class GdbMachine(GdbSymbols):
         if selected is None or selected.num == 1:
             return None
         arch = self.architecture
-        if arch is not None and arch.is_kernel_address(self.pc()):
+        first = min(gdb.selected_inferior().threads(), key=lambda thread: thread.num)
+        if arch is None or not arch.is_kernel_address(self.pc()):
+            return first
+        # kexec has stopped the others in a kernel that does not run any more; a crash has stopped the first too.
+        stopped = self._is_stopped(arch)
+        if not stopped:
+            return first if stopped is None else None
+        frame = gdb.selected_frame()
+        first.switch()
+        try:
+            return None if self._is_stopped(arch) else first
+        finally:
+            selected.switch()
+            frame.select()
+
+    def _is_stopped(self, arch: Architecture) -> bool | None:
+        # None where the selected CPU cannot read its own code: another kernel may have the memory of its page tables.
+        cpu = arch.cpu_state(self.register)
+        try:
+            return arch.is_stopped(cpu, self.virtual())
+        except ReadError:
             return None
-        return min(gdb.selected_inferior().threads(), key=lambda thread: thread.num)
+        except LmbError:
+            return False
+
+    def virtual(self) -> Memory:
+        raise NotImplementedError
 
     def cpus(self) -> Iterator[int]:
         selected, threads = gdb.selected_thread(), gdb.selected_inferior().threads()

@@ -72,7 +72,8 @@ def run_to_entry(machine: AnyMachine, kernel: Movable, timeout_s: float) -> Plac
 
 def settle(machine: AnyMachine, kernel: Movable, timeout_s: float) -> None:
     """Run the guest until the kernel is in its place, and move gdb's symbols there. Raises: `LmbError`."""
-    placement = run_to_entry(machine, kernel, timeout_s)
+    run_to_entry(machine, kernel, timeout_s)
+    placement = kernel.locate()
     if placement.virtual != kernel.symbols_moved_by():
         move_symbols(kernel.image, placement)
 

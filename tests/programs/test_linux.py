@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from gdb_lmb.allocators.base import check
+from gdb_lmb.arches.base import Cpu
 from gdb_lmb.core.address import Phase, Placement
 from gdb_lmb.core.errors import LayoutError, NotReadyError
 from gdb_lmb.core.fields import Field, Struct
@@ -201,6 +202,91 @@ def test_an_older_image_is_never_taken(tmp_path: Path, registers: dict[str, int]
     place._LAST[kernel.own_file] = Placement(PHYSICAL_MOVE - 0x100_0000, 0x20_0000, kernel.image, base_va=MAP)
     placement, _ = locate(machine, kernel)
     assert (placement.physical, placement.virtual) == (PHYSICAL_MOVE, VIRTUAL_MOVE)
+
+
+OLD_TABLES, OLD_MOVE, IF = 0x580_0000, 0x20_0000, 1 << 9
+"""Where the page tables of the older image are, and how far they move it; x86's flag for interrupts."""
+STOPPED_AT = TEXT + 0x200
+NEW = {"pc": STOPPED_AT + VIRTUAL_MOVE, "cs": 0x10, **PAGING, "eflags": 0}
+OLD = {"pc": STOPPED_AT + OLD_MOVE, "cs": 0x10, **PAGING, "cr3": OLD_TABLES, "eflags": 0}
+PARKED = {"pc": 0xFFF3, "cs": 0xF000, "cr0": 0x10, "eflags": 0}
+LEFT: list[tuple[str, dict[str, int], dict[int, dict[str, int]], bool, int | None]] = [
+    # The CPU that is looked at, all CPUs, whether the newer image is in the older's memory for a crash kernel, and
+    # which CPU is named instead.
+    ("kexec", OLD, {1: {**NEW, "eflags": IF}, 2: OLD}, False, 1),
+    ("kexec, the newer in user mode", OLD, {1: {**NEW, "pc": 0x40_0000, "cs": 0x33, "eflags": IF}, 2: OLD}, False, 1),
+    ("kexec, unpacking", OLD, {1: {"pc": 0x10_0000, "cs": 0x10, **PAGING, "eflags": 0}, 2: OLD}, False, 1),
+    ("kexec on another CPU", OLD, {1: OLD, 2: OLD, 3: {**NEW, "eflags": IF}}, False, 3),
+    ("kexec on another CPU, looked at by the first", OLD, {1: OLD, 2: {**NEW, "pc": NEW["pc"] + 1}}, False, 2),
+    ("the newer stops too", OLD, {1: NEW, 2: OLD}, False, 1),
+    ("the newer stops too, and is looked at", NEW, {1: NEW, 2: OLD}, False, None),
+    ("not stopped: it takes interrupts", {**OLD, "eflags": IF}, {1: NEW, 2: {**OLD, "eflags": IF}}, False, None),
+    ("not stopped: it is not in hlt", {**OLD, "pc": OLD["pc"] + 1}, {1: NEW, 2: OLD}, False, None),
+    ("one kernel, and a CPU that was taken offline", NEW, {1: {**NEW, "eflags": IF}, 2: NEW}, False, None),
+    ("one kernel, in user mode", NEW, {1: {**NEW, "pc": 0x40_0000, "cs": 0x33, "eflags": IF}, 2: NEW}, False, None),
+    ("one kernel, in a module", NEW, {1: {**NEW, "pc": MAP + 0x4100_0000}, 2: NEW}, False, None),
+    ("an early end, others parked by the firmware", NEW, {1: NEW, 2: PARKED, 3: PARKED}, False, None),
+    ("an early end, others unknown", NEW, {1: NEW, 2: {}}, False, None),
+    ("a crash kernel that has stopped too", NEW, {1: OLD, 2: OLD, 3: NEW}, True, None),
+]
+
+
+@pytest.mark.parametrize(("cpu", "cpus", "for_crash", "named"), [row[1:] for row in LEFT], ids=[row[0] for row in LEFT])
+def test_a_cpu_that_was_stopped_in_an_older_kernel(
+    tmp_path: Path, cpu: dict[str, int], cpus: dict[int, dict[str, int]], for_crash: bool, named: int | None
+) -> None:
+    machine, at = with_an_older_image(linux(tmp_path)), 0x50A0
+    machine.variables["crashk_res"] = Variable(TEXT + at, 16, tmp_path / "vmlinux")
+    machine.structs["crashk_res", ""] = Struct("resource", 16, {"start": Field(0, 8), "end": Field(8, 8)}, 8)
+    for image, room in ((BASE, (0, 0)), (BASE - 0x100_0000, (BASE, BASE + SIZE - 1) if for_crash else (0, 0))):
+        data = bytearray(machine.memory[image])
+        data[0x1FF] = 0xF4
+        struct.pack_into("<QQ", data, at, *room)
+        machine.memory[image] = bytes(data)
+    tables = bytearray(machine.memory[TABLES])
+    for entry, value in ((511, OLD_TABLES + 0x1000 | 1), (512 + 510, OLD_TABLES + 0x2000 | 1)):
+        struct.pack_into("<Q", tables, 8 * entry, value)
+    struct.pack_into("<Q", tables, 0x2000 + 8 * ((TEXT + VIRTUAL_MOVE - MAP) >> 21), 0)
+    struct.pack_into("<Q", tables, 0x2000 + 8 * ((TEXT + OLD_MOVE - MAP) >> 21), BASE - 0x100_0000 | 0x81)
+    machine.memory[OLD_TABLES] = bytes(tables)
+    stack = {"rsp": TEXT + 0xD000 + (OLD_MOVE if cpu["pc"] < NEW["pc"] else VIRTUAL_MOVE)}
+    machine.registers, machine.others = cpu | stack, cpus
+    kernel = find_kernel(machine)
+    assert kernel is not None
+    for look in (lambda: locate(machine, kernel), lambda: take_snapshot(machine)):
+        if named is None:
+            assert look() is not None
+        else:
+            with pytest.raises(NotReadyError, match=f"started another one, and has stopped .* `thread {named}`"):
+                look()
+
+
+@pytest.mark.parametrize(
+    ("left", "begun", "sure", "likely"),
+    [
+        (True, None, (), BASE),  # which may also have been moved only in part
+        (False, None, (BASE,), BASE),
+        (True, BASE + 0x20_0000, (BASE + 0x20_0000,), BASE),
+        (True, BASE - 0x20_0000, (BASE - 0x20_0000,), BASE),
+    ],
+)
+def test_an_image_that_another_kernel_has_left_is_not_waited_for(
+    tmp_path: Path, left: bool, begun: int | None, sure: tuple[int, ...], likely: int
+) -> None:
+    """Neither before nor while the decompressor unpacks: the address of the one left may be in its registers too."""
+    machine = linux(tmp_path)
+    kernel = find_kernel(machine)
+    assert kernel is not None
+    if left:
+        data = bytearray(machine.memory[BASE])
+        struct.pack_into("<Q", data, MEMBLOCK_AT + MEMBLOCK.fields["reserved.cnt"].offset, 7)
+        machine.memory[BASE] = bytes(data)
+    if begun is not None:
+        machine.memory[begun] = (tmp_path / "vmlinux").read_bytes()[:0x1000]
+    cpu = Cpu(pc=0x700_0000, paging=True, user=False, general=(None, BASE, begun))
+    with machine.physical() as memory:
+        assert kernel.arch.quick_way_points(kernel, memory, cpu) == sure
+        assert kernel.arch.way_point(kernel, None, memory, cpu, machine) == likely
 
 
 @pytest.mark.parametrize(

@@ -7,13 +7,15 @@ import contextlib
 import json
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from gdb_lmb.kernels.stock import find_kernel
 from gdb_lmb.runner.session import CommandError, GuestSession
-from tests.helpers.initramfs import SPIN_VA, write_crashing_initrd
-from tests.helpers.stock import AMD64, KERNEL_MAP_VA, boot, plain_read, shown, words_at
+from tests.helpers.initramfs import SPIN_VA, write_kexec_initrd
+from tests.helpers.stock import AMD64, CONSOLE, KERNEL_MAP_VA, boot, plain_read, shown, words_at
+from tests.helpers.stock_arm64 import guest_with_a_second
 
 pytestmark = pytest.mark.stock
 
@@ -56,40 +58,105 @@ def test_a_reset_is_noticed(name: str) -> None:
             assert "lmb-check: clean" in guest.command("lmb-check")
 
 
-def test_a_crash_kernel_on_another_cpu(tmp_path: Path) -> None:
+ARM64 = "debian:6.12-cloud-arm64"
+PLACE = {
+    # What `lmb-attach` calls the physical place, in the kernel's own variables, and where the image begins from there.
+    AMD64[0]: ("(unsigned long)phys_base", KERNEL_TEXT),
+    ARM64: ("(unsigned long)&_text - kimage_voffset", 0),
+}
+
+
+def with_a_second(name: str, folder: Path, crash_on: int | None = None) -> GuestSession:
+    """Start a kernel on four CPUs that starts itself again, by kexec or by crashing on a CPU."""
+    kernel = find_kernel(name, notice=print)
+    if name == ARM64:
+        return guest_with_a_second(kernel, folder, 4, crash_on)
+    one, room = ("", "") if crash_on is None else ("nr_cpus=1", "crashkernel=128M")
+    initrd = write_kexec_initrd(folder / "initrd", kernel.image, f"{CONSOLE} nokaslr {one}", crash_on)
+    return boot(kernel, f"nokaslr {room}", smp=4, initrd=initrd)
+
+
+def attached(guest: GuestSession, words: str = "") -> dict[str, Any]:
+    told = json.loads(guest.command(f"lmb-attach --json {words}").splitlines()[-1])
+    assert isinstance(told, dict)
+    return told
+
+
+def refused(guest: GuestSession, threads: tuple[int, ...], why: str, *commands: str) -> None:
+    for thread in threads:
+        guest.command(f"thread {thread}")
+        for command in ("lmb-check", "lmb-attach", "lmb-dump", *commands):
+            with pytest.raises(CommandError, match=why):
+                guest.command(command)
+
+
+@pytest.mark.parametrize("name", PLACE)
+def test_a_crash_kernel_on_another_cpu(tmp_path: Path, name: str) -> None:
     """The other CPUs are halted in the kernel that has crashed, which is whole in memory, and of the same build."""
-    kernel = find_kernel(AMD64[0], notice=print)
-    initrd = write_crashing_initrd(tmp_path / "initrd", kernel.image)
     dead = r"the kernel found has crashed, and another CPU .* with `thread 3`"
-
-    def is_dead(*threads: int) -> None:
-        for thread in threads:
-            guest.command(f"thread {thread}")
-            for command in ("lmb-check", "lmb-attach", "lmb-dump", "lmb-attach --wait"):
-                with pytest.raises(CommandError, match=dead):
-                    guest.command(command)
-        guest.command("thread 3")
-
-    with boot(kernel, "nokaslr crashkernel=128M", smp=4, initrd=initrd) as guest:
+    with with_a_second(name, tmp_path, crash_on=2) as guest:
         guest.command("lmb-attach --wait")
-        run_to(guest, "__crash_kexec")
+        run_to(guest, "machine_kexec")
         assert "thread is 3 " in guest.command("thread")
         low, high = (int(guest.command(f"output crashk_res.{name}")) for name in ("start", "end"))
+        first = int(guest.command(f"output {PLACE[name][0]}"))
         for thread in (1, 2, 3, 4):  # it runs still, on its way out
             guest.command(f"thread {thread}")
-            assert json.loads(guest.command("lmb-attach --json"))["physical"] == "0x0"
+            assert int(attached(guest)["physical"], 16) == first
+        guest.command("thread 3")
         run_to(guest, "*kexec_crash_image->start")
         assert low <= int(guest.command("output (long)$pc")) <= high
-        is_dead(1, 2, 3, 4)
+        refused(guest, (1, 2, 3, 4), dead, "lmb-attach --wait")
+        guest.command("thread 3")
         run_to(guest, "memblock_free_all")
         assert "thread is 3 " in guest.command("thread")
-        moved = int(json.loads(guest.command("lmb-attach --json"))["physical"], 16)
-        assert low <= moved + KERNEL_TEXT <= high and moved == int(guest.command("output phys_base"))
+        moved = int(attached(guest)["physical"], 16)
+        assert low <= moved + PLACE[name][1] <= high and moved == int(guest.command(f"output {PLACE[name][0]}"))
         assert shown(guest) == plain_read(guest)
         assert "lmb-check: clean" in guest.command("lmb-check")
-        is_dead(1, 2, 4)
+        refused(guest, (1, 2, 4), dead, "lmb-attach --wait")
+        guest.command("thread 3")
         run_to(guest, f"*{SPIN_VA:#x}")
-        is_dead(1, 2, 3, 4)
+        refused(guest, (1, 2, 3, 4), dead, "lmb-attach --wait")
+
+
+@pytest.mark.parametrize("name", PLACE)
+def test_a_kernel_started_by_kexec(tmp_path: Path, name: str) -> None:
+    """The other CPUs stay stopped in the kernel before, which is whole in memory, and of the same build."""
+    with with_a_second(name, tmp_path) as guest:
+        guest.command("lmb-attach --wait")
+        run_to(guest, "machine_kexec")
+        before = int(guest.command(f"output {PLACE[name][0]}"))
+        for thread in (4, 1):
+            guest.command(f"thread {thread}")
+            assert int(attached(guest)["physical"], 16) == before
+        if name != ARM64:
+            # What is loaded may take the place of a process's page tables. The kernel's own are in its image.
+            for thread, tables in ((4, "init_top_pgt"), (3, "empty_zero_page"), (2, "init_top_pgt")):
+                guest.command(f"thread {thread}")
+                guest.command(f"set $cr3 = (unsigned long)&{tables} - {KERNEL_MAP_VA:#x}")
+            guest.command("thread 1")
+        run_to(guest, "*kexec_image->start")
+        between = guest.command("output/x (long)$pc")
+        refused(guest, (4, 1), f"no kernel of the build of .* is run by this CPU at {between}: ")
+        guest.command("thread 4")
+        assert attached(guest, "--wait")["at_first_instruction"] is True
+        run_to(guest, "memblock_free_all")
+        after, lists = int(guest.command(f"output {PLACE[name][0]}")), plain_read(guest)
+        assert after != before
+        for thread in (4, 3, 2, 1):
+            guest.command(f"thread {thread}")
+            assert int(attached(guest)["physical"], 16) == int(attached(guest, "--wait")["physical"], 16) == after
+            assert shown(guest) == lists
+            assert "lmb-check: clean" in guest.command("lmb-check")
+        # Where the new one stops too, the CPU that is looked at tells.
+        guest.command("thread 4")
+        stopped = guest.command("output/x (long)$pc")
+        guest.command("thread 1")
+        guest.command(f"set $pc = {stopped}")
+        assert int(attached(guest)["physical"], 16) == after
+        why = "the kernel found has started another one, and has stopped this CPU: .* with `thread 1`"
+        refused(guest, (4, 2), why, "lmb-attach --wait", "lmb-trace start --until free_area_init")
 
 
 @pytest.mark.parametrize("words", [(), ("-bios", "/usr/share/ovmf/OVMF.fd")], ids=["SeaBIOS", "OVMF"])

@@ -8,6 +8,7 @@ from gdb_lmb.arches.x86.boot import X86Linux
 from gdb_lmb.arches.x86.machine import X86
 
 _NATIVE = ("x86_64", "i686", "i586", "i386")
+_STOPS = (b"\xf4",)  # hlt, as in `stop_this_cpu()` of arch/x86/kernel/process.c
 
 X86_64 = X86Linux(
     name="x86-64",
@@ -26,6 +27,7 @@ X86_64 = X86Linux(
     built_image="arch/x86/boot/bzImage",
     dump_machines=(3,),  # EM_386, QEMU's own word for a CPU that is not in long mode yet
     kernel_start=1 << 63,
+    stops=_STOPS,
     convention=Convention(
         word=8,
         arguments=("rdi", "rsi", "rdx", "rcx", "r8", "r9"),
@@ -51,6 +53,7 @@ I386 = X86(
     built_image="arch/x86/boot/bzImage",
     dump_machines=(62,),
     kernel_start=0xC000_0000,  # CONFIG_PAGE_OFFSET, but for kernels with another split
+    stops=_STOPS,
     convention=Convention(
         word=4, arguments=("eax", "edx", "ecx"), result=("eax", "edx"), sp="esp", stack=4, aligned=False
     ),

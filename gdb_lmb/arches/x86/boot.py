@@ -156,14 +156,22 @@ class X86Linux(X86, LinuxArchitecture):
 
     def quick_way_points(self, kernel: KernelImage, memory: Memory, cpu: Cpu) -> tuple[int, ...]:
         # The decompressor has the address that it unpacks to in its registers or on its stack until it jumps there.
+        return tuple(target for target, sure in self._targets(kernel, memory, cpu) if sure)[:1]
+
+    def _targets(self, kernel: KernelImage, memory: Memory, cpu: Cpu) -> Iterator[tuple[int, bool]]:
+        # Where the image is unpacked to, or is already; and whether it is not one that another kernel has left there.
         # The ELF's first bytes are there from the beginning; when the segments have been moved, the build id is.
         head, linked = first_bytes(kernel.own_file, _HEAD_BYTES), kernel.identity.va - kernel.image[0]
         for output in _unpacked_to(memory, cpu):
             target = output + kernel.entry - kernel.image[0]
-            found = holds(memory, output, head) or holds(memory, output + linked, kernel.identity.data)
-            if found and target != cpu.pc:
-                return (target,)
-        return ()
+            begun = holds(memory, output, head)
+            if target != cpu.pc and (begun or holds(memory, output + linked, kernel.identity.data)):
+                yield target, begun or self._is_fresh(kernel, memory, output)
+
+    def _is_fresh(self, kernel: KernelImage, memory: Memory, at: int) -> bool:
+        fresh = bytes_in_file(kernel.own_file, kernel.relocated[0], _FRESH_BYTES)
+        # But for the pointers, which are relocated: a name, and an array and its name.
+        return fresh is not None and holds(memory, at + fresh.va + 8 - kernel.image[0], fresh.data[8:-16])
 
     def frames(
         self, kernel: KernelImage, virtual: int, cpu: Cpu, known: Mapping[str, int], machine: Machine, stack: Memory
@@ -193,7 +201,9 @@ class X86Linux(X86, LinuxArchitecture):
         self, kernel: KernelImage, placement: Placement | None, memory: Memory, cpu: Cpu, machine: Machine
     ) -> int | None:
         # No search of RAM: it would find what another boot has left, and on a large machine take longer than the boot.
-        return None if placement is None else self.first_instruction(kernel, placement)
+        if placement is None:
+            return next((target for target, _ in self._targets(kernel, memory, cpu)), None)
+        return self.first_instruction(kernel, placement)
 
 
 def _is_mapped(cpu: Cpu) -> bool:

@@ -64,7 +64,7 @@ class X86(Architecture):
         return cpus[0][2] or (bool(code) and code[0] & 0xFFFF == _JUMP_TO_ITSELF)
 
     def cpu_state(self, register: ReadRegister) -> Cpu:
-        cr0, cs, cr3 = map(register, ("cr0", "cs", "cr3"))
+        cr0, cs, cr3, flags = map(register, ("cr0", "cs", "cr3", "eflags"))
         paging = None if cr0 is None else bool(cr0 & CR0_PG)
         # With page-table isolation the kernel's top table lies before the user's.
         tops = () if cr3 is None or not paging else dict.fromkeys((cr3, cr3 & ~_USER_TABLE))
@@ -75,6 +75,7 @@ class X86(Architecture):
             tables=(cr3 & _TABLE_ADDRESS,) if paging and cr3 is not None else (),
             paged=tuple(partial(X86PagedMemory, **control) for control in walked if control is not None),
             user=None if cs is None else cs & _RPL == _RPL,
+            masked=None if flags is None else not flags & _IF,
         )
 
     def noted_cpus(self, core: CoreFile) -> tuple[dict[str, int], ...]:

@@ -8,6 +8,7 @@ still true after boot are those of mm/memblock.c and mm/mm_init.c.
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 
 from gdb_lmb.arches.base import Cpu
@@ -113,8 +114,9 @@ def locate(machine: Machine, kernel: Kernel) -> tuple[Placement, int]:
     cpu = booting_cpu(machine, kernel)
     with machine.physical() as physical:
         placement = place(machine, kernel, BoundedMemory(physical), cpu)
-        reserved = crash_memory(machine, kernel, TranslatedMemory(BoundedMemory(physical), placement), cpu)
-    require_no_crash_kernel(machine, kernel, reserved)
+        memory = TranslatedMemory(BoundedMemory(physical), placement)
+        reserved, stopped = crash_memory(machine, kernel, memory, cpu), is_stopped(kernel, memory, cpu)
+    require_it_runs(machine, kernel, placement, reserved, stopped)
     return placement, symbols_moved_by(machine, kernel)
 
 
@@ -133,14 +135,57 @@ def crash_memory(machine: Machine, kernel: Kernel, memory: TranslatedMemory, cpu
     return (first, last + 1) if first < last and not first <= image <= last else None
 
 
-def require_no_crash_kernel(machine: Machine, kernel: Kernel, reserved: Range | None) -> None:
-    """Check that no CPU runs in the memory `reserved` for a crash kernel: the kernel found is dead then.
+def is_stopped(kernel: Kernel, memory: TranslatedMemory, cpu: Cpu) -> bool:
+    """Tell whether a CPU in the kernel's image stays there until another one starts it anew."""
+    with contextlib.suppress(ReadError):
+        return kernel.arch.is_stopped(cpu, memory)
+    return False
 
-    Raises: `NotReadyError`.
+
+def require_it_runs(
+    machine: Machine, kernel: Kernel, placement: Placement, reserved: Range | None, stopped: bool
+) -> None:
+    """Check that the kernel found at `placement` runs still, and has not started another one.
+
+    No CPU runs in the memory `reserved` for a crash kernel; nor, where the CPU that `placement` was found by is
+    `stopped`, another kernel. Raises: `NotReadyError`.
     """
-    if reserved is None:
+    if reserved is None and not stopped:
         return
     cpus = [(number, kernel.arch.cpu_state(machine.register)) for number in machine.cpus()]
+    if reserved is not None:
+        _require_no_crash_kernel(kernel, cpus, reserved)
+    if stopped:
+        _require_no_other_kernel(machine, kernel, cpus, placement)
+
+
+def _require_no_other_kernel(
+    machine: Machine, kernel: Kernel, cpus: list[tuple[int, Cpu]], placement: Placement
+) -> None:
+    # kexec stops all CPUs but the first, or another that was chosen (`reboot_cpu`), and boots the next kernel on it.
+    first = min((number for number, _ in cpus), default=None)
+    image = placement.to_physical(kernel.image[0] + placement.virtual)
+    with machine.physical() as physical:
+        memory = BoundedMemory(physical)
+        for number, cpu in cpus:
+            if not kernel.arch.tells_place(cpu):
+                continue
+            # In no kernel of this build may also be a CPU that the firmware has parked, but for the first.
+            runs, crash = False, None
+            with contextlib.suppress(NotReadyError, ReadError):
+                other = place(machine, kernel, memory, cpu)
+                if (other.physical, other.virtual) == (placement.physical, placement.virtual):
+                    continue
+                there = TranslatedMemory(memory, other)
+                runs, crash = not is_stopped(kernel, there, cpu), crash_memory(machine, kernel, there, cpu)
+            if (runs or number == first) and not (crash and crash[0] <= image < crash[1]):
+                raise NotReadyError(
+                    "the kernel found has started another one, and has stopped this CPU: choose the one that runs the "
+                    f"other with `thread {number}`"
+                )
+
+
+def _require_no_crash_kernel(kernel: Kernel, cpus: list[tuple[int, Cpu]], reserved: Range) -> None:
     for number, cpu in cpus:
         # What leads there is mapped one to one, by page tables of its own.
         at = cpu.tables if cpu.pc is None or cpu.user else (*cpu.tables, cpu.pc)

@@ -33,10 +33,11 @@ from gdb_lmb.programs.linux.place import (
     boot_phase,
     crash_memory,
     handed_over,
+    is_stopped,
     locate,
     phase_of,
     place,
-    require_no_crash_kernel,
+    require_it_runs,
 )
 from gdb_lmb.programs.linux.ranges import (
     Firmware,
@@ -140,7 +141,7 @@ def take_memblock(machine: Machine, kernel: Kernel, meter: Meter | None = None) 
         bounded = BoundedMemory(physical, meter)
         placement = place(machine, kernel, bounded, cpu)
         memory = TranslatedMemory(bounded, placement)
-        reserved = crash_memory(machine, kernel, memory, cpu)
+        reserved, stopped = crash_memory(machine, kernel, memory, cpu), is_stopped(kernel, memory, cpu)
         phase, refused = phase_of(kernel, memory, cpu)
         doubt = None if phase in (Phase.UNMAPPED, Phase.IDENTITY) else handed_over(kernel, memory)[1]
         late = phase is Phase.COMPLETE or phase.value in PAST_HAND_OVER
@@ -167,7 +168,7 @@ def take_memblock(machine: Machine, kernel: Kernel, meter: Meter | None = None) 
             limits=kernel.arch.limits(partial(kernel.word, memory), kernel.program.page_size, kernel.program.bits),
         )
         stack = None if cpu.pc is None or cpu.sp is None else Stack(machine, memory, cpu.sp)
-    require_no_crash_kernel(machine, kernel, reserved)
+    require_it_runs(machine, kernel, placement, reserved, stopped)
     # The symbols may stand elsewhere than the kernel does: look the address up where they stand.
     stop = None if cpu.pc is None else Stop(cpu.pc, machine.name_at(cpu.pc + moved - placement.virtual))
     torn = None if stack is None else torn_memblock(machine, kernel, cpu, known, stack, moved)
