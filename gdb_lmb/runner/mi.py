@@ -30,11 +30,14 @@ _SLICE_S = 0.1
 _AFTER_EXIT_S = 1.0
 # A ">" with nothing after it is gdb asking for more lines.
 _PROMPT_S = 1.0
-_INTERRUPT_S = 3.0
+_INTERRUPT_S = 30.0
 _ASK_S = 0.3
 _INTERRUPTS = 10
-# gdb takes a second one that comes before the guest could stop as a request to stop waiting for it.
+# gdb takes a second one that comes before the guest could stop as a request to stop waiting for it; one that comes
+# while gdb looks up where the guest has stopped ends that, and the stop is never told.
 _AGAIN_S = 1.0
+# How long to wait for gdb or QEMU, on a busy machine, before one is sent all the same.
+_BUSY_S = 30.0
 _WRITE_S = 3.0
 _FIRST_TOKEN = 10_000_001
 _PIPE_BYTES = 1 << 20
@@ -62,6 +65,8 @@ class Mi:
         self.late_log: list[str] = []
         # Called about every tenth of a second of waiting, for progress messages.
         self.on_wait: Callable[[], None] | None = None
+        # Asked before each interrupt whether QEMU has stopped the guest already, or has no time to say so.
+        self.is_stopping: Callable[[], bool] = lambda: False
         self._lines = Lines(gdb.process.stdout)
         self._input = gdb.process.stdin
         os.set_blocking(self._input.fileno(), False)
@@ -175,11 +180,20 @@ class Mi:
         # While gdb waits in the foreground only a signal reaches it; after `continue &` only a command does.
         # gdb loses one that comes when the guest has just stopped at a breakpoint: where that lets it run on,
         # QEMU has passed over the byte that gdb sent. Of a traced guest every second one can get lost.
+        busy_until = time.monotonic() + _BUSY_S
         for _ in range(0 if background else _INTERRUPTS):
+            while self.is_stopping() and time.monotonic() < busy_until:
+                if self.wait_stopped(_ASK_S, sink):
+                    return True
             self.interrupt_gdb()
             if self.wait_stopped(_AGAIN_S, sink):
                 return True
-        self.execute("-exec-interrupt --all", _INTERRUPT_S, sink)
+        reply = self.execute("-thread-info 1", _INTERRUPT_S, sink)
+        for thread in reply.payload.get("threads", ()):
+            if self.running and thread["state"] == "stopped":  # and gdb was interrupted before it could say so
+                self.running, self.last_stop = False, read_stop(thread)
+        if self.running:
+            self.execute("-exec-interrupt --all", _INTERRUPT_S, sink)
         return self.wait_stopped(_INTERRUPT_S, sink)
 
     def abandon(self, timeout_s: float) -> bool:

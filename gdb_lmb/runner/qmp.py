@@ -30,7 +30,10 @@ class Monitor:
         self.ended: str | None = None
 
     def ask(self, command: str, **arguments: Any) -> Any | None:
-        """Execute a QMP command and return its result, None where there is none; takes the events before it."""
+        """Execute a QMP command and return its result, None where there is none; takes the events before it.
+
+        An answer that comes too late, as on a busy machine, is passed over by the next one.
+        """
         if self._lost:
             return None
         deadline = time.monotonic() + _ANSWER_S
@@ -41,6 +44,8 @@ class Monitor:
                 self._link.connect(str(self._path))
                 self._execute("qmp_capabilities", {}, deadline)
             return self._execute(command, arguments, deadline)
+        except TimeoutError:
+            return None
         except (OSError, ValueError, LookupError):
             self._lost = True
             self.close()
@@ -54,6 +59,11 @@ class Monitor:
     def registers(self) -> str | None:
         """Return what `info registers` prints of all CPUs, None where there is no answer."""
         return self.text("info registers -a")
+
+    def is_stopping(self) -> bool:
+        """Tell whether the guest does not run, or QEMU has no time to say so; False where QEMU cannot be asked."""
+        status = self.ask("query-status")
+        return not self._lost and (status is None or not status.get("running", True))
 
     def words(self, va: int, count: int) -> tuple[int, ...]:
         """Return `count` words of 32 bits at a virtual address of the first CPU's, none that cannot be read."""

@@ -88,6 +88,7 @@ class GuestSession(Session):
             self.qemu = Qemu(self._folder, elf, self._options, image)
             self._open(elf.path, gdb_path)
             self.mi.peer = self.qemu.child
+            self.mi.is_stopping = self.qemu.monitor.is_stopping
             undo.pop_all()
 
     def console(self) -> bytes:
