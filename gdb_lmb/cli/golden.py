@@ -164,6 +164,7 @@ def environment_of_boot(
         memory=arguments.memory,
         smp=arguments.smp,
         machine=arguments.machine,
+        relocatable=guest.relocatable,
         **more,
     )
 

@@ -28,7 +28,8 @@ class Item:
     """One line of a golden: a piece of a region of the list `list`, with one history.
 
     `name` is that of its owner, or the words of its role, as `by` says; None where nobody knows. `seq` is the number of
-    the operation that made it, `node` is None where it has none.
+    the operation that made it, `node` is None where it has none. `role` is what is known to lie there beside its owner:
+    page tables only, of which KASLR decides how many there are.
     """
 
     list: str
@@ -39,6 +40,7 @@ class Item:
     name: str | None = None
     by: str | None = None
     seq: int | None = None
+    role: str | None = None
 
     @property
     def end(self) -> int:
@@ -56,6 +58,7 @@ class Environment:
 
     `kernel` is the name of a file, `memory` is as QEMU was given it. `image` is the physical range of the kernel's
     image, `ram_end` the end of the list "memory". `history` says by what owners are known: "trace" or "log".
+    `relocatable` tells whether the kernel may put itself elsewhere, as a compressed one does.
     """
 
     kernel: str
@@ -71,6 +74,7 @@ class Environment:
     memory: str | None = None
     smp: int | None = None
     machine: str | None = None
+    relocatable: bool | None = None
     history: str | None = None
     image: Range | None = None
     ram_end: int | None = None

@@ -91,6 +91,11 @@ class GuestSession(Session):
             self.mi.is_stopping = self.qemu.monitor.is_stopping
             undo.pop_all()
 
+    @property
+    def relocatable(self) -> bool:
+        """Tell whether the kernel may put itself elsewhere than its headers say."""
+        return self._moves
+
     def console(self) -> bytes:
         return self.qemu.console()
 

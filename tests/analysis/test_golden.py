@@ -87,6 +87,10 @@ def test_owners_come_before_roles() -> None:
     assert cut(regions((0x1000, 0x3000)), [Place(0, 0x4000, "image")], owned) == [
         (0x1000, 0x1800, "f"), (0x1800, 0x2000, "f"), (0x2000, 0x3000, "image"),
     ]  # fmt: skip
+    # That it is page tables is kept, where all of it is.
+    tables = [Place(0x1000, 0x1800, "page tables"), Place(0x1900, 0x3000, "page tables")]
+    roles = [(item.name, item.role) for item in items_of(regions((0x1000, 0x3000)), None, tables, owned)]
+    assert roles == [("f", "page tables"), ("f", None), ("page tables", None)]
 
 
 # -- changes ----------------------------------------------------------------------------------------------------------
@@ -241,6 +245,30 @@ def test_kaslr_may_need_page_tables_more() -> None:
     assert told(*fixed) == [f"{grew}4 KiB to [0xfffb000, 0xfffe000)"]
     other = golden(image, *stack(("node", 12288), *rows[1:]))
     assert told(before, other) == ["reserved [0xfffe000, 0x10000000) (node) grew by 4 KiB to [0xfffd000, 0x10000000)"]
+
+
+def test_kaslr_may_need_page_tables_more_whoever_reserves_them() -> None:
+    """As Debian's 7 has them with 3 GiB: `alloc_low_pages` maps RAM, `spp_getpage` the fixed mappings."""
+    image = at("setup_arch", 16 * MIB, 8 * MIB, seq=1)
+    rows = [("alloc_low_pages", 4096), ("numa_init", 8192), ("spp_getpage", 4096), ("areas", 1 << 16)]
+
+    def boot(*left_out: str, twice: str | None = None) -> Golden:
+        calls = [row for row in rows for _ in range(1 + (row[0] == twice)) if row[0] not in left_out]
+        tables = ("alloc_low_pages", "spp_getpage")
+        items = (replace(item, role="page tables") if item.name in tables else item for item in stack(*calls, seq=2))
+        return golden(image, *items)
+
+    before = boot()
+    assert told(before, boot("alloc_low_pages")) == []
+    assert told(boot("alloc_low_pages"), before) == []
+    assert told(before, boot(twice="spp_getpage")) == []
+    gone = ["reserved [0xffff000, 0x10000000) by alloc_low_pages, 4 KiB, vanished"]
+    for fixed in ({"append": "quiet nokaslr"}, {"relocatable": False}):
+        assert told(*(elsewhere(found, **fixed) for found in (before, boot("alloc_low_pages")))) == gone
+    # It is page tables of which there may be another number, and never none.
+    none = boot("alloc_low_pages", "spp_getpage")
+    assert len(told(before, none)) == 2
+    assert told(before, boot(twice="numa_init")) != []
 
 
 def test_allocations_go_round_an_image_above_them() -> None:

@@ -20,13 +20,13 @@ from gdb_lmb.report.golden.writing import golden_text
 from tests.helpers.schemas import error_of
 
 HOME = Environment("vmlinux", "memblock", "x86_64", "little", 64, 4096, append="quiet", memory="256M", smp=2,
-                   image=(0x1000000, 0x1800000), ram_end=0x10000000)  # fmt: skip
+                   relocatable=True, image=(0x1000000, 0x1800000), ram_end=0x10000000)  # fmt: skip
 ITEMS = (
     Item("memory", 0, 0x10000000, node=0),
     Item("reserved", 0x1000000, 0x800000, name="kernel image", by="role"),
     Item("reserved", 0x4000000, 0x1000, 4, name="setup_arch", by="owner", seq=7),
     Item("reserved", 0x6000000, 0x1000, 0x40),
-    Item("reserved", 0xFFFF000, 0x1000, name="alloc", by="owner", seq=9),
+    Item("reserved", 0xFFFF000, 0x1000, name="alloc", by="owner", seq=9, role="page tables"),
     Item("physmem", 0, 0x20000000),
 )
 STOP = GoldenStop("lmb_ready", ITEMS, 0x10000000, False, "allocator complete", False, ())
@@ -44,7 +44,8 @@ def test_a_golden_is_for_people() -> None:
         '  { base = "0x1000000", size = "0x800000", role = "kernel image", place = "image+0x0" },',
         '  { base = "0x4000000", size = "0x1000", flags = "NOMAP", owner = "setup_arch", seq = 7 },',
         '  { base = "0x6000000", size = "0x1000", flags = "0x40" },',
-        '  { base = "0xffff000", size = "0x1000", owner = "alloc", seq = 9, place = "ram_end-0x1000" },',
+        '  { base = "0xffff000", size = "0x1000", owner = "alloc", role = "page tables", seq = 9, '
+        'place = "ram_end-0x1000" },',
     ]
     assert TEXT.startswith("# A golden of gdb-lmb: ")
 

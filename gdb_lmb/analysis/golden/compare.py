@@ -15,7 +15,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 
-from gdb_lmb.analysis.golden.items import MEMORY, RESERVED, regions_of
+from gdb_lmb.analysis.golden.items import MEMORY, PAGE_TABLES, RESERVED, regions_of
 from gdb_lmb.analysis.golden.matching import Match, Matcher
 from gdb_lmb.analysis.golden.relation import Relation, relation_of
 from gdb_lmb.analysis.golden.words import Words
@@ -42,11 +42,9 @@ from gdb_lmb.core.golden import (
     Share,
 )
 from gdb_lmb.core.words import plural
-from gdb_lmb.programs.base import Role
 
 _COPIES = 4
 """How many copies of its command line a kernel keeps, at most."""
-_PAGE_TABLES = (ROLE, Role.PAGE_TABLES.value)
 _SECTION_MAP_BYTES = 2 << 20
 """The memory map of a section. Source: `SECTION_SIZE_BITS` of x86-64 and arm64, with 64 bytes a page."""
 
@@ -146,6 +144,7 @@ class _Lists:
         loose = relation.loose
         if not loose and not relation.image_moved and not relation.randomized:
             return changes
+        tables = [sum(item.size for item in items if _is_page_table(item)) for items in (self.before, self.after)]
         totals: tuple[Counter[str | None], ...] = (Counter(), Counter())
         for total, items in zip(totals, (self.before, self.after), strict=True):
             for item in items:
@@ -157,7 +156,7 @@ class _Lists:
                 return False
             if item.name is not None and change.kind == MOVED:
                 return False
-            if (item.by, item.name) == _PAGE_TABLES and relation.tables_fit(*(total[item.name] for total in totals)):
+            if _is_page_table(item) and relation.tables_fit(*tables):
                 return True
             around = relation.around_image(change.before or item, change.after or item)
             if not loose and not around:
@@ -192,6 +191,10 @@ class _Lists:
             beside = min(swapped, key=lambda row: abs(row[0][1] - is_))
             later = beside[0][1] < is_
             yield self.words.order(old, new, beside[1][1], later=later)
+
+
+def _is_page_table(item: Item) -> bool:
+    return PAGE_TABLES in (item.role, item.name if item.by == ROLE else None)
 
 
 _WITH_AMOUNT = (APPEARED, VANISHED, MOVED, GREW, SHRANK)

@@ -12,8 +12,10 @@ from typing import NamedTuple
 
 from gdb_lmb.core.golden import OWNER, ROLE, Item
 from gdb_lmb.core.snapshot import Place, RegionList
+from gdb_lmb.programs.base import Role
 
 MEMORY, RESERVED = "memory", "reserved"
+PAGE_TABLES = Role.PAGE_TABLES.value
 
 
 class Owned(NamedTuple):
@@ -49,12 +51,15 @@ def items_of(
 
 def _cut(whole: Item, roles: Sequence[Place], owned: Sequence[Owned]) -> Iterator[Item]:
     at = whole.base
+    tables = [role for role in roles if role.what == PAGE_TABLES]
     first = max(bisect_right(owned, whole.base, key=lambda piece: piece.base) - 1, 0)
     for piece in takewhile(lambda piece: piece.base < whole.end, islice(owned, first, None)):
         base, end = max(piece.base, whole.base), min(piece.end, whole.end)
         if base < end:
             yield from _by_role(whole, at, base, roles)
-            yield replace(whole, base=base, size=end - base, name=piece.name, by=OWNER, seq=piece.seq)
+            own = replace(whole, base=base, size=end - base, name=piece.name, by=OWNER, seq=piece.seq)
+            inside = [part.name for part in _by_role(own, base, end, tables)]
+            yield replace(own, role=PAGE_TABLES) if inside == [PAGE_TABLES] else own
             at = end
     yield from _by_role(whole, at, whole.end, roles)
 
@@ -85,7 +90,7 @@ def regions_of(items: Iterable[Item]) -> Iterator[Item]:
     """Yield items without their names, touching ones as one: what is comparable whoever has cut them."""
     last: Item | None = None
     for item in items:
-        item = replace(item, name=None, by=None, seq=None)
+        item = replace(item, name=None, by=None, seq=None, role=None)
         if last is not None and last.end == item.base and replace(item, base=last.base, size=last.size) == last:
             last = replace(last, size=last.size + item.size)
             continue

@@ -99,7 +99,7 @@ def relation_of(before: Golden, after: Golden, was: GoldenStop, is_: GoldenStop)
         slack,
         old.page_size,
         not is_.bottom_up,
-        any(one is None or "nokaslr" not in one.split() for one in (old.append, new.append)),
+        any(one.relocatable is not False and "nokaslr" not in (one.append or "").split() for one in (old, new)),
     )
 
 

@@ -98,6 +98,9 @@ def _from_toml(data: Json) -> Golden:
         flag_names=names or FLAG_NAMES,
         image=image,
         ram_end=None if "ram_end" not in own else read_number("ram_end", own["ram_end"], 65),
+        relocatable=None
+        if "relocatable" not in own
+        else checked("relocatable", own["relocatable"], bool, "true or false"),
         smp=None if "smp" not in own else read_number("smp", own["smp"], 31),
     )
     stops = checked("stop", data.get("stop"), are_tables, "one [[stop]] or more")
@@ -143,6 +146,7 @@ def _item(name: str, row: Any, environment: Environment) -> Item:
         name=None if by is None else text_of(row, by),
         by=by,
         seq=None if "seq" not in row else read_number("seq", row["seq"], 64),
+        role=text_of(row, ROLE) if by == OWNER else None,
     )
 
 

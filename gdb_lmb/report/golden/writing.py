@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from gdb_lmb.analysis.golden.items import MEMORY, RESERVED
-from gdb_lmb.core.golden import Environment, Golden, GoldenStop, Item
+from gdb_lmb.core.golden import ROLE, Environment, Golden, GoldenStop, Item
 from gdb_lmb.core.snapshot import flag_names
 from gdb_lmb.report.golden import GOLDEN_SCHEMA
 from gdb_lmb.report.golden.comments import Comments, GoldenFile, Spot, moved
@@ -55,6 +55,7 @@ def _environment_rows(own: Environment) -> dict[str, Any]:
         "memory": own.memory,
         "smp": own.smp,
         "machine": own.machine,
+        "relocatable": own.relocatable,
         "history": own.history,
         "arch": own.arch,
         "byte_order": own.byte_order,
@@ -96,6 +97,8 @@ def _item_text(item: Item, environment: Environment) -> str:
         row["node"] = item.node
     if item.by is not None:
         row[item.by] = item.name
+    if item.role is not None:
+        row[ROLE] = item.role
     if item.seq is not None:
         row["seq"] = item.seq
     place = _place(item, environment)
