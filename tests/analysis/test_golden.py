@@ -271,6 +271,16 @@ def test_kaslr_may_need_page_tables_more_whoever_reserves_them() -> None:
     assert told(before, boot(twice="numa_init")) != []
 
 
+def test_what_lay_where_the_image_lies_now_is_elsewhere() -> None:
+    """One too large for what is left above the image goes below it; a later one takes what that has left."""
+    image = (200 * MIB, 208 * MIB)
+    calls = at("memmap", 206 * MIB, 50 * MIB, seq=2), at("percpu", 205 * MIB, MIB, seq=3)
+    others = at("memmap", 150 * MIB, 50 * MIB, seq=2), at("percpu", 255 * MIB, MIB, seq=3)
+    before = golden(at("kernel image", 16 * MIB, 8 * MIB, seq=1), *calls)
+    after = elsewhere(golden(at("kernel image", image[0], 8 * MIB, seq=1), *others), image=image)
+    assert told(before, after) == told(after, before) == []
+
+
 def test_allocations_go_round_an_image_above_them() -> None:
     before = golden(at("kernel image", 16 * MIB, 8 * MIB), *stack(*CALLS))
     top = RAM_END - 8 * MIB

@@ -52,13 +52,13 @@ class Relation:
         return self.images is not None and self.images[0][0] != self.images[1][0]
 
     def around_image(self, before: Item, after: Item) -> bool:
-        """Tell whether the image, which has moved, was or is where the allocator comes by before it takes this."""
+        """Tell whether the image, which has moved, was or is on the allocator's way to either place."""
         if self.images is None or not self.image_moved:
             return False
         (base, end), (now, past) = self.images
         if self.top_down:
-            return base >= before.end or now >= after.end
-        return end <= before.base or past <= after.base
+            return max(end, past) > min(before.base, after.base)
+        return min(base, now) < max(before.end, after.end)
 
     def size_fits(self, before: int, after: int, copies: int = 1) -> bool:
         """Tell whether a size is the same, or what another size of RAM or of the command line makes of it."""
@@ -99,8 +99,12 @@ def relation_of(before: Golden, after: Golden, was: GoldenStop, is_: GoldenStop)
         slack,
         old.page_size,
         not is_.bottom_up,
-        any(one.relocatable is not False and "nokaslr" not in (one.append or "").split() for one in (old, new)),
+        any(_randomizes(one) for one in (old, new)),
     )
+
+
+def _randomizes(boot: Environment) -> bool:
+    return boot.relocatable is not False and (boot.append is None or "nokaslr" not in boot.append.split())
 
 
 def _ram(stop: GoldenStop) -> tuple[int | None, int]:
