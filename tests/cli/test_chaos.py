@@ -8,6 +8,7 @@ import os
 import random
 import signal
 import socket
+import subprocess
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -117,13 +118,61 @@ def signalled(which: signal.Signals) -> Callable[[Place, random.Random], None]:
     return run
 
 
+@contextlib.contextmanager
+def small_disk(place: Place, pages: int) -> Iterator[Path | None]:
+    """A file system with the golden and room for `pages` pages more; None where none may be mounted."""
+    folder = place.folder / "disk"
+    folder.mkdir()
+    words = ["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", str(folder)]
+    if subprocess.run(words, capture_output=True, timeout=60, check=False).returncode:
+        yield None
+        return
+    try:
+        (folder / "a.golden").write_bytes(place.golden.read_bytes())
+        room = os.statvfs(folder)
+        (folder / "filler").write_bytes(bytes((room.f_bavail - pages) * room.f_bsize))
+        yield folder
+    finally:
+        subprocess.run(["umount", str(folder)], timeout=60, check=True)
+
+
+# By what is written there: the command, its exit status, and the file that cannot be written; "DISK" is that disk.
+FULL_DISKS: dict[str, tuple[list[str], int, str]] = {
+    "another golden": (["snapshot", "-o", "DISK/b.golden"], 4, "b.golden"),
+    "the golden": (["snapshot", "-o", "DISK/a.golden"], 4, "a.golden"),
+    "FILE.new": (["check", "--golden", "DISK/a.golden", "--artefacts", "kept"], 4, "a.golden.new"),
+    "actual": (["check", "--golden", "a.golden", "--actual", "DISK/actual"], 4, "actual"),
+    "json": (["check", "--golden", "a.golden", "--report", "json=DISK/report"], 4, "report"),
+    "junit": (["check", "--golden", "a.golden", "--report", "junit=DISK/report"], 4, "report"),
+    "console": (["run", "--console", "DISK/console", "--", "lmb-check"], 4, "console"),
+    "artefacts": (["check", "--golden", "a.golden", "--artefacts", "DISK/kept"], 1, "kept"),
+}
+
+
+def on_full_disk(place: Place, which: str) -> None:
+    """Nothing is half-written, one line says why, and where no verdict is lost it stays."""
+    words, expected, name = FULL_DISKS[which]
+    with small_disk(place, 0) as disk:
+        target = str(disk / name if disk else "/dev/full")
+        if disk is None:
+            if which not in ("actual", "json", "junit"):
+                return
+            words = [word.replace(f"DISK/{name}", target) for word in words]
+        paths = {"a.golden": str(place.golden), "kept": str(place.folder / "kept")}
+        words = [paths.get(word, word).replace("DISK", str(disk)) for word in words]
+        tool = Tool(place.temporary, words[0], place.kernel, *place.differing, *words[1:])
+        status, _, err = tool.finish()
+        why = [line for line in err.splitlines() if "No space left on device" in line]
+        assert (status, len(why), target in why[0]) == (expected, 1, True), err
+        assert tool.left_behind() == []
+        if disk is not None:
+            assert (disk / "a.golden").read_bytes() == place.golden.read_bytes()
+            rest = {path.name for path in disk.iterdir() if path.stat().st_size} - {"a.golden", "filler"}
+            assert rest == set()
+
+
 def disk_full(place: Place, chance: random.Random) -> None:
-    """A file that cannot grow, which is all that a full disk is to who writes it."""
-    which = chance.choice(["--actual", "--report"])
-    tool = place.check(which, "/dev/full" if which == "--actual" else f"{chance.choice(['json', 'ktap'])}=/dev/full")
-    status, _, err = tool.finish()
-    assert (status, "/dev/full: No space left on device" in err) == (4, True), err
-    assert tool.left_behind() == []
+    on_full_disk(place, chance.choice(list(FULL_DISKS)))
 
 
 def no_room_for_new(place: Place, chance: random.Random) -> None:
@@ -180,6 +229,27 @@ FAULTS: dict[str, Callable[[Place, random.Random], None]] = {
 @pytest.mark.parametrize("number", range(SEED, SEED + RUNS))
 def test_chaos(place: Place, number: int) -> None:
     list(FAULTS.values())[number % len(FAULTS)](place, random.Random(number))
+
+
+@pytest.mark.parametrize("which", FULL_DISKS)
+def test_a_full_disk(place: Place, which: str) -> None:
+    on_full_disk(place, which)
+
+
+def test_accept_needs_no_room(place: Place) -> None:
+    with small_disk(place, 1) as disk:
+        folder = disk or place.folder / "disk"
+        golden, new = folder / "a.golden", folder / "a.golden.new"
+        golden.write_bytes(place.golden.read_bytes())
+        renewed = place.golden.read_text().replace("lmb_ready", "elsewhere")
+        new.write_text(renewed)
+        if disk is not None:
+            assert os.statvfs(disk).f_bavail == 0
+        tool = Tool(place.temporary, "accept", golden)
+        assert tool.finish()[0] == 0
+        assert golden.read_text() == renewed and not new.exists()
+        if disk is None:
+            golden.unlink()
 
 
 def test_eight_side_by_side_in_one_folder(place: Place) -> None:
