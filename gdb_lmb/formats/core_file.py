@@ -44,7 +44,7 @@ class DumpMemory:
         self._bases, self._ends, self._offsets = (array("Q", [row[place] for row in rows]) for place in range(3))
         self._cut = core.cut or "it has become shorter since it was opened"
         try:
-            self._file = core.path.open("rb", buffering=0)
+            self._file = core.path.open("rb")
         except OSError as error:
             raise InputError(f"cannot read {core.path}: {error.strerror}") from None
 

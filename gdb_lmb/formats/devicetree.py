@@ -111,10 +111,11 @@ def _read(memory: Memory, at: int) -> tuple[bytes, bytes, bytes]:
     if magic != _MAGIC or not _HEADER.size <= total <= MAX_BYTES:
         raise struct.error("no device tree")
     struct_end = struct_at + struct_size if version >= _SIZES_SINCE else max(struct_at, total)
-    end = max(struct_end, strings_at + strings_size, reserved_at)
-    if end > total:
+    end = max(struct_end, strings_at + strings_size)
+    if max(end, reserved_at) > total:
         raise struct.error("a block lies past the end")
-    used = min(max(end, reserved_at + 16), total)
+    # The reservations, which come first as a rule, do not tell their size.
+    used = end if reserved_at < end else min(reserved_at + 16 * MAX_RESERVATIONS, total)
     if used > len(blob):
         blob += memory.read(at + len(blob), used - len(blob))
     return blob[struct_at:struct_end], blob[strings_at : strings_at + strings_size], blob[reserved_at:used]

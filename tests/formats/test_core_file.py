@@ -247,3 +247,82 @@ def test_two_levels(pse: bool) -> None:
 def test_without_paging_addresses_are_physical() -> None:
     memory = X86PagedMemory(BytesMemory({0x7000: b"real"}), cr0=0x10, cr3=0, cr4=0, long_mode=False)
     assert memory.read(0x7000, 4) == b"real"
+
+
+def held(path: Path, *, virtual: bool = False) -> list[tuple[int, int]]:
+    return DumpMemory(read_core(path), virtual=virtual).ranges()
+
+
+def test_mappings_are_virtual_addresses_of_their_own(tmp_path: Path) -> None:
+    for vas, mappings in (((0, 0), False), ((0x1000, 0x2000), False), ((0, 0x3000), True)):
+        pieces = [Piece(0x1000 * (at + 1), b"x", va=va) for at, va in enumerate(vas)]
+        assert read_core(written(tmp_path, core_image(pieces))).has_mappings is mappings
+
+
+def test_ranges_are_apart_and_in_order(tmp_path: Path) -> None:
+    pieces = [
+        Piece(0x2000, b"x" * 16),
+        Piece(0x1000, b"y" * 0x3000),
+        Piece(0, b"z" * 16),
+        Piece(0x8000, b"", in_file=0),
+    ]
+    core = read_core(written(tmp_path, core_image(pieces)))
+    assert DumpMemory(core).ranges() == [(0, 0x10), (0x1000, 0x4000)]
+    assert DumpMemory(core).read(0, 1) == b"z" and DumpMemory(core).end == 0x4000
+    assert [segment.physical for segment in core.segments] == [0x2000, 0x1000, 0] and core.cut is None
+    nothing = DumpMemory(read_core(written(tmp_path, core_image([]))))
+    assert nothing.end == 0 and nothing.ranges() == []
+    with pytest.raises(ReadError, match="the dump does not hold it"):
+        nothing.read(0, 1)
+
+
+def offset_of_first_piece(image: bytes, offset: int) -> bytes:
+    # `p_offset` of the second `Elf64_Phdr`, behind those of the header, of one section and of the notes.
+    out = bytearray(image)
+    struct.pack_into("<Q", out, 64 + 64 + 56 + 8, offset)
+    return bytes(out)
+
+
+def test_numbers_that_no_address_and_no_file_has(tmp_path: Path) -> None:
+    top = [Piece(0x4000, b"x" * 0x1000, va=(1 << 64) - 0x1000)]
+    assert held(written(tmp_path, core_image(top)), virtual=True) == [((1 << 64) - 0x1000, (1 << 64) - 1)]
+    for offset, ranges in (((1 << 63) - 0x1001, [(0x4000, 0x5000)]), ((1 << 63) - 0x1000, [])):
+        assert held(written(tmp_path, offset_of_first_piece(core_image(top), offset))) == ranges
+
+
+def test_where_a_file_is_cut_off(tmp_path: Path) -> None:
+    # Behind the headers of file, section and segments: 64 + 64 + 3 * 56 bytes.
+    image = core_image([Piece(0x4000, b"d" * 0x1000), Piece(0x8000, b"e" * 0x800)])
+    assert len(image) == 296 + 0x1800 and read_core(written(tmp_path, image)).cut is None
+    where = "at byte 6,439 of 6,440: program header 2 of 3"
+    assert read_core(written(tmp_path, image[:-1])).cut == (
+        f"{where}, of memory at [0x8000, 0x8800), has only 2,047 of 2,048 bytes"
+    )
+    assert read_core(written(tmp_path, image[:-0x800])).cut == (
+        "at byte 4,392 of 6,440: program header 2 of 3, of memory at [0x8000, 0x8800), has only 0 of 2,048 bytes"
+    )
+    assert read_core(written(tmp_path, offset_of_first_piece(image, 10_000))).cut == (
+        "at byte 6,440 of 14,096: program header 1 of 3, of memory at [0x4000, 0x5000), has only 0 of 4,096 bytes"
+    )
+    # Of another kind than memory and notes.
+    other = bytearray(image)
+    struct.pack_into("<I", other, 64 + 64 + 2 * 56, 0x6474E551)
+    assert read_core(written(tmp_path, bytes(other[:-1]))).cut == where
+
+
+def test_a_file_that_changes_while_it_is_open(tmp_path: Path) -> None:
+    path = written(tmp_path, core_image([Piece(0x4000, b"d" * 0x1000)]))
+    core = read_core(path)
+    memory = DumpMemory(core)
+    path.write_bytes(path.read_bytes()[:-1])
+    with pytest.raises(ReadError, match=r"cut off before it \(it has become shorter since it was opened\)$"):
+        memory.read(0x4000, 0x1000)
+    path.unlink()
+    with pytest.raises(InputError, match=r"^cannot read .*core: No such file or directory$"):
+        DumpMemory(core)
+
+
+def test_sections_of_a_core_are_not_asked_for(tmp_path: Path) -> None:
+    image = bytearray(core_image([Piece(0x4000, b"d")]))
+    struct.pack_into("<Q", image, 40, 1 << 40)  # `e_shoff`
+    assert DumpMemory(read_core(written(tmp_path, bytes(image)))).read(0x4000, 1) == b"d"

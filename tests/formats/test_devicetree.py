@@ -227,3 +227,81 @@ def test_any_damage_is_survived() -> None:
         seen.add(rows is None)
         assert rows is None or all(0 <= base < 1 << 64 and 0 < size < 1 << 64 for base, size, _ in rows)
     assert seen == {True, False}, "some damage is seen, some is not"
+
+
+def with_reservations_last(raw: bytes) -> bytes:
+    # The specification has them first; readers go by the header's offsets.
+    words = list(struct.unpack_from(">10I", raw))
+    rows, rest = raw[40 : words[2]], raw[words[2] :]
+    moved = [word - len(rows) if at in (2, 3) else word for at, word in enumerate(words)]
+    moved[4] = 40 + len(rest)
+    return struct.pack(">10I", *moved) + rest + rows
+
+
+def test_reservations_may_come_last() -> None:
+    rows = ((0x48000000, 0x10000), (0x4A000000, 0x1000))
+    raw = with_reservations_last(blob(SOUND, reserve=rows))
+    assert told(raw) == [FIRST, *((*row, RESERVED) for row in rows)]
+    long = {f"node-{number}": {"reg": wide(number)} for number in range(800)}
+    large = with_reservations_last(blob({**SOUND, **long}, reserve=rows))
+    assert len(large) > 16 << 10 and told(large) == told(raw)
+    assert told(large, after=0) == told(raw)
+
+
+def test_reservations_at_0_and_of_nothing() -> None:
+    # Only what is 0 and 0 ends them.
+    raw = blob(SOUND, reserve=((0, 0x1000), (0x48000000, 0), (0x4A000000, 0x1000)))
+    assert told(raw) == [(0, 0x1000, RESERVED), FIRST, (0x4A000000, 0x1000, RESERVED)]
+    tree = read_tree(BytesMemory({AT: raw + bytes(1 << 16)}), AT)
+    assert tree is not None and [(one.base, one.end) for one in tree.reserved] == [
+        (0, 0x1000),
+        (0x4A000000, 0x4A001000),
+    ]
+
+
+def test_the_largest_tree_and_one_without_its_last_token() -> None:
+    sound = blob(SOUND)
+    assert told(blob(SOUND, padding=MAX_BYTES - len(sound))) == [FIRST]
+    # The size of the structure block, without FDT_END.
+    (size,) = struct.unpack_from(">I", sound, 36)
+    assert told(sound[:36] + cells(size - 4) + sound[40:]) == [FIRST]
+    assert told(sound[:36] + cells(size - 8) + sound[40:]) is None
+
+
+def structure(*tokens: bytes) -> bytes:
+    """Return a tree of such tokens, with the one string "reg"."""
+    body = b"".join(tokens)
+    sizes = (40, 17, 16, 0, 4, len(body))
+    return struct.pack(">10I", 0xD00DFEED, 60 + len(body) + 4, 56, 56 + len(body), *sizes) + bytes(16) + body + b"reg\0"
+
+
+ROOT, END_NODE, NOP, END = cells(1, 0), cells(2), cells(4), cells(9)
+
+
+def test_tokens() -> None:
+    whole = (ROOT, cells(3, 4, 0, 5), END_NODE, END)
+    assert told(structure(*whole)) == []
+    assert told(structure(ROOT, NOP, cells(3, 8, 0, 5, 6), NOP, cells(3, 3, 0, 5), END_NODE, END)) == []
+    for damaged in (
+        (ROOT, END),
+        (ROOT, cells(5), END_NODE, END),
+        (ROOT, cells(3, 4, 4, 5), END_NODE, END),  # a name past the strings
+        (ROOT, END_NODE, cells(3, 4, 0, 5), END),  # outside a node
+        (ROOT, cells(3, 100, 0, 5), END_NODE, END),  # past the end
+        (ROOT, cells(1, 0x61616161)),  # a name without an end
+        (END_NODE, END),
+        (END,),
+    ):
+        assert told(structure(*damaged)) is None, damaged
+
+
+def test_cells_of_every_width() -> None:
+    def root(address_cells: int, size_cells: int, reg: bytes) -> Tree:
+        numbers = {"#address-cells": cells(address_cells), "#size-cells": cells(size_cells)}
+        return {**numbers, "memory": {"device_type": b"memory\0", "reg": reg}}
+
+    assert told(blob(root(4, 4, wide(0, 0x1000, 0, 0x2000)))) == [(0x1000, 0x2000, RAM)]
+    assert told(blob(root(5, 1, bytes(24)))) is None
+    assert told(blob(root(0, 0, bytes(8)))) == []
+    # A pair that lacks its last byte is none.
+    assert told(blob(root(2, 2, wide(0x1000, 0x2000)[:-1]))) == []

@@ -13,9 +13,18 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from gdb_lmb.core.address import Identity
 from gdb_lmb.core.errors import InputError
-from gdb_lmb.formats.elf import Elf, NotElfError, read_headers
-from gdb_lmb.formats.program_file import build_identity, bytes_in_file, loaded_parts, text_in_file
+from gdb_lmb.formats.elf import Elf, NotElfError, first_bytes, read_headers, stand_in
+from gdb_lmb.formats.program_file import (
+    build_identity,
+    bytes_in_file,
+    loaded_parts,
+    similar_bytes,
+    string_in_file,
+    text_in_file,
+)
+from tests.helpers.core_image import Piece, core_image
 from tests.helpers.soak import ROUNDS
 
 KINDS = ["elf32-little", "elf32-big", "elf64-little", "elf64-big"]
@@ -216,3 +225,172 @@ def test_program_headers_of_each_class_and_byte_order(tmp_path: Path, kind: str)
     assert elf.loads == [elf.segments[0]] and elf.build_id() == bytes.fromhex(BUILD_ID)
     found = bytes_in_file(path, 0x401010, 8)
     assert found is not None and found.data == bytes.fromhex(BUILD_ID) and not elf.sections
+
+
+def with_header(path: Path, to: Path, at: int, value: bytes, *more: tuple[int, bytes]) -> Path:
+    """Write a file with other bytes at some places."""
+    raw = bytearray(path.read_bytes())
+    for place, new in ((at, value), *more):
+        raw[place : place + len(new)] = new
+    to.write_bytes(raw)
+    return to
+
+
+def half(value: int) -> bytes:
+    return value.to_bytes(2, "little")
+
+
+def word(value: int) -> bytes:
+    return value.to_bytes(4, "little")
+
+
+def test_each_number_without_room_is_in_the_first_section_header(program: Path, tmp_path: Path) -> None:
+    elf, odd = read_headers(program), tmp_path / "odd"
+    first, header = elf.header.shoff, elf.header
+    # `e_phnum`, `e_shnum` and `e_shstrndx` of an `Elf32_Ehdr`; `sh_size`, `sh_link` and `sh_info` of an `Elf32_Shdr`.
+    for place, none, behind, value in (
+        (44, 0xFFFF, 28, header.phnum), (48, 0, 20, header.shnum), (50, 0xFFFF, 24, header.shstrndx),
+    ):  # fmt: skip
+        found = read_headers(with_header(program, odd, place, half(none), (first + behind, word(value))))
+        assert found.segments == elf.segments
+        assert [section.name for section in found.sections[1:]] == [section.name for section in elf.sections[1:]]
+
+
+def test_where_a_file_is_cut_off(program: Path, tmp_path: Path) -> None:
+    cut, size = tmp_path / "cut", program.stat().st_size
+    cut.write_bytes(program.read_bytes()[:-1])
+    with pytest.raises(InputError) as caught:
+        read_headers(cut)
+    assert str(caught.value) == (
+        f"{cut} is cut off: it has {size - 1:,} bytes, and its section headers would reach to byte {size:,}"
+    )
+    # What is loaded is there.
+    assert build_identity(cut) == build_identity(program) is not None
+    assert text_in_file(cut, b"some text\0")
+    (load, *_) = loaded_parts(program)
+    assert bytes_in_file(cut, load.va, 4) == bytes_in_file(program, load.va, 4) is not None
+
+
+def test_what_cannot_be_understood_is_loaded_nowhere(tmp_path: Path) -> None:
+    path = tmp_path / "none"
+    for data in (None, b"", b"no ELF" * 100):
+        if data is not None:
+            path.write_bytes(data)
+        assert first_bytes(path, 4) == (data or b"")[:4]
+        assert loaded_parts(path) == [] and build_identity(path) is None
+        assert bytes_in_file(path, 0, 1) is string_in_file(path, 0) is None
+        assert text_in_file(path, b"no") is False and similar_bytes(path, b"no", (0, 100), 0, 1) == []
+
+
+GNU_NOTE = struct.pack("<III4s8s", 4, 8, 3, b"GNU\0", bytes.fromhex(BUILD_ID))
+
+
+@pytest.mark.parametrize(("section", "found"), [('.note.x,"a",%note', BUILD_ID), (".data", None)])
+def test_a_build_id_is_in_a_section_of_notes(tmp_path: Path, section: str, found: str | None) -> None:
+    source = f".section {section}\n.byte {','.join(map(str, GNU_NOTE))}\n"
+    (tmp_path / "a.S").write_text(source)
+    subprocess.run(["gcc", "-m32", "-c", "a.S"], cwd=tmp_path, check=True, timeout=60)
+    build_id = read_headers(tmp_path / "a.o").build_id()
+    assert (build_id.hex() if build_id else None) == found
+
+
+def test_notes_up_to_the_first_that_is_not_whole(tmp_path: Path) -> None:
+    path = tmp_path / "core"
+
+    def notes(raw: bytes) -> list[tuple[bytes, int, bytes]]:
+        path.write_bytes(core_image([], notes=raw))
+        return [(note.name, note.kind, note.data) for _, note in read_headers(path).loaded_notes()]
+
+    empty = struct.pack("<III", 0, 0, 7)
+    assert notes(GNU_NOTE + empty) == [(b"GNU", 3, bytes.fromhex(BUILD_ID)), (b"", 7, b"")]
+    assert notes(GNU_NOTE + GNU_NOTE[:-1]) == [(b"GNU", 3, bytes.fromhex(BUILD_ID))]
+    assert notes(GNU_NOTE[:-1]) == [] == notes(GNU_NOTE[:11])
+
+
+def test_more_notes_than_anybody_writes_are_not_read(tmp_path: Path) -> None:
+    path = tmp_path / "core"
+    for size, count in ((16 << 20, 1), ((16 << 20) + 1, 0)):
+        image = bytearray(core_image([], notes=GNU_NOTE))
+        struct.pack_into("<Q", image, 64 + 64 + 32, size)  # `p_filesz` of the first program header
+        with path.open("wb") as file:
+            file.write(image)
+            file.truncate(64 + 64 + 56 + size)
+        assert sum(note.name == b"GNU" for _, note in read_headers(path).loaded_notes()) == count
+
+
+def test_a_build_id_that_no_loaded_part_holds_is_in_the_file_only(tmp_path: Path) -> None:
+    path = tmp_path / "a.elf"
+    image = bytearray(written(64, "little"))
+    # `p_vaddr` of the second program header; the bytes of the id come 16 after it, and the first part has 24.
+    for va, at in (
+        (0x402000, None),
+        (0x401000, 0x401010),
+        (0x400FF0, 0x401000),
+        (0x401007, 0x401017),
+        (0x401008, None),
+    ):
+        struct.pack_into("<Q", image, 64 + 56 + 16, va)
+        path.write_bytes(image)
+        found = build_identity(path)
+        assert (None if found is None else found.va) == at
+
+
+def test_what_is_loaded_at_an_address(tmp_path: Path) -> None:
+    path = tmp_path / "core"
+    content = b"\0text\0abc"
+    path.write_bytes(core_image([Piece(0, content, va=0x1000), Piece(0, b"d\0", va=0x2000), Piece(0, b"", va=0x3000)]))
+    assert [part.va for part in loaded_parts(path)] == [0x1000, 0x2000]
+    assert bytes_in_file(path, 0x1000, 9) == Identity(0x1000, content)
+    assert bytes_in_file(path, 0x1000, 10) is bytes_in_file(path, 0x1009, 1) is bytes_in_file(path, 0xFFF, 1) is None
+    assert string_in_file(path, 0x1001) == Identity(0x1001, b"text\0")
+    # Empty, without an end in its part, and nowhere.
+    assert string_in_file(path, 0x1000) is string_in_file(path, 0x1006) is string_in_file(path, 0x1009) is None
+    assert text_in_file(path, b"abc") and not text_in_file(path, b"abcd") and not text_in_file(path, b"ELF")
+
+
+def test_text_at_the_very_beginning(program: Path) -> None:
+    assert loaded_parts(program)[0].offset == 0 and text_in_file(program, b"\x7fELF")
+    assert b".shstrtab" in program.read_bytes() and not text_in_file(program, b".shstrtab")
+
+
+def test_bytes_of_which_a_quarter_may_differ(tmp_path: Path) -> None:
+    path = tmp_path / "core"
+    content = bytes(range(64))
+    path.write_bytes(core_image([Piece(0, b"#" * 64, va=0x800), Piece(0, content, va=0x1000)]))
+    part = (0x1000, 0x1040)
+
+    def places(data: bytes, within: tuple[int, int] = part, residue: int = 0, step: int = 8) -> list[int]:
+        return similar_bytes(path, data, within, residue, step)
+
+    assert places(content[8:16]) == places(content[8:16], (0x1003, 0x1010)) == [0x1008]
+    assert places(content[8:16], (0x1009, 0x1040)) == places(content[8:16], (0x1000, 0x100F)) == []
+    assert places(content[12:20]) == [] and places(content[12:20], residue=4) == [0x100C]
+    assert places(content[12:20], (0x1006, 0x1040), residue=4) == [0x100C]
+    assert places(content[56:]) == places(content[56:], (0, 1 << 32)) == [0x1038] and places(content[56:] + b"@") == []
+    assert places(content[8:14] + b"##") == [0x1008] and places(content[8:13] + b"###") == []
+    assert places(content[8:9]) == [0x1008] and places(b"") == []
+
+
+def test_a_stand_in_has_the_loaded_sections_and_no_content(program: Path, tmp_path: Path) -> None:
+    path = tmp_path / "stand-in"
+    path.write_bytes(stand_in(read_headers(program), frozenset([b".text"])))
+    done = subprocess.run(["readelf", "-W", "-h", "-S", path], check=True, text=True, capture_output=True)
+    assert done.stderr == ""
+
+    def sections(text: str) -> list[list[str]]:
+        # Name, type, address, offset, size, flags, link, info, alignment.
+        rows = re.findall(r"\] (\S+) +(\w+) +(\w+) (\w+) (\w+) \w+ +([A-Z]*) +(\d+) +(\d+) +(\d+)$", text, re.MULTILINE)
+        return [list(row) for row in rows]
+
+    loaded = [row for row in sections(readelf(program, "-S")) if "A" in row[5] and row[0] != ".text"]
+    assert len(loaded) >= 2
+    *found, names = sections(done.stdout)
+    assert found == [[name, "NOBITS", va, "000034", size, flags, "0", "0", align]
+                     for name, _, va, _, size, flags, _, _, align in loaded]  # fmt: skip
+    assert (names[0], names[1], names[3]) == (".shstrtab", "STRTAB", "000034")
+    elf = read_headers(path)
+    assert (elf.machine, elf.bits, elf.header.type) == (3, 32, 2) and elf.segments == ()
+    assert elf.header.shoff % 8 == 0 and elf.length == elf.header.shoff + 40 * (len(loaded) + 2)
+    shstrtab = elf.sections[-1]
+    assert elf.content(shstrtab) == b"\0" + b"".join(f"{row[0]}\0".encode() for row in [*loaded, names])
+    assert tuple(elf.sections[0]) == (b"", 0, 0, 0, 0, 0, 0, 0)

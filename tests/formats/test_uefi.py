@@ -74,3 +74,22 @@ def test_a_damaged_map_says_nothing(where: UefiMap) -> None:
 def test_numbers_that_wrap_are_cut() -> None:
     found = read_uefi_map(BytesMemory({AT: raw([(7, (1 << 64) - 4096, 1 << 60, WB)])}), UefiMap(AT, STEP, STEP), 4096)
     assert found is not None and found[0].ram() == [((1 << 64) - 4096, (1 << 64) - 1)]
+
+
+def bases(rows: list[tuple[int, int, int, int]], where: UefiMap) -> list[int] | None:
+    found = read_uefi_map(BytesMemory({AT: raw(rows).ljust(1 << 20, b"\0")}), where, 4096)
+    return None if found is None else list(found[0].base)
+
+
+def test_the_map_is_sorted_and_without_what_has_no_pages() -> None:
+    rows = [(7, 0x5000_0000, 1, WB), (7, 0x4000_0000, 0, WB), (7, 0x4800_0000, 1, WB)]
+    assert bases(rows, UefiMap(AT, STEP * 3, STEP)) == [0x4800_0000, 0x5000_0000]
+    # A descriptor that is not whole is none.
+    assert bases(rows, UefiMap(AT, STEP * 3 - 1, STEP)) == [0x5000_0000]
+
+
+def test_the_least_and_the_most_that_is_read() -> None:
+    one = struct.pack("<IIQQQQ", 7, 0, 0x4000_0000, 0, 1, WB)
+    found = read_uefi_map(BytesMemory({AT: one + one}), UefiMap(AT, 80, 40), 4096)
+    assert found is not None and list(found[0].base) == [0x4000_0000] * 2
+    assert bases([(7, 0x5000_0000, 1, WB)], UefiMap(AT, 1 << 20, 1 << 20)) == [0x5000_0000]
