@@ -220,7 +220,7 @@ def operation_from(row: dict[str, Any], bits: int, table: Table, *, exactly: boo
         if "list" not in values:
             raise InputError(f'{op} takes "list", one of {", ".join(kind.list_names)}')
         checked("list", values["list"], kind.list_names.__contains__, f"one of {', '.join(kind.list_names)}")
-    return Operation(op, takes=kind.arguments, **values) if exactly else kind.call(op, **values)
+    return kind.call(op, **values)
 
 
 def operation_json(operation: Operation) -> dict[str, Any]:

@@ -68,3 +68,27 @@ def test_placement_by_hand() -> None:
         placement.to_physical(0xFFFFFFFF81000000)  # below the image where it runs
     memory = TranslatedMemory(BytesMemory({0x5C00000: b"abcd"}), placement)
     assert memory.read(0xFFFFFFFF82200001, 2) == b"bc"
+
+
+def test_the_ends_of_a_linear_map_and_of_an_image() -> None:
+    linear = Linear(0xFFFF_0000, 0x1000, -0x800)
+    assert [linear.to_physical(0xFFFF_0000 + at) for at in (-1, 0x7FF, 0x800, 0xFFF, 0x1000)] == [
+        None, None, 0, 0x7FF, None,
+    ]  # fmt: skip
+    # Linked at 0x1000; runs at 0x11000, and lies at 0x5000.
+    placement = Placement(0x5000, 0x10000, (0x1000, 0x3000), (linear,), base_va=0x1000)
+    assert placement.to_physical(0x11000) == 0x5000 and placement.to_physical(0x12FFF) == 0x6FFF
+    with pytest.raises(ReadError) as refused:
+        placement.to_physical(0x13000)
+    assert str(refused.value) == (
+        "cannot read 1 bytes of guest memory at 0x13000: neither in the kernel image nor in the direct map"
+    )
+    places = (0x4FFF, 0x5000, 0x6FFF, 0x7000, 0x10FFF, 0x11000, 0x12FFF, 0x13000)
+    assert [pc for pc in places if placement.runs(pc)] == [0x5000, 0x6FFF, 0x11000, 0x12FFF]
+    assert not placement.runs(None)
+
+
+def test_bytes_at_physical_0() -> None:
+    physical = BytesMemory({0: b"the build id"})
+    assert first_match(physical, 0x1000, b"the build id", (-0x1001, -0x1000)) == -0x1000
+    assert first_match(physical, 0x1000, b"", (-0x1000,)) is None

@@ -131,3 +131,11 @@ def test_the_C_allocates_the_largest_and_not_a_byte_more(fixture_build: Path) ->
         else:
             nothing += 1
     assert fits > 20
+
+
+def test_a_limit_must_have_a_hole_on_either_side() -> None:
+    # One hole, [4K, 32M): both limits cut it. Then a hole that begins at one limit and ends at the other.
+    one = state(("add", 0, 32 * M), ("set_current_limit", 32 * M))
+    assert [fit.max for fit in free_space(one, aligns=(1,), limits=(16 * M, 64 * M)).fits] == [32 * M, 16 * M]
+    between = state(("add", M, 15 * M), ("set_current_limit", 32 * M))
+    assert [fit.max for fit in free_space(between, aligns=(1,), limits=(M, 8 * M, 16 * M)).fits] == [32 * M, 8 * M]

@@ -6,7 +6,7 @@ from __future__ import annotations
 import pytest
 
 from gdb_lmb.core.errors import ReadError
-from gdb_lmb.core.memory import BoundedMemory, BytesMemory, read_together
+from gdb_lmb.core.memory import MAX_READ_BYTES, BoundedMemory, BytesMemory, Capture, RamOnly, read_together
 
 DATA = bytes(range(256))
 
@@ -63,3 +63,89 @@ def test_places_near_to_each_other_take_one_request() -> None:
         asked = Asked()
         assert read_together(asked, [(0x1030, 8), (0x1010, 16)], most) == [DATA[48:56], DATA[16:32]]
         assert asked.requests == requests
+
+
+def test_the_whole_of_a_range_and_ranges_over_each_other() -> None:
+    asked = Asked()
+    memory = BoundedMemory(asked)
+    memory.read_ahead([(0x1000, 0x1040)])
+    assert memory.read(0x1000, 0x10) == DATA[:16]
+    memory = BoundedMemory(asked)
+    memory.read_ahead([(0x1000, 0x1040)])
+    assert memory.read(0x1030, 0x10) == DATA[48:64]
+    assert asked.requests == [(0x1000, 0x40)] * 2
+    # Where the first is not there, what is wanted is fetched alone.
+    asked = Asked()
+    memory = BoundedMemory(asked)
+    memory.read_ahead([(0x10F0, 0x1110), (0x10E0, 0x1120), (0x10D0, 0x1130)])
+    assert memory.read(0x10F8, 8) == DATA[248:]
+    assert asked.requests == [(0x10F0, 0x20), (0x10F8, 8)]
+
+
+def test_a_longer_piece_takes_the_place_of_a_shorter_one() -> None:
+    asked = Asked()
+    memory = BoundedMemory(asked)
+    for address, size in ((0x1010, 16), (0x1050, 8), (0x1010, 32), (0x1010, 32)):
+        assert memory.read(address, size) == DATA[address - 0x1000 :][:size]
+    assert asked.requests == [(0x1010, 16), (0x1050, 8), (0x1010, 32)]
+
+
+class Anything:
+    def read(self, address: int, size: int) -> bytes:
+        return bytes(max(size, 0))
+
+
+class Short:
+    def read(self, address: int, size: int) -> bytes:
+        return bytes(size - 1)
+
+
+def test_absurd_requests_and_short_answers_are_refused() -> None:
+    memory = BoundedMemory(Anything())
+    assert memory.read(0, 0) == b"" and len(memory.read(0, MAX_READ_BYTES)) == MAX_READ_BYTES
+    for size in (-1, MAX_READ_BYTES + 1):
+        with pytest.raises(ReadError, match=f"more than {MAX_READ_BYTES} bytes at once is not believable$"):
+            memory.read(0x1000, size)
+    assert memory.meter.seconds >= 0 and memory.meter.bytes_read == MAX_READ_BYTES
+    with pytest.raises(ReadError, match=r"the reader gave 7 bytes$"):
+        BoundedMemory(Short()).read(0x1000, 8)
+
+
+def test_ram_only() -> None:
+    asked, calls = Asked(), 0
+
+    def again() -> list[tuple[int, int]]:
+        nonlocal calls
+        calls += 1
+        return [(0x1000, 0x1100)]
+
+    memory = RamOnly(asked, [(0x1000, 0x1080), (0x1080, 0x1090)], again)
+    assert memory.read(0x1000, 0x80) == DATA[:128] and memory.read(0x1080, 0x10) == DATA[128:144] and calls == 0
+    # RAM that was plugged in; asked about once.
+    assert memory.read(0x1070, 0x20) == DATA[112:144] and memory.read(0x10FF, 1) == b"\xff" and calls == 1
+    before = len(asked.requests)
+    for address, size in ((0x10FF, 2), (0xFFF, 2), (0x1100, 1)):
+        with pytest.raises(ReadError, match=r"this is not RAM$"):
+            memory.read(address, size)
+    assert calls == 1 and len(asked.requests) == before
+    with pytest.raises(ReadError, match=r"this is not RAM$"):
+        RamOnly(asked, [(0x1000, 0x1080)]).read(0x1080, 1)
+
+
+def test_what_was_read_is_the_same_or_not() -> None:
+    segments = {0x1000: b"abcd"}
+
+    class Live:
+        def read(self, address: int, size: int) -> bytes:
+            return BytesMemory(segments).read(address, size)
+
+    captured = Capture(Live())
+    assert captured.read(0x1000, 4) == b"abcd" and captured.unchanged()
+    with pytest.raises(ReadError, match=r"no such memory$"):
+        captured.read(0x2000, 4)
+    assert captured.unchanged()
+    segments[0x2000] = b"here"
+    assert not captured.unchanged()
+    segments.pop(0x2000)
+    segments[0x1000] = b"abcX"
+    assert not captured.unchanged()

@@ -3,10 +3,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 
 from gdb_lmb.core.errors import UsageError
-from gdb_lmb.core.numbers import address_range, alignment, flags_of, literal, number, seconds, whole_number
+from gdb_lmb.core.numbers import address_range, alignment, flags_of, is_name, literal, number, seconds, whole_number
 
 LITERALS = [
     ("0", 0), ("4096", 4096), ("0x1000", 4096), ("0XFF", 255), ("010", 10), ("4K", 4096), ("0x10k", 16384),
@@ -134,3 +136,66 @@ def test_whole_numbers_of_the_shell() -> None:
                           ("1.5", "is not a number"), ("100", "too large: the most is 64")):  # fmt: skip
         with pytest.raises(UsageError, match=f"^--smp .*{message}"):
             whole_number(text, "--smp", least=1, most=64)
+
+
+LONG = "1" * 41
+
+
+def told(call: Callable[[], object]) -> str:
+    with pytest.raises(UsageError) as refused:
+        call()
+    return str(refused.value)
+
+
+def test_what_is_refused_in_full() -> None:
+    forty = f"{LONG[:40]}..."
+    names = ", $variable, sizeof(type) or symbol"
+    assert told(lambda: number("x y", "SIZE", 64, nobody)) == f"SIZE 'x y' is not a number (4096, 0x1000, 640K){names}"
+    assert told(lambda: whole_number("x", "--smp")) == "--smp 'x' is not a number (4096, 0x1000, 640K)"
+    assert told(lambda: whole_number("?" * 41, "--smp")).startswith(f"--smp '{'?' * 40}...' is not")
+    assert told(lambda: whole_number("-" + LONG, "--smp")).startswith(f"--smp '-{LONG[:39]}...' is negative, but")
+    assert told(lambda: number(LONG, "SIZE", 64, nobody)) == (
+        f"SIZE {forty} is {int(LONG):#x}, which does not fit in 64 bits"
+    )
+    assert told(lambda: number("$m", "SIZE", 64, {"$m": -1}.__getitem__)) == (
+        "SIZE $m is -0x1, which does not fit in 64 bits"
+    )
+    assert told(lambda: whole_number(LONG, "--smp")) == f"--smp {forty} is too large: the most is 2,147,483,647"
+    assert told(lambda: whole_number("0" * 41, "--smp", least=1)) == f"--smp {'0' * 40}...: give a number from 1 up"
+    assert whole_number("64", "--smp", most=64) == 64
+    low, high = "0" * 40 + "5", "0" * 39 + "3"
+    assert told(lambda: address_range(f"{low}-{high}", 32, nobody, same, nobody)) == (
+        f"the range {f'{low}-{high}'[:80]}... is empty: A-B goes from A up to B and leaves B out"
+    )
+    assert told(lambda: address_range(f"{low}+{0xFFFF_FFFF:040}", 32, nobody, same, nobody)) == (
+        f"the range {f'{low}+{0xFFFF_FFFF:040}'[:80]}... goes past the end of 32-bit addresses"
+    )
+    assert address_range("0xfffffffe+2", 32, nobody, same, nobody) == (0xFFFFFFFE, 1 << 32)
+    assert told(lambda: flags_of("?" * 41, {4: "NOMAP"}, nobody)) == (
+        f"--flags '{'?' * 40}...' is neither a number nor one of NOMAP (joined by |)"
+    )
+
+
+def test_the_longest_word() -> None:
+    assert literal("0" * 199 + "7") == 7 and literal("0" * 200 + "7") is None and literal("0x" + "0" * 197 + "7") == 7
+    assert is_name("a" * 200) and not is_name("a" * 201)
+    assert seconds("0" * 198 + ".5", "--timeout") == 0.5
+    assert told(lambda: seconds("0" * 199 + ".5", "--timeout")).startswith(f"--timeout '{'0' * 40}...' is not a time")
+
+
+def test_a_number_is_translated_and_a_name_is_not() -> None:
+    assert address_range("lmb-$x", 64, {"lmb": 0x1000, "$x": 0x2000}.__getitem__, lambda at: at + 5, nobody) == (
+        0x1000, 0x2000,
+    )  # fmt: skip
+
+
+def test_times_that_are_refused_in_full() -> None:
+    give = "give seconds, such as 60 or 0.5"
+    assert told(lambda: seconds("-1", "--timeout")) == f"--timeout '-1' is negative: {give}"
+    assert told(lambda: seconds("5s", "--timeout")) == f"--timeout '5s' is not a time: {give}"
+    assert told(lambda: seconds("s" * 41, "--timeout")) == f"--timeout '{'s' * 40}...' is not a time: {give}"
+    most = "give a number of seconds more than 0, at most 1,000,000"
+    assert seconds("1000000", "--timeout") == 1e6
+    assert told(lambda: seconds("1e17", "--timeout")) == f"--timeout 1e+17: {most}"
+    assert told(lambda: seconds("1e18", "--timeout")) == f"--timeout more than that: {most}"
+    assert told(lambda: seconds("0", "--timeout")) == f"--timeout 0: {most}"

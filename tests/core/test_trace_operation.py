@@ -14,10 +14,14 @@ from gdb_lmb.allocators.memblock.model import MemblockModel
 from gdb_lmb.allocators.memblock.operations import OPERATIONS
 from gdb_lmb.core.errors import InputError
 from gdb_lmb.core.operation import (
+    MAX_LINE_BYTES,
     Operation,
+    TraceHeader,
     operation_from,
     operation_json,
     parse_operations,
+    read_number,
+    short,
 )
 from tests.helpers.linux_behaviors import LINUX_6_1
 from tests.helpers.operations import apply, op
@@ -154,3 +158,44 @@ def test_exactly_the_arguments() -> None:
 def test_a_list_based_lmb_knows_no_list() -> None:
     with pytest.raises(InputError, match='unknown member "list"; expected align, base, flags, max, min, size'):
         list(parse_operations([b'{"op": "add", "list": "memory"}'], 64, LMB))
+
+
+LINE = b'{"op": "allow_resize"}'
+
+
+def test_the_longest_line() -> None:
+    assert list(parse_operations([LINE.ljust(MAX_LINE_BYTES)], 64, OPERATIONS)) == [op("allow_resize")]
+    with pytest.raises(InputError) as refusal:
+        list(parse_operations([LINE, LINE.ljust(MAX_LINE_BYTES + 1)], 64, OPERATIONS))
+    assert str(refusal.value) == f"line 2 is longer than {MAX_LINE_BYTES} bytes: that is no operation"
+
+
+def test_numbers_at_their_ends() -> None:
+    def node(number: int) -> int:
+        return operation_from({"op": "set_node", "list": "memory", "nid": number}, 64, OPERATIONS).nid
+
+    assert [node(number) for number in (-(1 << 31), (1 << 31) - 1, 1 << 30)] == [-(1 << 31), (1 << 31) - 1, 1 << 30]
+    for number in (-(1 << 31) - 1, 1 << 31, 1 << 63):
+        with pytest.raises(InputError, match=r"expected the number of a node, or -1$"):
+            node(number)
+    assert read_number("base", f"0x{5:037x}", 64) == 5
+    with pytest.raises(InputError):
+        read_number("base", f"0x{5:038x}", 64)
+    # A switch that is off is a value like any other.
+    assert operation_from({"op": "set_bottom_up", "flags": 0}, 64, OPERATIONS) == op("set_bottom_up")
+
+
+def test_short() -> None:
+    assert short("a" * 38) == f'"{"a" * 38}"' and short("a" * 39) == f'"{"a" * 36}...'
+
+
+def test_a_header_of_a_state() -> None:
+    state = MemblockModel(MemblockConfig(LINUX_6_1)).snapshot()
+    found = TraceHeader.of(state, lost=3)
+    assert found == TraceHeader(state.layout, state.arch, state.byte_order, state.bits, state.page_size, lost=3)
+
+
+def test_what_failed() -> None:
+    alloc, add = OPERATIONS["alloc_range_nid"], OPERATIONS["add_range"]
+    assert [alloc.failed(result) for result in (None, -12, -1, 0, 1)] == [False, True, True, True, False]
+    assert [add.failed(result) for result in (None, -12, -1, 0, 1)] == [False, True, True, False, False]

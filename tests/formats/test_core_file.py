@@ -61,7 +61,7 @@ def test_memory_behind_several_headers(tmp_path: Path) -> None:
 def test_bytes_left_out_by_a_filter_or_cut_off_are_not_made_up(tmp_path: Path) -> None:
     image = core_image([Piece(0x1000, bytes(0x1000), in_file=0), Piece(0x4000, b"d" * 0x1000, in_file=0x10)])
     memory = DumpMemory(read_core(written(tmp_path, image)))
-    assert memory.read(0x4000, 0x10) == b"d" * 0x10
+    assert memory.ranges() == [(0x4000, 0x4010)] and memory.read(0x4000, 0x10) == b"d" * 0x10
     for address in (0x1000, 0x4010):
         with pytest.raises(ReadError, match="the dump does not hold it"):
             memory.read(address, 1)
@@ -264,12 +264,12 @@ def test_ranges_are_apart_and_in_order(tmp_path: Path) -> None:
         Piece(0x2000, b"x" * 16),
         Piece(0x1000, b"y" * 0x3000),
         Piece(0, b"z" * 16),
-        Piece(0x8000, b"", in_file=0),
+        Piece(0x3000, b"w" * 0x1000),
     ]
     core = read_core(written(tmp_path, core_image(pieces)))
     assert DumpMemory(core).ranges() == [(0, 0x10), (0x1000, 0x4000)]
     assert DumpMemory(core).read(0, 1) == b"z" and DumpMemory(core).end == 0x4000
-    assert [segment.physical for segment in core.segments] == [0x2000, 0x1000, 0] and core.cut is None
+    assert [segment.physical for segment in core.segments] == [0x2000, 0x1000, 0, 0x3000] and core.cut is None
     nothing = DumpMemory(read_core(written(tmp_path, core_image([]))))
     assert nothing.end == 0 and nothing.ranges() == []
     with pytest.raises(ReadError, match="the dump does not hold it"):

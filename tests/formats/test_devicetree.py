@@ -11,7 +11,7 @@ import pytest
 
 from gdb_lmb.core.memory import BytesMemory
 from gdb_lmb.core.snapshot import FIRMWARE_RAM, FIRMWARE_RESERVED
-from gdb_lmb.formats.devicetree import MAX_BYTES, read_tree
+from gdb_lmb.formats.devicetree import MAX_BYTES, MAX_RESERVATIONS, read_tree
 from tests.helpers.soak import ROUNDS, SEED
 
 AT = 0x48000000
@@ -246,6 +246,15 @@ def test_reservations_may_come_last() -> None:
     large = with_reservations_last(blob({**SOUND, **long}, reserve=rows))
     assert len(large) > 16 << 10 and told(large) == told(raw)
     assert told(large, after=0) == told(raw)
+
+
+def test_a_block_past_the_end_and_as_many_reservations_as_there_may_be() -> None:
+    sound = blob(SOUND)
+    (total,) = struct.unpack_from(">I", sound, 4)
+    assert told(sound[:4] + cells(total - 1) + sound[8:]) is None
+    rows = tuple((0x1000 * at, 0x1000) for at in range(1, MAX_RESERVATIONS))
+    found = told(with_reservations_last(blob(SOUND, reserve=rows)))
+    assert found is not None and len(found) == MAX_RESERVATIONS
 
 
 def test_reservations_at_0_and_of_nothing() -> None:
