@@ -1,9 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /* Which kernel this is, for people and for debuggers. */
 #include "banner.h"
-#include "lmb_blocks.h"
-#include "lmb_handover.h"
-#include "lmb_log.h"
+#include "lmb.h"
 
 #define STRING_(x)	#x
 #define STRING(x)	STRING_(x)

@@ -6,7 +6,7 @@
 #ifndef FIXTURE_BOOT_INFO_H
 #define FIXTURE_BOOT_INFO_H
 
-#include "lmb_state.h"
+#include "lmb.h"
 #include "types.h"
 
 #define COMMAND_LINE_SIZE	2048

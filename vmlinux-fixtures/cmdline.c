@@ -8,7 +8,7 @@
 #include "cmdline.h"
 #include "fault.h"
 #include "init.h"
-#include "lmb_blocks.h"
+#include "lmb.h"
 #include "printk.h"
 #include "string.h"
 

@@ -25,7 +25,7 @@
 #include "fault_records.h"
 #include "fault_regions.h"
 #include "init.h"
-#include "lmb_log.h"
+#include "lmb.h"
 #include "printk.h"
 #include "stops.h"
 #include "string.h"

@@ -3,7 +3,7 @@
 #ifndef FIXTURE_FAULT_KIND_H
 #define FIXTURE_FAULT_KIND_H
 
-#include "lmb_state.h"
+#include "lmb.h"
 
 /* The lists whose links a fault can change. */
 enum fault_list { LIST_MEMORY, LIST_RESERVED, LIST_FREE, LIST_BLOCKS, NR_LISTS };

@@ -2,8 +2,7 @@
 /* Faults in what the allocator writes down: its log, and the hand-over. */
 #include "boot_info.h"
 #include "fault_records.h"
-#include "lmb_handover.h"
-#include "lmb_log.h"
+#include "lmb.h"
 
 #if CONFIG_LMB_LOG
 /* An operation that succeeded is logged as one that did not. */

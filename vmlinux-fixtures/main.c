@@ -12,8 +12,6 @@
 #include "fault.h"
 #include "init.h"
 #include "lmb.h"
-#include "lmb_blocks.h"
-#include "lmb_handover.h"
 #include "main.h"
 #include "printk.h"
 #include "scenario.h"

@@ -34,6 +34,7 @@ typedef u64 phys_addr_t;
 #define noinline	__attribute__((__noinline__))
 #define __noreturn	__attribute__((__noreturn__))
 #define __printf(a, b)	__attribute__((__format__(__printf__, a, b)))
+#define _RET_IP_	((unsigned long)__builtin_return_address(0))
 #define barrier()	__asm__ __volatile__("" : : : "memory")
 #define ARRAY_SIZE(x)	(sizeof(x) / sizeof((x)[0]))
 

@@ -9,13 +9,13 @@
 
 #include "fuzz.h"
 #include "../lmb.h"
-#include "../lmb_handover.h"
 #include "../lmb_platform.h"
 #include "host.h"
 #include "state.h"
 
 #define SPACE	0x8000u
 #define ABSENT	0xff		/* else the cell holds the flags */
+#define BLOCK	0x80		/* those of a block of entries */
 
 static u8 memory[SPACE], reserved[SPACE];
 static u64 words[SPACE * 6];
@@ -52,7 +52,7 @@ static const char *compare(const u64 *at, const u8 *map)
 			if (map[j] != ABSENT)
 				return "not covered";
 		for (j = r[0]; j < r[0] + r[1]; j++)
-			if (map[j] != r[2])
+			if (map[j] != (r[2] == LMB_BLOCK ? BLOCK : r[2]))
 				return "covered, or wrong flags";
 		pos = r[0] + r[1];
 		last_flags = r[2];
@@ -78,8 +78,8 @@ static bool is_free(u64 i)
 	return memory[i] != ABSENT && !(memory[i] & LMB_NOMAP) && reserved[i] == ABSENT;
 }
 
-/* Find where lmb_alloc() must allocate; SPACE: nowhere. */
-static u64 search(u64 size, u64 align, u64 min, u64 max)
+/* Find where lmb_alloc() must allocate in hot-pluggable memory, or else in other. */
+static u64 search_in(u8 hotplug, u64 size, u64 align, u64 min, u64 max)
 {
 	u64 lo = min > PAGE_SIZE ? min : PAGE_SIZE, hi = SPACE, best = SPACE;
 	u64 base, run = 0;	/* free bytes of one flag value from base on */
@@ -89,7 +89,7 @@ static u64 search(u64 size, u64 align, u64 min, u64 max)
 	if (lmb.current_limit < hi)
 		hi = lmb.current_limit;
 	for (base = SPACE; base-- > lo;) {
-		if (!is_free(base))
+		if (!is_free(base) || (memory[base] & LMB_HOTPLUG) != hotplug)
 			run = 0;
 		else if (run && memory[base] == memory[base + 1])
 			run++;
@@ -104,7 +104,18 @@ static u64 search(u64 size, u64 align, u64 min, u64 max)
 	return best;
 }
 
-/* Put the blocks from number @first on into the map; where they overlap [base, ...). */
+/* Find where lmb_alloc() must allocate; SPACE: nowhere. */
+static u64 search(u64 size, u64 align, u64 min, u64 max)
+{
+	u64 found = search_in(0, size, align, min, max);
+
+	return found == SPACE ? search_in(LMB_HOTPLUG, size, align, min, max) : found;
+}
+
+/*
+ * Put the blocks from number @first on into the map. Do they overlap [base, base
+ * + size), or lie in hot-pluggable memory?
+ */
 static bool new_blocks(unsigned long first, u64 base, u64 size)
 {
 	const struct lmb_block *block;
@@ -116,7 +127,9 @@ static bool new_blocks(unsigned long first, u64 base, u64 size)
 			continue;
 		if (block->base < base + size && base < block->base + lmb.block_size)
 			overlap = true;
-		fill(reserved, block->base, lmb.block_size, 0);
+		if (memory[block->base] & LMB_HOTPLUG)
+			overlap = true;
+		fill(reserved, block->base, lmb.block_size, BLOCK);
 	}
 	return overlap;
 }
@@ -150,14 +163,12 @@ static const char *step_alloc(u64 size, u32 flags)
 	u64 want = search(size, align, min, max);
 	int error = lmb_alloc(size, align, min, max, flags, &base);
 
-	new_blocks(blocks, 0, 0);
+	if (new_blocks(blocks, want, want == SPACE ? 0 : size))
+		return "block in the place";
 	if (want == SPACE)
 		return error == -ENOMEM && lmb.nr_blocks == blocks ? NULL : "alloc nothing";
-	if (lmb.nr_blocks != blocks)
-		want = search(size, align, min, max);
 	if (error)
-		return error == -ENOMEM && (want == SPACE || lmb.nr_free == 1) ?
-		       NULL : "alloc failed";
+		return error == -ENOMEM && lmb.nr_free == 1 ? NULL : "alloc failed";
 	if (base != want)
 		return "alloc base";
 	fill(reserved, base, size, flags);
@@ -167,11 +178,14 @@ static const char *step_alloc(u64 size, u32 flags)
 static const char *step_add(bool is_reserve, u64 base, u64 size, u32 flags)
 {
 	unsigned long blocks = lmb.nr_blocks;
+	bool hit = is_reserve && hits_block(base, size);
 	int error = is_reserve ? lmb_reserve(base, size, flags) :
 		    lmb_add(base, size, flags);
 
-	if (new_blocks(blocks, base, size) && is_reserve)
+	if (new_blocks(blocks, base, size))
 		return "block in the range";
+	if (hit)
+		return error == -EBUSY ? NULL : "reserved a block";
 	if (error)
 		return error == -ENOMEM ? NULL : "add failed";
 	fill(is_reserve ? reserved : memory, base, size, flags);
@@ -194,6 +208,47 @@ static const char *step_remove(bool is_lmb_free, u64 base, u64 size)
 	return NULL;
 }
 
+static const char *step_flag(bool is_mark, u64 base, u64 size)
+{
+	unsigned long blocks = lmb.nr_blocks;
+	u32 flag = 1u << rnd(3);
+	bool hit = is_mark && flag != LMB_MIRROR && hits_block(base, size);
+	int error = is_mark ? lmb_mark(base, size, flag) : lmb_clear(base, size, flag);
+	u64 i;
+
+	if (new_blocks(blocks, base, size))
+		return "block in the range";
+	if (hit)
+		return error == -EBUSY ? NULL : "marked a block";
+	if (error)
+		return error == -ENOMEM ? NULL : "flag failed";
+	for (i = base; i < base + size; i++)
+		if (memory[i] != ABSENT)
+			memory[i] = is_mark ? memory[i] | flag : memory[i] & ~flag;
+	return NULL;
+}
+
+/* The limit comes before growth: there is no block but a klimit page. */
+static const char *step_limit(void)
+{
+	u64 size = 1 + rnd(SPACE), rest = size, cut, i, more = 0;
+	int error = lmb_enforce_memory_limit(size);
+
+	for (i = 0; i < SPACE; i++)
+		more += memory[i] != ABSENT && !(memory[i] & LMB_NOMAP);
+	if (lmb.may_grow)
+		return error == -EBUSY ? NULL : "limit after growth";
+	if (more <= size)
+		return error ? "limit that covers all" : NULL;
+	for (cut = 0; rest; cut++)
+		rest -= memory[cut] != ABSENT && !(memory[cut] & LMB_NOMAP);
+	if (hits_block(cut, SPACE - cut))
+		return error == -EBUSY ? NULL : "limit cut a block";
+	memset(memory + cut, ABSENT, SPACE - cut);
+	memset(reserved + cut, ABSENT, SPACE - cut);
+	return error ? "limit failed" : NULL;
+}
+
 static const char *step(void)
 {
 	u64 size = 1 + rnd(rnd(4) ? 0x40 : 0x1000), base = rnd(SPACE - size + 1);
@@ -205,7 +260,11 @@ static const char *step(void)
 		if (base + size > SPACE)
 			base = SPACE - size;
 	}
-	switch (rnd(8)) {
+	switch (rnd(10)) {
+	case 8:
+		return rnd(8) ? step_flag(true, base, size) : step_limit();
+	case 9:
+		return step_flag(false, base, size);
 	case 0:
 		return step_add(false, base, size, flags);
 	case 1:
@@ -280,7 +339,7 @@ static const char *history(void)
 	if (lmb_init(2 + rnd(60), 128 << rnd(4)))
 		return "init";
 #ifdef CONFIG_LMB_KLIMIT
-	fill(reserved, lmb_arch_klimit(), PAGE_SIZE, 0);
+	fill(reserved, lmb_arch_klimit(), PAGE_SIZE, BLOCK);
 #endif
 	lmb_set_bottom_up(rnd(2));
 	if (rnd(2))

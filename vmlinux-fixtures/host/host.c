@@ -3,26 +3,20 @@
 #include <string.h>
 
 #include "../lmb.h"
-#include "../lmb_blocks.h"
-#include "../lmb_handover.h"
-#include "../lmb_log.h"
 #include "host.h"
 #include "platform.h"
 
 /**
  * lmb_host_reset - back to before lmb_init(): forget everything, free the blocks
  *
- * The klimit page's address stays.
+ * The klimit page's address stays; lmb_arch_map() reaches everything.
  */
 void lmb_host_reset(void)
 {
 	host_platform_reset();
 	memset(&lmb, 0, sizeof(lmb));
-#ifndef CONFIG_LMB_KLIMIT
-	memset(&lmb_static_block, 0, sizeof(lmb_static_block));
-	memset(lmb_static_entries, 0, sizeof(lmb_static_entries));
-#endif
-	/* what lies beyond nr cannot be seen, and the tables are large */
+	lmb.revision = LMB_REVISION;
+	/* lmb_init() writes the static storage; what lies beyond nr cannot be seen */
 #if CONFIG_LMB_LOG
 	lmb_log.nr = 0;
 #endif
@@ -36,6 +30,15 @@ void lmb_host_reset(void)
 void lmb_host_set_klimit(u64 base)
 {
 	host_klimit = (phys_addr_t)base;
+}
+
+/**
+ * lmb_host_set_reach - choose what lmb_arch_map() reaches until lmb_host_reset()
+ * @end: nothing at or above this; ~0: everything
+ */
+void lmb_host_set_reach(u64 end)
+{
+	host_reach = end;
 }
 
 /**
@@ -81,9 +84,9 @@ static int host_free_all(u64 *result)
 /**
  * lmb_host_op - one operation
  * @op: an enum lmb_op, but not LMB_OP_INIT
- * @base: ADD, REMOVE, RESERVE, FREE; SET_LIMIT: the limit
- * @size: ADD, REMOVE, RESERVE, FREE, ALLOC
- * @flags: ADD, RESERVE, ALLOC; SET_BOTTOM_UP: 0 or not
+ * @base: ADD, REMOVE, MARK, CLEAR, RESERVE, FREE; SET_LIMIT: the limit
+ * @size: ADD, REMOVE, MARK, CLEAR, RESERVE, FREE, ALLOC, ENFORCE_LIMIT
+ * @flags: ADD, MARK, CLEAR, RESERVE, ALLOC; SET_BOTTOM_UP: 0 or not
  * @align: ALLOC
  * @min: ALLOC
  * @max: ALLOC
@@ -103,6 +106,12 @@ int lmb_host_op(unsigned int op, u64 base, u64 size, u32 flags, u64 align,
 		return lmb_add(base, size, flags);
 	case LMB_OP_REMOVE:
 		return lmb_remove(base, size);
+	case LMB_OP_MARK:
+		return lmb_mark(base, size, flags);
+	case LMB_OP_CLEAR:
+		return lmb_clear(base, size, flags);
+	case LMB_OP_ENFORCE_LIMIT:
+		return lmb_enforce_memory_limit(size);
 	case LMB_OP_RESERVE:
 		return lmb_reserve(base, size, flags);
 	case LMB_OP_FREE:

@@ -18,6 +18,7 @@
 
 void lmb_host_reset(void);
 void lmb_host_set_klimit(u64 base);
+void lmb_host_set_reach(u64 end);
 int lmb_host_init(u64 nr_static, u64 block_size);
 int lmb_host_op(unsigned int op, u64 base, u64 size, u32 flags, u64 align,
 		u64 min, u64 max, u64 *result);

@@ -19,15 +19,18 @@ struct host_block {
 
 static struct host_block *host_blocks;
 phys_addr_t host_klimit = 0x200000;
+u64 host_reach = ~0ULL;
 
 char *host_text;
 size_t host_text_len;
 
 void *lmb_arch_map(phys_addr_t base, phys_addr_t size)
 {
-	struct host_block *block = malloc(sizeof(*block));
+	struct host_block *block;
 
-	(void)base;
+	if (host_reach != ~0ULL && (base >= host_reach || size > host_reach - base))
+		return NULL;
+	block = malloc(sizeof(*block));
 	if (!block)
 		return NULL;
 	block->memory = calloc(1, size);
@@ -78,6 +81,7 @@ void host_platform_reset(void)
 		free(block->memory);
 		free(block);
 	}
+	host_reach = ~0ULL;
 	free(host_text);
 	host_text = NULL;
 	host_text_len = 0;

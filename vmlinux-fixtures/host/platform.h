@@ -8,6 +8,9 @@
 /* Where the next lmb_init() finds the klimit page, physical. */
 extern phys_addr_t host_klimit;
 
+/* Nothing at or above this can be mapped; ~0: everything can. */
+extern u64 host_reach;
+
 /* What printk() wrote since host_text_len was set to 0; lost when memory is short. */
 extern char *host_text;
 extern size_t host_text_len;

@@ -10,9 +10,6 @@
 
 #include "fuzz.h"
 #include "../lmb.h"
-#include "../lmb_blocks.h"
-#include "../lmb_handover.h"
-#include "../lmb_log.h"
 #include "host.h"
 #include "state.h"
 
@@ -104,16 +101,26 @@ static void test_refusals(void)
 	CHECK(lmb_add(0, 0, 0) == -EINVAL);
 	CHECK(lmb_free_all() == -EINVAL);
 	CHECK(lmb_allow_growth() == -EINVAL);
+	CHECK(lmb_mark(1, 1, 1) == -EINVAL && lmb_clear(1, 1, 1) == -EINVAL);
+	CHECK(lmb_enforce_memory_limit(1) == -EINVAL);
 	CHECK(lmb_set_current_limit(1) == -EINVAL && lmb.current_limit == 0);
 	CHECK(lmb_init(8, 3000) == -EINVAL && lmb_init(8, 0) == -EINVAL);
 	CHECK(lmb_init(8, 64) == -EINVAL && lmb.nr_blocks == 0);
 	CHECK(lmb_init(8, 128) == 0);	/* 40 + 2 * 40, or 40 + 2 * 32 */
 	CHECK(lmb_init(8, 3000) == -EBUSY);
 	CHECK(lmb_add(0, 0, 0) == -EINVAL && lmb_reserve(max, 0, 0) == -EINVAL);
-	CHECK(lmb_add(1, max, 0) == -EINVAL && lmb_free(max, 1) == -EINVAL);
-	/* the last end that is legal; a klimit page lies below */
-	CHECK(lmb_add(0x400000, max - 0x400000, 0) == 0);
-	CHECK(lmb_remove(0x400000, max - 0x400000) == 0);
+	CHECK(lmb_add(max, 1, 0) == -EINVAL && lmb_free(max, 1) == -EINVAL);
+	CHECK(lmb_mark(max, 1, 1) == -EINVAL && lmb_clear(1, 0, 1) == -EINVAL);
+	CHECK(lmb_mark(1, 1, 0) == -EINVAL && lmb_mark(1, 1, 3) == -EINVAL);
+	CHECK(lmb_clear(1, 1, 8) == -EINVAL && lmb_mark(1, 1, LMB_BLOCK) == -EINVAL);
+	CHECK(lmb_add(1, 1, LMB_BLOCK | 1) == -EINVAL);
+	CHECK(lmb_reserve(1, 1, LMB_BLOCK) == -EINVAL);
+	CHECK(alloc(1, 0, 0, 0, LMB_BLOCK) == (phys_addr_t)-EINVAL);
+	CHECK(lmb_enforce_memory_limit(0) == -EINVAL);
+	/* cut at the last end that is legal; a klimit page lies below */
+	CHECK(lmb_add(0x400000, max, 0) == 0);
+	CHECK(lmb.memory.total_size == max - 0x400000);
+	CHECK(lmb_remove(0x400000, max - 1) == 0 && lmb.memory.cnt == 0);
 	CHECK(alloc(0, 0, 0, 0, 0) == (phys_addr_t)-EINVAL);
 	CHECK(alloc(1, 3, 0, 0, 0) == (phys_addr_t)-EINVAL);
 	CHECK(alloc(1, 4, 0, 0, 0) == (phys_addr_t)-ENOMEM);
@@ -121,6 +128,8 @@ static void test_refusals(void)
 	CHECK(lmb_free_all() == -EBUSY && lmb_add(0, 0, 0) == -EBUSY);
 	CHECK(alloc(0, 3, 0, 0, 0) == (phys_addr_t)-EBUSY);
 	CHECK(lmb_set_bottom_up(true) == -EBUSY && !lmb.bottom_up);
+	CHECK(lmb_mark(1, 1, 0) == -EBUSY && lmb_clear(1, 0, 1) == -EBUSY);
+	CHECK(lmb_enforce_memory_limit(0) == -EBUSY);
 }
 
 #ifndef CONFIG_LMB_KLIMIT
@@ -260,39 +269,62 @@ static void test_growth(void)
 {
 	grow_start();
 	CHECK(lmb_reserve(0x180000, 0x1000, 0) == 0);
-	STATE("100000+100000:0@0.0", "180000+1000:0@1.0 1ff000+1000:0@0.1",
+	STATE("100000+100000:0@0.0", "180000+1000:0@1.0 1ff000+1000:80000000@0.1",
 	      "1.1 1.2 1.3...");
 	CHECK(lmb.nr_blocks == 2 && lmb.nr_free == (sizeof(phys_addr_t) == 8 ? 100 : 125));
 
-	/* lmb_reserve: not in its own range; then it merges with the block */
+	/* lmb_reserve: not in its own range, and it does not merge with the block */
 	grow_start();
 	CHECK(lmb_reserve(0x1ff000, 0x1000, 0) == 0);
-	STATE("100000+100000:0@0.0", "1fe000+2000:0@0.1", "1.0 1.1 1.2...");
-
-	/* lmb_alloc: nothing is avoided, it chooses again */
-	grow_start();
-	CHECK(alloc(0x1000, 0x1000, 0, 0, 0) == 0x1fe000);
-	STATE("100000+100000:0@0.0", "1fe000+2000:0@0.1", "1.0 1.1 1.2...");
-	grow_start();
-	CHECK(alloc(0x1000, 0x1000, 0, 0, 1) == 0x1fe000);
-	STATE("100000+100000:0@0.0", "1fe000+1000:1@1.0 1ff000+1000:0@0.1",
+	STATE("100000+100000:0@0.0", "1fe000+1000:80000000@0.1 1ff000+1000:0@1.0",
 	      "1.1 1.2...");
+
+	/* lmb_alloc: it keeps the place that it has found */
+	grow_start();
+	CHECK(alloc(0x1000, 0x1000, 0, 0, 0) == 0x1ff000);
+	STATE("100000+100000:0@0.0", "1fe000+1000:80000000@0.1 1ff000+1000:0@1.0",
+	      "1.1 1.2...");
+	/* ... also the last place there is, while a block fits nowhere else */
+	start(2);
+	lmb_add(0x100000, 0x2000, 0);
+	lmb_allow_growth();
+	CHECK(alloc(0x2000, 0, 0, 0, 0) == (phys_addr_t)-ENOMEM);
+	STATE("100000+2000:0@0.0", "", "0.1");
+	CHECK(alloc(0x1000, 0, 0, 0, 0) == 0x101000);
+	STATE("100000+2000:0@0.0", "100000+1000:80000000@0.1 101000+1000:0@1.0", "1.1...");
 
 	/* lmb_remove: the only room outside its range is at the bottom */
 	grow_start();
 	CHECK(lmb_remove(0x101000, 0xfe800) == 0);
-	STATE("100000+1000:0@0.0 1ff800+800:0@1.0", "100000+1000:0@0.1",
+	STATE("100000+1000:0@0.0 1ff800+800:0@1.0", "100000+1000:80000000@0.1",
 	      "1.1 1.2...");
+	/* and so of lmb_mark, lmb_clear */
+	grow_start();
+	CHECK(lmb_mark(0x101000, 0xfe800, LMB_MIRROR) == 0);
+	STATE("100000+1000:0@0.0 101000+fe800:2@1.0 1ff800+800:0@1.1",
+	      "100000+1000:80000000@0.1", "1.2 1.3...");
+
+	/* never in hot-pluggable memory, nor where it cannot be reached */
+	grow_start();
+	CHECK(lmb_mark(0x100000, 0x100000, LMB_HOTPLUG) == 0);
+	CHECK(alloc(0x1000, 0, 0, 0, 0) == (phys_addr_t)-ENOMEM);
+	STATE("100000+100000:1@0.0", "", "0.1");
+	grow_start();
+	lmb_host_set_reach(0x1fffff);
+	CHECK(lmb_reserve(0x180000, 0x1000, 0) == -ENOMEM);
+	STATE("100000+100000:0@0.0", "", "0.1");
+	lmb_host_set_reach(0x200000);
+	CHECK(lmb_reserve(0x180000, 0x1000, 0) == 0);
 
 	/* bottom-up, and below the limit */
 	grow_start();
 	lmb_set_bottom_up(true);
 	CHECK(lmb_add(0x10000000, 0x1000, 0) == 0);
-	STATE("100000+100000:0@0.0 10000000+1000:0@1.0", "100000+1000:0@0.1", "1.1...");
+	STATE("100000+100000:0@0.0 10000000+1000:0@1.0", "100000+1000:80000000@0.1", "1.1...");
 	grow_start();
 	lmb_set_current_limit(0x1c0fff);
 	CHECK(lmb_add(0x10000000, 0x1000, 0) == 0);
-	STATE("100000+100000:0@0.0 10000000+1000:0@1.0", "1bf000+1000:0@0.1", "1.1...");
+	STATE("100000+100000:0@0.0 10000000+1000:0@1.0", "1bf000+1000:80000000@0.1", "1.1...");
 }
 
 /* Two growths in one operation; a block holds two entries of either width. */
@@ -305,18 +337,20 @@ static void test_growth_twice(void)
 	lmb_allow_growth();
 	CHECK(lmb_reserve(0x17f000, 0x3000, 0) == 0);
 	STATE("100000+100000:0@0.0",
-	      "17f000+1000:0@1.0 180000+1000:1@0.1 181000+1000:0@1.1 1fff00+100:0@0.2",
+	      "17f000+1000:0@1.0 180000+1000:1@0.1 181000+1000:0@1.1 1fff00+100:80000000@0.2",
 	      "2.0 2.1");
 }
 
 /* Rule 7: a failure leaves the growths that succeeded. */
 static void test_growth_fails(void)
 {
-	start(2);
-	lmb_add(0x100000, 0x1000, 0);
+	lmb_host_reset();
+	lmb_init(3, 128);	/* two entries of a block; the second fits nowhere */
+	lmb_add(0x100000, 0x180, 0);
+	lmb_reserve(0x100100, 0x80, 1);
 	lmb_allow_growth();
-	CHECK(alloc(0x1000, 0, 0, 0, 0) == (phys_addr_t)-ENOMEM);
-	STATE("100000+1000:0@0.0", "100000+1000:0@0.1", "1.0 1.1...");
+	CHECK(lmb_reserve(0x1000ff, 0x82, 0) == -ENOMEM);
+	STATE("100000+180:0@0.0", "100000+80:80000000@0.2 100100+80:1@0.1", "1.0 1.1");
 
 	start(2);
 	lmb_add(0x100000, 0x1000, 0);
@@ -342,7 +376,19 @@ static void test_blocks_stay(void)
 	CHECK(lmb_remove(0x100000, 0xff001) == -EBUSY);
 	CHECK(lmb_remove(0x200000, 0x1000) == 0);
 	CHECK(lmb_free(0x100000, 0xff000) == 0);
-	STATE("100000+100000:0@0.0", "1ff000+1000:0@0.1", "1.0 1.1...");
+	CHECK(lmb_reserve(0x1ff800, 1, 0) == -EBUSY);
+	CHECK(lmb_reserve(0x1fe000, 0x1001, 0) == -EBUSY);
+	CHECK(lmb_mark(0x100000, 0x100000, LMB_NOMAP) == -EBUSY);
+	CHECK(lmb_mark(0x1fffff, 1, LMB_HOTPLUG) == -EBUSY);
+	STATE("100000+100000:0@0.0", "1ff000+1000:80000000@0.1", "1.0 1.1...");
+	CHECK(lmb_mark(0x1ff000, 1, LMB_MIRROR) == 0);
+	CHECK(lmb_clear(0x1ff000, 0x1000, LMB_MIRROR) == 0);
+	CHECK(lmb_clear(0x1ff000, 0x1000, LMB_NOMAP) == 0);
+	/* beside a block nothing merges with it, and a range that touches is no overlap */
+	CHECK(lmb_reserve(0x1fe000, 0x1000, 0) == 0);
+	CHECK(lmb_mark(0x100000, 0xff000, LMB_NOMAP) == 0);
+	STATE("100000+ff000:4@0.0 1ff000+1000:0@1.0", "1fe000+1000:0@1.1 1ff000+1000:80000000@0.1",
+	      "1.2 1.3...");
 }
 
 static void test_search(void)
@@ -367,11 +413,23 @@ static void test_search(void)
 	/* one region of memory, not two that touch; never NOMAP */
 	start(16);
 	lmb_add(0x1000, 0x1000, 0);
-	lmb_add(0x2000, 0x1000, 1);
+	lmb_add(0x2000, 0x1000, LMB_MIRROR);
 	lmb_add(0x3000, 0x4000, 4);
 	CHECK(alloc(0x1001, 0, 0, 0, 0) == (phys_addr_t)-ENOMEM);
 	CHECK(alloc(0x1000, 0, 0, 0, 0) == 0x2000);
-	lmb_remove(0, 0x10000);
+	/* hot-pluggable memory where there is no other */
+	start(16);
+	lmb_add(0x1000, 0x4000, 0);
+	lmb_add(0x5000, 0x4000, LMB_HOTPLUG);
+	lmb_add(0x9000, 0x1000, LMB_HOTPLUG | LMB_NOMAP);
+	CHECK(alloc(0x3000, 0, 0, 0, 0) == 0x2000);
+	CHECK(alloc(0x2000, 0, 0, 0, 0) == 0x7000);
+	CHECK(alloc(0x1000, 0, 0, 0, 0) == 0x1000);
+	CHECK(alloc(0x10, 0, 0x2000, 0x6000, 0) == 0x5ff0);
+	lmb_set_bottom_up(true);
+	CHECK(alloc(0x10, 0, 0, 0, 0) == 0x5000);
+	CHECK(alloc(0x3000, 0, 0, 0, 0) == (phys_addr_t)-ENOMEM);
+	start(16);
 
 	/* up to the last address that is legal, and nothing wraps */
 	lmb_add(PHYS_ADDR_MAX - 0x1fff, 0x1fff, 0);
@@ -381,6 +439,140 @@ static void test_search(void)
 	CHECK(alloc(1, 0x10000, 0, 0, 0) == (phys_addr_t)-ENOMEM);
 	CHECK(alloc(1, 0, PHYS_ADDR_MAX - 1, 0, 0) == (phys_addr_t)-ENOMEM);
 	CHECK(alloc(1, 0, PHYS_ADDR_MAX - 2, 0, 0) == PHYS_ADDR_MAX - 2);
+}
+
+/* Rules 3 and 5 of lmb_mark() and lmb_clear(): which entry stores what. */
+static void test_mark(void)
+{
+	start(8);
+	lmb_add(0x1000, 0x9000, 0);
+	/* inside: the lower part keeps the entry, two are new, ascending */
+	CHECK(lmb_mark(0x3000, 0x2000, LMB_NOMAP) == 0);
+	STATE("1000+2000:0@0.0 3000+2000:4@0.1 5000+5000:0@0.2", "", "0.3 0.4 0.5 0.6 0.7");
+	CHECK(lmb.memory.total_size == 0x9000 && lmb.memory.cnt == 3);
+	/* nothing to do, and nothing there */
+	CHECK(lmb_mark(0x3800, 0x800, LMB_NOMAP) == 0);
+	CHECK(lmb_clear(0x1800, 0x800, LMB_NOMAP) == 0);
+	CHECK(lmb_mark(0xa000, 0x1000, LMB_NOMAP) == 0);
+	CHECK(lmb_mark(0, 0x1000, LMB_NOMAP) == 0);
+	STATE("1000+2000:0@0.0 3000+2000:4@0.1 5000+5000:0@0.2", "", "0.3 0.4 0.5 0.6 0.7");
+	/* into the region below, and out of it again */
+	CHECK(lmb_mark(0x5000, 0x1000, LMB_NOMAP) == 0);
+	STATE("1000+2000:0@0.0 3000+3000:4@0.1 6000+4000:0@0.2", "", "0.3 0.4 0.5 0.6 0.7");
+	CHECK(lmb_clear(0x5000, 0x1000, LMB_NOMAP) == 0);
+	STATE("1000+2000:0@0.0 3000+2000:4@0.1 5000+5000:0@0.2", "", "0.3 0.4 0.5 0.6 0.7");
+	/* into the region above */
+	CHECK(lmb_mark(0x2000, 0x1000, LMB_NOMAP) == 0);
+	STATE("1000+1000:0@0.0 2000+3000:4@0.1 5000+5000:0@0.2", "", "0.3 0.4 0.5 0.6 0.7");
+	/* another flag over all: from the middle of the first to that of the last */
+	CHECK(lmb_mark(0x1800, 0x4000, LMB_HOTPLUG) == 0);
+	STATE("1000+800:0@0.0 1800+800:1@0.3 2000+3000:5@0.1 5000+800:1@0.2 5800+4800:0@0.4",
+	      "", "0.5 0.6 0.7");
+	/* a drop serves what is new; the lowest part's entry stays */
+	CHECK(lmb_clear(0x1800, 0x3800, LMB_HOTPLUG) == 0);
+	STATE("1000+1000:0@0.0 2000+3000:4@0.1 5000+800:1@0.2 5800+4800:0@0.4",
+	      "", "0.3 0.5 0.6 0.7");
+	CHECK(lmb_clear(0x2000, 0x2000, LMB_NOMAP) == 0);
+	STATE("1000+3000:0@0.0 4000+1000:4@0.1 5000+800:1@0.2 5800+4800:0@0.4",
+	      "", "0.3 0.5 0.6 0.7");
+	CHECK(lmb_clear(0x4000, 0x1400, LMB_NOMAP) == 0);
+	CHECK(lmb_clear(0, 0x5400, LMB_HOTPLUG) == 0);
+	STATE("1000+4400:0@0.0 5400+400:1@0.2 5800+4800:0@0.4", "", "0.1 0.3 0.5 0.6 0.7");
+	/* all becomes one, and past the end of the address space is cut */
+	CHECK(lmb_clear(0, PHYS_ADDR_MAX, LMB_HOTPLUG) == 0);
+	STATE("1000+9000:0@0.0", "", "0.4 0.2 0.1 0.3 0.5 0.6 0.7");
+	/* a hole between: it stays one */
+	lmb_remove(0x4000, 0x1000);
+	CHECK(lmb_mark(0x3000, 0x3000, LMB_MIRROR) == 0);
+	STATE("1000+2000:0@0.0 3000+1000:2@0.2 5000+1000:2@0.4 6000+4000:0@0.1",
+	      "", "0.3 0.5 0.6 0.7");
+
+	/* no entry: nothing has changed */
+	start(3);
+	lmb_add(0x1000, 0x9000, 0);
+	CHECK(lmb_mark(0x3000, 0x2000, LMB_NOMAP) == -ENOMEM);
+	STATE("1000+9000:0@0.0", "", "0.1 0.2");
+	CHECK(lmb_mark(0x3000, 0x7000, LMB_NOMAP) == 0);
+	CHECK(lmb_mark(0x1000, 0x1000, LMB_NOMAP) == -ENOMEM);
+	STATE("1000+2000:0@0.0 3000+7000:4@0.1", "", "0.2");
+	CHECK(lmb_mark(0, 0x10000, LMB_NOMAP) == 0);
+	STATE("1000+9000:4@0.0", "", "0.1 0.2");
+}
+
+/* Rule 3: the first bytes of memory stay. */
+static void test_limit(void)
+{
+	start(8);
+	lmb_add(0x1000, 0x1000, 0);
+	lmb_add(0x2000, 0x1000, LMB_NOMAP);
+	lmb_add(0x3000, 0x1000, LMB_HOTPLUG);
+	lmb_add(0x8000, 0x1000, LMB_NOMAP);
+	lmb_reserve(0x1800, 0x1000, 0);
+	lmb_reserve(0x3800, 0x1000, 0);
+	lmb_reserve(0x10000, 0x1000, 0);
+	CHECK(lmb_enforce_memory_limit(0x2000) == 0);
+	CHECK(lmb_enforce_memory_limit(PHYS_ADDR_MAX) == 0);
+	STATE("1000+1000:0@0.0 2000+1000:4@0.1 3000+1000:1@0.2 8000+1000:4@0.3",
+	      "1800+1000:0@0.4 3800+1000:0@0.5 10000+1000:0@0.6", "0.7");
+	CHECK(lmb_enforce_memory_limit(0x1801) == 0);
+	STATE("1000+1000:0@0.0 2000+1000:4@0.1 3000+801:1@0.2",
+	      "1800+1000:0@0.4 3800+1:0@0.5", "0.6 0.3 0.7");
+	/* the end of a region is an end of memory without LMB_NOMAP */
+	CHECK(lmb_enforce_memory_limit(0x1000) == 0);
+	STATE("1000+1000:0@0.0", "1800+800:0@0.4", "0.5 0.2 0.1 0.6 0.3 0.7");
+	lmb_allow_growth();
+	CHECK(lmb_enforce_memory_limit(0x1000) == -EBUSY);
+	CHECK(lmb_enforce_memory_limit(0) == -EINVAL);
+}
+
+/* Rule 11: what the rest of a kernel asks. */
+static void test_interface(void)
+{
+	const struct lmb_region *region;
+	struct lmb_free_range range;
+	char text[200], *out = text;
+
+	lmb_host_reset();
+	CHECK(!lmb_is_memory(0) && !lmb_is_reserved(0) && !lmb_is_region_reserved(0, 1));
+	CHECK(!lmb_phys_mem_size() && !lmb_start_of_DRAM() && !lmb_end_of_DRAM());
+	for_each_lmb_memory(region)
+		CHECK(false);
+	for_each_lmb_free(&range)
+		CHECK(false);
+	for_each_lmb_free_reverse(&range)
+		CHECK(false);
+
+	start(16);
+	CHECK(!lmb_end_of_DRAM());
+	lmb_add(0x1000, 0x3000, 0);
+	lmb_add(0x4000, 0x1000, LMB_NOMAP);
+	lmb_add(0x5000, 0x1000, LMB_HOTPLUG);
+	lmb_add(0x6000, 0x1000, 0);
+	lmb_reserve(0, 0x1800, 0);
+	lmb_reserve(0x2000, 0x800, 0);
+	lmb_reserve(0x6800, 0x1000, 0);
+	CHECK(!lmb_is_memory(0xfff) && lmb_is_memory(0x1000) && lmb_is_memory(0x4800));
+	CHECK(lmb_is_memory(0x6fff) && !lmb_is_memory(0x7000) && !lmb_is_memory(PHYS_ADDR_MAX));
+	CHECK(lmb_is_reserved(0) && lmb_is_reserved(0x17ff) && !lmb_is_reserved(0x1800));
+	CHECK(!lmb_is_reserved(0x1fff) && lmb_is_reserved(0x77ff) && !lmb_is_reserved(0x7800));
+	CHECK(!lmb_is_region_reserved(0x1800, 0x800) && lmb_is_region_reserved(0x1800, 0x801));
+	CHECK(lmb_is_region_reserved(0x17ff, 1) && !lmb_is_region_reserved(0x2000, 0));
+	CHECK(lmb_is_region_reserved(0x7000, PHYS_ADDR_MAX));
+	CHECK(lmb_phys_mem_size() == 0x6000);
+	CHECK(lmb_start_of_DRAM() == 0x1000 && lmb_end_of_DRAM() == 0x7000);
+	for_each_lmb_memory(region)
+		out += sprintf(out, "%llx ", (u64)region->base);
+	for_each_lmb_reserved(region)
+		out += sprintf(out, "%llx ", (u64)region->base);
+	CHECK(!strcmp(text, "1000 4000 5000 6000 0 2000 6800 "));
+	out = text;
+	for_each_lmb_free(&range)
+		out += sprintf(out, "%llx-%llx:%x ", (u64)range.base, (u64)range.end, range.flags);
+	CHECK(!strcmp(text, "1800-2000:0 2800-4000:0 5000-6000:1 6000-6800:0 "));
+	out = text;
+	for_each_lmb_free_reverse(&range)
+		out += sprintf(out, "%llx-%llx:%x ", (u64)range.base, (u64)range.end, range.flags);
+	CHECK(!strcmp(text, "6000-6800:0 5000-6000:1 2800-4000:0 1800-2000:0 "));
 }
 
 /* Rule 9: whole pages of the union, page 0 excepted, as maximal runs. */
@@ -433,13 +625,40 @@ static void test_klimit(void)
 	lmb_host_reset();
 	lmb_host_set_klimit(0x350000);
 	CHECK(lmb_init(0, 128) == 0);
-	STATE("", "350000+1000:0@0.0", "0.1 0.2 0.3...");
+	STATE("", "350000+1000:80000000@0.0", "0.1 0.2 0.3...");
 	/* (4096 - 40) / 40 and (4096 - 40) / 32, less the page's own */
 	CHECK(lmb.nr_free == (wide ? 100 : 125) && lmb.nr_blocks == 1);
 	CHECK(lmb_free(0x350fff, 1) == -EBUSY && lmb_remove(0x350000, 1) == -EBUSY);
+	CHECK(lmb_reserve(0x350000, 1, 0) == -EBUSY);
 	CHECK(lmb_reserve(0x351000, 0x1000, 0) == 0);
-	STATE("", "350000+2000:0@0.0", "0.1 0.2 0.3...");
+	STATE("", "350000+1000:80000000@0.0 351000+1000:0@0.1", "0.2 0.3...");
 	CHECK(lmb_free(0x351000, 0x1000) == 0);
+	/* the page is not cut off */
+	lmb_add(0x340000, 0x20000, 0);
+	CHECK(lmb_enforce_memory_limit(0x10fff) == -EBUSY);
+	CHECK(lmb.memory.total_size == 0x20000);
+	CHECK(lmb_enforce_memory_limit(0x11000) == 0);
+	CHECK(lmb.memory.total_size == 0x11000);
+
+	/* where it cannot be: nothing has happened */
+	lmb_host_reset();
+	lmb_host_set_klimit(0x350001);
+	CHECK(lmb_init(0, 128) == -EINVAL);
+	lmb_host_set_klimit(PHYS_ADDR_MAX - 0xfff);
+	CHECK(lmb_init(0, 128) == -EINVAL);
+	lmb_host_set_klimit(0x350000);
+	lmb_host_set_reach(0x350fff);
+	CHECK(lmb_init(0, 128) == -EINVAL && lmb.nr_blocks == 0);
+	lmb_host_set_reach(0x351000);
+	CHECK(lmb_init(0, 100) == -EINVAL);
+	CHECK(lmb_init(0, 128) == 0);
+	lmb_host_reset();
+	lmb_host_set_klimit(PHYS_ADDR_MAX - 0x1fff);
+	CHECK(lmb_init(0, 128) == 0);
+	lmb_host_reset();
+	lmb_host_set_klimit(0);
+	CHECK(lmb_init(0, 128) == 0 && lmb_is_reserved(0));
+	lmb_host_set_klimit(0x200000);
 }
 #endif
 
@@ -480,6 +699,9 @@ int main(int argc, char **argv)
 	test_growth_fails();
 	test_blocks_stay();
 	test_search();
+	test_mark();
+	test_limit();
+	test_interface();
 	test_free_all();
 	test_dump();
 #else

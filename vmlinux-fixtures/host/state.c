@@ -5,8 +5,7 @@
  */
 #include <stdlib.h>
 
-#include "../lmb_handover.h"
-#include "../lmb_state.h"
+#include "../lmb.h"
 #include "state.h"
 
 /* The entries of one block, to find the block of an entry by bisection. */
@@ -145,7 +144,7 @@ static void put_handover(struct host_words *words)
 	unsigned long i;
 
 	put(words, lmb_handover.nr);
-	for (i = 0; i < lmb_handover.nr && i < CONFIG_LMB_HANDOVER_RANGES; i++) {
+	for (i = 0; i < lmb_handover.nr && i < ARRAY_SIZE(lmb_handover.ranges); i++) {
 		put(words, lmb_handover.ranges[i].base);
 		put(words, lmb_handover.ranges[i].size);
 	}
