@@ -17,13 +17,13 @@
  * @init: the part of the image that is only needed during boot, whole pages
  * @early_page_tables: those that the kernel started with
  * @initrd: size 0: none
- * @boot_data: the loader's own tables
+ * @boot_data: the loader's own tables, and modules besides the initrd
  * @nr_boot_data: number of those
  * @early_limit: no address at or above this is mapped before init_mem_mapping()
  */
 struct boot_info {
 	struct lmb_range image, init, early_page_tables, initrd;
-	struct lmb_range boot_data[8];
+	struct lmb_range boot_data[32];
 	unsigned int nr_boot_data;
 	phys_addr_t early_limit;
 };

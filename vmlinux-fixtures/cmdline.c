@@ -23,6 +23,15 @@ static __init enum scenario parse_scenario(const char *value)
 	panic("bad boot option lmb.scenario=%s: not boot, random or fill", value);
 }
 
+static __init bool parse_order(const char *value)
+{
+	if (!strcmp(value, "window"))
+		return false;
+	if (!strcmp(value, "random"))
+		return true;
+	panic("bad boot option lmb.order=%s: not window or random", value);
+}
+
 static __init unsigned long parse_value(const char *name, const char *value,
 					unsigned long min, unsigned long max)
 {
@@ -45,6 +54,26 @@ static __init unsigned long parse_block_size(const char *name, const char *value
 	return size;
 }
 
+/* Read BASE,SIZE,FLAG. */
+static __init void parse_mark(const char *name, const char *value, struct options *options)
+{
+	static char word[COMMAND_LINE_SIZE] __initdata;
+	unsigned long numbers[3];
+	unsigned int i;
+	size_t len;
+
+	for (i = 0; i < 3; i++) {
+		for (len = 0; value[len] && value[len] != ','; len++)
+			word[len] = value[len];
+		word[len] = '\0';
+		if (!parse_number(word, &numbers[i]) || !value[len] != (i == 2))
+			panic("bad boot option %s: not BASE,SIZE,FLAG", name);
+		value += len + 1;
+	}
+	options->mark = (struct lmb_range){ numbers[0], numbers[1] };
+	options->mark_flag = numbers[2];
+}
+
 /* @value is NULL where the word has no '='. */
 static __init void parse_option(const char *name, const char *value,
 				struct options *options)
@@ -65,6 +94,12 @@ static __init void parse_option(const char *name, const char *value,
 		options->nr_static = parse_value(name, value, 2, CONFIG_LMB_STATIC_ENTRIES);
 	else if (!strcmp(name, "lmb.block_size"))
 		options->block_size = parse_block_size(name, value);
+	else if (!strcmp(name, "lmb.order"))
+		options->random_order = parse_order(value);
+	else if (!strcmp(name, "lmb.limit"))
+		options->limit = parse_value(name, value, 1, ~0UL);
+	else if (!strcmp(name, "lmb.mark"))
+		parse_mark(name, value, options);
 	else if (!strcmp(name, "lmb.fault"))
 		fault_parse(value);
 	else

@@ -68,7 +68,7 @@ static struct fault faults[] = {
 	{ .name = "block-unreserved", .inject = fault_block_unreserved },
 	EITHER("log-divergence", fault_log_divergence),
 	{ .name = "storage-corrupt-switch", .inject = fault_set_may_grow },
-#if CONFIG_LMB_LOG
+#if CONFIG_LMB_LOG > 3
 	{ .name = "log-divergence-result", .inject = fault_log_result },
 	{ .name = "log-divergence-op", .inject = fault_log_op },
 	{ .name = "log-divergence-init", .inject = fault_log_init },
@@ -117,10 +117,12 @@ static struct fault faults[] = {
 	LINKS("-free", LIST_FREE),
 	LINKS("-blocks", LIST_BLOCKS),
 
+#if CONFIG_LMB_HANDOVER_RANGES
 	{ .name = "handover-mismatch", .stage = ON_HANDOVER,
 	  .inject = fault_handover_mismatch },
 	{ .name = "handover-mismatch-reserved", .stage = ON_HANDOVER,
 	  .inject = fault_handover_reserved },
+#endif
 	{ .name = "handover-mismatch-count", .stage = ON_HANDOVER,
 	  .inject = fault_handover_count },
 };

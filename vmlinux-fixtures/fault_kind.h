@@ -11,6 +11,12 @@ enum fault_list { LIST_MEMORY, LIST_RESERVED, LIST_FREE, LIST_BLOCKS, NR_LISTS }
 /* What a fault needs, and so when it can strike: one stage after the other. */
 enum fault_stage { ON_SOUND_LISTS, ON_LINKS, ON_HANDOVER };
 
+/* Faults write to the lists themselves; nobody else outside the allocator does. */
+static inline struct lmb_region *lmb_entry(struct list_head *node)
+{
+	return list_entry(node, struct lmb_region, link);
+}
+
 struct fault;
 typedef void fault_fn(const struct fault *fault);
 typedef struct list_head *fault_target_fn(enum fault_list list);

@@ -4,7 +4,7 @@
 #include "fault_records.h"
 #include "lmb.h"
 
-#if CONFIG_LMB_LOG
+#if CONFIG_LMB_LOG > 3
 /* An operation that succeeded is logged as one that did not. */
 void fault_log_result(const struct fault *fault)
 {
@@ -32,6 +32,7 @@ void fault_log_shorter(const struct fault *fault)
 }
 #endif
 
+#if CONFIG_LMB_HANDOVER_RANGES
 /* The lowest range lacks a page that was handed over. */
 void fault_handover_mismatch(const struct fault *fault)
 {
@@ -45,6 +46,7 @@ void fault_handover_reserved(const struct fault *fault)
 	(void)fault;
 	lmb_handover.ranges[0] = (struct lmb_range){ boot_info.image.base, PAGE_SIZE };
 }
+#endif
 
 void fault_handover_count(const struct fault *fault)
 {

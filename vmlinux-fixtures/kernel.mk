@@ -2,7 +2,7 @@
 # The fixture kernels: one for each kind of initial storage.
 
 KERNEL_VARIANTS := static klimit
-KERNEL_SRC := main.c banner.c cmdline.c scenario.c stops.c boot_info.c printk.c string.c \
+KERNEL_SRC := main.c banner.c cmdline.c scenario.c stops.c boot_info.c firmware.c printk.c string.c \
 	fault.c fault_regions.c fault_counts.c fault_records.c fault_links.c $(EXTRA_SRC)
 KERNEL_CFLAGS := -std=gnu11 -O2 -g $(WARN) -ffreestanding -nostdinc \
 	-isystem $(shell $(CC) -print-file-name=include) \

@@ -42,15 +42,18 @@ static void lmb_log_write(const struct lmb_log_record *record)
 	barrier();
 	lmb_log.nr++;
 }
+#else
+static void lmb_log_write(const struct lmb_log_record *record)
+{
+	(void)record;
+}
+#endif
 
 /* An operation is over: write it down, with those of its arguments that matter. */
 #define trace_lmb(_op, _error, ...)					\
 	lmb_log_write(&(struct lmb_log_record) {			\
 		.op = LMB_OP_##_op, .error = (_error),			\
 		.caller = _RET_IP_, __VA_ARGS__ })
-#else
-#define trace_lmb(_op, _error, ...)	do { } while (0)
-#endif
 
 /* -- entries and nodes ------------------------------------------------------ */
 

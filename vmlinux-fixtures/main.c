@@ -10,6 +10,7 @@
 #include "boot_info.h"
 #include "cmdline.h"
 #include "fault.h"
+#include "firmware.h"
 #include "init.h"
 #include "lmb.h"
 #include "main.h"
@@ -68,26 +69,37 @@ static noinline __init void reserve_initrd(void)
 		must(lmb_reserve, boot_info.initrd.base, boot_info.initrd.size, 0);
 }
 
-/* RAM in whole pages: a page that is RAM in part only cannot be used. */
-static noinline __init void add_firmware_memory(void)
-{
-	unsigned int i;
-
-	for (i = 0; i < firmware_map.nr; i++) {
-		const struct firmware_range *range = &firmware_map.ranges[i];
-		u64 base = (range->base + PAGE_SIZE - 1) & ~(u64)(PAGE_SIZE - 1);
-		u64 end = (range->base + range->size) & ~(u64)(PAGE_SIZE - 1);
-
-		if (range->type == FIRMWARE_RAM && base < end)
-			must(lmb_add, base, end - base, 0);
-	}
-}
-
 /* All that must not be overwritten is reserved now; what is mapped may be used. */
 static noinline __init void allow_growth(void)
 {
 	must(lmb_set_current_limit, boot_info.early_limit);
 	must(lmb_allow_growth);
+}
+
+/*
+ * The first range is room for blocks of entries, however many ranges follow. A
+ * limit comes before them, as it would not spare them.
+ */
+static noinline __init void add_firmware_memory(void)
+{
+	struct firmware_ram ram = { .entry = 0 };
+
+	while (firmware_next_ram(&firmware_map, &ram)) {
+		must(lmb_add, ram.range.base, ram.range.size, 0);
+		if (!lmb.may_grow && !options.limit)
+			allow_growth();
+	}
+	if (options.limit)
+		must(lmb_enforce_memory_limit, options.limit);
+	if (!lmb.may_grow)
+		allow_growth();
+}
+
+/* As if firmware had said so. */
+static noinline __init void mark_memory(void)
+{
+	if (options.mark.size)
+		must(lmb_mark, options.mark.base, options.mark.size, options.mark_flag);
 }
 
 static noinline __init void setup_per_cpu_areas(void)
@@ -107,7 +119,7 @@ static noinline __init void alloc_mem_map(void)
 {
 	phys_addr_t base;
 
-	must(lmb_alloc, (lmb.memory.total_size >> PAGE_SHIFT) * PAGE_STRUCT_SIZE,
+	must(lmb_alloc, (lmb_phys_mem_size() >> PAGE_SHIFT) * PAGE_STRUCT_SIZE,
 	     PAGE_SIZE, 0, 0, 0, &base);
 	mem_map = arch_va(base);
 }
@@ -143,7 +155,8 @@ static noinline void run_scenario(void)
 		scenario_random(options.ops ? options.ops : 5000, options.seed);
 		break;
 	case SCENARIO_FILL:
-		scenario_fill(options.ops ? options.ops : 1000, options.seed);
+		scenario_fill(options.ops ? options.ops : 1000, options.seed,
+			      options.random_order);
 		break;
 	}
 	/* so many lines would take longer than all the rest */
@@ -173,7 +186,7 @@ static noinline __init void setup_memory(void)
 	reserve_boot_data();
 	reserve_initrd();
 	add_firmware_memory();
-	allow_growth();
+	mark_memory();
 	init_mem_mapping();
 	setup_per_cpu_areas();
 	alloc_mem_map();

@@ -38,35 +38,16 @@ static void random_seed(unsigned long seed)
 	random_u32();
 }
 
-/* Make *@best the largest unreserved part of [lo, hi), if that is larger. */
-static void largest_gap(phys_addr_t lo, phys_addr_t hi, struct lmb_range *best)
-{
-	struct list_head *node = lmb.reserved.regions.next;
-	phys_addr_t gap;
-
-	for (; lo < hi; node = node->next) {
-		gap = hi;
-		if (node != &lmb.reserved.regions && lmb_entry(node)->base < hi)
-			gap = lmb_entry(node)->base;
-		if (gap > lo && gap - lo > best->size)
-			*best = (struct lmb_range){ lo, gap - lo };
-		if (gap == hi)
-			return;
-		if (lmb_end(lmb_entry(node)) > lo)
-			lo = lmb_end(lmb_entry(node));
-	}
-}
-
 /* Find the largest hole, in whole pages, less a guard at either end. */
 static struct lmb_range find_arena(void)
 {
 	struct lmb_range arena = { 0, 0 };
-	struct lmb_region *mem;
+	struct lmb_free_range range;
 	phys_addr_t end;
 
-	list_for_each_entry(mem, &lmb.memory.regions, link)
-		if (!(mem->flags & LMB_NOMAP))
-			largest_gap(mem->base, lmb_end(mem), &arena);
+	for_each_lmb_free(&range)
+		if (range.end - range.base > arena.size)
+			arena = (struct lmb_range){ range.base, range.end - range.base };
 	if (arena.size < (4UL << 20))
 		panic("scenario: no hole of 4 MiB in memory");
 	end = (arena.base + arena.size - GUARD) & ~(phys_addr_t)(PAGE_SIZE - 1);
@@ -98,7 +79,7 @@ static unsigned int random_flags(bool memory)
 		return 0;
 	if (memory)
 		return 1U << random_below(3);
-	return random_below(2) ? 1U << random_below(3) : random_u32();
+	return random_below(2) ? 1U << random_below(3) : random_u32() & ~LMB_BLOCK;
 }
 
 /* Mostly a few pages; sometimes any number of bytes, sometimes many pages. */
@@ -137,9 +118,9 @@ static int random_invalid(struct random_run *run)
 	case 0:
 		return lmb_add(base, 0, 0);
 	case 1:
-		return lmb_remove(base, PHYS_ADDR_MAX);
+		return lmb_remove(PHYS_ADDR_MAX, PAGE_SIZE);
 	case 2:
-		return lmb_reserve(base, PHYS_ADDR_MAX - base + 1, 0);
+		return lmb_reserve(base, PAGE_SIZE, LMB_BLOCK);
 	case 3:
 		return lmb_free(base, 0);
 	case 4:
@@ -169,16 +150,23 @@ static int random_alloc(struct random_run *run)
 	return 0;
 }
 
-/* Take a range away; not where a block of entries has come to lie. */
-static int random_removal(struct random_run *run, int (*remove)(phys_addr_t, phys_addr_t),
-			  const struct lmb_range *range)
+/* What an operation returned; it may be refused where a block of entries lies. */
+static int random_busy(struct random_run *run, int error)
 {
-	int error = remove(range->base, range->size);
-
 	if (error != -EBUSY)
 		return error;
 	run->busy++;
 	return 0;
+}
+
+/* Change a flag of memory, more often back than not. */
+static int random_mark(struct random_run *run, const struct lmb_range *range)
+{
+	unsigned int flag = 1U << random_below(3);
+
+	if (random_below(3))
+		return lmb_clear(range->base, range->size, flag);
+	return random_busy(run, lmb_mark(range->base, range->size, flag));
 }
 
 /* One operation of any kind. */
@@ -188,25 +176,28 @@ static int random_operation(struct random_run *run)
 
 	switch (random_below(16)) {
 	case 0: case 1: case 2: case 3: case 4:
-		return lmb_reserve(range.base, range.size, random_flags(false));
+		return random_busy(run, lmb_reserve(range.base, range.size,
+						    random_flags(false)));
 	case 5: case 6:
-		return random_removal(run, lmb_free, &range);
+		return random_busy(run, lmb_free(range.base, range.size));
 	case 7: case 8: case 9:
-		return random_removal(run, lmb_remove, &range);
+		return random_busy(run, lmb_remove(range.base, range.size));
 	case 10: case 11:
 		return lmb_add(range.base, range.size, random_flags(true));
+	case 12:
+		return random_mark(run, &range);
 	default:
 		return random_alloc(run);
 	}
 }
 
 /**
- * scenario_random - run operations of all five kinds
+ * scenario_random - run operations of all seven kinds
  * @ops: how many
  * @seed: of the numbers that choose them
  *
  * A few have bad arguments. A range that overlaps a block of entries cannot be
- * taken away, and a narrow part of the arena may be full; all else must succeed.
+ * taken, nor taken away, and a narrow part of the arena may be full; all else must succeed.
  */
 noinline void scenario_random(unsigned long ops, unsigned long seed)
 {
@@ -281,6 +272,38 @@ static void comb_window(const struct comb *comb, unsigned long first, unsigned l
 		comb_make(comb, first + i);
 }
 
+/* Spread the low bits, whose cycles are short, over all: still no number twice. */
+static unsigned long comb_mix(unsigned long x, unsigned long size)
+{
+	unsigned int shift = 1;
+
+	while (size >> 2 * shift)
+		shift++;
+	x ^= x >> shift;
+	x = x * 0x9e3779b1 & (size - 1);
+	return x ^ x >> shift;
+}
+
+/*
+ * Make @nr regions in random order, each far from the one before: the numbers
+ * of a power of two's full cycle, those below @nr.
+ */
+static void comb_shuffle(const struct comb *comb, unsigned long nr)
+{
+	unsigned long size = 1, i, at, region;
+
+	while (size < nr)
+		size *= 2;
+	at = random_below(size);
+	for (i = 0; i < size; i++) {
+		/* odd, and one more than a multiple of 4: no number comes twice */
+		at = (at * 1664525 + 1013904223) & (size - 1);
+		region = comb_mix(at, size);
+		if (region < nr)
+			comb_make(comb, region);
+	}
+}
+
 static void comb_fill(const struct comb *comb, unsigned long nr)
 {
 	unsigned long window;
@@ -295,15 +318,19 @@ static void comb_fill(const struct comb *comb, unsigned long nr)
  * scenario_fill - make both lists long
  * @nr: regions that each list gains
  * @seed: of the order in which entries are used
+ * @random_order: make the regions in random order, so that each is looked up anew;
+ *	else each belongs where the last one did
  *
  * The lower half of the arena's part holds the reservations, the upper half
  * the gaps in memory. The rest is for the blocks of entries; it lies at the end
  * of the arena where they come first.
  */
-noinline void scenario_fill(unsigned long nr, unsigned long seed)
+noinline void scenario_fill(unsigned long nr, unsigned long seed, bool random_order)
 {
 	struct lmb_range arena = find_arena();
 	phys_addr_t part = arena.size / 8 * 5;
+	void (*make)(const struct comb *, unsigned long) =
+		random_order ? comb_shuffle : comb_fill;
 	struct comb comb;
 
 	random_seed(seed);
@@ -321,9 +348,9 @@ noinline void scenario_fill(unsigned long nr, unsigned long seed)
 		comb.size = PAGE_SIZE / 2;
 
 	comb.memory = false;
-	comb_fill(&comb, nr);
+	make(&comb, nr);
 	comb.base += comb.stride * nr;
 	comb.memory = true;
-	comb_fill(&comb, nr);
+	make(&comb, nr);
 	printk("lmb: fill: %lu regions more on each list\n", nr);
 }

@@ -3,7 +3,9 @@
 #ifndef FIXTURE_SCENARIO_H
 #define FIXTURE_SCENARIO_H
 
+#include "types.h"
+
 void scenario_random(unsigned long ops, unsigned long seed);
-void scenario_fill(unsigned long nr, unsigned long seed);
+void scenario_fill(unsigned long nr, unsigned long seed, bool random_order);
 
 #endif

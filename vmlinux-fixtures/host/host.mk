@@ -3,6 +3,8 @@
 
 HOST_VARIANTS := 64-static 64-klimit 32-static 32-klimit
 HOST_SRC := host.c platform.c state.c
+# what else of the kernel a host test can reach
+HOST_KERNEL_SRC := firmware.c
 HOST_CFLAGS := -std=gnu11 -O2 -g $(WARN)
 # the allocator itself is built as in the kernel: freestanding
 HOST_LMB_CFLAGS := -ffreestanding
@@ -26,6 +28,9 @@ $(O)/host/obj-$(1)/%.o: host/%.c $(O)/host/obj-$(1)/command
 $(O)/host/obj-$(1)/%.san.o: $(LMB_DIR)/%.c $(O)/host/obj-$(1)/command
 	@echo '  HOSTCC  $$@'
 	$$(Q)$(HOSTCC) $$(host-flags-$(1)) $(HOST_LMB_CFLAGS) $(SANITIZE) -I. -MMD -MP -c -o $$@ $$<
+$(O)/host/obj-$(1)/%.san.o: %.c $(O)/host/obj-$(1)/command
+	@echo '  HOSTCC  $$@'
+	$$(Q)$(HOSTCC) $$(host-flags-$(1)) $(HOST_LMB_CFLAGS) $(SANITIZE) -I. -MMD -MP -c -o $$@ $$<
 $(O)/host/obj-$(1)/%.san.o: host/%.c $(O)/host/obj-$(1)/command
 	@echo '  HOSTCC  $$@'
 	$$(Q)$(HOSTCC) $$(host-flags-$(1)) $(SANITIZE) -MMD -MP -c -o $$@ $$<
@@ -34,7 +39,7 @@ $(O)/host/obj-$(1)/%.san.o: host/%.c $(O)/host/obj-$(1)/command
 $(O)/host/liblmb-$(1).so: $(addprefix $(O)/host/obj-$(1)/,$(LMB_SRC:.c=.o) $(HOST_SRC:.c=.o))
 	@echo '  HOSTLD  $$@'
 	$$(Q)$(HOSTCC) -shared -Wl,-Bsymbolic -Wl,--build-id=sha1 -o $$@ $$^
-$(O)/host/selftest-$(1): $(addprefix $(O)/host/obj-$(1)/,$(LMB_SRC:.c=.san.o) $(HOST_SRC:.c=.san.o) selftest.san.o fuzz.san.o)
+$(O)/host/selftest-$(1): $(addprefix $(O)/host/obj-$(1)/,$(LMB_SRC:.c=.san.o) $(HOST_KERNEL_SRC:.c=.san.o) $(HOST_SRC:.c=.san.o) selftest.san.o fuzz.san.o)
 	@echo '  HOSTLD  $$@'
 	$$(Q)$(HOSTCC) $(SANITIZE) -o $$@ $$^
 endef

@@ -141,10 +141,13 @@ static void put_blocks(struct host_words *words)
 
 static void put_handover(struct host_words *words)
 {
-	unsigned long i;
+	const unsigned long room = CONFIG_LMB_HANDOVER_RANGES;
+	unsigned long i, nr = lmb_handover.nr;
 
-	put(words, lmb_handover.nr);
-	for (i = 0; i < lmb_handover.nr && i < ARRAY_SIZE(lmb_handover.ranges); i++) {
+	put(words, nr);
+	if (nr > room)
+		nr = room;
+	for (i = 0; i < nr; i++) {
 		put(words, lmb_handover.ranges[i].base);
 		put(words, lmb_handover.ranges[i].size);
 	}

@@ -18,9 +18,12 @@ void *arch_va(phys_addr_t address)
 	return __va(address);
 }
 
+phys_addr_t arch_map_end = EARLY_MAP_SIZE;
+
 void *lmb_arch_map(phys_addr_t base, phys_addr_t size)
 {
-	(void)size;
+	if (base >= arch_map_end || size > arch_map_end - base)
+		return NULL;
 	return __va(base);
 }
 

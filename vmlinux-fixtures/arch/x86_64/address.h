@@ -8,6 +8,9 @@
 
 #define DIRECT_MAP_BASE	((unsigned long)DIRECT_MAP)
 
+/* No address at or above this is mapped: all RAM below it is. */
+extern phys_addr_t arch_map_end;
+
 static inline void *__va(phys_addr_t address)
 {
 	return (void *)(DIRECT_MAP_BASE + address);

@@ -2,6 +2,7 @@
 /* Exceptions: say what happened, and stop. */
 #include "../../printk.h"
 #include "asm.h"
+#include "head.h"
 
 /* As entry.S and the processor push them, lowest address first. */
 struct fault_regs {
@@ -39,5 +40,7 @@ noinline void fault_handler(const struct fault_regs *regs)
 	printk("rbx 0x%016llx rcx 0x%016llx rdx 0x%016llx\n",
 	       regs->rbx, regs->rcx, regs->rdx);
 	printk("rsi 0x%016llx rdi 0x%016llx\n", regs->rsi, regs->rdi);
+	if (cr2 - (unsigned long)boot_stack_guard < PAGE_SIZE)
+		panic("stack overflow at 0x%llx", regs->rip);
 	panic("%s at 0x%llx", name, regs->rip);
 }

@@ -88,11 +88,13 @@ startup_64:
 	.cfi_endproc
 	.size	startup_64, . - startup_64
 
-	.section .rodata
+	.data
 	.align	8
+	.globl	gdt
 gdt:
 	.quad	0
 	.quad	0x00af9b000000ffff	/* KERNEL_CS: 64-bit code */
+	.quad	0, 0			/* KERNEL_TSS: traps_init() */
 gdt_end:
 	.align	8
 	.word	0, 0, 0
@@ -106,9 +108,14 @@ gdt_pointer_low:
 	.long	PA(gdt)
 
 	.section .bss
-	.align	16
+	.align	4096
+	.globl	boot_stack_guard, boot_stack_end, fault_stack_end
+boot_stack_guard:
+	.skip	4096			/* traps_init() unmaps it */
 boot_stack:
 	.skip	16384
 boot_stack_end:
+	.skip	8192
+fault_stack_end:
 
 	.section .note.GNU-stack, "", @progbits

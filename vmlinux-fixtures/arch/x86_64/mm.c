@@ -45,23 +45,57 @@ static __init void map_range(u64 *pud, phys_addr_t base, phys_addr_t end)
 		map_huge_page(pud, base);
 }
 
+/* Make the 2 MiB page at @entry a table of small pages. */
+static __init void split_huge_page(u64 *entry)
+{
+	u64 *table = alloc_page_table();
+	unsigned int i;
+
+	for (i = 0; i < 512; i++)
+		table[i] = (*entry & ~PTE_HUGE) + i * PAGE_SIZE;
+	*entry = __pa(table) | PTE_TABLE;
+}
+
+/* Take the pages of [base, end) out of what is mapped, rounded outward. */
+static __init void unmap_range(u64 *pud, phys_addr_t base, phys_addr_t end)
+{
+	u64 *entry, *table;
+
+	for (base &= ~(PAGE_SIZE - 1); base < end && base < PML4_SIZE; base += PAGE_SIZE) {
+		if (!pud[base / PUD_SIZE])
+			continue;
+		table = __va(pud[base / PUD_SIZE] & ~(u64)(PAGE_SIZE - 1));
+		entry = &table[base / PMD_SIZE % 512];
+		if (!*entry)
+			continue;
+		if (*entry & PTE_HUGE)
+			split_huge_page(entry);
+		table = __va(*entry & ~(u64)(PAGE_SIZE - 1));
+		table[base / PAGE_SIZE % 512] = 0;
+	}
+}
+
 /**
  * init_mem_mapping - map all memory, and let the allocator use all of it
  *
- * Afterwards the direct map holds what is memory and nothing else, but for
- * rounding to 2 MiB, and the allocator's limit is the end of memory.
+ * Afterwards the direct map holds what is memory without LMB_NOMAP and nothing
+ * else, but for rounding to 2 MiB, by which no LMB_NOMAP comes in; and the
+ * allocator's limit is the end of memory.
  */
 noinline __init void init_mem_mapping(void)
 {
 	const struct lmb_region *region;
 	u64 *pud = alloc_page_table();
-	phys_addr_t end = 0;
 
-	list_for_each_entry(region, &lmb.memory.regions, link) {
-		end = region->base + region->size;
-		map_range(pud, region->base, end);
-	}
+	/* allocations change the other list */
+	for_each_lmb_memory(region)
+		if (!(region->flags & LMB_NOMAP))
+			map_range(pud, region->base, lmb_end(region));
+	for_each_lmb_memory(region)
+		if (region->flags & LMB_NOMAP)
+			unmap_range(pud, region->base, lmb_end(region));
 	early_pml4[DIRECT_MAP_PML4] = __pa(pud) | PTE_TABLE;
 	load_page_tables();
-	must(lmb_set_current_limit, end);
+	arch_map_end = PML4_SIZE;
+	must(lmb_set_current_limit, lmb_end_of_DRAM());
 }

@@ -25,11 +25,14 @@ early_kernel_pud:
 	.fill	KERNEL_MAP_PUD, 8, 0
 	.quad	PA(early_pmd) + PTE_TABLE
 	.quad	0
+	.globl	early_pmd
+	.type	early_pmd, @object
 early_pmd:
 	.set	page, 0
 	.rept	512
 	.quad	page + PTE_PAGE_2M
 	.set	page, page + 0x200000
 	.endr
+	.size	early_pmd, . - early_pmd
 
 	.section .note.GNU-stack, "", @progbits

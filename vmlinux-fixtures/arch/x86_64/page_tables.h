@@ -6,6 +6,7 @@
 #include "../../types.h"
 
 extern u64 early_pml4[512];
+extern u64 early_pmd[512];	/* the first GiB, in 2 MiB pages */
 
 /* Also drops what the TLB holds, as no page is global. */
 static inline void load_page_tables(void)

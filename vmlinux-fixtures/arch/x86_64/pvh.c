@@ -7,6 +7,7 @@
 #include "../../boot_info.h"
 #include "../../init.h"
 #include "../../printk.h"
+#include "../../string.h"
 #include "address.h"
 #include "pvh.h"
 
@@ -29,18 +30,31 @@ struct hvm_memmap_entry {
 	u32 type, reserved;
 };
 
-/* Note that [base, base + size) is taken, in whole pages; returns where it is mapped. */
-static __init void *pvh_data(u64 base, u64 size)
+/* [base, base + size) in whole pages. */
+static __init struct lmb_range pvh_pages(u64 base, u64 size)
 {
 	u64 first = base & ~(u64)(PAGE_SIZE - 1);
 	u64 end = (base + size + PAGE_SIZE - 1) & ~(u64)(PAGE_SIZE - 1);
 
-	if (end > EARLY_MAP_SIZE)
-		panic("PVH data at 0x%llx is not mapped yet", base);
+	if (end <= first)
+		panic("PVH data of 0x%llx bytes at 0x%llx", size, base);
+	return (struct lmb_range){ first, end - first };
+}
+
+/* Note that [base, base + size) is taken, in whole pages. */
+static __init void pvh_note(u64 base, u64 size)
+{
 	if (boot_info.nr_boot_data == ARRAY_SIZE(boot_info.boot_data))
 		panic("too much PVH data");
-	boot_info.boot_data[boot_info.nr_boot_data++] =
-		(struct lmb_range){ first, end - first };
+	boot_info.boot_data[boot_info.nr_boot_data++] = pvh_pages(base, size);
+}
+
+/* As pvh_note(), of what will be read; returns where it is mapped. */
+static __init void *pvh_data(u64 base, u64 size)
+{
+	if (base >= EARLY_MAP_SIZE || size > EARLY_MAP_SIZE - base)
+		panic("PVH data at 0x%llx is not mapped yet", base);
+	pvh_note(base, size);
 	return __va(base);
 }
 
@@ -61,38 +75,49 @@ static __init void pvh_memmap(const struct hvm_start_info *info)
 	firmware_map.nr = info->memmap_entries;
 }
 
-/* The first module is the initrd; it is reserved in whole pages. */
+/* Note the text at @address; returns where it is mapped, NULL if there is none. */
+static __init const char *pvh_text(u64 address)
+{
+	const char *text = __va(address);
+	size_t len;
+
+	if (!address)
+		return NULL;
+	if (address > EARLY_MAP_SIZE - COMMAND_LINE_SIZE)
+		panic("PVH data at 0x%llx is not mapped yet", address);
+	for (len = 0; text[len]; len++)
+		if (len == COMMAND_LINE_SIZE - 1)
+			panic("the command line is too long");
+	pvh_note(address, len + 1);
+	return text;
+}
+
+/* All modules are reserved in whole pages; the first one is the initrd. */
 static __init void pvh_modules(const struct hvm_start_info *info)
 {
 	const struct hvm_modlist_entry *modules;
-	u64 first, end;
+	u32 i;
 
 	if (!info->nr_modules)
 		return;
 	modules = pvh_data(info->modlist_paddr, info->nr_modules * sizeof(*modules));
-	if (!modules[0].size)
-		return;
-	first = modules[0].paddr & ~(u64)(PAGE_SIZE - 1);
-	end = (modules[0].paddr + modules[0].size + PAGE_SIZE - 1) &
-	      ~(u64)(PAGE_SIZE - 1);
-	boot_info.initrd = (struct lmb_range){ first, end - first };
+	for (i = 0; i < info->nr_modules; i++) {
+		pvh_text(modules[i].cmdline_paddr);
+		if (!modules[i].size)
+			continue;
+		if (i == 0)
+			boot_info.initrd = pvh_pages(modules[i].paddr, modules[i].size);
+		else
+			pvh_note(modules[i].paddr, modules[i].size);
+	}
 }
 
 static __init void pvh_cmdline(const struct hvm_start_info *info)
 {
-	const char *cmdline = __va(info->cmdline_paddr);
-	size_t len;
+	const char *cmdline = pvh_text(info->cmdline_paddr);
 
-	if (!info->cmdline_paddr)
-		return;
-	if (info->cmdline_paddr + COMMAND_LINE_SIZE > EARLY_MAP_SIZE)
-		panic("PVH data at 0x%llx is not mapped yet", info->cmdline_paddr);
-	for (len = 0; cmdline[len]; len++) {
-		if (len == COMMAND_LINE_SIZE - 1)
-			panic("the command line is too long");
-		boot_command_line[len] = cmdline[len];
-	}
-	pvh_data(info->cmdline_paddr, len + 1);
+	if (cmdline)
+		memcpy(boot_command_line, cmdline, strlen(cmdline));
 }
 
 /**

@@ -1,8 +1,15 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/* The interrupt descriptor table: every exception goes to its code in entry.S. */
+/*
+ * The interrupt descriptor table: every exception goes to its code in entry.S. A
+ * stack that is full cannot take another one: that becomes a double fault, which
+ * has a stack of its own.
+ */
 #include "../../types.h"
+#include "address.h"
 #include "asm.h"
 #include "entry.h"
+#include "head.h"
+#include "page_tables.h"
 #include "traps.h"
 
 struct idt_gate {
@@ -12,6 +19,9 @@ struct idt_gate {
 	u32 offset_high, reserved;
 };
 
+#define DOUBLE_FAULT		8
+#define PMD_SIZE		0x200000UL
+#define TSS_AVAILABLE		0x89	/* present, 64-bit TSS */
 #define GATE_INTERRUPT		0x8e	/* present, ring 0, interrupts off */
 
 struct idt_gate idt_table[NR_EXCEPTIONS] __attribute__((__aligned__(16)));
@@ -23,6 +33,43 @@ static void set_gate(struct idt_gate *gate, unsigned long handler)
 	gate->offset_high = handler >> 32;
 	gate->selector = KERNEL_CS;
 	gate->type = GATE_INTERRUPT;
+}
+
+struct tss {
+	u32 reserved0;
+	u64 rsp[3], reserved1, ist[7], reserved2;
+	u16 reserved3, io_map;
+} __attribute__((__packed__));
+
+static struct tss tss;
+static u64 guard_table[512] __attribute__((__aligned__(4096)));
+
+/* The first of the interrupt stacks, for double faults. */
+static void set_fault_stack(void)
+{
+	unsigned long base = (unsigned long)&tss;
+
+	tss.ist[0] = (unsigned long)fault_stack_end;
+	tss.io_map = sizeof(tss);
+	gdt[KERNEL_TSS / 8] = (sizeof(tss) - 1) | (base & 0xffffff) << 16 |
+			      (u64)TSS_AVAILABLE << 40 | (base >> 24 & 0xff) << 56;
+	gdt[KERNEL_TSS / 8 + 1] = base >> 32;
+	__asm__ __volatile__("ltr %w0" : : "r" (KERNEL_TSS));
+	idt_table[DOUBLE_FAULT].ist = 1;
+}
+
+/* Nothing is mapped below the stack, where the image is linked. */
+static void unmap_stack_guard(void)
+{
+	phys_addr_t guard = __pa_symbol(boot_stack_guard);
+	phys_addr_t base = guard & ~(PMD_SIZE - 1);
+	unsigned int i;
+
+	for (i = 0; i < 512; i++)
+		guard_table[i] = (base + i * PAGE_SIZE) | PTE_PAGE_4K;
+	guard_table[(guard - base) / PAGE_SIZE] = 0;
+	early_pmd[base / PMD_SIZE] = __pa_symbol(guard_table) | PTE_TABLE;
+	load_page_tables();
 }
 
 /**
@@ -40,5 +87,7 @@ void traps_init(void)
 
 	for (i = 0; i < NR_EXCEPTIONS; i++)
 		set_gate(&idt_table[i], exception_table[i]);
+	set_fault_stack();
 	__asm__ __volatile__("lidt %0" : : "m" (idtr));
+	unmap_stack_guard();
 }
