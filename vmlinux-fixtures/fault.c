@@ -66,6 +66,9 @@ static struct fault faults[] = {
 	{ .name = "reserved-outside-memory", .inject = fault_reserved_outside_memory,
 	  .legal = true },
 	{ .name = "block-unreserved", .inject = fault_block_unreserved },
+	{ .name = "block-unflagged", .inject = fault_block_unflagged },
+	{ .name = "no-block", .inject = fault_no_block },
+	{ .name = "bad-flags", .inject = fault_bad_flags },
 	EITHER("log-divergence", fault_log_divergence),
 	{ .name = "storage-corrupt-switch", .inject = fault_set_may_grow },
 #if CONFIG_LMB_LOG > 3

@@ -194,6 +194,34 @@ void fault_block_unreserved(const struct fault *fault)
 	lmb.nr_free++;
 }
 
+/* The lowest block's region, which nothing but its flag protects, loses it. */
+void fault_block_unflagged(const struct fault *fault)
+{
+	struct lmb_region *region;
+
+	(void)fault;
+	list_for_each_entry(region, &lmb.reserved.regions, link) {
+		if (!(region->flags & LMB_BLOCK))
+			continue;
+		region->flags &= ~LMB_BLOCK;
+		return;
+	}
+	panic("lmb.fault: no block lies in memory that LMB manages");
+}
+
+/* What is no block can never be freed any more. */
+void fault_no_block(const struct fault *fault)
+{
+	(void)fault;
+	largest(&lmb.reserved)->flags |= LMB_BLOCK;
+}
+
+void fault_bad_flags(const struct fault *fault)
+{
+	(void)fault;
+	largest(&lmb.memory)->flags |= LMB_BLOCK;
+}
+
 /* All free entries are used up, for ranges above all memory. */
 void fault_freelist_exhausted(const struct fault *fault)
 {

@@ -22,6 +22,9 @@ EXPECTED: dict[str, set[str]] = {
     # Only a note: exit status 0.
     "reserved-outside-memory": set(),
     "block-unreserved": {"block-unreserved", LOG},
+    "block-unflagged": {"block-unflagged", LOG},
+    "no-block": {"no-block", LOG},
+    "bad-flags": {"bad-flags", LOG},
     LOG: {LOG},
     "log-divergence-memory": {LOG},
     # It forbids growth, though blocks were gained.

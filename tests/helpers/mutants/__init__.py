@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The C allocator with one rule broken at a time; `ALL` is the table, one module for each C file.
+"""The C allocator with one rule broken at a time; `ALL` is the table, one module for each part of lmb.c.
 
 What a row expects was worked out from the design (`Rules` and `What always holds between two operations`),
 not copied from what `lmb-check` happened to say.

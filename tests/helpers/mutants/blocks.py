@@ -1,16 +1,18 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Mutants of lmb_blocks.c: the initial storage, growth, and the refusal to give a block back."""
+"""Mutants of blocks: the initial storage, growth, and the refusal to give a block back."""
 
 from __future__ import annotations
 
 from tests.helpers.mutants.mutant import BOTTOM_UP, HUGE, HUGE_ALONE, PAGE_0, WIDE, Boot, Mutant
 
-_SOURCE = "lmb_blocks.c"
+_SOURCE = "lmb.c"
 
 # One growth, in the random part: the guest writes no memory there, so entries that are not reserved survive.
 _ONE_GROWTH = Boot("lmb.seed=1 lmb.static=64 lmb.block_size=65536", memory="64M")
 # Too few entries for the boot's earliest regions: a sound kernel stops with -ENOMEM before growth is allowed.
 _TOO_SMALL = Boot("lmb.seed=1 lmb.static=4")
+# All memory that the early page tables map is hot-pluggable before the first growth: a sound kernel cannot grow.
+_HOTPLUG = Boot("lmb.seed=1 lmb.static=8 lmb.mark=0x0,0x40000000,1", memory="64M")
 # Many small blocks between the regions of the random operations.
 _SCATTERED = Boot("lmb.seed=1 lmb.ops=4000 lmb.block_size=256", memory="128M")
 
@@ -18,14 +20,13 @@ MUTANTS = (
     # -- the initial storage
     Mutant(
         "klimit-unreserved", 1, "the klimit page is not reserved", _SOURCE,
-        (("\tlmb_add_apply(&lmb.reserved, base, PAGE_SIZE, 0);\n", ""),),
+        (("\tchange.at = &lmb.reserved.regions;\n\tlmb_add_apply(&change);\n", "\t(void)change;\n"),),
         codes=("block-unreserved", "log-divergence"),
         klimit=True,
     ),
     Mutant(
         "klimit-block-of-block-size", 1, "the klimit page is formatted as a block of block_size bytes", _SOURCE,
-        (("lmb_format_memory(lmb_arch_map(base, PAGE_SIZE), base, PAGE_SIZE);",
-          "lmb_format_memory(lmb_arch_map(base, PAGE_SIZE), base, lmb.block_size);"),),
+        (("lmb_format_memory(header, base, PAGE_SIZE);", "lmb_format_memory(header, base, lmb.block_size);"),),
         klimit=True,
     ),
     # -- growth
@@ -66,18 +67,39 @@ MUTANTS = (
     ),
     Mutant(
         "growth-unreserved", 6, "a new block is not reserved", _SOURCE,
-        (("\tlmb_add_apply(&lmb.reserved, base, req.size, 0);\n", ""),),
+        (("\tchange.end = change.base + req.size;\n\tlmb_add_apply(&change);\n", ""),),
         codes=("block-unreserved", "log-divergence"),
         boots=(_ONE_GROWTH,),
     ),
     Mutant(
         "growth-reserved-but-a-byte", 6, "the last byte of a new block is not reserved", _SOURCE,
-        (("&lmb.reserved, base, req.size, 0);", "&lmb.reserved, base, req.size - 1, 0);"),),
+        (("change.end = change.base + req.size;\n\tlmb_add", "change.end = change.base + req.size - 1;\n\tlmb_add"),),
         codes=("block-unreserved", "log-divergence"),
     ),
     Mutant(
-        "growth-reserved-with-flags", 6, "a new block is reserved with flags", _SOURCE,
-        (("&lmb.reserved, base, req.size, 0);", "&lmb.reserved, base, req.size, LMB_MIRROR);"),),
+        "growth-reserved-with-flags", 6, "a new block is reserved with another flag too", _SOURCE,
+        (("change = { .type = &lmb.reserved, .flags = LMB_BLOCK };\n\tvoid *header;\n\n\t/* a block",
+          "change = { .type = &lmb.reserved, .flags = LMB_BLOCK | 2 };\n\tvoid *header;\n\n\t/* a block"),),
+    ),
+    Mutant(
+        "growth-unflagged", 8, "a new block is reserved without LMB_BLOCK", _SOURCE,
+        (("change = { .type = &lmb.reserved, .flags = LMB_BLOCK };\n\tvoid *header;\n\n\t/* a block",
+          "change = { .type = &lmb.reserved };\n\tvoid *header;\n\n\t/* a block"),),
+        codes=("block-unflagged", "log-divergence"),
+    ),
+    Mutant(
+        "klimit-unflagged", 8, "the klimit page is reserved without LMB_BLOCK", _SOURCE,
+        (("\tstruct lmb_change change = { .type = &lmb.reserved, .flags = LMB_BLOCK };\n\tvoid *header;\n\n\t(void)nr",
+          "\tstruct lmb_change change = { .type = &lmb.reserved };\n\tvoid *header;\n\n\t(void)nr"),),
+        codes=("block-unflagged", "log-divergence"),
+        klimit=True,
+    ),
+    Mutant(
+        "grows-in-hotplug", 6, "a new block may lie in LMB_HOTPLUG memory", _SOURCE,
+        (("\tif (!lmb_find(&req, 0, &change.base, &change.at))\n",
+          "\tif (!lmb_find(&req, 0, &change.base, &change.at) &&\n"
+          "\t    !lmb_find(&req, LMB_HOTPLUG, &change.base, &change.at))\n"),),
+        boots=(_HOTPLUG,),
     ),
     Mutant(
         "growth-unaligned", 6, "a new block is aligned to 16 bytes only", _SOURCE,
@@ -99,28 +121,20 @@ MUTANTS = (
     # -- rule 8
     Mutant(
         "end-of-a-block-refused", 8, "what starts at a block's end cannot be given back", _SOURCE,
-        (("block->base + lmb_block_bytes(block) > base)", "block->base + lmb_block_bytes(block) >= base)"),),
+        (("node = lmb_seek_byte(&lmb.reserved, base);", "node = lmb_seek(&lmb.reserved, base);"),),
         boots=(_SCATTERED,),
     ),
     Mutant(
         "start-of-a-block-refused", 8, "what ends at a block's start cannot be given back", _SOURCE,
-        (("if (block->base < base + size &&", "if (block->base <= base + size &&"),),
+        (("if (lmb_entry(node)->base >= end)\n\t\t\treturn false;\n\t\tif (lmb_entry(node)->flags",
+          "if (lmb_entry(node)->base > end)\n\t\t\treturn false;\n\t\tif (lmb_entry(node)->flags"),),
         boots=(WIDE,),
     ),
     Mutant(
         "lone-block-given-back", 8, "a block that is a reserved region of its own can be given back", _SOURCE,
-        (("if (lmb_entry(node)->size >= least)", "if (lmb_entry(node)->size > least)"),),
+        (("if (lmb_entry(node)->flags & LMB_BLOCK)\n\t\t\treturn true;",
+          "if (lmb_entry(node)->flags & LMB_BLOCK &&\n"
+          "\t\t    lmb_entry(node)->size > lmb.block_size)\n\t\t\treturn true;"),),
         boots=(HUGE_ALONE,),
-    ),
-    Mutant(
-        "all-blocks-searched", 8, "the walk over the blocks is never spared", _SOURCE,
-        (
-            (
-                "\tif (!lmb_may_hit_block(base, size))\n\t\treturn false;\n",
-                "\t(void)lmb_may_hit_block(base, size);\n",
-            ),
-        ),
-        equivalent="the short cut only tells of ranges that hit no block, which the walk then finds out itself",
-        boots=(WIDE, HUGE),
     ),
 )  # fmt: skip

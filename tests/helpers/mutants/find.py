@@ -1,16 +1,16 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Mutants of lmb_find.c: where an allocation may lie, and which of the places is chosen."""
+"""Mutants of the search: where an allocation may lie, and which of the places is chosen."""
 
 from __future__ import annotations
 
 from tests.helpers.mutants.mutant import BOTTOM_UP, TOP_DOWN, WIDE, Mutant
 
-_SOURCE = "lmb_find.c"
+_SOURCE = "lmb.c"
 
 MUTANTS = (
     Mutant(
         "direction-swapped", 4, "bottom_up searches from the top, and its absence from the bottom", _SOURCE,
-        (("return lmb.bottom_up ?", "return !lmb.bottom_up ?"),),
+        (("if (!(lmb.bottom_up ?", "if (!(!lmb.bottom_up ?"),),
     ),
     # -- downwards
     Mutant(
@@ -25,36 +25,38 @@ MUTANTS = (
     ),
     Mutant(
         "nomap-allocated-down", 4, "LMB_NOMAP memory is handed out (top-down)", _SOURCE,
-        (("\t\tif (mem->flags & LMB_NOMAP)\n\t\t\tcontinue;\n\t\tif (lmb_find_in_down", "\t\tif (lmb_find_in_down"),),
+        (("if (memory->flags & LMB_NOMAP || hi <= memory->base) {", "if (hi <= memory->base) {"),),
         boots=(TOP_DOWN, WIDE),
     ),
     Mutant(
         "nomap-ends-the-search-down", 4, "nothing below LMB_NOMAP memory is found (top-down)", _SOURCE,
-        (("\t\t\tcontinue;\n\t\tif (lmb_find_in_down", "\t\t\treturn false;\n\t\tif (lmb_find_in_down"),),
+        (("\t\tif (memory->flags & LMB_NOMAP || hi <= memory->base) {",
+          "\t\tif (memory->flags & LMB_NOMAP)\n\t\t\treturn false;\n\t\tif (hi <= memory->base) {"),),
         boots=(TOP_DOWN, WIDE),
     ),
     Mutant(
         "floor-ignored-down", 4, "top-down goes below min within a region", _SOURCE,
         (
             (
-                "*mem = lmb_entry(node);\n\t\tphys_addr_t lo = lmb_max(mem->base, req->floor);",
-                "*mem = lmb_entry(node);\n\t\tphys_addr_t lo = mem->base;",
+                "lo = lmb_max(range.base, req->floor);\n\t\thi = lmb_min(range.end, req->ceiling);\n"
+                "\t\tif (lmb_fit_down",
+                "lo = range.base;\n\t\thi = lmb_min(range.end, req->ceiling);\n\t\tif (lmb_fit_down",
             ),
         ),
         boots=(TOP_DOWN, WIDE),
     ),
     Mutant(
-        "walks-on-below-the-floor", 4, "top-down looks at the regions below min too", _SOURCE,
-        (("\t\tif (lmb_end(mem) <= req->floor)\n\t\t\treturn false;\n", ""),),
-        equivalent="such a region has nothing at or above the floor: lo >= hi, so there is no place in it",
+        "walks-on-below-the-floor", 4, "top-down looks at what is free below min too", _SOURCE,
+        (("\t\tif (range.end <= req->floor)\n\t\t\treturn false;\n", ""),),
+        equivalent="such a piece has nothing at or above the floor: lo >= hi, so there is no place in it",
     ),
     # -- upwards
     Mutant(
         "floor-ignored-up", 4, "bottom-up goes below min", _SOURCE,
         (
             (
-                "&lmb.memory.regions, link) {\n\t\tphys_addr_t lo = lmb_max(mem->base, req->floor);",
-                "&lmb.memory.regions, link) {\n\t\tphys_addr_t lo = mem->base;",
+                "lo = lmb_max(range.base, req->floor);\n\t\thi = lmb_min(range.end, req->ceiling);\n\t\tif (lmb_fit_up",
+                "lo = range.base;\n\t\thi = lmb_min(range.end, req->ceiling);\n\t\tif (lmb_fit_up",
             ),
         ),
         boots=(BOTTOM_UP,),
@@ -72,7 +74,49 @@ MUTANTS = (
     ),
     Mutant(
         "nomap-allocated-up", 4, "LMB_NOMAP memory is handed out (bottom-up)", _SOURCE,
-        (("\t\tif (mem->flags & LMB_NOMAP)\n\t\t\tcontinue;\n\t\tif (lmb_find_in_up", "\t\tif (lmb_find_in_up"),),
+        (("if (memory->flags & LMB_NOMAP || lo >= lmb_end(memory)) {", "if (lo >= lmb_end(memory)) {"),),
+        boots=(BOTTOM_UP,),
+    ),
+    # -- hot-pluggable memory
+    Mutant(
+        "hotplug-first", 4, "LMB_HOTPLUG memory is searched before other memory", _SOURCE,
+        (
+            (
+                "!lmb_find(req, 0, &change.base, &change.at) &&\n\t    !lmb_find(req, LMB_HOTPLUG, ",
+                "!lmb_find(req, LMB_HOTPLUG, &change.base, &change.at) &&\n\t    !lmb_find(req, 0, ",
+            ),
+        ),
+    ),
+    Mutant(
+        "hotplug-never", 4, "LMB_HOTPLUG memory is never searched", _SOURCE,
+        ((" &&\n\t    !lmb_find(req, LMB_HOTPLUG, &change.base, &change.at))", ")"),),
+    ),
+    Mutant(
+        "hotplug-as-any-down", 4, "LMB_HOTPLUG memory is searched with the other (top-down)", _SOURCE,
+        (
+            (
+                "\t\tif ((range.flags & LMB_HOTPLUG) != hotplug)\n\t\t\tcontinue;\n"
+                "\t\tlo = lmb_max(range.base, req->floor);\n\t\thi = lmb_min(range.end, req->ceiling);\n"
+                "\t\tif (lmb_fit_down",
+                "\t\t(void)hotplug;\n"
+                "\t\tlo = lmb_max(range.base, req->floor);\n\t\thi = lmb_min(range.end, req->ceiling);\n"
+                "\t\tif (lmb_fit_down",
+            ),
+        ),
+        boots=(TOP_DOWN, WIDE),
+    ),
+    Mutant(
+        "hotplug-as-any-up", 4, "LMB_HOTPLUG memory is searched with the other (bottom-up)", _SOURCE,
+        (
+            (
+                "\t\tif ((range.flags & LMB_HOTPLUG) != hotplug)\n\t\t\tcontinue;\n"
+                "\t\tlo = lmb_max(range.base, req->floor);\n\t\thi = lmb_min(range.end, req->ceiling);\n"
+                "\t\tif (lmb_fit_up",
+                "\t\t(void)hotplug;\n"
+                "\t\tlo = lmb_max(range.base, req->floor);\n\t\thi = lmb_min(range.end, req->ceiling);\n"
+                "\t\tif (lmb_fit_up",
+            ),
+        ),
         boots=(BOTTOM_UP,),
     ),
 )  # fmt: skip

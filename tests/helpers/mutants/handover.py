@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Mutants of lmb_handover.c: which pages go to the page allocator, and that the allocator is closed then."""
+"""Mutants of the hand-over: which pages go to the page allocator, and that the allocator is closed then."""
 
 from __future__ import annotations
 
 from tests.helpers.mutants.mutant import BOTTOM_UP, PAGE_0, TOP_DOWN, WIDE, Mutant
 
-_SOURCE = "lmb_handover.c"
+_SOURCE = "lmb.c"
 # The pages are wrong in the table, and their number in what lmb_free_all() returned.
 _PAGES = ("handover-mismatch", "log-divergence")
 
@@ -28,25 +28,19 @@ MUTANTS = (
     ),
     Mutant(
         "nomap-given", 9, "LMB_NOMAP memory is given", _SOURCE,
-        (("\t\tif (mem->flags & LMB_NOMAP)\n\t\t\tcontinue;\n", ""),),
+        (("if (memory->flags & LMB_NOMAP || lo >= lmb_end(memory)) {", "if (lo >= lmb_end(memory)) {"),),
         codes=_PAGES,
-        boots=(WIDE, BOTTOM_UP),
-    ),
-    Mutant(
-        "touching-nomap-given", 9, "LMB_NOMAP memory is given where it touches other memory", _SOURCE,
-        (("\t       !(lmb_entry(node)->flags & LMB_NOMAP) &&\n", ""),),
-        codes=_PAGES,
-        boots=(WIDE, BOTTOM_UP),
+        boots=(WIDE, TOP_DOWN),
     ),
     Mutant(
         "runs-not-joined", 9, "memory that touches, with other flags, is given in two ranges", _SOURCE,
-        (("lmb_entry(node)->base == lmb_end(*mem)) {", "lmb_entry(node)->base < lmb_end(*mem)) {"),),
+        (("\t\tif (range.base != hi) {", "\t\tif (range.base != hi || hi) {"),),
         codes=("handover-mismatch",),
         boots=(WIDE, BOTTOM_UP),
     ),
     Mutant(
         "table-misses-a-page", 9, "the table has each range without its last page", _SOURCE,
-        (("range->size = (end - first) << PAGE_SHIFT;", "range->size = (end - first - 1) << PAGE_SHIFT;"),),
+        (("(end - first) << PAGE_SHIFT);", "(end - first - 1) << PAGE_SHIFT);"),),
         codes=("handover-mismatch",),
     ),
     Mutant(

@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Mutants of lmb_lists.c: how ranges merge, split and leave, and which entry stores what afterwards."""
+"""Mutants of the lists: how ranges merge, split and leave, and which entry stores what afterwards."""
 
 from __future__ import annotations
 
 from tests.helpers.mutants.mutant import FIRST_SPLIT, Boot, Mutant
 
-_SOURCE = "lmb_lists.c"
+_SOURCE = "lmb.c"
 # Enough entries for the boot, where each is counted twice.
 _SPARE = Boot("lmb.seed=1 lmb.static=64")
 # One free entry is left when the boot makes its first allocations, which touch what is reserved below them.
@@ -40,28 +40,42 @@ MUTANTS = (
         "dropped-pushed-in-reverse", 5, "dropped entries are pushed in descending order of base", _SOURCE,
         (
             (
-                "\twhile (!list_empty(&dropped))\n\t\tlmb_push(lmb_take(&dropped));",
-                "\twhile (!list_empty(&dropped)) {\n\t\tstruct lmb_region *entry = lmb_entry(dropped.prev);\n\n"
+                "\twhile (!list_empty(dropped))\n\t\tlmb_push(lmb_take(dropped));",
+                "\twhile (!list_empty(dropped)) {\n\t\tstruct lmb_region *entry = lmb_entry(dropped->prev);\n\n"
                 "\t\tlist_del(&entry->link);\n\t\tlmb_push(entry);\n\t}",
             ),
         ),
     ),
     Mutant(
         "dropped-not-taken", 5, "a new region pops although its operation dropped an entry", _SOURCE,
-        (("flags, lmb_take(&dropped));", "flags, lmb_pop());"),),
+        (("change->flags, lmb_take(&dropped));", "change->flags, lmb_pop());"),),
     ),
     # -- merging
     Mutant(
         "touch-below-not-merged", 2, "a range merges below with what overlaps, not with what touches", _SOURCE,
         (
-            (".next = lmb_seek(type, base) };", ".next = lmb_seek(type, base + 1) };"),
-            ("*start = lmb_seek(type, base);", "*start = lmb_seek(type, base + 1);"),
+            ("\tunsigned long fresh = 0, dropped = 0;\n",
+             "\tunsigned long fresh = 0, dropped = 0;\n\n\tgap.next = lmb_first_inside(change);\n"),
+            ("\tstruct lmb_gap gap = { .end = change->base, .next = change->at };\n\tstruct list_head dropped;\n",
+             "\tstruct lmb_gap gap = { .end = change->base, .next = lmb_first_inside(change) };\n"
+             "\tstruct list_head dropped, *start = gap.next;\n"),
+            ("gap = (struct lmb_gap){ .end = change->base, .next = change->at };",
+             "gap = (struct lmb_gap){ .end = change->base, .next = start };"),
+            ("struct list_head *at;\n};\n",
+             "struct list_head *at;\n};\n\n"
+             "static struct list_head *lmb_first_inside(const struct lmb_change *change);\n"),
         ),
         codes=("unmerged", "log-divergence"),
     ),
     Mutant(
         "touch-below-needs-an-entry", 5, "an entry is counted for a range that touches below, and will merge", _SOURCE,
-        ((".next = lmb_seek(type, base) };", ".next = lmb_seek(type, base + 1) };"),),
+        (
+            ("\tunsigned long fresh = 0, dropped = 0;\n",
+             "\tunsigned long fresh = 0, dropped = 0;\n\n\tgap.next = lmb_first_inside(change);\n"),
+            ("struct list_head *at;\n};\n",
+             "struct list_head *at;\n};\n\n"
+             "static struct list_head *lmb_first_inside(const struct lmb_change *change);\n"),
+        ),
         boots=(_SCARCE,),
     ),
     Mutant(
@@ -71,29 +85,28 @@ MUTANTS = (
     ),
     Mutant(
         "merges-any-flags-below", 2, "a range merges with the region below whatever its flags", _SOURCE,
-        (("gap->left = left && left->flags == flags ? left : NULL;", "gap->left = left;"),),
+        (("lmb_end(left) == pos && left->flags == change->flags ?", "lmb_end(left) == pos ?"),),
     ),
     Mutant(
         "merges-any-flags-above", 2, "a range merges with the region above whatever its flags", _SOURCE,
-        (("right->base == gap->end && right->flags == flags ?", "right->base == gap->end ?"),),
+        (("right->base == gap->end && right->flags == change->flags ?", "right->base == gap->end ?"),),
     ),
     Mutant(
         "merge-keeps-the-higher-entry", 5, "of two regions that become one the higher keeps its entry", _SOURCE,
         (
             (
-                "\tleft->size += right->size;\n\tlist_del(&right->link);\n\tlist_add_tail(&right->link, dropped);\n",
-                "\tright->base = left->base;\n\tright->size += left->size;\n\tlist_del(&left->link);\n"
+                "\tleft->size += right->size;\n\tlmb_unlink(type, right);\n\tlist_add_tail(&right->link, dropped);\n",
+                "\tright->base = left->base;\n\tright->size += left->size;\n\tlmb_unlink(type, left);\n"
                 "\tlist_add_tail(&left->link, dropped);\n\tleft = right;\n",
             ),
             # The original relies on the first region never being dropped.
-            ("{ .end = base, .next = start };\n\twhile (lmb_next_gap(type, base + size, flags, &gap))\n\t\tlmb_insert",
-             "{ .end = base, .next = lmb_seek(type, base) };\n"
-             "\twhile (lmb_next_gap(type, base + size, flags, &gap))\n\t\tlmb_insert"),
+            ("gap = (struct lmb_gap){ .end = change->base, .next = change->at };",
+             "gap = (struct lmb_gap){ .end = change->base, .next = lmb_seek(change->type, change->base) };"),
         ),
     ),
     Mutant(
         "merge-not-counted", 2, "cnt does not sink when two regions become one", _SOURCE,
-        (("\ttype->cnt--;\n\t/* the next", "\t/* the next"),),
+        (("\tlmb_unlink(type, right);\n", "\tlmb_unlink(type, right);\n\ttype->cnt++;\n"),),
         codes=("count-mismatch",),
     ),
     Mutant(
@@ -121,7 +134,7 @@ MUTANTS = (
         (
             (
                 "\t\tpos = lmb_max(pos, lmb_end(left));",
-                "\t\tif (pos < end && lmb_end(left) > pos)\n\t\t\tleft->flags = flags;\n"
+                "\t\tif (pos < change->end && lmb_end(left) > pos)\n\t\t\tleft->flags = change->flags;\n"
                 "\t\tpos = lmb_max(pos, lmb_end(left));",
             ),
         ),
@@ -129,7 +142,7 @@ MUTANTS = (
     # -- removal
     Mutant(
         "split-is-free", 6, "no entry is counted for a split", _SOURCE,
-        (("region->base < base &&\n\t       lmb_end", "region->base > base &&\n\t       lmb_end"),),
+        (("lmb_entry(node)->base < change->base &&\n", "lmb_entry(node)->base > change->base &&\n"),),
         codes=("freelist-exhausted", "log-divergence"),
         boots=(FIRST_SPLIT,),
     ),
@@ -189,7 +202,7 @@ MUTANTS = (
     ),
     Mutant(
         "drop-not-counted", 2, "cnt does not sink when a region is dropped", _SOURCE,
-        (("\t\tlist_del(&region->link);\n\t\ttype->cnt--;\n", "\t\tlist_del(&region->link);\n"),),
+        (("\t\tlmb_unlink(type, region);\n", "\t\tlmb_unlink(type, region);\n\t\ttype->cnt++;\n"),),
         codes=("count-mismatch",),
     ),
     Mutant(
@@ -218,15 +231,18 @@ MUTANTS = (
         "removes-from-what-touches-below", 3, "a removal also visits the region that ends where it begins", _SOURCE,
         (
             (
-                "\tstruct list_head *node = lmb_seek(type, base + 1);\n\tstruct list_head *next;",
-                "\tstruct list_head *node = lmb_seek(type, base);\n\tstruct list_head *next;",
+                "\tstruct list_head *node = lmb_first_inside(change);\n\tstruct list_head *next;",
+                "\tstruct list_head *node = change->at;\n\tstruct list_head *next;",
             ),
         ),
         equivalent="what only touches has no byte in the range: the cut finds hi == lo, and takes 0 bytes away",
     ),
     Mutant(
         "removes-from-what-touches-above", 3, "a removal also visits the region that begins where it ends", _SOURCE,
-        (("lmb_entry(node)->base < base + size;\n", "lmb_entry(node)->base <= base + size;\n"),),
+        (
+            ("for (; lmb_is_inside(change, node); node = next) {",
+             "for (; node != &change->type->regions && lmb_entry(node)->base <= change->end;\n\t     node = next) {"),
+        ),
         equivalent="what only touches has no byte in the range: the cut finds hi == lo, and takes 0 bytes away",
     ),
 )  # fmt: skip

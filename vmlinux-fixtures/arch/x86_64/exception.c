@@ -2,7 +2,7 @@
 /* Exceptions: say what happened, and stop. */
 #include "../../printk.h"
 #include "asm.h"
-#include "head.h"
+#include "segments.h"
 
 /* As entry.S and the processor push them, lowest address first. */
 struct fault_regs {

@@ -8,8 +8,8 @@
 #include "address.h"
 #include "asm.h"
 #include "entry.h"
-#include "head.h"
 #include "page_tables.h"
+#include "segments.h"
 #include "traps.h"
 
 struct idt_gate {

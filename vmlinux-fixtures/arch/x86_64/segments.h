@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* What head.S defines: the segments and the stacks. */
-#ifndef FIXTURE_X86_64_HEAD_H
-#define FIXTURE_X86_64_HEAD_H
+/* The segments and the stacks. */
+#ifndef FIXTURE_X86_64_SEGMENTS_H
+#define FIXTURE_X86_64_SEGMENTS_H
 
 #include "../../types.h"
 
