@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "fuzz.h"
+#include "../firmware.h"
 #include "../lmb.h"
 #include "host.h"
 #include "state.h"
@@ -662,6 +663,64 @@ static void test_klimit(void)
 }
 #endif
 
+/* The RAM of @map, as base+size words. */
+static const char *ram_of(const struct firmware_map *map)
+{
+	static char text[400];
+	struct firmware_ram ram = { .entry = 0 };
+	char *out = text;
+
+	*text = 0;
+	while (firmware_next_ram(map, &ram))
+		out += sprintf(out, "%s%llx+%llx", out == text ? "" : " ",
+			       (u64)ram.range.base, (u64)ram.range.size);
+	return text;
+}
+
+#define RAM(want, ...) do {						\
+	static const struct firmware_range ranges[] = { __VA_ARGS__ };	\
+	static struct firmware_map map;					\
+									\
+	map.nr = ARRAY_SIZE(ranges);					\
+	memcpy(map.ranges, ranges, sizeof(ranges));			\
+	expect(__LINE__, "RAM", ram_of(&map), want);			\
+} while (0)
+
+/* Rule 10: RAM is what no entry of another type covers; what goes too far is cut. */
+static void test_firmware(void)
+{
+	const bool wide = sizeof(phys_addr_t) == 8;
+
+	RAM("1000+2000 5000+1000", { 0x1000, 0x2000, 1 }, { 0x5000, 0x1000, 1 });
+	/* in whole pages */
+	RAM("2000+1000", { 0x1001, 0x2ffe, 1 });
+	RAM("", { 0x1001, 0x1ffd, 1 }, { 0x5000, 0, 1 });
+	/* below, within, above, over all; in either order */
+	RAM("1000+1000 4000+2000 7000+1000", { 0x1000, 0x7000, 1 }, { 0x2000, 0x1000, 2 },
+	    { 0x2800, 0x1800, 3 }, { 0x6000, 0x1000, 4 });
+	RAM("1000+1000 4000+4000", { 0x2000, 0x2000, 2 }, { 0x1000, 0x7000, 1 });
+	RAM("3000+1000", { 0, 0x3000, 2 }, { 0x1000, 0x5000, 1 }, { 0x4000, 0x8000, 5 });
+	RAM("", { 0x1000, 0x5000, 1 }, { 0, 0x8000, 5 });
+	/* a page that is RAM in part cannot be used; what is empty covers nothing */
+	RAM("1000+2000 5000+1000", { 0x1000, 0x5000, 1 }, { 0x3fff, 0x801, 2 }, { 0x2000, 0, 2 });
+	/* an unknown type is not RAM */
+	RAM("1000+1000", { 0x1000, 0x2000, 1 }, { 0x2000, 0x1000, 0xffff });
+	/* past the end of what phys_addr_t counts: cut, never dropped or wrapped */
+	if (wide) {
+		RAM("ffff0000+20000 100000000+10000", { 0xffff0000, 0x20000, 1 },
+		    { 0x100000000, 0x10000, 1 });
+		RAM("fffffffffffe0000+1f000", { 0xfffffffffffe0000, 0x20000, 1 });
+		RAM("fffffffffffe0000+1f000", { 0xfffffffffffe0000, ~0ULL, 1 });
+		RAM("fffffffffffe0000+10000", { 0xfffffffffffe0000, ~0ULL, 1 },
+		    { 0xffffffffffff0000, ~0ULL, 2 });
+	} else {
+		RAM("ffff0000+f000", { 0xffff0000, 0x20000, 1 }, { 0x100000000, 0x10000, 1 });
+		RAM("", { 0x100001000, 0x10000, 1 });
+		RAM("1000+ffffe000", { 0x1000, ~0ULL, 1 });
+	}
+	RAM("", { ~0ULL, ~0ULL, 1 });
+}
+
 static void test_log(void)
 {
 	u64 r[LMB_HOST_LOG_WORDS];
@@ -707,6 +766,7 @@ int main(int argc, char **argv)
 #else
 	test_klimit();
 #endif
+	test_firmware();
 	test_log();
 	failures += fuzz(rounds);
 	printf("%s: %s\n", argv[0], failures ? "FAILED" : "ok");
