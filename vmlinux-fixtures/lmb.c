@@ -1276,7 +1276,7 @@ noinline int lmb_alloc(phys_addr_t size, phys_addr_t align, phys_addr_t min,
 /**
  * lmb_allow_growth - let the allocator take blocks of entries from memory
  *
- * For when all that must not be overwritten is reserved.
+ * Description: For when all that must not be overwritten is reserved.
  *
  * Return: 0, -EINVAL before lmb_init(), -EBUSY after hand-over.
  */
@@ -1457,9 +1457,9 @@ static unsigned long lmb_give_all(void)
 /**
  * lmb_free_all - give all free memory to the page allocator, and close
  *
- * Each whole page that lies in memory (without LMB_NOMAP), overlaps no
- * reserved region and is not page 0 is in lmb_handover afterwards, and every
- * further operation is refused. The lists stay as they are.
+ * Description: Each whole page that lies in memory (without LMB_NOMAP),
+ * overlaps no reserved region and is not page 0 is in lmb_handover afterwards,
+ * and every further operation is refused. The lists stay as they are.
  *
  * Return: the number of pages, -EINVAL before lmb_init(), -EBUSY the second
  * time.

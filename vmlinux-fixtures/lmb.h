@@ -73,8 +73,8 @@ struct lmb_block {
 
 /* A grown block's header, so that the entries after it are aligned. */
 #define LMB_HEADER_SIZE							\
-	((sizeof(struct lmb_block) + _Alignof(struct lmb_region) - 1) &	\
-	 ~(_Alignof(struct lmb_region) - 1))
+	((sizeof(struct lmb_block) + __alignof__(struct lmb_region) - 1) &	\
+	 ~(__alignof__(struct lmb_region) - 1))
 
 /**
  * struct lmb_type - a list of regions: sorted, disjoint, merged

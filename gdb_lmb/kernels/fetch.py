@@ -31,11 +31,13 @@ _BLOCK_BYTES = 1 << 20
 _OF_A_KERNEL = re.compile(
     r"boot/(vmlinuz|config)-[^/]+|(usr/)?lib/modules/[^/]+/vmlinuz|usr/lib/debug/(boot/vmlinux-[^/]+|lib/modules/[^/]+/vmlinux)"
 )
-# The archive in a linux-source package; below its first folder, what the simulator is built from, and what reads KTAP.
+# The archive in a linux-source package; of its files, below its first folder, the simulator is built from these, and
+# the rest reads KTAP and tells whether C code is in kernel style.
 _TREE = re.compile(r"usr/src/linux-source-[^/]+\.tar\.xz")
 _OF_A_TREE = re.compile(
     r"[^/]+/(mm/memblock\.c|include/linux/[^/]+\.h|lib/[^/]+\.c|arch/x86/include/asm/[^/]+\.h"
-    r"|tools/(include|lib|arch/x86/include|testing/(memblock|kunit))/.+)"
+    r"|tools/(include|lib|arch/x86/include|testing/(memblock|kunit))/.+"
+    r"|scripts/(checkpatch\.pl|kernel-doc|spelling\.txt))"
 )
 
 
