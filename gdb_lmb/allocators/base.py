@@ -78,13 +78,14 @@ class GuestLog:
 
     `records(strict)` yields the others, numbered from 1 as they were written, up to the first that is damaged, at
     which it raises `InputError` if `strict`. `model` is the state after the first record, a sentence where that cannot
-    be, None where it is lost.
+    be, None where it is lost. `unverified` says why no model is this kernel's, None where one is.
     """
 
     nr: int
     lost: int
     records: Callable[[bool], Iterator[Record]]
     model: Model | str | None = None
+    unverified: str | None = None
 
 
 class Call(Protocol):
@@ -134,6 +135,10 @@ class TraceAdapter(ABC):
     def settled(self, call: Call, operation: Operation, result: int | None) -> tuple[Operation, int | None]:
         """Return the operation and its result, now that the call has returned. Raises: `LmbError`."""
         return operation, result
+
+    def facts(self) -> dict[str, Any]:
+        """Return what a trace's header must say where there is no state to begin with. Raises: `LmbError`."""
+        return {}
 
     def switches(self) -> Mapping[str, int]:
         """Return the settings that inlined code may change, by the operation that sets them."""
@@ -289,7 +294,7 @@ class Allocator(ABC):
         Return 0 or a negative errno, the base of an allocation, the number of pages given away, or None for a
         function that returns void.
         """
-        return self.operations[operation.op].run(model, operation)
+        return self.kind(operation.op).run(model, operation)
 
     def allocates(self, op: str) -> bool:
         """Tell whether an operation asks for memory anywhere, and so returns an address."""
@@ -309,6 +314,8 @@ class Allocator(ABC):
         operation, result = record.operation, record.result
         kind = self.operations.get(operation.op)
         if kind is None or not operation.size or (kind.returns == BASE and (result is None or result <= 0)):
+            return None
+        if kind.returns != BASE and "base" not in kind.arguments:
             return None
         base = result if kind.returns == BASE and result else operation.base
         return base, base + operation.size
@@ -338,6 +345,10 @@ class Allocator(ABC):
         """Return what a trace's header must say of a model beside its state, as JSON values."""
         return {}
 
+    def facts_in(self, snapshot: Snapshot) -> dict[str, Any]:
+        """Return what a trace's header must say where only a state is at hand, and no model of it."""
+        return {}
+
     def unverified(self, facts: Mapping[str, Any]) -> str | None:
         """Return in a sentence why what the model says may not hold of this kernel, None where it is known."""
         return None
@@ -352,12 +363,15 @@ class Allocator(ABC):
         except StateError as error:
             raise InputError(f"the initial state: {error}") from None
 
-    def created_model(self, operation: Operation, page_size: int) -> Model:
-        """Return the model as the operation in `init` leaves it. Raises: `InputError` where that would fail."""
+    def created_model(self, operation: Operation, page_size: int, facts: Mapping[str, Any]) -> Model:
+        """Return the model as the operation in `init` leaves it; `facts` are those of a trace's header.
+
+        Raises: `InputError` where that would fail.
+        """
         raise InputError(f"a trace of {self.title} has an initial state")
 
     def predict(self, snapshot: Snapshot, facts: Mapping[str, Any], op: str, **arguments: int) -> Prediction:
-        """Return what alloc, reserve, free, add or remove would do in the state of `snapshot`.
+        """Return what an operation of `lmb-whatif` would do in the state of `snapshot`.
 
         Raises: `StateError` where no model can go on from it, `UsageError` for arguments that it does not take.
         """

@@ -141,14 +141,17 @@ def region_wraps(facts: Facts) -> Iterator[Defect]:
     )
 
 
-def outside_firmware(facts: Facts) -> Iterator[Defect]:
-    """Yield ranges of the memory list that are not RAM in the firmware's map, or as it was edited; nothing without."""
+def outside_firmware(facts: Facts, *, alone: bool = False) -> Iterator[Defect]:
+    """Yield ranges of the memory list that are not RAM in the firmware's map, or as it was edited; nothing without.
+
+    With `alone` RAM is what no entry of another type covers.
+    """
     memory, found = facts.columns[0], list[Range]()
     for firmware, edited in (
         (facts.snapshot.firmware, ""),
         (facts.snapshot.firmware_edited, " as the kernel edited it"),
     ):
-        ram = firmware.ram() if firmware else []
+        ram = firmware.ram(alone=alone) if firmware else []
         if firmware and (memory.collides or not lie_in(memory.regions.base, memory.ends, ram)):
             more = subtract(subtract(memory.covered(), ram), found)
             for base, end in more:

@@ -16,7 +16,7 @@ from gdb_lmb.analysis.failures import Failures
 from gdb_lmb.analysis.lockstep import Divergence, Lockstep
 from gdb_lmb.analysis.owners import Owners
 from gdb_lmb.core.errors import InputError, StateError
-from gdb_lmb.core.operation import Model, Record, TraceHeader
+from gdb_lmb.core.operation import Model, Operation, Record, TraceHeader
 from gdb_lmb.core.snapshot import Finding, Snapshot
 from gdb_lmb.core.words import FINDING
 
@@ -56,11 +56,15 @@ class Replay:
                 raise InputError(
                     f"a trace without an initial state begins with {first}, not with {record.operation.op}"
                 )
-            self.lockstep = Lockstep(self._allocator.created_model(record.operation, self._header.page_size))
+            self.lockstep = Lockstep(self._created(record.operation))
             self.lockstep.seq, self.lockstep.last = record.seq, record
         elif lockstep.divergence is not None or lockstep.after(record) is not None:
             return
         self.replayed += 1
+
+    def _created(self, operation: Operation) -> Model:
+        header = self._header
+        return self._allocator.created_model(operation, header.page_size, header.behavior)
 
     def _state(self) -> Snapshot | None:
         return None if self.lockstep is None or self.divergence is not None else self.lockstep.expected
@@ -103,6 +107,8 @@ def check_log(snapshot: Snapshot, symbol: Callable[[int], str] = hex) -> LogVerd
         return LogVerdict(0, reason="no-log", not_verified="this kernel keeps no operation log (CONFIG_LMB_LOG)")
     if snapshot.torn:
         return LogVerdict(0, reason="torn", not_verified=f"the stop is inside {snapshot.torn}")
+    if log.unverified is not None:
+        return LogVerdict(0, reason="generation-unknown", not_verified=log.unverified)
     if isinstance(log.model, str):
         return _verdict(0, log.model)
     if log.model is None:
@@ -119,7 +125,7 @@ def _verdict(replayed: int, message: str, *addresses: int) -> LogVerdict:
 
 
 def _replay(snapshot: Snapshot, model: Model, records: Iterable[Record], symbol: Callable[[int], str]) -> LogVerdict:
-    # The first record made the model; the others are numbered from 1 here.
+    # The first record made the model; the others are numbered from 1.
     own, done = allocator(model.layout), list[Record]()
 
     def told(record: Record) -> str:
@@ -127,7 +133,7 @@ def _replay(snapshot: Snapshot, model: Model, records: Iterable[Record], symbol:
 
     try:
         for record in records:
-            if record.operation.op in own.init:
+            if record.seq == 1:
                 continue
             try:
                 expected = own.apply(model, record.operation)

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 _LINES_A_LOOK = 256
 # Of a line that is longer no more is read than shows that it is.
 _MAX_LINE_BYTES = (32 << 20) + 1
-_MODEL_OPTIONS = ("static", "klimit", "block_size", "entry_size", "block_header", "bits", "bottom_up")
+_MODEL_OPTIONS = ("static", "klimit", "block_size", "entry_size", "block_header", "bits", "revision", "bottom_up")
 _REPLAY = """\
 A saved trace (schema gdb-lmb/trace/1) says itself what model it is for. Each result and the final state are
 compared, and what was reserved twice is told. Exit status: 0 all as on the model, 1 findings, 5 not verified,
@@ -44,10 +44,12 @@ Otherwise each line is one operation of a list-based LMB, and the results and th
 
   {"op": "reserve", "base": "0x100000", "size": 4096, "flags": 0}
 
-op is add, remove, reserve, free, alloc, allow_growth, set_limit, set_bottom_up or free_all; base, size,
-flags, align, min and max are numbers or "0x..." strings, missing ones 0. set_limit takes its limit in
-base, set_bottom_up 0 or 1 in flags. The result of each is 0, a negative errno, the base that alloc
-returned as "0x...", or the number of pages of free_all.
+op is add, remove, reserve, free, mark, clear, alloc, allow_growth, enforce_limit, set_limit, set_bottom_up,
+free_all or init (a second one); base, size, flags, align, min and max are numbers or "0x..." strings,
+missing ones 0. mark and clear take one flag in flags, set_limit its limit in base, enforce_limit its
+in size, set_bottom_up 0 or 1 in flags. The result of each is 0, a negative errno, the base that alloc
+returned as "0x...", or the number of pages of free_all. The rules are those of revision 2 of the
+design (help design); --revision 1 gives those of before.
 
 example: gdb-lmb replay boot.trace
          gdb-lmb replay ops.jsonl --static 8 --block-size 4096
@@ -165,7 +167,7 @@ def _replay_operations(name: str, lines: Lines, given: dict[str, int]) -> int:
     model.set_bottom_up(bool(bottom_up))
     results: list[int | str | None] = []
     try:
-        for operation in parse_operations(lines, config.bits, lmb.operations):
+        for operation in parse_operations(lines, config.bits, {**lmb.operations, **lmb.init}):
             result = lmb.apply(model, operation)
             address = lmb.allocates(operation.op) and result is not None and result >= 0
             results.append(f"{result:#x}" if address else result)
@@ -255,6 +257,7 @@ COMMANDS = (
             argument("--entry-size", **_NUMBER, metavar="N", help="bytes of an entry (default 40, or 20)"),
             argument("--block-header", **_NUMBER, metavar="N", help="bytes of a header (default 40, or 20)"),
             argument("--bits", **_NUMBER, choices=(64, 32), help="width of phys_addr_t (default 64)"),
+            argument("--revision", **_NUMBER, choices=(1, 2), help="of the design: whose rules hold (default 2)"),
             argument(
                 "--bottom-up", action="store_true", default=argparse.SUPPRESS, help="search upwards from the start"
             ),

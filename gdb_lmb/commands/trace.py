@@ -177,9 +177,11 @@ def _save(options: Options) -> None:
 def _log() -> tuple[TraceHeader, list[Record], Snapshot]:
     # The kernel's own log as a trace, and the state at this stop.
     snapshot = take_snapshot(with_log=True)
-    log = allocator(snapshot.layout).log(snapshot)
+    own = allocator(snapshot.layout)
+    log = own.log(snapshot)
     if log is None:
         raise LayoutError("this kernel keeps no operation log (CONFIG_LMB_LOG): use lmb-trace start")
     if snapshot.torn:
         raise NotReadyError(f"the stop is inside {snapshot.torn}(): `finish` it first")
-    return TraceHeader.of(snapshot, source="log", lost=log.lost), list(log.records(False)), snapshot
+    header = TraceHeader.of(snapshot, source="log", lost=log.lost, behavior=own.facts_in(snapshot))
+    return header, list(log.records(False)), snapshot

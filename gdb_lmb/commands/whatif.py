@@ -19,7 +19,8 @@ from gdb_lmb.machine.current import current
 from gdb_lmb.programs.base import model_facts
 from gdb_lmb.report.prediction import free_json, free_text, prediction_json, prediction_text
 
-_RANGES = ("reserve", "free", "add", "remove")
+_RANGES = ("reserve", "free", "add", "remove", "mark", "clear")
+_FLAGGING = ("mark", "clear")
 _NID_BITS = 31
 
 
@@ -29,10 +30,12 @@ class LmbWhatif(LmbCommand):
     Usage: lmb-whatif alloc SIZE [--align N] [--min A] [--max B] [--flags F]
            lmb-whatif reserve|add BASE SIZE|A-B|A+SIZE [--flags F]
            lmb-whatif free|remove BASE SIZE|A-B|A+SIZE
+           lmb-whatif mark|clear BASE SIZE|A-B|A+SIZE --flags F
 
       alloc      find SIZE bytes and reserve them
       reserve    take the range BASE, SIZE; free gives it back
       add        make the range memory; remove forgets it
+      mark       set one flag on memory; clear clears it (not of memblock)
       --align N  the base is a multiple of N bytes, a power of two (default 1,
                  in memblock SMP_CACHE_BYTES)
       --min A    the lowest address allowed
@@ -52,10 +55,11 @@ class LmbWhatif(LmbCommand):
 
     name = "lmb-whatif"
     arguments = (
-        Argument("operation", choices=("alloc", "reserve", "add", "free", "remove")),
+        Argument("operation", choices=("alloc", "reserve", "add", "free", "remove", "mark", "clear")),
         Argument("numbers", ANY),
         *(Argument(name, of=("alloc",)) for name in ("--align", "--min", "--max")),
-        *(Argument(name, of=("alloc", "reserve", "add")) for name in ("--flags", "--nid")),
+        Argument("--flags", of=("alloc", "reserve", "add", "mark", "clear")),
+        Argument("--nid", of=("alloc", "reserve", "add")),
         JSON,
     )
     writers = (prediction_json, lambda found, snapshot, shown: prediction_text(found, shown, snapshot))
@@ -79,6 +83,8 @@ def _require_fitting(options: Options) -> None:
     if len(options.numbers) != (2 if ranged else 1) and not (ranged and _is_range(options.numbers)):
         takes = "BASE and SIZE, A-B or A+SIZE" if ranged else "SIZE"
         raise UsageError(f"{options.operation} takes {takes} (see: help lmb-whatif)")
+    if options.operation in _FLAGGING and options.flags is None:
+        raise UsageError(f"{options.operation} takes --flags, one of HOTPLUG, MIRROR and NOMAP")
 
 
 def _is_range(words: list[str]) -> bool:

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from gdb_lmb.core.address import PAST_HAND_OVER, Phase
-from gdb_lmb.core.ranges import Range, union
+from gdb_lmb.core.ranges import Range, subtract, union
 
 LMB_NOMAP = 4
 FLAG_NAMES = {1: "HOTPLUG", 2: "MIRROR", LMB_NOMAP: "NOMAP"}
@@ -135,10 +135,14 @@ class FirmwareMap:
     size: Sequence[int] = ()
     type: Sequence[int] = ()
 
-    def ram(self) -> list[Range]:
-        """Return the RAM as sorted, merged ranges."""
-        rows = zip(self.base, self.size, self.type, strict=True)
-        return union((base, base + size) for base, size, kind in rows if kind in (FIRMWARE_RAM, FIRMWARE_RAM_KEPT))
+    def ram(self, *, alone: bool = False) -> list[Range]:
+        """Return the RAM as sorted, merged ranges, with `alone` without what an entry of another type covers too."""
+        rows = [(base, base + size, kind) for base, size, kind in zip(self.base, self.size, self.type, strict=True)]
+        ram, other = (
+            union((base, end) for base, end, kind in rows if (kind in (FIRMWARE_RAM, FIRMWARE_RAM_KEPT)) == wanted)
+            for wanted in (True, False)
+        )
+        return subtract(ram, other) if alone else ram
 
 
 @dataclass(frozen=True)

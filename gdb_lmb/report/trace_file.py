@@ -235,6 +235,7 @@ class TraceReader:
         except InputError as error:
             raise InputError(f"line 1: {error}") from None
         self._allocator = allocator(self.header.layout)
+        self._operations = {**self._allocator.operations, **self._allocator.init}
 
     @property
     def cut_off(self) -> str | None:
@@ -296,9 +297,9 @@ class TraceReader:
         except (KeyError, TypeError):
             pcs = tuple(map(self._pc, callers))
         phase = checked("phase", row.pop("phase", None), _is_text_or_null, "a string or null")
-        # Where there is no state to begin with, the allocator's own first call makes it.
+        # Where there is no state to begin with, the allocator's own first call makes it; a later one is refused.
         creates = seq == 1 and self.header.initial is None
-        table = self._allocator.init if creates else self._allocator.operations
+        table = self._allocator.init if creates else self._operations
         operation = operation_from(row, self.header.bits, table, exactly=True)
         self.records += 1
         return Record(seq, operation, result, pcs, phase)

@@ -148,7 +148,7 @@ class Recording:
             page_size=traced.adapter.page_size,
             initial=state,
             only=self.options.only,
-            behavior={} if model is None else traced.allocator.facts_of(model),
+            behavior=traced.adapter.facts() if model is None else traced.allocator.facts_of(model),
         )
         self._output.begin(header, look)
         return header
@@ -253,7 +253,8 @@ class Recording:
         # Run the operation on the model too. Return True if kernel and model differ.
         state = self.traced.read()
         if first:
-            model = self.traced.allocator.created_model(record.operation, self.traced.adapter.page_size)
+            adapter = self.traced.adapter
+            model = self.traced.allocator.created_model(record.operation, adapter.page_size, adapter.facts())
             self.lockstep = Lockstep(model, every=self._every)
             self.lockstep.seq, self.lockstep.last = record.seq, record
             self.lockstep.look(state)

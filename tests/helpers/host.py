@@ -13,7 +13,10 @@ from pathlib import Path
 from gdb_lmb.allocators.lmb.model import LmbConfig, LmbModel
 from gdb_lmb.core.operation import Operation
 
-OPS = ("init", "add", "remove", "reserve", "free", "alloc", "allow_growth", "set_limit", "set_bottom_up", "free_all")
+OPS = (
+    "init", "add", "remove", "reserve", "free", "alloc", "allow_growth", "set_limit", "set_bottom_up", "free_all",
+    "mark", "clear", "enforce_limit",
+)  # fmt: skip
 
 
 class CLmb:

@@ -16,7 +16,10 @@ from gdb_lmb.core.errors import ReadError
 from gdb_lmb.core.fields import Field, Struct
 from gdb_lmb.core.operation import Operation
 
-OPS = ("init", "add", "remove", "reserve", "free", "alloc", "allow_growth", "set_limit", "set_bottom_up", "free_all")
+OPS = (
+    "init", "add", "remove", "reserve", "free", "alloc", "allow_growth", "set_limit", "set_bottom_up", "free_all",
+    "mark", "clear", "enforce_limit",
+)  # fmt: skip
 
 
 def c_struct(name: str, members: list[tuple[str, int | Struct]]) -> Struct:
@@ -48,8 +51,8 @@ class Abi:
     def bits(self) -> int:
         return 8 * self.phys
 
-    def structs(self) -> tuple[Struct, Struct, Struct]:
-        """Return struct lmb, lmb_region, lmb_block."""
+    def structs(self, revision: int = 1) -> tuple[Struct, Struct, Struct]:
+        """Return struct lmb, lmb_region, lmb_block; the first says its revision from the second on."""
         p, a = self.pointer, self.phys
         link = c_struct("list_head", [("next", p), ("prev", p)])
         region = c_struct("lmb_region", [("link", link), ("base", a), ("size", a), ("flags", 4)])
@@ -59,7 +62,7 @@ class Abi:
             "lmb",
             [("memory", kind), ("reserved", kind), ("freelist", link), ("nr_free", p), ("blocks", link),
              ("nr_blocks", p), ("block_size", p), ("current_limit", a), ("bottom_up", 1), ("may_grow", 1),
-             ("closed", 1)],
+             ("closed", 1), *([("revision", 4)] if revision > 1 else [])],
         )  # fmt: skip
         return lmb, region, block
 
@@ -145,7 +148,7 @@ def build(
     model: LmbModel, abi: Abi, firmware: list[tuple[int, int, int]] | None = None, log: Logged | None = None
 ) -> Image:
     """Write the model's state as a guest's memory, with the operation log that led to it if there is one."""
-    lmb, region, block = abi.structs()
+    lmb, region, block = abi.structs(model.config.revision)
     high = HIGH[abi.pointer]
     lmb_va, static_va, header_va, table_va = high + 0x1000, high + STATIC_ENTRIES, high + STATIC_HEADER, high + 0x100000
     direct = 0x40000000 if abi.pointer == 4 else 0xFFFF888000000000
@@ -209,6 +212,8 @@ def build(
     image.lmb("current_limit", model.current_limit)
     for name in ("bottom_up", "may_grow", "closed"):
         image.lmb(name, int(getattr(model, name)))
+    if model.config.revision > 1:
+        image.lmb("revision", model.config.revision)
     for at, (base, size, kind) in enumerate(firmware or []):
         where = table_va + 8 + at * record.size
         for name, value in (("base", base), ("size", size), ("type", kind)):

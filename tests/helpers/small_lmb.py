@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""A small list-based LMB, of which every place and number was worked out by hand."""
+"""A small list-based LMB of revision 1, of which every place and number was worked out by hand."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ BOOT = [
 
 
 def lmb_model() -> tuple[LmbModel, Image]:
-    model = LmbModel(LmbConfig(static=5, block_size=256, entry_size=40, header_size=40))
+    model = LmbModel(LmbConfig(static=5, block_size=256, entry_size=40, header_size=40, revision=1))
     returned = [apply(model, operation) for operation in BOOT]
     assert returned == [0, 0, 0, 0, 0, 0x1FFB000, 0]
     log = [(operation, result or 0) for operation, result in zip(BOOT, returned, strict=True)]

@@ -31,9 +31,10 @@ from gdb_lmb.allocators.section import (
     region_section,
 )  # fmt: skip
 from gdb_lmb.core.address import Phase
+from gdb_lmb.core.errors import InputError
 from gdb_lmb.core.machine import Machine
 from gdb_lmb.core.memory import BoundedMemory, Memory, Meter
-from gdb_lmb.core.operation import Model, Operation, Record
+from gdb_lmb.core.operation import Model, Operation, Record, checked
 from gdb_lmb.core.ranges import Range
 from gdb_lmb.core.snapshot import Place, RegionList, Snapshot, Stop, column
 from gdb_lmb.core.words import human_size, plural
@@ -50,8 +51,8 @@ _JSON_BLOCKS = fields.each(fields.record(Block, {
 }))  # fmt: skip
 
 # Functions of lmb.h that an operation calls otherwise, and parameters likewise.
-_FUNCTIONS = {"set_limit": "set_current_limit"}
-_PARAMETERS = {"limit": "base", "enable": "flags"}
+_FUNCTIONS = {"set_limit": "set_current_limit", "enforce_limit": "enforce_memory_limit"}
+_PARAMETERS = {"limit": "base", "enable": "flags", "flag": "flags"}
 
 BEFORE_GROWTH, GROWING = "before growth", "growing"
 
@@ -73,10 +74,18 @@ class LmbAdapter(TraceAdapter):
         op = call.role.op
         if op in INIT:
             return INIT[op].call(op)
+        takes = OPERATIONS[op].arguments
+        if len(takes) == 1:  # whatever C calls it
+            return OPERATIONS[op].call(op, **dict(zip(takes, call.arguments.values(), strict=True)))
         values = {_PARAMETERS.get(name, name): value for name, value in call.arguments.items()}
         if op == "alloc":
             del values["base"]
         return OPERATIONS[op].call(op, **values)
+
+    def facts(self) -> dict[str, Any]:
+        # The member came with revision 2, and may still be 0 before `lmb_init()`.
+        raw = self._where.memory.read(self._program.lmb_va, self._program.lmb.size)
+        return {"revision": self._program.revision(raw) or 2}
 
     def settled(self, call: Call, operation: Operation, result: int | None) -> tuple[Operation, int | None]:
         program = self._program
@@ -186,6 +195,9 @@ class LmbAllocator(Allocator):
             *fields.COMMON,
             fields.Field("may_grow", fields.TRUTH, stored=True),
             fields.Field("closed", fields.TRUTH, stored=True),
+            # Older snapshots are of revision 1, whose flags have the names that all regions have.
+            fields.Field("revision", fields.NUMBER, stored=True, default=1),
+            fields.Field("flag_names", fields.FLAGS, default=None),
             fields.Field("handover", fields.RANGES),
             fields.FIRMWARE,
         )
@@ -212,7 +224,7 @@ class LmbAllocator(Allocator):
         yield from _freelist(want, got)
         yield from _blocks(want, got)
         yield from value_differences(expected, found, SWITCHES)
-        yield from value_differences(want, got, ("may_grow", "closed"))
+        yield from value_differences(want, got, ("may_grow", "closed", "revision"))
         yield from value_differences(want, got, ("nr_free", "nr_blocks", "block_size"), redundant=True)
         if expected.handover is not None and found.handover is not None:
             yield from _handover(expected.handover, found.handover, want.handover_nr, got.handover_nr)
@@ -231,12 +243,21 @@ class LmbAllocator(Allocator):
     def resume(self, snapshot: Snapshot, facts: Mapping[str, Any]) -> Model:
         from gdb_lmb.allocators.lmb.model import LmbModel
 
+        revision = storage_of(snapshot).revision
+        if _revision(facts, revision) != revision:
+            raise InputError(f"the header is of revision {facts['revision']}, but its state of revision {revision}")
         return LmbModel.from_snapshot(snapshot)
 
-    def created_model(self, operation: Operation, page_size: int) -> Model:
+    def facts_of(self, model: Any) -> dict[str, Any]:
+        return {"revision": model.rules.revision}
+
+    def facts_in(self, snapshot: Snapshot) -> dict[str, Any]:
+        return {"revision": storage_of(snapshot).revision}
+
+    def created_model(self, operation: Operation, page_size: int, facts: Mapping[str, Any]) -> Model:
         from gdb_lmb.allocators.lmb.model import LmbModel
 
-        return LmbModel.created(operation, page_size)
+        return LmbModel.created(operation, page_size, _revision(facts, 1))
 
     def missing(self, snapshot: Snapshot, operation: Operation) -> str | None:
         given = {name: operation.arguments[name] for name in ("size", "align", "min", "max", "flags")}
@@ -264,6 +285,12 @@ class LmbAllocator(Allocator):
         from gdb_lmb.allocators.lmb.log import guest_log
 
         return guest_log(snapshot)
+
+
+# The revision that a trace's header tells, or `default` where it tells none.
+def _revision(facts: Mapping[str, Any], default: int) -> int:
+    revision = facts.get("revision", default)
+    return int(checked("revision", revision, lambda value: type(value) is int, "a number"))
 
 
 def _freelist(want: LmbStorage, got: LmbStorage) -> Iterator[Difference]:

@@ -12,8 +12,8 @@ from operator import itemgetter
 
 from gdb_lmb.allocators import check as common
 from gdb_lmb.allocators.check import Check, Facts
-from gdb_lmb.allocators.lmb.storage import storage_of
-from gdb_lmb.core.ranges import covers, subtract, union, whole_pages
+from gdb_lmb.allocators.lmb.storage import LMB_BLOCK, storage_of
+from gdb_lmb.core.ranges import Range, covers, subtract, union, whole_pages
 from gdb_lmb.core.snapshot import LMB_NOMAP, Defect, Walk, column
 from gdb_lmb.core.words import FINDING, NOTE
 
@@ -194,15 +194,68 @@ def storage_corrupt(facts: Facts) -> Iterator[Defect]:
             )
 
 
-def block_unreserved(facts: Facts) -> Iterator[Defect]:
-    """Yield blocks that do not lie in reserved memory (rule 6 of the design)."""
-    blocks = storage_of(facts.snapshot).blocks
-    bases = enumerate(zip(facts.once(_block_bases), blocks, strict=True))
-    spans = [
+# The number of each block that takes up memory, and where: but a static block 0.
+def _block_spans(facts: Facts) -> list[tuple[int, int, int]]:
+    bases = enumerate(zip(facts.once(_block_bases), storage_of(facts.snapshot).blocks, strict=True))
+    return [
         (number, base, base + block.size)
         for number, (base, block) in bases
         if base is not None and block.size is not None
     ]
+
+
+# The bytes of reserved regions with LMB_BLOCK, in the revisions that have that flag.
+def _flagged(facts: Facts) -> list[Range]:
+    regions, limit = facts.snapshot.reserved, facts.snapshot.phys_addr_max
+    rows = zip(regions.base, regions.size, regions.flags, strict=True)
+    return union((base, min(base + size, limit)) for base, size, flags in rows if flags & LMB_BLOCK)
+
+
+def block_unflagged(facts: Facts) -> Iterator[Defect]:
+    """Yield blocks in reserved regions without LMB_BLOCK (rules 1, 6 and 8 of the design)."""
+    if not storage_of(facts.snapshot).is_second:
+        return
+    spans = facts.once(_block_spans)
+    bare = subtract(union((base, end) for _, base, end in spans), facts.once(_flagged))
+    reserved = list(facts.columns[1].covered()) if bare else []
+    for base, end in bare:
+        # What is not reserved at all is of another code.
+        for low, high in subtract([(base, end)], subtract([(base, end)], reserved)):
+            number = next(number for number, start, stop in spans if start <= low < stop)
+            yield Defect(
+                f"block {number} lies in [{low:#x}, {high:#x}), which is reserved without the flag BLOCK", (low, high)
+            )
+
+
+def no_block(facts: Facts) -> Iterator[Defect]:
+    """Yield what is reserved with LMB_BLOCK, but is no block (rule 8 of the design).
+
+    Not all blocks are known where the chain is cut off, or a header does not say where it lies.
+    """
+    storage = storage_of(facts.snapshot)
+    known = storage.nr_blocks == len(storage.blocks) and all(one.static or one.own_range for one in storage.blocks)
+    if storage.is_second and known:
+        blocks = union((base, end) for _, base, end in facts.once(_block_spans))
+        for base, end in subtract(facts.once(_flagged), blocks):
+            yield Defect(f"[{base:#x}, {end:#x}) is reserved with the flag BLOCK, but no block lies there", (base, end))
+
+
+def bad_flags(facts: Facts) -> Iterator[Defect]:
+    """Yield regions of memory with LMB_BLOCK, a flag of reserved ones (rule 3 of the design)."""
+    memory = facts.snapshot.memory
+    for at, flags in enumerate(memory.flags if storage_of(facts.snapshot).is_second else ()):
+        if flags & LMB_BLOCK:
+            yield Defect(f"memory[{at}] has the flag BLOCK, which none of memory has", (memory.base[at],))
+
+
+def outside_firmware(facts: Facts) -> Iterator[Defect]:
+    """Yield ranges of the memory list that are not RAM in the firmware's map (rule 10 of the design)."""
+    return common.outside_firmware(facts, alone=storage_of(facts.snapshot).is_second)
+
+
+def block_unreserved(facts: Facts) -> Iterator[Defect]:
+    """Yield blocks that do not lie in reserved memory (rule 6 of the design)."""
+    spans = facts.once(_block_spans)
     reserved, taken = facts.columns[1], union((base, end) for _, base, end in spans)
     if covers(reserved.regions.base, reserved.ends, taken):
         return
@@ -273,11 +326,14 @@ CHECKS: tuple[Check, ...] = (
     Check("empty-region", FINDING, common.empty_region),
     Check("region-wraps", FINDING, common.region_wraps),
     Check("block-unreserved", FINDING, block_unreserved),
+    Check("block-unflagged", FINDING, block_unflagged),
+    Check("no-block", FINDING, no_block),
+    Check("bad-flags", FINDING, bad_flags),
     Check("storage-corrupt", FINDING, storage_corrupt),
     Check("bad-name", FINDING, partial(common.defects, code="bad-name")),
     Check("bad-limit", FINDING, bad_limit),
     Check("freelist-exhausted", FINDING, freelist_exhausted),
-    Check("outside-firmware", FINDING, common.outside_firmware),
+    Check("outside-firmware", FINDING, outside_firmware),
     Check("handover-mismatch", FINDING, handover_mismatch),
     Check("required-unreserved", FINDING, common.required_unreserved),
     Check("required-not-memory", FINDING, common.required_not_memory),

@@ -17,7 +17,7 @@ from itertools import accumulate, chain
 
 from gdb_lmb.allocators.lmb.blocks import Head, Storage
 from gdb_lmb.allocators.lmb.program import LMB_FIELDS, LmbProgram, Table
-from gdb_lmb.allocators.lmb.storage import Links, LmbStorage, OperationLog
+from gdb_lmb.allocators.lmb.storage import Links, LmbStorage, OperationLog, flag_names, unknown_revision
 from gdb_lmb.core.errors import NotReadyError, ReadError
 from gdb_lmb.core.memory import Memory
 from gdb_lmb.core.snapshot import Defect, FirmwareMap, RegionList, Snapshot, Stop, Walk, column
@@ -70,6 +70,7 @@ def decode(
     for name in ("memory", "reserved"):
         _check_name(storage, name, raw)
 
+    revision = program.revision(raw)
     region, link = program.region, program.region.fields["link.next"].offset
     next_va, prev_va, base, size, flags = storage.columns()
     runs = [(block.entries_va, block.nr) for block in storage.blocks if block.entries_va is not None]
@@ -114,6 +115,7 @@ def decode(
             may_grow=bool(lmb["may_grow"]),
             handover_nr=handover_nr,
             log=log if with_log else None,
+            revision=revision,
         ),
         bits=program.bits,
         page_size=program.page_size,
@@ -126,6 +128,8 @@ def decode(
         firmware=_read_firmware(storage),
         handover=tuple(ranges) if given and lmb["closed"] else None,
         defects=tuple(storage.defects),
+        flag_names=flag_names(revision),
+        uncompared=tuple(filter(None, (unknown_revision(revision),))),
     )
 
 

@@ -8,8 +8,8 @@ from collections.abc import Iterator, Sequence
 from gdb_lmb.allocators.base import GuestLog
 from gdb_lmb.allocators.lmb.model import LmbModel
 from gdb_lmb.allocators.lmb.operations import INIT, OPERATIONS
-from gdb_lmb.allocators.lmb.state import LmbConfig, created_config
-from gdb_lmb.allocators.lmb.storage import OperationLog, lies, storage_of
+from gdb_lmb.allocators.lmb.state import EBUSY, LmbConfig, created_config
+from gdb_lmb.allocators.lmb.storage import OperationLog, lies, storage_of, unknown_revision
 from gdb_lmb.core.errors import InputError, StateError
 from gdb_lmb.core.operation import Operation, Record
 from gdb_lmb.core.snapshot import Snapshot
@@ -32,16 +32,22 @@ class _GuestSizedModel(LmbModel):
 
 def guest_log(snapshot: Snapshot) -> GuestLog | None:
     """Return the log of a state, None where the kernel keeps none."""
-    log = storage_of(snapshot).log
+    storage = storage_of(snapshot)
+    log, unknown = storage.log, unknown_revision(storage.revision)
     if log is None or log.capacity == 0:
         return None
-    model = _not_full(log) if log.lost else _start(snapshot, log)
-    return GuestLog(log.nr, log.lost, lambda strict: log_records(log, strict=strict), model)
+    model = None if unknown else _not_full(log) if log.lost else _start(snapshot, log)
+    return GuestLog(log.nr, log.lost, lambda strict: log_records(log, strict=strict), model, unknown)
+
+
+# A second `lmb_init()` is refused.
+def _is_operation(log: OperationLog, at: int) -> bool:
+    return log.op[at] in OPERATIONS or (log.op[at] in INIT and log.error[at] == EBUSY)
 
 
 # Why the ring cannot have wrapped, None where it can: each of its records would be one of an operation.
 def _not_full(log: OperationLog) -> str | None:
-    at = next((at for at, op in enumerate(log.op) if op not in OPERATIONS), None)
+    at = next((at for at in range(len(log.op)) if not _is_operation(log, at)), None)
     if at is None:
         return None
     return f"the operation log tells of {log.nr} records, but the one in the place of {log.lost + at} is {log.op[at]!r}"
@@ -58,7 +64,7 @@ def _start(snapshot: Snapshot, log: OperationLog) -> LmbModel | str:
     storage = storage_of(snapshot)
     if not storage.blocks:
         return "the operation log tells of an initial storage, but there is none"
-    config = created_config(_operation(log, 0), snapshot.page_size)
+    config = created_config(_operation(log, 0), snapshot.page_size, storage.revision)
     nr, first, block_size = log.max[0], storage.blocks[0], storage.block_size
     # These bound what the model will build, so they are held against the guest before anything is built.
     if config.block_size != block_size or nr != first.nr or config.klimit != first.base:
@@ -91,7 +97,7 @@ def log_records(log: OperationLog, *, strict: bool = False) -> Iterator[Record]:
     """
     lost = log.lost
     for at, op in enumerate(log.op):
-        if op not in OPERATIONS and not (op in INIT and at == lost == 0):
+        if not (_is_operation(log, at) or (op in INIT and at == lost == 0)):
             if strict:
                 raise InputError(f"record {at} of the operation log is damaged: {op!r} is no operation")
             return

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """The reference model of the list-based LMB: same results, same entries in the same places.
 
-Written from the design's ten rules alone (the numbers below are theirs). The state is a sorted table
+Written from the design's rules alone (the numbers below are theirs), each revision's. The state is a sorted table
 for each list, with the index of the entry that stores each region, and the freelist as a deque; so a
 linked list's order, an entry's place and the freelist's order can all be compared with a guest's.
 
@@ -14,6 +14,7 @@ from bisect import bisect_left, bisect_right
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 
+from gdb_lmb.allocators.lmb.rules import LMB_HOTPLUG, NAMED_FLAGS, Search
 from gdb_lmb.allocators.lmb.state import (
     EBUSY,
     EINVAL,
@@ -24,9 +25,10 @@ from gdb_lmb.allocators.lmb.state import (
     config_of,
     created_config,
     plan_add,
+    plan_flags,
     plan_remove,
 )  # fmt: skip
-from gdb_lmb.allocators.lmb.storage import Block, LmbStorage, storage_of
+from gdb_lmb.allocators.lmb.storage import Block, LmbStorage, flag_names, storage_of, unknown_revision
 from gdb_lmb.core.errors import InputError
 from gdb_lmb.core.operation import Operation
 from gdb_lmb.core.ranges import Range, subtract, union, whole_pages
@@ -44,7 +46,7 @@ class LmbModel:
 
     # Rule 1: queue block 0's entries, reserve a klimit page.
     def __init__(self, config: LmbConfig) -> None:
-        self.config = config
+        self.config, self.rules = config, config.rules
         self.memory = Table([], [], [], [])
         self.reserved = Table([], [], [], [])
         self.phys_addr_max = (1 << config.bits) - 1
@@ -60,20 +62,22 @@ class LmbModel:
             self._queue_block(None, None, config.static)
         else:
             self._queue_block(config.klimit, config.page_size, config.first_entries)
-            self._commit(plan_add(self.reserved, config.klimit, config.klimit + config.page_size, 0))
+            self._commit(
+                plan_add(self.reserved, config.klimit, config.klimit + config.page_size, self.rules.block_flags)
+            )
 
     @classmethod
-    def created(cls, init: Operation, page_size: int) -> LmbModel:
-        """Return the model as `lmb_init()` leaves it; `page_size` is in bytes.
+    def created(cls, init: Operation, page_size: int, revision: int) -> LmbModel:
+        """Return the model as `lmb_init()` leaves it; `page_size` is in bytes, `revision` the design's.
 
-        Raises: `InputError` where that call would have failed.
+        Raises: `InputError` where that call would have failed, or the revision is not known.
         """
-        config = created_config(init, page_size)
+        if why := unknown_revision(revision):
+            raise InputError(why)
+        config = created_config(init, page_size, revision)
         why = "an entry has no size" if not config.entry_size else config.refusal()
         if why is None and (config.first_entries > MAX_FIRST_ENTRIES or config.block_entries > MAX_BLOCK_ENTRIES):
             why = f"{max(config.first_entries, config.block_entries)} entries at once are more than can be believed"
-        if why is None and config.klimit is not None and config.klimit + page_size >= 1 << config.bits:
-            why = f"there is no page at {config.klimit:#x}"
         if why is not None:
             raise InputError(f"{init} is no call that succeeds: {why}")
         return cls(config)
@@ -97,44 +101,100 @@ class LmbModel:
 
     # -- operations (rule 3) --------------------------------------------------------------------------
 
+    def init_again(self) -> int:
+        """Do a second `lmb_init()`, which is refused (rule 1)."""
+        return EBUSY
+
     def add(self, base: int, size: int, flags: int = 0) -> int:
         """Do `lmb_add()`: put the uncovered pieces of [base, base + size) on the memory list."""
-        return self._refuse(base, size) or self._change(lambda: plan_add(self.memory, base, base + size, flags))
+        end = self._end(base, size)
+        return self._refuse(base, size, flags) or self._change(
+            lambda: plan_add(self.memory, base, end, flags), self._apart(base, end)
+        )
 
     def reserve(self, base: int, size: int, flags: int = 0) -> int:
         """Do `lmb_reserve()`: put the uncovered pieces of [base, base + size) on the reserved list."""
-        return self._refuse(base, size) or self._change(
-            lambda: plan_add(self.reserved, base, base + size, flags), avoid=(base, base + size)
+        end = self._end(base, size)
+        return (
+            self._refuse(base, size, flags)
+            or (self._refuse_blocks(base, end) if self.rules.keeps_blocks else 0)
+            or self._change(lambda: plan_add(self.reserved, base, end, flags), (base, end))
         )
 
     def remove(self, base: int, size: int) -> int:
         """Do `lmb_remove()`: take [base, base + size) out of the memory list."""
+        end = self._end(base, size)
         return (
             self._refuse(base, size)
-            or self._refuse_blocks(base, base + size)
-            or self._change(lambda: plan_remove(self.memory, base, base + size), avoid=(base, base + size))
+            or self._refuse_blocks(base, end)
+            or self._change(lambda: plan_remove(self.memory, base, end), (base, end))
         )
 
     def free(self, base: int, size: int) -> int:
         """Do `lmb_free()`: take [base, base + size) out of the reserved list."""
+        end = self._end(base, size)
         return (
             self._refuse(base, size)
-            or self._refuse_blocks(base, base + size)
-            or self._change(lambda: plan_remove(self.reserved, base, base + size))
+            or self._refuse_blocks(base, end)
+            or self._change(lambda: plan_remove(self.reserved, base, end), self._apart(base, end))
         )
+
+    def mark(self, base: int, size: int, flags: int = 0) -> int:
+        """Do `lmb_mark()`: set one flag on what the memory list has in [base, base + size)."""
+        return self._change_flag(base, size, flags, flags & (LMB_NOMAP | LMB_HOTPLUG), lambda own: own | flags)
+
+    def clear(self, base: int, size: int, flags: int = 0) -> int:
+        """Do `lmb_clear()`: clear one flag on what the memory list has in [base, base + size)."""
+        return self._change_flag(base, size, flags, 0, lambda own: own & ~flags)
+
+    def _change_flag(self, base: int, size: int, flag: int, harms_blocks: int, change: Callable[[int], int]) -> int:
+        self._require_second()
+        end = self._end(base, size)
+        return (
+            self._refuse(base, size)
+            or (0 if flag in NAMED_FLAGS else EINVAL)
+            or (self._refuse_blocks(base, end) if harms_blocks else 0)
+            or self._change(lambda: plan_flags(self.memory, base, end, change), self._apart(base, end))
+        )
+
+    def enforce_memory_limit(self, size: int) -> int:
+        """Do `lmb_enforce_memory_limit()`: cut both lists after the first `size` bytes without NOMAP (rule 3)."""
+        self._require_second()
+        if refusal := self._refuse(0, size) or (EBUSY if self.may_grow else 0):
+            return refusal
+        left, cut = size, 0
+        for base, end, flags in zip(self.memory.base, self.memory.end, self.memory.flags, strict=True):
+            if flags & LMB_NOMAP:
+                continue
+            if left < end - base:  # there is more: the cut is where the last byte of the limit ends
+                return self._cut(cut if left == 0 else base + left)
+            left -= end - base
+            cut = end
+        return 0
+
+    # Neither list goes past `cut` any more; this needs no entry.
+    def _cut(self, cut: int) -> int:
+        if refusal := self._refuse_blocks(cut, self.phys_addr_max):
+            return refusal
+        for table in (self.memory, self.reserved):
+            self._commit(plan_remove(table, cut, self.phys_addr_max))
+        return 0
 
     def alloc(self, size: int, align: int = 0, min: int = 0, max: int = 0, flags: int = 0) -> int:
         """Do `lmb_alloc()`: find a range, reserve it with `flags`, return its base (rules 3, 4, 6)."""
         align = align or 1
-        if refusal := self._refuse(0, size) or (EINVAL if align & (align - 1) else 0):
+        if refusal := self._refuse(0, size, flags) or (EINVAL if align & (align - 1) else 0):
             return refusal
-        while (base := self._find(size, align, min, max)) is not None:
+        base = self._find(size, align, min, max)
+        while base is not None:
             plan = plan_add(self.reserved, base, base + size, flags)
             if self._enough(plan):
                 self._commit(plan)
                 return base
-            if not self._grow(None):
+            if not self._grow(self._apart(base, base + size)):
                 break
+            if not self.rules.grows_apart:
+                base = self._find(size, align, min, max)
         return ENOMEM
 
     def allow_growth(self) -> int:
@@ -177,19 +237,39 @@ class LmbModel:
 
     # -- refusals -------------------------------------------------------------------------------------
 
-    def _refuse(self, base: int, size: int) -> int:
-        return EBUSY if self.closed else EINVAL if size == 0 or base + size > self.phys_addr_max else 0
+    def _refuse(self, base: int, size: int, flags: int = 0) -> int:
+        invalid = self.rules.invalid(base, size, flags, self.phys_addr_max)
+        return EBUSY if self.closed else EINVAL if invalid else 0
+
+    # Where a range ends that is not refused.
+    def _end(self, base: int, size: int) -> int:
+        return min(base + size, self.phys_addr_max)
+
+    def _require_second(self) -> None:
+        if not self.rules.changes_flags:
+            what = "mark, clear or enforce_limit"
+            raise InputError(f"revision {self.rules.revision} of the list-based LMB has no {what}")
 
     # Rule 8: the memory of any block but a static block 0 is not taken away.
     def _refuse_blocks(self, base: int, end: int) -> int:
+        if self.rules.block_flags:  # the reserved list alone tells
+            i, j = self.reserved.overlapping(base, end)
+            return EBUSY if any(flags & self.rules.block_flags for flags in self.reserved.flags[i:j]) else 0
         own = ((b, b + size) for b, size, _ in self.blocks if b is not None and size is not None)
         return EBUSY if any(low < end and base < high for low, high in own) else 0
 
     # -- search (rule 4) ------------------------------------------------------------------------------
 
-    def _find(self, size: int, align: int, min: int, max: int, avoid: Range | None = None) -> int | None:
+    def _find(self, size: int, align: int, min: int, max: int) -> int | None:
+        found = (self._search(one, size, align, min, max) for one in self.rules.searches)
+        return next((base for base in found if base is not None), None)
+
+    def _search(
+        self, search: Search, size: int, align: int, min: int, max: int, avoid: Range | None = None
+    ) -> int | None:
         low = min if min > self.config.page_size else self.config.page_size
-        holes: Iterable[Range] = self._holes(low, max if max and max < self.current_limit else self.current_limit)
+        high = max if max and max < self.current_limit else self.current_limit
+        holes: Iterable[Range] = self._holes(search, low, high)
         if avoid is not None:
             holes = (part for hole in holes for part in subtract([hole], [avoid])[:: 1 if self.bottom_up else -1])
         for base, end in holes:
@@ -198,12 +278,13 @@ class LmbModel:
                 return at
         return None
 
-    # What is free in [low, high) of each memory region without NOMAP, in the order of the search.
-    def _holes(self, low: int, high: int) -> Iterator[Range]:
+    # What is free in [low, high) of each memory region that a search looks at, in the order of the search.
+    def _holes(self, search: Search, low: int, high: int) -> Iterator[Range]:
         memory, reserved = self.memory, self.reserved
+        looked_at, wanted = search
         regions = range(bisect_right(memory.end, low), bisect_left(memory.base, high))
         for m in regions if self.bottom_up else reversed(regions):
-            if memory.flags[m] & LMB_NOMAP:
+            if memory.flags[m] & looked_at != wanted:
                 continue
             base = memory.base[m] if memory.base[m] > low else low
             end = memory.end[m] if memory.end[m] < high else high
@@ -245,13 +326,17 @@ class LmbModel:
         self._commit(plan)
         return 0
 
+    # Where an operation's blocks may not lie, unless this revision minds a reservation's and a removal's only.
+    def _apart(self, base: int, end: int) -> Range | None:
+        return (base, end) if self.rules.grows_apart else None
+
     # Gain one block outside `avoid`; tell whether there was memory for it.
     def _grow(self, avoid: Range | None) -> bool:
         size = self.config.block_size
-        base = self._find(size, size, 0, 0, avoid) if self.may_grow else None
+        base = self._search(self.rules.searches[0], size, size, 0, 0, avoid) if self.may_grow else None
         if base is None:
             return False
-        self._commit(plan_add(self.reserved, base, base + size, 0))
+        self._commit(plan_add(self.reserved, base, base + size, self.rules.block_flags))
         self._queue_block(base, size, self.config.block_entries)
         return True
 
@@ -278,12 +363,14 @@ class LmbModel:
                 nr_free=len(self.free_entries),
                 may_grow=self.may_grow,
                 handover_nr=None if self.handover is None else len(self.handover),
+                revision=self.rules.revision,
             ),
             bits=self.config.bits,
             page_size=self.config.page_size,
             current_limit=self.current_limit,
             bottom_up=self.bottom_up,
             handover=self.handover,
+            flag_names=flag_names(self.rules.revision),
         )
 
 

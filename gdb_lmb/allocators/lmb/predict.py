@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from gdb_lmb.allocators.lmb.model import LmbModel
+from gdb_lmb.allocators.lmb.rules import RULES
 from gdb_lmb.allocators.lmb.state import EBUSY, EINVAL, ENOMEM
 from gdb_lmb.allocators.lmb.storage import storage_of
 from gdb_lmb.allocators.predict import Prediction, no_room, predict
@@ -18,14 +19,14 @@ from gdb_lmb.core.words import plural
 def predict_lmb(snapshot: Snapshot, op: str, **arguments: int) -> Prediction:
     """Return what `lmb_<op>()` would do in the state of `snapshot`, which stays as it is.
 
-    `arguments` are those of the model's method `op`: add, remove, reserve, free or alloc.
+    `arguments` are those of the model's method `op`: add, remove, reserve, free, alloc, mark or clear.
     Raises: `StateError` where the model cannot go on from the state, `UsageError` for a node.
     """
     if "nid" in arguments:
         raise UsageError("the list-based LMB knows no nodes: leave --nid out")
     prediction = predict(LmbModel.from_snapshot(snapshot), op, **arguments)
     # What was not given is 0 to the C.
-    given = dict.fromkeys(("base", "size", "align", "min", "max"), 0) | arguments
+    given = dict.fromkeys(("base", "size", "align", "min", "max", "flags"), 0) | arguments
     old, new = storage_of(prediction.before), storage_of(prediction.after)
     left, taken = ({*state.memory.entry, *state.reserved.entry} for state in (prediction.before, prediction.after))
     popped, pushed = len(taken - left), len(left - taken)
@@ -59,9 +60,16 @@ def _invalid(prediction: Prediction, given: Mapping[str, int]) -> str:
     if not given["size"]:
         return "size is 0"
     limit, end = prediction.before.phys_addr_max, given["base"] + given["size"]
-    if end > limit:
+    rules = RULES[storage_of(prediction.before).revision]
+    if given["base"] == limit and rules.cuts_ranges:
+        return f"no byte lies at PHYS_ADDR_MAX {limit:#x}"
+    if end > limit and not rules.cuts_ranges:
         return f"the range ends at {end:#x}, past PHYS_ADDR_MAX {limit:#x}"
-    return f"align {given['align']:#x} is no power of two"
+    if given["align"] & (given["align"] - 1):
+        return f"align {given['align']:#x} is no power of two"
+    if prediction.op in ("mark", "clear"):
+        return f"flags {given['flags']:#x} is not one of HOTPLUG, MIRROR and NOMAP"
+    return "BLOCK is the flag of the allocator's own blocks of entries"
 
 
 # What rule 8 or 9 keeps.
@@ -72,7 +80,8 @@ def _busy(prediction: Prediction, given: Mapping[str, int]) -> str | None:
     for number, block in enumerate(storage.blocks):
         own = block.own_range
         if own is not None and own[0] < given["base"] + given["size"] and given["base"] < own[1]:
-            return f"block {number} of entries lies at [{own[0]:#x}, {own[1]:#x}): never freed"
+            kept = "never freed" if prediction.op in ("free", "remove") else "it stays as it is"
+            return f"block {number} of entries lies at [{own[0]:#x}, {own[1]:#x}): {kept}"
     return None
 
 
@@ -85,7 +94,8 @@ def _no_memory(prediction: Prediction, given: Mapping[str, int]) -> str:
             return why
     if not storage.may_grow:
         return "it needs an entry, the last free one is kept, and growth is not allowed before lmb_allow_growth()"
-    outside = "" if prediction.op == "alloc" else " outside the range"
+    place = " outside the place it has found" if RULES[storage.revision].grows_apart else ""
+    outside = place if prediction.op == "alloc" else " outside the range"
     return (
         f"it needs a block of entries, and there is no memory for {storage.block_size:#x} bytes aligned to that"
         f"{outside} below the limit {state.current_limit:#x}"

@@ -70,6 +70,10 @@ class LmbProgram:
         self.region.require(*REGION_FIELDS)
         self.block.require("link.next", "link.prev", "base", "nr", "entries")
 
+    def revision(self, raw: bytes) -> int:
+        """Return the revision of the design that a `struct lmb`, read whole, says it is of."""
+        return self.lmb.value(raw, "revision", self.byte_order) if "revision" in self.lmb.fields else 1
+
     @property
     def bits(self) -> int:
         """Return the width of `phys_addr_t`."""

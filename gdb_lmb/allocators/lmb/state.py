@@ -9,10 +9,11 @@ look for more, and share nothing with the model.
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
-from gdb_lmb.allocators.lmb.storage import storage_of
+from gdb_lmb.allocators.lmb.rules import NEWEST, RULES, Rules
+from gdb_lmb.allocators.lmb.storage import LMB_BLOCK, storage_of, unknown_revision
 from gdb_lmb.allocators.predict import require_whole, unfit
 from gdb_lmb.core.errors import StateError
 from gdb_lmb.core.operation import Operation
@@ -29,7 +30,8 @@ class LmbConfig:
     """What is fixed when `lmb_init()` runs; sizes in bytes.
 
     `static` is the number of entries in the initial array; with `klimit` (a physical base, page
-    aligned) the initial storage is the page there instead and `static` is not looked at.
+    aligned) the initial storage is the page there instead and `static` is not looked at. `revision` is the
+    design's, one that is known.
     """
 
     static: int = 64
@@ -39,6 +41,12 @@ class LmbConfig:
     header_size: int = 40
     bits: int = 64
     page_size: int = 4096
+    revision: int = NEWEST
+
+    @property
+    def rules(self) -> Rules:
+        """Return what holds in this revision of the design."""
+        return RULES[self.revision]
 
     @property
     def block_entries(self) -> int:
@@ -61,6 +69,10 @@ class LmbConfig:
             )
         if self.first_entries < 2:
             return f"the initial storage of {self.first_entries} entries is less than 2"
+        if self.klimit is not None and (
+            self.klimit + self.page_size >= 1 << self.bits or (self.rules.page_aligned and self.klimit % self.page_size)
+        ):
+            return f"there is no page at {self.klimit:#x}"
         return None
 
 
@@ -114,7 +126,11 @@ def plan_add(table: Table, base: int, end: int, flags: int) -> Plan:
         at = max(at, table.end[k])
     if at < end:
         raw.append((at, end, flags, None))
-    # Nothing on the list touched with equal flags before, so every join here has a new piece in it.
+    return Plan(table, i, j, _joined(raw))
+
+
+# Nothing on a list touched with equal flags before, so every join has a piece in it that is new or has new flags.
+def _joined(raw: Iterable[Piece]) -> list[Piece]:
     pieces: list[Piece] = []
     for piece in raw:
         if pieces and pieces[-1][1] == piece[0] and pieces[-1][2] == piece[2]:
@@ -122,7 +138,23 @@ def plan_add(table: Table, base: int, end: int, flags: int) -> Plan:
             pieces[-1] = (last[0], piece[1], last[2], piece[3] if last[3] is None else last[3])
         else:
             pieces.append(piece)
-    return Plan(table, i, j, pieces)
+    return pieces
+
+
+def plan_flags(table: Table, base: int, end: int, change: Callable[[int], int]) -> Plan:
+    """Plan to change the flags of what the table has in [base, end), splitting and merging at its ends."""
+    i, j = table.touching(base, end)
+    raw: list[Piece] = []
+    for k in range(i, j):
+        low, high, flags = table.base[k], table.end[k], table.flags[k]
+        keeper: int | None = k
+        for start, stop, own in (
+            (low, min(high, base), flags), (max(low, base), min(high, end), change(flags)), (max(low, end), high, flags)
+        ):  # fmt: skip
+            if start < stop:
+                raw.append((start, stop, own, keeper))
+                keeper = None
+    return Plan(table, i, j, _joined(raw))
 
 
 def plan_remove(table: Table, base: int, end: int) -> Plan:
@@ -142,7 +174,7 @@ def plan_remove(table: Table, base: int, end: int) -> Plan:
 # -- from a walked state, or a log ------------------------------------------------------------------
 
 
-def created_config(init: Operation, page_size: int) -> LmbConfig:
+def created_config(init: Operation, page_size: int, revision: int) -> LmbConfig:
     """Return what `lmb_init()` was called with, as the first record of a log tells. Nothing is checked."""
     return LmbConfig(
         static=init.max,
@@ -152,6 +184,7 @@ def created_config(init: Operation, page_size: int) -> LmbConfig:
         entry_size=init.min,
         bits=init.flags,
         page_size=page_size,
+        revision=revision,
     )
 
 
@@ -162,6 +195,8 @@ def config_of(snapshot: Snapshot) -> LmbConfig:
     """
     require_whole(snapshot, "lmb-list", "a list-based LMB's")
     storage = storage_of(snapshot)
+    if why := unknown_revision(storage.revision):
+        raise StateError(why)
     if not storage.blocks:
         raise StateError("this state has no block of entries")
     if storage.entry_size is None or storage.header_size is None or storage.block_size is None:
@@ -175,6 +210,7 @@ def config_of(snapshot: Snapshot) -> LmbConfig:
         header_size=storage.header_size,
         bits=snapshot.bits,
         page_size=snapshot.page_size,
+        revision=storage.revision,
     )
     why = config.refusal()
     if why:
@@ -215,3 +251,8 @@ def _unsound(snapshot: Snapshot, config: LmbConfig) -> Iterator[str]:
     blocks = union(block.own_range for block in storage.blocks if block.own_range)
     if subtract(blocks, union(snapshot.reserved.ranges())):
         yield "a block of entries is not reserved"
+    if config.rules.block_flags:
+        flagged = zip(snapshot.reserved.base, snapshot.reserved.size, snapshot.reserved.flags, strict=True)
+        carried = union((base, base + size) for base, size, flags in flagged if flags & LMB_BLOCK)
+        if carried != blocks or any(flags & LMB_BLOCK for flags in snapshot.memory.flags):
+            yield "LMB_BLOCK is not the flag of the blocks of entries alone"

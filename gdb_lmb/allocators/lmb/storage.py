@@ -14,7 +14,13 @@ from itertools import accumulate
 
 from gdb_lmb.core.errors import StateError
 from gdb_lmb.core.ranges import Range
-from gdb_lmb.core.snapshot import Entry, Snapshot, Storage, Walk
+from gdb_lmb.core.snapshot import FLAG_NAMES, Entry, Snapshot, Storage, Walk
+
+LMB_BLOCK = 0x80000000
+"""Of a region on the reserved list, in revision 2 of the design: it is a block of entries."""
+
+REVISIONS = (1, 2)
+"""The revisions of the design that are known; a `struct lmb` without the member `revision` is of the first."""
 
 
 @dataclass(frozen=True)
@@ -88,7 +94,7 @@ class LmbStorage(Storage):
     `links` and `free_walk` are None where no memory was walked, `log` where the program keeps none or nobody asked
     for it. `handover_nr` counts the ranges handed over, past the table's capacity too; None without a table. `mapped`
     is where page tables have the headers of some blocks, by number: the physical address of block 0's and of the first
-    grown one's.
+    grown one's. `revision` is that of the design.
     """
 
     blocks: tuple[Block, ...] = ()
@@ -104,11 +110,17 @@ class LmbStorage(Storage):
     handover_nr: int | None = None
     log: OperationLog | None = None
     mapped: Mapping[int, int] = field(default_factory=dict)
+    revision: int = 1
     first: tuple[int, ...] = field(default=(), compare=False)
 
     def __post_init__(self) -> None:
         """Number the entries: `first[i]` is the index of block i's first entry, the last one their number."""
         object.__setattr__(self, "first", tuple(accumulate((block.nr for block in self.blocks), initial=0)))
+
+    @property
+    def is_second(self) -> bool:
+        """Tell whether the rules marked as new in the design's second revision hold of this state."""
+        return self.revision == 2
 
     @property
     def nr_entries(self) -> int:
@@ -139,3 +151,14 @@ def with_mapped(snapshot: Snapshot, translate: Callable[[int], int | None]) -> S
     headers = {at: block.header_va for at, block in enumerate(storage.blocks[:2]) if block.size and block.header_va}
     mapped = {at: physical for at, va in headers.items() if (physical := translate(va)) is not None}
     return replace(snapshot, storage=replace(storage, mapped=mapped))
+
+
+def flag_names(revision: int) -> Mapping[int, str]:
+    """Return what the flags of regions are called."""
+    return FLAG_NAMES if revision == 1 else {**FLAG_NAMES, LMB_BLOCK: "BLOCK"}
+
+
+def unknown_revision(revision: int) -> str | None:
+    """Return in a sentence that no rules of a revision are known, None where they are."""
+    known = " and ".join(map(str, REVISIONS))
+    return None if revision in REVISIONS else f"revision {revision} of the list-based LMB is not known: {known} are"

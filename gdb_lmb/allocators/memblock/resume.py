@@ -165,6 +165,8 @@ def _call(model: MemblockModel, op: str, arguments: dict[str, int]) -> tuple[str
         return "alloc_range_nid", {
             "size": 0, "align": 0, "min": 0, "max": 0, "nid": NUMA_NO_NODE, "exact": False, **arguments
         }  # fmt: skip
+    if op not in _CALLS:
+        raise UsageError(f"{op} is an operation of the list-based LMB: memblock's flags are not asked about")
     call, name = _CALLS[op]
     given: dict[str, Argument] = {"list": name, "base": arguments["base"], "size": arguments["size"]}
     if call == "add_range":
