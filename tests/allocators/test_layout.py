@@ -22,7 +22,7 @@ from tests.helpers.image import ABIS, HIGH, STATIC_ENTRIES, Abi, Image, build
 from tests.helpers.small_lmb import lmb_model
 from tests.helpers.states import lmb
 
-RAM = [(0x1000, 0x9F000, 1), (0x9F000, 0x1000, 2), (0x100000, 0x3F00000, 1)]
+RAM = [(0x1000, 0x9E000, 1), (0x9F000, 0x1000, 2), (0x100000, 0x3F00000, 1)]
 
 
 def boot_model(abi: Abi, *, klimit: int | None = None, static: int = 8, steps: int = 120) -> LmbModel:
@@ -308,14 +308,14 @@ DAMAGE: list[tuple[Callable[[Image], None], list[str]]] = [
     (_unmerged, ["unmerged"]),
     (_empty, ["empty-region"]),
     (_wraps, ["region-wraps"]),
-    (_block_free, ["unsorted", "block-unreserved"]),
+    (_block_free, ["unsorted", "block-unreserved", "no-block"]),
     (_block_nr, ["storage-corrupt"]),
     (_block_entries, ["storage-corrupt"]),
     (_block_chain_wild, ["storage-corrupt"]),
     (_block_chain_cycle, ["storage-corrupt"]),
     (_nr_blocks, ["storage-corrupt"]),
     (_block_size, ["storage-corrupt"]),
-    (_exhausted, ["entry-lost"] * 6 + ["freelist-exhausted"]),
+    (_exhausted, ["entry-lost"] * 18 + ["freelist-exhausted"]),
     (_outside_firmware, ["outside-firmware"]),
 ]
 

@@ -15,10 +15,11 @@ from gdb_lmb.core.snapshot import Snapshot
 
 K = 1024
 MAX = (1 << 64) - 1
+BLOCK = 0x80000000
 
 
-def state(*operations: tuple[object, ...], static: int = 16) -> Snapshot:
-    model = LmbModel(LmbConfig(static=static))
+def state(*operations: tuple[object, ...], static: int = 16, block: int = 4096) -> Snapshot:
+    model = LmbModel(LmbConfig(static=static, block_size=block))
     for op, *arguments in operations:
         assert getattr(model, str(op))(*arguments) >= 0
     return model.snapshot()
@@ -70,22 +71,40 @@ CASES = [
     Case("remove_within", TWO, "remove", {"base": 512 * K, "size": K}, 0,
          [("memory", [(0, 1024 * K)], [(0, 512 * K), (513 * K, 511 * K)])], popped=1),
     # Memory takes entry 0 and [4K,5K) entry 1; entry 2 is the last. So a block is gained first at the top, which
-    # takes that entry, and then the reservation takes one of the block's 101.
+    # takes that entry, and then the reservation takes one of the block's 101. An allocation keeps the place at the top.
     Case("reserve_grows", (RAM, ("allow_growth",), ("reserve", 4 * K, K)), "reserve", {"base": 8 * K, "size": K}, 0,
-         [("reserved", [], [(8 * K, K)]), ("reserved", [], [(1020 * K, 4 * K)])],
+         [("reserved", [], [(8 * K, K)]), ("reserved", [], [(1020 * K, 4 * K, BLOCK)])],
          popped=2, gained=(1020 * K,), static=3),
-    Case("alloc_grows", (RAM, ("allow_growth",), ("reserve", 4 * K, K)), "alloc", {"size": 4 * K}, 1016 * K,
-         [("reserved", [], [(1016 * K, 8 * K)])], popped=1, gained=(1020 * K,), static=3),
+    Case("alloc_grows", (RAM, ("allow_growth",), ("reserve", 4 * K, K)), "alloc", {"size": 4 * K}, 1020 * K,
+         [("reserved", [], [(1016 * K, 4 * K, BLOCK), (1020 * K, 4 * K)])],
+         popped=2, gained=(1016 * K,), static=3),
+    # [0,1M) becomes three regions: two entries, of which the last free one is none.
+    Case("mark_within", TWO, "mark", {"base": 64 * K, "size": K, "flags": 4}, 0,
+         [("memory", [(0, 1024 * K)], [(0, 64 * K), (64 * K, K, 4), (65 * K, 959 * K)])], popped=2),
+    Case("clear_what_is_not_set", TWO, "clear", {"base": 64 * K, "size": K, "flags": 4}, 0, []),
+    Case("to_the_end", TWO, "reserve", {"base": MAX - K, "size": MAX}, 0, [("reserved", [], [(MAX - K, K)])],
+         popped=1),
     # Refusals and failures.
     Case("size_0", TWO, "alloc", {"size": 0}, EINVAL, [], reason="size is 0"),
-    Case("past_the_end", TWO, "reserve", {"base": MAX - K, "size": K + 1}, EINVAL, [],
-         reason="the range ends at 0x10000000000000000, past PHYS_ADDR_MAX 0xffffffffffffffff"),
+    Case("past_the_end", TWO, "reserve", {"base": MAX, "size": K}, EINVAL, [],
+         reason="no byte lies at PHYS_ADDR_MAX 0xffffffffffffffff"),
+    Case("two_flags", TWO, "mark", {"base": 0, "size": K, "flags": 5}, EINVAL, [],
+         reason="flags 0x5 is not one of HOTPLUG, MIRROR and NOMAP"),
+    Case("flag_of_blocks", TWO, "reserve", {"base": 0, "size": K, "flags": BLOCK}, EINVAL, [],
+         reason="BLOCK is the flag of the allocator's own blocks of entries"),
     Case("align", TWO, "alloc", {"size": K, "align": 3 * K}, EINVAL, [], reason="align 0xc00 is no power of two"),
     Case("closed", (*TWO, ("free_all",)), "add", {"base": 0, "size": K}, EBUSY, [],
          reason="the allocator is closed: lmb_free_all() has handed memory over"),
     Case("block", (RAM, ("allow_growth",), ("reserve", 4 * K, K), ("reserve", 8 * K, K)), "remove",
          {"base": 0, "size": 1021 * K}, EBUSY, [], static=3,
          reason="block 1 of entries lies at [0xff000, 0x100000): never freed"),
+    Case("reserve_over_a_block", (RAM, ("allow_growth",), ("reserve", 4 * K, K), ("reserve", 8 * K, K)), "reserve",
+         {"base": 1020 * K, "size": 1}, EBUSY, [], static=3,
+         reason="block 1 of entries lies at [0xff000, 0x100000): it stays as it is"),
+    Case("no_room_beside_the_place", (("add", 4 * K, 8 * K), ("allow_growth",)), "alloc", {"size": 8 * K}, ENOMEM, [],
+         static=2,
+         reason="it needs a block of entries, and there is no memory for 0x1000 bytes aligned to that outside the "
+                "place it has found below the limit 0xffffffffffffffff"),
     # [20K, 22K) is free and aligned: 2 KiB would fit, not a byte more.
     Case("no_memory", TWO, "alloc", {"size": 2 * K + 1, "align": 4 * K, "min": 18 * K, "max": 22 * K}, ENOMEM, [],
          reason="no memory in [0x4800, 0x5800): the largest allocation possible there is 0x800 bytes"),
@@ -125,14 +144,16 @@ def test_case(case: Case) -> None:
 
 
 def test_a_growth_before_a_failure_stays() -> None:
-    # Three pages are free, and the block takes the highest; other flags keep the allocation from merging.
-    snapshot = state(RAM, ("allow_growth",), ("reserve", 0, 1012 * K, 1), static=3)
-    found: Prediction = predict_lmb(snapshot, "alloc", size=12 * K, align=4 * K)
+    # Blocks of 128 bytes have two entries, of which one stores the first block. The mark needs two: a second block
+    # is gained, which would do, but there is room for one only, as the rest of memory is the operation's range.
+    snapshot = state(("add", 4 * K, 8 * K), ("allow_growth",), ("reserve", 4 * K, 4 * K - 128, 1), static=3, block=128)
+    found: Prediction = predict_lmb(snapshot, "mark", base=8 * K, size=4 * K - 1, flags=1)
     assert found.result == ENOMEM
-    assert [block["base"] for block in found.storage["blocks"]] == [hex(1020 * K)]
-    assert found.changes == (Change("reserved", (), (Row(1020 * K, 4 * K),)),)
+    assert [block["base"] for block in found.storage["blocks"]] == [hex(8 * K - 128)]
+    assert found.changes == (Change("reserved", (), (Row(8 * K - 128, 128, BLOCK),)),)
     assert found.reason == (
-        "no memory in [0x1000, 0xffffffffffffffff): the largest allocation possible there is 0x2000 bytes"
+        "it needs a block of entries, and there is no memory for 0x80 bytes aligned to that outside the range below "
+        "the limit 0xffffffffffffffff"
     )
 
 

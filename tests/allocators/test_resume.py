@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from gdb_lmb.allocators.lmb.model import EBUSY, LmbConfig, LmbModel
-from gdb_lmb.allocators.lmb.storage import Block
+from gdb_lmb.allocators.lmb.storage import LMB_BLOCK, Block
 from gdb_lmb.core.errors import StateError
 from gdb_lmb.core.operation import Operation
 from gdb_lmb.core.snapshot import Defect, RegionList, Snapshot, Walk, column
@@ -119,13 +119,19 @@ REFUSED: dict[str, tuple[Callable[[Snapshot], Snapshot], str]] = {
     "no address": (lambda s: last_block(s, base=None, size=None), "block 1 has no physical address"),
     "no block size": (lambda s: stored(s, block_size=None), "does not tell the size of an entry, of a block"),
     "block": (lambda s: last_block(s, base=BLOCK - K), "a block of entries is not reserved"),
+    "flag": (lambda s: reserved(s, flags=[0, 1, 0]), "LMB_BLOCK is not the flag of the blocks of entries alone"),
+    "flag of another": (lambda s: reserved(s, flags=[LMB_BLOCK, 1, LMB_BLOCK]), "LMB_BLOCK is not the flag of the"),
+    "flag of memory": (lambda s: replace(s, memory=replace(s.memory, flags=column([LMB_BLOCK]))), "LMB_BLOCK is not"),
+    "revision": (lambda s: stored(s, revision=3), "revision 3 of the list-based LMB is not known: 1 and 2 are"),
 }  # fmt: skip
 
 
 ACCEPTED: dict[str, Callable[[Snapshot], Snapshot]] = {
     "touching, of other flags": lambda s: reserved(s, size=[4 * K, K, 4 * K]),
-    "apart, of equal flags": lambda s: reserved(s, flags=[0, 0, 0]),
-    "to the end": lambda s: reserved(s, base=[4 * K, BLOCK, 1 << 63], size=[K, 4 * K, (1 << 63) - 1]),
+    "apart, of equal flags": lambda s: reserved(s, flags=[0, 0, LMB_BLOCK]),
+    "to the end": lambda s: reserved(
+        s, base=[4 * K, BLOCK, 1 << 63], size=[K, 4 * K, (1 << 63) - 1], flags=[0, LMB_BLOCK, 0]
+    ),
 }
 
 

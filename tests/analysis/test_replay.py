@@ -75,7 +75,9 @@ def test_klimit_and_sizes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) ->
     assert status == 0
     # (4096 - 40) / 32 = 126.75
     assert snapshot["blocks"] == [{"base": "0x200000", "entries": 126, "static": False}]
-    assert snapshot["reserved"]["regions"] == [{"base": "0x200000", "size": "0x1000", "flags": 0, "entry": [0, 0]}]
+    assert snapshot["reserved"]["regions"] == [
+        {"base": "0x200000", "size": "0x1000", "flags": 0x80000000, "entry": [0, 0]}
+    ]
     assert snapshot["bottom_up"] is True and snapshot["bits"] == 32
 
 

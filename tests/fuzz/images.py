@@ -27,7 +27,7 @@ from tests.helpers.image import ABIS, HIGH, STATIC_ENTRIES, STATIC_HEADER, Abi, 
 from tests.helpers.operations import apply
 from tests.helpers.states import lmb
 
-RAM = [(0x1000, 0x9F000, 1), (0x9F000, 0x1000, 2), (0x100000, 0x3F00000, 1)]
+RAM = [(0x1000, 0x9E000, 1), (0x9F000, 0x1000, 2), (0x100000, 0x3F00000, 1)]
 ORDER = [row.code for row in CHECKS] + ["log-divergence"]
 PRINTABLE = frozenset(string.ascii_letters + string.digits + string.punctuation + " \t\n")
 

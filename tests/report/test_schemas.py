@@ -49,6 +49,9 @@ ATTACHED = {
 """Written after the README: no small kernel can be attached to."""
 
 # Where members may be left out, by the schema and the object's path ("" is the document).
+LATER = {"entry_size", "header_size", "revision", "flag_names"}
+"""What old snapshots of a list-based LMB do not have."""
+
 OPTIONAL = {
     ("gdb-lmb/who/1", ""): {"closed", "findings"},
     ("gdb-lmb/map/1", ""): {"closed", "findings"},
@@ -61,6 +64,7 @@ OPTIONAL = {
         "roles",
         "entry_size",
         "header_size",
+        "revision",
         "flag_names",
         "no_node",
         "physmem",
@@ -77,9 +81,9 @@ OPTIONAL = {
     ("gdb-lmb/snapshot/2", "stop[0].reserved[0]"): {"flags", "node", "owner", "role", "seq", "place"},
     ("gdb-lmb/snapshot/1", "memory.regions[0]"): {"nid"},
     ("gdb-lmb/snapshot/1", "reserved.regions[0]"): {"nid"},
-    ("gdb-lmb/trace/1", "initial"): {"entry_size", "header_size"},
-    ("gdb-lmb/trace/1", "end.final"): {"entry_size", "header_size"},
-    ("gdb-lmb/replay/1", "snapshot"): {"entry_size", "header_size"},
+    ("gdb-lmb/trace/1", "initial"): LATER,
+    ("gdb-lmb/trace/1", "end.final"): LATER,
+    ("gdb-lmb/replay/1", "snapshot"): LATER,
     ("gdb-lmb/trace/1", "symbols.*"): {"inlined"},
     ("gdb-lmb/trace/1", ""): {"lost", "only", "generation", "initial"},
 }  # fmt: skip
@@ -87,7 +91,8 @@ OPTIONAL = {
 OPEN = {("gdb-lmb/snapshot/1", ""), ("gdb-lmb/trace/1", "$defs.record")}
 # Objects with names of no fixed set.
 MAPS = {
-    "symbols", "generation", "initial.refused", "arguments", "flag_names", "environment.flag_names", "refused",
+    "symbols", "generation", "initial.refused", "initial.flag_names", "end.final.flag_names", "snapshot.flag_names",
+    "arguments", "flag_names", "environment.flag_names", "refused",
 }  # fmt: skip
 # What is written in TOML.
 IN_TOML = {"gdb-lmb/snapshot/2"}

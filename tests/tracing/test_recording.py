@@ -53,6 +53,9 @@ class Kernel:
     def settled(self, call: Call, operation: Operation, result: int | None) -> tuple[Operation, int | None]:
         return operation, result
 
+    def facts(self) -> dict[str, int]:
+        return {"revision": 2}
+
     def switches(self) -> dict[str, int]:
         return {"set_bottom_up": int(self.lmb.bottom_up)}
 

@@ -7,6 +7,7 @@ Its model is imported when it is first needed: most commands need none.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from itertools import zip_longest
 from typing import Any
@@ -31,7 +32,7 @@ from gdb_lmb.allocators.section import (
     region_section,
 )  # fmt: skip
 from gdb_lmb.core.address import Phase
-from gdb_lmb.core.errors import InputError
+from gdb_lmb.core.errors import InputError, ReadError
 from gdb_lmb.core.machine import Machine
 from gdb_lmb.core.memory import BoundedMemory, Memory, Meter
 from gdb_lmb.core.operation import Model, Operation, Record, checked
@@ -83,9 +84,11 @@ class LmbAdapter(TraceAdapter):
         return OPERATIONS[op].call(op, **values)
 
     def facts(self) -> dict[str, Any]:
-        # The member came with revision 2, and may still be 0 before `lmb_init()`.
-        raw = self._where.memory.read(self._program.lmb_va, self._program.lmb.size)
-        return {"revision": self._program.revision(raw) or 2}
+        # The member came with revision 2. It may be 0 before `lmb_init()`, and the kernel not mapped yet.
+        program, raw = self._program, bytes(self._program.lmb.size)
+        with suppress(ReadError):
+            raw = self._where.memory.read(program.lmb_va, program.lmb.size)
+        return {"revision": program.revision(raw) or 2}
 
     def settled(self, call: Call, operation: Operation, result: int | None) -> tuple[Operation, int | None]:
         program = self._program

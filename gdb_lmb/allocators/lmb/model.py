@@ -14,7 +14,7 @@ from bisect import bisect_left, bisect_right
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 
-from gdb_lmb.allocators.lmb.rules import LMB_HOTPLUG, NAMED_FLAGS, Search
+from gdb_lmb.allocators.lmb.rules import LMB_MIRROR, NAMED_FLAGS, Search
 from gdb_lmb.allocators.lmb.state import (
     EBUSY,
     EINVAL,
@@ -141,20 +141,18 @@ class LmbModel:
 
     def mark(self, base: int, size: int, flags: int = 0) -> int:
         """Do `lmb_mark()`: set one flag on what the memory list has in [base, base + size)."""
-        return self._change_flag(base, size, flags, flags & (LMB_NOMAP | LMB_HOTPLUG), lambda own: own | flags)
+        end = self._end(base, size)
+        return (
+            self._refuse_flag(base, size, flags)
+            or (self._refuse_blocks(base, end) if flags != LMB_MIRROR else 0)
+            or self._change(lambda: plan_flags(self.memory, base, end, lambda own: own | flags), self._apart(base, end))
+        )
 
     def clear(self, base: int, size: int, flags: int = 0) -> int:
         """Do `lmb_clear()`: clear one flag on what the memory list has in [base, base + size)."""
-        return self._change_flag(base, size, flags, 0, lambda own: own & ~flags)
-
-    def _change_flag(self, base: int, size: int, flag: int, harms_blocks: int, change: Callable[[int], int]) -> int:
-        self._require_second()
         end = self._end(base, size)
-        return (
-            self._refuse(base, size)
-            or (0 if flag in NAMED_FLAGS else EINVAL)
-            or (self._refuse_blocks(base, end) if harms_blocks else 0)
-            or self._change(lambda: plan_flags(self.memory, base, end, change), self._apart(base, end))
+        return self._refuse_flag(base, size, flags) or self._change(
+            lambda: plan_flags(self.memory, base, end, lambda own: own & ~flags), self._apart(base, end)
         )
 
     def enforce_memory_limit(self, size: int) -> int:
@@ -238,8 +236,13 @@ class LmbModel:
     # -- refusals -------------------------------------------------------------------------------------
 
     def _refuse(self, base: int, size: int, flags: int = 0) -> int:
-        invalid = self.rules.invalid(base, size, flags, self.phys_addr_max)
-        return EBUSY if self.closed else EINVAL if invalid else 0
+        if self.closed:
+            return EBUSY
+        return EINVAL if self.rules.invalid(base, size, flags, self.phys_addr_max) else 0
+
+    def _refuse_flag(self, base: int, size: int, flag: int) -> int:
+        self._require_second()
+        return self._refuse(base, size) or (EINVAL if flag not in NAMED_FLAGS else 0)
 
     # Where a range ends that is not refused.
     def _end(self, base: int, size: int) -> int:
