@@ -194,6 +194,9 @@ void fault_block_unreserved(const struct fault *fault)
 	lmb.nr_free++;
 }
 
+/* A flag that means nothing, so that no neighbour has the same ones. */
+#define CARRIED_FLAG 0x40
+
 /* The lowest block's region, which nothing but its flag protects, loses it. */
 void fault_block_unflagged(const struct fault *fault)
 {
@@ -203,7 +206,7 @@ void fault_block_unflagged(const struct fault *fault)
 	list_for_each_entry(region, &lmb.reserved.regions, link) {
 		if (!(region->flags & LMB_BLOCK))
 			continue;
-		region->flags &= ~LMB_BLOCK;
+		region->flags ^= LMB_BLOCK | CARRIED_FLAG;
 		return;
 	}
 	panic("lmb.fault: no block lies in memory that LMB manages");
@@ -213,7 +216,7 @@ void fault_block_unflagged(const struct fault *fault)
 void fault_no_block(const struct fault *fault)
 {
 	(void)fault;
-	largest(&lmb.reserved)->flags |= LMB_BLOCK;
+	largest(&lmb.reserved)->flags |= LMB_BLOCK | CARRIED_FLAG;
 }
 
 void fault_bad_flags(const struct fault *fault)
@@ -262,7 +265,7 @@ void fault_entry_shared(const struct fault *fault)
 /* A region changes, and no operation did it. */
 void fault_log_divergence(const struct fault *fault)
 {
-	nth(&fault->type->regions, 0)->flags ^= 0x40;
+	nth(&fault->type->regions, 0)->flags ^= CARRIED_FLAG;
 }
 
 void fault_set_may_grow(const struct fault *fault)

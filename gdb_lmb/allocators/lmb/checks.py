@@ -230,12 +230,13 @@ def block_unflagged(facts: Facts) -> Iterator[Defect]:
 def no_block(facts: Facts) -> Iterator[Defect]:
     """Yield what is reserved with LMB_BLOCK, but is no block (rule 8 of the design).
 
-    Not all blocks are known where the chain is cut off, or a header does not say where it lies.
+    Not all blocks are known where the chain is cut off, a header does not say where it lies, or two say the same.
     """
-    storage = storage_of(facts.snapshot)
+    storage, spans = storage_of(facts.snapshot), facts.once(_block_spans)
+    blocks = union((base, end) for _, base, end in spans)
     known = storage.nr_blocks == len(storage.blocks) and all(one.static or one.own_range for one in storage.blocks)
-    if storage.is_second and known:
-        blocks = union((base, end) for _, base, end in facts.once(_block_spans))
+    apart = sum(end - base for base, end in blocks) == sum(end - base for _, base, end in spans)
+    if storage.is_second and known and apart:
         for base, end in subtract(facts.once(_flagged), blocks):
             yield Defect(f"[{base:#x}, {end:#x}) is reserved with the flag BLOCK, but no block lies there", (base, end))
 
