@@ -21,8 +21,24 @@ static u8 memory[SPACE], reserved[SPACE];
 static u64 words[SPACE * 6];
 static u64 seed;
 
+/* What a fuzzer chose, instead of random numbers; zeros once it is used up. */
+static const u8 *input;
+static size_t input_left;
+
+static u32 input_number(void)
+{
+	u32 number = 0;
+	unsigned int i;
+
+	for (i = 0; i < 3 && input_left; i++, input_left--)
+		number = number << 8 | *input++;
+	return number;
+}
+
 static u32 rnd(u32 below)
 {
+	if (input)
+		return input_number() % below;
 	seed = seed * 6364136223846793005ULL + 1442695040888963407ULL;
 	return (u32)(seed >> 33) % below;
 }
@@ -347,12 +363,30 @@ static const char *history(void)
 	why = step_add(false, 0, SPACE / 2 + rnd(SPACE / 2), 0);
 	if (rnd(8))
 		lmb_allow_growth();
-	for (i = 0; !why && i < steps; i++) {
+	for (i = 0; !why && i < steps && (!input || input_left); i++) {
 		why = step();
 		if (!why)
 			why = check_all();
 	}
 	return why ? why : check_free_all();
+}
+
+/**
+ * fuzz_input - one history that bytes choose
+ * @data: three bytes a choice
+ * @size: how many
+ *
+ * Return: what went wrong, or NULL.
+ */
+const char *fuzz_input(const u8 *data, size_t size)
+{
+	const char *why;
+
+	input = data;
+	input_left = size;
+	why = history();
+	input = NULL;
+	return why;
 }
 
 int fuzz(unsigned long rounds)

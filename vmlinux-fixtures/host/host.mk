@@ -8,6 +8,9 @@ HOST_KERNEL_SRC := firmware.c
 HOST_CFLAGS := -std=gnu11 -O2 -g $(WARN)
 # the allocator itself is built as in the kernel: freestanding
 HOST_LMB_CFLAGS := -ffreestanding
+# clang's libFuzzer, which gcc has not
+FUZZCC ?= clang
+FUZZ ?= -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=all
 SANITIZE ?= -fsanitize=address,undefined -fno-sanitize-recover=all
 
 # $(call host_config,width-storage)
@@ -42,8 +45,14 @@ $(O)/host/liblmb-$(1).so: $(addprefix $(O)/host/obj-$(1)/,$(LMB_SRC:.c=.o) $(HOS
 $(O)/host/selftest-$(1): $(addprefix $(O)/host/obj-$(1)/,$(LMB_SRC:.c=.san.o) $(HOST_KERNEL_SRC:.c=.san.o) $(HOST_SRC:.c=.san.o) selftest.san.o fuzz.san.o)
 	@echo '  HOSTLD  $$@'
 	$$(Q)$(HOSTCC) $(SANITIZE) -o $$@ $$^
+
+$(O)/host/fuzzer-$(1): $(LMB_SRC:%=$(LMB_DIR)/%) $(HOST_SRC:%=host/%) host/fuzz.c host/libfuzzer.c $(O)/host/obj-$(1)/command
+	@echo '  FUZZCC  $$@'
+	$$(Q)$(FUZZCC) $$(host-flags-$(1)) $(FUZZ) -I. -o $$@ $$(filter %.c,$$^)
 endef
 $(foreach variant,$(HOST_VARIANTS),$(eval $(call host_variant,$(variant))))
+
+fuzzers: $(foreach variant,$(HOST_VARIANTS),$(O)/host/fuzzer-$(variant))
 
 host: $(foreach variant,$(HOST_VARIANTS),$(O)/host/liblmb-$(variant).so)
 
