@@ -42,8 +42,8 @@ def lockstep(c: CLmb, config: LmbConfig, operations: list[Operation]) -> LmbMode
 
 def random_config(rng: random.Random, c: CLmb, klimit: bool) -> LmbConfig:
     smallest = c.header_size + 2 * c.entry_size
-    block_size = rng.choice([size for size in (256, 512, 1024, 4096, 16384, 65536) if size >= smallest])
-    page = rng.randrange(1, 700) * 4096
+    block_size = rng.choice([size for size in (128, 256, 512, 1024, 4096, 16384, 65536) if size >= smallest])
+    page = rng.choice((*(rng.randrange(1, 700) * 4096,) * 8, 0, (1 << c.bits) - 8192))
     return c.config(
         static=rng.choice((2, 3, 4, 5, 8, 16, 33, 64)), klimit=page if klimit else None, block_size=block_size
     )

@@ -90,7 +90,7 @@ static phys_addr_t alloc(phys_addr_t size, phys_addr_t align, phys_addr_t min,
 	phys_addr_t base = 7;
 	int error = lmb_alloc(size, align, min, max, flags, &base);
 
-	CHECK(error || base != 7);
+	CHECK(error ? base == 7 : base != 7);
 	return error ? (phys_addr_t)error : base;
 }
 
