@@ -333,6 +333,13 @@ class Allocator(ABC):
         touched, (list, adds) = self.touched(record), kind.changes
         return () if touched is None else ((list or operation.list, adds, touched[0], min(touched[1], limit)),)
 
+    def may_take_off(self, record: Record, limit: int) -> Range | None:
+        """Return in which range a recorded operation may have taken reservations off, where it does not tell which.
+
+        `limit` is `PHYS_ADDR_MAX`; None where it has done no such thing.
+        """
+        return None
+
     @abstractmethod
     def resume(self, snapshot: Snapshot, facts: Mapping[str, Any]) -> Model:
         """Return a model that goes on from a walked state.

@@ -44,6 +44,7 @@ class Piece:
     `record` is the operation that reserved it, None where the trace does not tell; `storage` then says what of
     the allocator's own lies there, and `initial` that it was reserved before the trace began. `logged` tells that the
     operation is one of the guest's own log, and numbered there, in a history that a trace begins in mid-boot.
+    `doubtful` tells that a later operation may have taken it off.
     """
 
     base: int
@@ -52,6 +53,7 @@ class Piece:
     storage: str | None = None
     initial: bool = False
     logged: bool = False
+    doubtful: bool = False
 
 
 def function_of(look: Look) -> Function:
@@ -127,8 +129,15 @@ class Owners:
                     self._reserve(base, end, record)
                 else:
                     self._remove(base, end)
+        doubted = self._allocator.may_take_off(record, self._limit)
+        if doubted is not None:
+            first, past = self._slice(*doubted)
+            self._pieces[first:past] = [replace(piece, doubtful=True) for piece in self._pieces[first:past]]
 
     def _reserve(self, base: int, end: int, record: Record) -> None:
+        for piece in self.pieces(base, end):
+            if piece.doubtful:  # it is reserved anew, so it was off
+                self._remove(piece.base, piece.end)
         for piece in self.pieces(base, end):
             self._remember(record, piece)
             self._put(Piece(base, piece.base, record))

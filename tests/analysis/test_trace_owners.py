@@ -246,6 +246,24 @@ def test_the_list_based_lmb() -> None:
     assert owners.cover(grown) == [[Piece(0xA000, 0xB000, storage="block 1 of entries")]]
 
 
+def test_a_limit_may_have_taken_reservations_off() -> None:
+    # What lies below the limit stays for certain; the rest is still owned as far as the list has it, until somebody
+    # reserves it anew, which then lies over nothing.
+    records = [
+        Record(1, op("reserve", 0x1000, 0x1000), 0),
+        Record(2, op("alloc", size=0x1000), 0x8000),
+        Record(3, op("enforce_limit", size=0x9000), -16),
+        Record(4, op("reserve", 0x8000, 0x10), 0),
+        Record(5, op("enforce_limit", size=0x2000), 0),
+    ]
+    owners = follow(*records, layout="lmb-list")
+    assert seqs(owners.pieces()) == [(0x1000, 0x2000, 1), (0x8000, 0x9000, 2)]
+    assert [record.seq for record, _ in owners.overlaps] == [4]
+    owners.follow(Record(6, op("reserve", 0x1800, 0x7000), 0))
+    assert seqs(owners.pieces()) == [(0x1000, 0x2000, 1), (0x2000, 0x8800, 6), (0x8800, 0x9000, 2)]
+    assert [record.seq for record, _ in owners.overlaps] == [4, 6]
+
+
 # -- one over another -------------------------------------------------------------------------------
 
 OVER: list[tuple[list[Record], list[tuple[str, str, str]]]] = [

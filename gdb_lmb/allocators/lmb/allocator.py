@@ -243,6 +243,11 @@ class LmbAllocator(Allocator):
             return (("reserved", True, operation.base, operation.base + page_size),)
         return super().effects(record, limit, page_size)
 
+    # That many bytes of memory end there or above.
+    def may_take_off(self, record: Record, limit: int) -> Range | None:
+        operation = record.operation
+        return (operation.size, limit) if operation.op == "enforce_limit" and record.result == 0 else None
+
     def resume(self, snapshot: Snapshot, facts: Mapping[str, Any]) -> Model:
         from gdb_lmb.allocators.lmb.model import LmbModel
 
