@@ -56,7 +56,7 @@ def check_sample(sample: Json, answer: Json) -> None:
 
 @pytest.mark.parametrize("direction", ["top-down", "bottom-up"])
 def test_the_guest_does_what_was_predicted(fixture_kernel: Path, direction: str) -> None:
-    append = "lmb.scenario=random lmb.static=8 lmb.ops=2400 lmb.block_size=1024 lmb.seed=11"
+    append = "lmb.scenario=random lmb.static=8 lmb.ops=3300 lmb.block_size=1024 lmb.seed=11"
     append += " lmb.bottom_up" if direction == "bottom-up" else ""
     with GuestSession(fixture_kernel, QemuOptions(append=append, memory="64M"), timeout_s=120) as guest:
         guest.run_until("scenario_random")
@@ -76,3 +76,16 @@ def test_the_guest_does_what_was_predicted(fixture_kernel: Path, direction: str)
     assert len(seen["samples"]) > 20
     for sample in seen["samples"]:
         check_sample(sample, seen["answers"][sample["number"]])
+
+
+def test_a_mark_does_what_was_predicted(fixture_kernel: Path) -> None:
+    with GuestSession(fixture_kernel, QemuOptions(append="lmb.mark=0x2000000,0x100000,4")) as guest:
+        guest.run_until("mark_memory")
+        before = json.loads(guest.command("lmb-dump --json"))
+        answer = json.loads(guest.command("lmb-whatif mark 0x2000000 1M --flags NOMAP --json"))
+        refused = guest.command("lmb-whatif mark 0x2000000 1M --flags NOMAP|HOTPLUG")
+        guest.run_until("init_mem_mapping")
+        check_sample({"before": before, "after": json.loads(guest.command("lmb-dump --json"))}, answer)
+    assert answer["result"] == 0 and answer["function"] == "lmb_mark"
+    assert [row["flags"] for row in answer["changes"][0]["after"]] == [0, 4, 0]
+    assert "fails with -EINVAL (-22): flags 0x5 is not one of HOTPLUG, MIRROR and NOMAP" in refused

@@ -219,6 +219,8 @@ def test_free_is_what_the_guest_would_give(fixture_kernel: Path) -> None:
 BAD = [
     ("lmb-whatif alloc 4K --align 3K", "returns", None),
     ("lmb-whatif alloc", None, "alloc takes SIZE"),
+    ("lmb-whatif mark 0x3000 4K", None, "mark takes --flags, one of HOTPLUG, MIRROR and NOMAP"),
+    ("lmb-whatif clear 0x3000 --flags NOMAP", None, "clear takes BASE and SIZE, A-B or A\\+SIZE"),
     ("lmb-whatif alloc 1 2", None, "alloc takes SIZE"),
     ("lmb-whatif free 4K", None, "free takes BASE and SIZE, A-B or A\\+SIZE"),
     ("lmb-whatif alloc 4K+4K", None, "SIZE '4K\\+4K' is not a number"),
@@ -321,11 +323,13 @@ def test_numbers_are_written_alike_everywhere(fixture_kernel: Path) -> None:
 def test_bad_input_and_a_guest_left_alone(fixture_kernel: Path) -> None:
     with GuestSession(fixture_kernel, QemuOptions(append="lmb.scenario=random lmb.static=8 lmb.ops=300")) as guest:
         guest.run_until("lmb_ready")
-        # All of the kernel's image and its registers, before and after.
-        dump = f"dump binary memory {guest.command('output $pc') and '{}'} &_text &_end"
+        # All of the kernel's image but the page below its stack, which is not mapped, and its registers.
+        dump = "dump binary memory {0} &_text &boot_stack_guard"
+        rest = "append binary memory {0} &boot_stack &_end"
         before, after = (fixture_kernel.parent / f"image-{which}-{id(guest)}" for which in ("before", "after"))
         try:
             guest.command(dump.format(before))
+            guest.command(rest.format(before))
             registers = guest.command("info registers")
             lists = guest.command("lmb-dump --json")
             for command, wanted, message in BAD:
@@ -339,6 +343,7 @@ def test_bad_input_and_a_guest_left_alone(fixture_kernel: Path) -> None:
                             "lmb-whatif free &lmb 4K", "lmb-whatif reserve 0x5000 12K", "lmb-who lmb"):  # fmt: skip
                 assert guest.command(command) == guest.command(command)
             guest.command(dump.format(after))
+            guest.command(rest.format(after))
             assert before.read_bytes() == after.read_bytes()
         finally:
             before.unlink(missing_ok=True)
