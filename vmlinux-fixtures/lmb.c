@@ -22,11 +22,21 @@ static struct lmb_block lmb_static_block;
 static struct lmb_region lmb_static_entries[CONFIG_LMB_STATIC_ENTRIES];
 #endif
 
+#define LMB_PLACES	64	/* remembered of each list */
+#define LMB_FAR		16	/* steps of a walk that is worth a place of its own */
+
 /*
- * Where the last look-up in a list ended: a node of it, or its head. Operations
- * on neighbours do not walk the list again.
+ * Where the last look-ups in a list ended: nodes of it, or its head, and the
+ * addresses asked for. Operations on neighbours do not walk the list again, and
+ * others begin at the nearest of these.
  */
-static struct list_head *lmb_memory_place, *lmb_reserved_place;
+struct lmb_places {
+	phys_addr_t address[LMB_PLACES];
+	struct list_head *node[LMB_PLACES];
+	unsigned int oldest;
+};
+
+static struct lmb_places lmb_memory_places, lmb_reserved_places;
 
 /* -- the log ---------------------------------------------------------------- */
 
@@ -112,29 +122,56 @@ static void lmb_push_all(struct list_head *dropped)
 		lmb_push(lmb_take(dropped));
 }
 
-static struct list_head **lmb_place(const struct lmb_type *type)
+static struct lmb_places *lmb_places(const struct lmb_type *type)
 {
-	return type == &lmb.memory ? &lmb_memory_place : &lmb_reserved_place;
+	return type == &lmb.memory ? &lmb_memory_places : &lmb_reserved_places;
+}
+
+static void lmb_set_place(struct lmb_places *places, unsigned int i,
+			  phys_addr_t address, struct list_head *node)
+{
+	places->address[i] = address;
+	places->node[i] = node;
+}
+
+/* The place nearest to an address, as far as addresses tell. */
+static unsigned int lmb_nearest(const struct lmb_places *places, phys_addr_t address)
+{
+	phys_addr_t distance, least = PHYS_ADDR_MAX;
+	unsigned int i, nearest = 0;
+
+	for (i = 0; i < LMB_PLACES; i++) {
+		distance = lmb_max(places->address[i], address) -
+			   lmb_min(places->address[i], address);
+		if (distance < least) {
+			least = distance;
+			nearest = i;
+		}
+	}
+	return nearest;
 }
 
 /* Take @entry off its list; it keeps its bytes in total_size. */
 static void lmb_unlink(struct lmb_type *type, struct lmb_region *entry)
 {
-	struct list_head **place = lmb_place(type);
+	struct lmb_places *places = lmb_places(type);
+	unsigned int i;
 
-	if (*place == &entry->link)
-		*place = entry->link.next;
+	for (i = 0; i < LMB_PLACES; i++)
+		if (places->node[i] == &entry->link)
+			places->node[i] = entry->link.next;
 	list_del(&entry->link);
 	type->cnt--;
 }
 
 /* Find the lowest node at or below @near, which ends at or above @address. */
 static struct list_head *lmb_seek_down(const struct list_head *head,
-				       struct list_head *near, phys_addr_t address)
+				       struct list_head *near, phys_addr_t address,
+				       unsigned long *steps)
 {
 	struct list_head *far = head->next;
 
-	while (near->prev != head && lmb_end(lmb_entry(near->prev)) >= address) {
+	for (; near->prev != head && lmb_end(lmb_entry(near->prev)) >= address; ++*steps) {
 		if (lmb_end(lmb_entry(far)) >= address)
 			return far;
 		far = far->next;
@@ -145,11 +182,13 @@ static struct list_head *lmb_seek_down(const struct list_head *head,
 
 /* Find the node above @near, which ends below @address: the first that does not. */
 static struct list_head *lmb_seek_up(const struct list_head *head,
-				     struct list_head *near, phys_addr_t address)
+				     struct list_head *near, phys_addr_t address,
+				     unsigned long *steps)
 {
 	struct list_head *far = head->prev;
 
 	do {
+		++*steps;
 		near = near->next;
 		if (lmb_end(lmb_entry(far)) < address)
 			return far->next;
@@ -162,19 +201,27 @@ static struct list_head *lmb_seek_up(const struct list_head *head,
  * Find the first region that ends at or above an address: its node, or the head
  * if there is none.
  *
- * From the last place and from the end of the list behind the address at once:
- * neighbours are often asked for one after the other, and early boot registers
- * near the ends of the lists. The cost is that of the nearer one.
+ * From the nearest place known and from the end of the list behind the address
+ * at once: neighbours are often asked for one after the other, and early boot
+ * registers near the ends of the lists. The cost is that of the nearer one.
  */
 static struct list_head *lmb_seek(const struct lmb_type *type, phys_addr_t address)
 {
-	struct list_head **place = lmb_place(type);
+	struct lmb_places *places = lmb_places(type);
+	unsigned int i = lmb_nearest(places, address);
+	struct list_head *node = places->node[i];
+	unsigned long steps = 0;
 
-	if (*place == &type->regions || lmb_end(lmb_entry(*place)) >= address)
-		*place = lmb_seek_down(&type->regions, *place, address);
+	if (node == &type->regions || lmb_end(lmb_entry(node)) >= address)
+		node = lmb_seek_down(&type->regions, node, address, &steps);
 	else
-		*place = lmb_seek_up(&type->regions, *place, address);
-	return *place;
+		node = lmb_seek_up(&type->regions, node, address, &steps);
+	if (steps > LMB_FAR) {
+		i = places->oldest;
+		places->oldest = (i + 1) % LMB_PLACES;
+	}
+	lmb_set_place(places, i, address, node);
+	return node;
 }
 
 /* As lmb_seek(), the first region that ends above @address. */
@@ -916,9 +963,12 @@ static int lmb_check_blocks(struct lmb_change *change, phys_addr_t base, phys_ad
 
 static __init void lmb_init_type(struct lmb_type *type, const char *name)
 {
+	unsigned int i;
+
 	INIT_LIST_HEAD(&type->regions);
 	type->name = name;
-	*lmb_place(type) = &type->regions;
+	for (i = 0; i < LMB_PLACES; i++)
+		lmb_set_place(lmb_places(type), i, 0, &type->regions);
 }
 
 static __init void lmb_init_lists(unsigned long block_size)
@@ -1232,7 +1282,9 @@ static int lmb_do_alloc(const struct lmb_request *req, unsigned int flags,
 		return -ENOMEM;
 	*base = change.base;
 	change.end = change.base + req->size;
-	lmb_reserved_place = change.at;
+	lmb_set_place(&lmb_reserved_places,
+		      lmb_nearest(&lmb_reserved_places, change.base),
+		      change.base, change.at);
 	return lmb_apply(&change, lmb_add_need, lmb_add_apply);
 }
 
