@@ -65,9 +65,11 @@ def test_damage_to_the_hand_over_is_caught_behind_it(fixture_kernel: Path, kind:
 def test_an_operation_that_goes_wrong_is_named_with_its_callers_and_all_that_differs(fixture_kernel: Path) -> None:
     with guest_of(fixture_kernel) as guest:
         guest.command("lmb-trace start --lockstep")
-        guest.command("break lmb_add_apply if type == &lmb.reserved && size == 0x10000")
+        guest.command("break *lmb_add_apply if change->type == &lmb.reserved && change->end - change->base == 0x10000")
         guest.run_on("lmb_add_apply")
-        guest.command("set var $rdx = 0xf000")  # the log buffer's reservation comes out a page short
+        guest.command(
+            "set var change->end = change->end - 0x1000"
+        )  # the log buffer's reservation comes out a page short
         guest.command("delete")
         guest.run_on("the divergence")
         report = guest.command("lmb-trace status")
