@@ -1451,7 +1451,8 @@ phys_addr_t lmb_start_of_DRAM(void)
  */
 phys_addr_t lmb_end_of_DRAM(void)
 {
-	return lmb.memory.cnt ? lmb_end(lmb_entry(lmb.memory.regions.prev)) : 0;
+	return lmb_next_region(&lmb.memory, NULL) ?
+	       lmb_end(lmb_entry(lmb.memory.regions.prev)) : 0;
 }
 
 /* -- hand-over ---------------------------------------------------------------- */

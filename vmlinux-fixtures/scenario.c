@@ -70,6 +70,8 @@ static void trim_arena(struct lmb_range *arena, phys_addr_t size)
 struct random_run {
 	struct lmb_range arena;
 	u32 last;		/* end of the last range, as an offset in the arena */
+	struct lmb_range marked;	/* the last one, with flag */
+	unsigned int flag;
 	unsigned long refused, busy, no_memory;
 };
 
@@ -159,14 +161,34 @@ static int random_busy(struct random_run *run, int error)
 	return 0;
 }
 
-/* Change a flag of memory, more often back than not. */
+/* Change a flag of memory, more often back than not; or beside the last one. */
 static int random_mark(struct random_run *run, const struct lmb_range *range)
 {
+	phys_addr_t end = run->arena.base + run->arena.size;
 	unsigned int flag = 1U << random_below(3);
 
-	if (random_below(3))
+	switch (random_below(4)) {
+	case 0:
+		run->marked = *range;
+		run->flag = flag;
+		break;
+	case 1:
+		if (range->size <= end - run->marked.base - run->marked.size)
+			run->marked.base += run->marked.size;
+		run->marked.size = range->size;
+		break;
+	case 2:
+		if (range->size <= run->marked.base - run->arena.base)
+			run->marked.base -= range->size;
+		run->marked.size = range->size;
+		break;
+	default:
 		return lmb_clear(range->base, range->size, flag);
-	return random_busy(run, lmb_mark(range->base, range->size, flag));
+	}
+	if (!run->flag || run->marked.base < run->arena.base ||
+	    run->marked.size > end - run->marked.base)
+		return lmb_clear(range->base, range->size, flag);
+	return random_busy(run, lmb_mark(run->marked.base, run->marked.size, run->flag));
 }
 
 /* One operation of any kind. */
