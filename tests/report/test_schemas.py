@@ -49,7 +49,7 @@ ATTACHED = {
 """Written after the README: no small kernel can be attached to."""
 
 # Where members may be left out, by the schema and the object's path ("" is the document).
-LATER = {"entry_size", "header_size", "revision", "flag_names"}
+LATER = {"entry_size", "header_size", "revision", "flag_names", "handover_nr"}
 """What old snapshots of a list-based LMB do not have."""
 
 OPTIONAL = {
@@ -65,6 +65,7 @@ OPTIONAL = {
         "entry_size",
         "header_size",
         "revision",
+        "handover_nr",
         "flag_names",
         "no_node",
         "physmem",

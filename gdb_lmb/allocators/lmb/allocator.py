@@ -202,6 +202,8 @@ class LmbAllocator(Allocator):
             fields.Field("revision", fields.NUMBER, stored=True, default=1),
             fields.Field("flag_names", fields.FLAGS, default=None),
             fields.Field("handover", fields.RANGES),
+            # More than there are ranges where the program's table is full; older snapshots do not tell.
+            fields.Field("handover_nr", fields.optional(fields.NUMBER), stored=True, default=None),
             fields.FIRMWARE,
         )
         return fields.Description(
@@ -219,7 +221,9 @@ class LmbAllocator(Allocator):
             block if block.base is None else replace(block, size=storage.block_size if number else snapshot.page_size)
             for number, block in enumerate(storage.blocks)
         )
-        nr = None if snapshot.handover is None else len(snapshot.handover)
+        nr = storage.handover_nr
+        if nr is None and snapshot.handover is not None:
+            nr = len(snapshot.handover)
         return replace(snapshot, storage=replace(storage, blocks=blocks, handover_nr=nr))
 
     def differences(self, expected: Snapshot, found: Snapshot) -> Iterator[Difference]:
