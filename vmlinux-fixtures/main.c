@@ -76,6 +76,18 @@ static noinline __init void allow_growth(void)
 	must(lmb_allow_growth);
 }
 
+/* What lies above the limit is gone; as in Linux, an initrd with it. */
+static noinline __init void limit_memory(void)
+{
+	struct lmb_range *initrd = &boot_info.initrd;
+
+	must(lmb_enforce_memory_limit, options.limit);
+	if (initrd->size && initrd->base + initrd->size > lmb_end_of_DRAM()) {
+		printk("initrd extends beyond end of memory, disabling initrd\n");
+		*initrd = (struct lmb_range){ 0, 0 };
+	}
+}
+
 /*
  * The first range is room for blocks of entries, however many ranges follow. A
  * limit comes before them, as it would not spare them.
@@ -90,7 +102,7 @@ static noinline __init void add_firmware_memory(void)
 			allow_growth();
 	}
 	if (options.limit)
-		must(lmb_enforce_memory_limit, options.limit);
+		limit_memory();
 	if (!lmb.may_grow)
 		allow_growth();
 }

@@ -79,7 +79,9 @@ def check(guest: GuestSession) -> Outcome:
 
 def boot(kernel: Path, way: Boot) -> Outcome:
     """Boot and check before the hand-over, and after it if nothing was found; or where the guest stopped."""
-    options = QemuOptions(append=way.command_line, memory=way.memory)
+    initrd = kernel.parent / "initrd"
+    initrd.write_bytes(bytes(5000))
+    options = QemuOptions(append=way.command_line, memory=way.memory, initrd=initrd if way.initrd else None)
     with GuestSession(kernel, options, timeout_s=BOOT_TIMEOUT_S) as guest:
         try:
             guest.run_until("lmb_ready")

@@ -13,10 +13,11 @@ from pathlib import Path
 
 @dataclass(frozen=True)
 class Boot:
-    """One boot of the random scenario: words for the command line, and RAM as QEMU's `-m`."""
+    """One boot of the random scenario: words for the command line, RAM as QEMU's `-m`, whether there is an initrd."""
 
     append: str
     memory: str = "24M"
+    initrd: bool = False
 
     @property
     def command_line(self) -> str:
