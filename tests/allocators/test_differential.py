@@ -11,6 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from gdb_lmb.allocators.lmb.model import LmbConfig, LmbModel
+from gdb_lmb.allocators.lmb.state import EBUSY, EINVAL
 from gdb_lmb.core.operation import Operation
 from tests.helpers.host import CLmb, model_state
 from tests.helpers.lmb_random import WEIGHTS, random_operation
@@ -115,6 +116,70 @@ def test_property(
 ) -> None:  # fmt: skip
     c = libraries[bits, klimit is not None]
     lockstep(c, c.config(static=static, klimit=klimit, block_size=block), operations)
+
+
+BEFORE_AND_AFTER = [(64, False), (64, True), (32, False), (32, True)]
+
+
+@pytest.mark.parametrize(("bits", "klimit"), BEFORE_AND_AFTER)
+def test_nothing_works_before_init_and_none_comes_after(
+    libraries: dict[tuple[int, bool], CLmb], bits: int, klimit: bool
+) -> None:
+    c, rng = libraries[bits, klimit], random.Random(bits + klimit)
+    weights = {**WEIGHTS, "allow_growth": 2, "free_all": 2}
+    c.lib.lmb_host_reset()
+    c.lib.lmb_host_set_klimit(0x5001)
+    for operation in [random_operation(rng, bits, weights) for _ in range(300)]:
+        assert c.apply(operation) == EINVAL, operation
+        # What was refused has begun nothing: neither the numbers nor the page are good.
+        assert c.lib.lmb_host_init(rng.choice((0, 1, 65, (1 << bits) - 1)), 4096) == EINVAL
+    config = c.config(static=8, klimit=0x5000 if klimit else None, block_size=256)
+    c.lib.lmb_host_set_klimit(0x5000)
+    model = LmbModel(config)
+    assert c.lib.lmb_host_init(8, 256) == 0
+    for operation in [random_operation(rng, bits, weights) for _ in range(300)]:
+        assert c.lib.lmb_host_init(rng.choice((0, 8)), rng.choice((0, 256, 4096))) == EBUSY == model.init_again()
+        assert c.apply(operation) == apply(model, operation), operation
+        assert c.state() == model_state(model), operation
+
+
+@pytest.mark.parametrize("bits", [64, 32])
+def test_klimit_refusals_agree(libraries: dict[tuple[int, bool], CLmb], bits: int) -> None:
+    c, end = libraries[bits, True], 1 << bits
+    for page in (0, 4096, end - 8192, end - 4096, 1, 4097, end - 8191, end - 1, end // 2, end // 2 + 2048):
+        config = c.config(klimit=page)
+        assert (config.refusal() is None) == (page % 4096 == 0 and page + 4096 < end)
+        assert c.start(config) == (0 if config.refusal() is None else EINVAL), hex(page)
+
+
+@pytest.mark.random
+@pytest.mark.parametrize(
+    ("bits", "klimit", "block_size"),
+    [(64, False, 4 << 20), (64, True, 4096), (32, False, 16384), (32, True, 4 << 20)],
+)
+def test_lists_of_thousands(libraries: dict[tuple[int, bool], CLmb], bits: int, klimit: bool, block_size: int) -> None:
+    """Results of each operation, and the whole state now and then."""
+    c, rng = libraries[bits, klimit], random.Random(bits + block_size + SEED)
+    config = c.config(static=64, klimit=0x5000 if klimit else None, block_size=block_size)
+    assert c.start(config) == 0
+    model = LmbModel(config)
+    operations = [Operation("add", size=1 << 28), Operation("allow_growth")]
+    for _ in range(5000 * ROUNDS):
+        base, size = rng.randrange(1 << 15) << 12, rng.choice((1, 512, 2048, 4096))
+        operations.append(rng.choice((
+            *(Operation("reserve", base, size, rng.choice((0, 1))),) * 6,
+            *(Operation("remove", base + (1 << 27), size),) * 6,
+            Operation("free", base, 8 * size), Operation("mark", base, size, 2),
+            Operation("alloc", size=size, align=rng.choice((1, 4096)), min=rng.choice((0, base))),
+        )))  # fmt: skip
+    for number, operation in enumerate(operations):
+        got, expected = c.apply(operation), apply(model, operation)
+        assert got == expected, f"operation {number}: {operation} gave {got} in C, {expected} on the model"
+        if number % 500 == 0:
+            assert c.state() == model_state(model), f"state after operation {number}: {operation}"
+    assert c.state() == model_state(model)
+    assert min(len(model.reserved.base), len(model.memory.base)) > 1000
+    assert len(model.blocks) > 1
 
 
 @pytest.mark.parametrize("block_size", [0, 64, 100, 128, 3000, 4097])

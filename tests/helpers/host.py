@@ -32,7 +32,7 @@ class CLmb:
         self.lib.lmb_host_state.argtypes = [u64_p, ctypes.c_long]
         self.lib.lmb_host_state.restype = ctypes.c_long
         self.lib.lmb_host_sizes.argtypes = [u64_p]
-        self.words = (u64 * (1 << 18))()
+        self.words = (u64 * (1 << 20))()
         self.result = u64()
         sizes = (u64 * 4)()
         self.lib.lmb_host_sizes(sizes)

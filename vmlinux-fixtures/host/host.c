@@ -64,11 +64,14 @@ static bool fits(u64 value)
 static int host_alloc(u64 size, u64 align, u64 min, u64 max, u32 flags,
 		      u64 *result)
 {
-	phys_addr_t base = 0;
+	const phys_addr_t untouched = (phys_addr_t)0x5a5a5a5a5a5a5a5aULL;
+	phys_addr_t base = untouched;
 	int error = lmb_alloc(size, align, min, max, flags, &base);
 
+	if (error)
+		return base == untouched ? error : LMB_HOST_ETOUCHED;
 	*result = base;
-	return error;
+	return 0;
 }
 
 static int host_free_all(u64 *result)
@@ -92,7 +95,7 @@ static int host_free_all(u64 *result)
  * @max: ALLOC
  * @result: ALLOC: the base; FREE_ALL: pages; else 0
  *
- * Return: 0, the operation's error, or LMB_HOST_ERANGE.
+ * Return: 0, the operation's error, LMB_HOST_ERANGE or LMB_HOST_ETOUCHED.
  */
 int lmb_host_op(unsigned int op, u64 base, u64 size, u32 flags, u64 align,
 		u64 min, u64 max, u64 *result)

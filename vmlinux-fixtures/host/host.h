@@ -12,6 +12,7 @@
 #include "../types.h"
 
 #define LMB_HOST_ERANGE	(-34)	/* a value does not fit phys_addr_t */
+#define LMB_HOST_ETOUCHED (-35)	/* an allocation failed, but wrote its base */
 
 /* Words of one lmb_host_log() record. */
 #define LMB_HOST_LOG_WORDS	10
