@@ -190,10 +190,9 @@ def _config(given: dict[str, int]) -> LmbConfig:
     if not config.entry_size:
         raise UsageError("--entry-size must be more than 0")
     if config.klimit is not None and (
-        config.klimit % config.page_size or not config.klimit
-        or config.klimit + config.page_size >= 1 << config.bits
-    ):  # fmt: skip
-        raise UsageError(f"--klimit {config.klimit:#x} is no page of a {config.bits}-bit address space but page 0")
+        config.klimit % config.page_size or config.klimit + config.page_size >= 1 << config.bits
+    ):
+        raise UsageError(f"--klimit {config.klimit:#x} is no page of a {config.bits}-bit address space")
     why = config.refusal()
     if why:
         raise UsageError(f"lmb_init() refuses these options: {why}")

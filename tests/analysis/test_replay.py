@@ -81,6 +81,19 @@ def test_klimit_and_sizes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) ->
     assert snapshot["bottom_up"] is True and snapshot["bits"] == 32
 
 
+@pytest.mark.parametrize(
+    ("bits", "page"), [("64", "0x0"), ("32", "0x0"), ("64", f"{2**64 - 8192:#x}"), ("32", "0xffffe000")]
+)
+def test_klimit_at_the_ends(tmp_path: Path, capsys: pytest.CaptureFixture[str], bits: str, page: str) -> None:
+    status, out, _ = replay(
+        tmp_path, capsys, f'{{"op": "free", "base": "{page}", "size": 1}}', "--klimit", page, "--bits", bits
+    )
+    found = json.loads(out)
+    assert (status, found["results"]) == (0, [-16])
+    (region,) = found["snapshot"]["reserved"]["regions"]
+    assert (region["base"], region["flags"]) == (page, 0x80000000)
+
+
 BAD_LINES = [
     ("not json", "line 1: this is not JSON"),
     ("[1]", "line 1: expected a JSON object"),
@@ -115,6 +128,8 @@ BAD_OPTIONS = [
     (["--static", "1"], "less than 2"),
     (["--static", "x"], "not a number"),
     (["--klimit", "0x1001"], "--klimit 0x1001 is no page"),
+    (["--klimit", f"{2**64 - 4096:#x}"], "--klimit 0xfffffffffffff000 is no page of a 64-bit address space"),
+    (["--klimit", "0xfffff000", "--bits", "32"], "--klimit 0xfffff000 is no page of a 32-bit address space"),
     (["--static", "2", "--klimit", "4096"], "not allowed with"),
     (["--entry-size", "0"], "--entry-size must be more than 0"),
     (["--bits", "48"], "invalid choice"),
