@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from fixture_kernels import vmlinux
+from fixture_kernels import FIXTURES, vmlinux
 
 from gdb_lmb.report.terminal import Terminal
 from gdb_lmb.runner.gdb_process import extension, python_path
@@ -73,7 +73,9 @@ def test_tables_fit_a_terminal_and_a_pipe_gets_them_whole(fixture_kernel: Path) 
     words = ("trace", fixture_kernel, "--lockstep", "--until", "lmb_ready", "--", *SHOW)
     whole = piped(*words)
     assert "\x1b" not in whole and "…" not in whole
-    caller = "setup_per_cpu_areas+0x27 (main.c:101)"
+    source = (FIXTURES / "main.c").read_text().splitlines()
+    line = next(number for number, text in enumerate(source, 1) if "must(lmb_alloc, PER_CPU_SIZE" in text)
+    caller = f"setup_per_cpu_areas+0x27 (main.c:{line})"
     assert "alloc(size=0x8000, align=0x1000" in whole and caller in whole
     for columns in (60, 80):
         shown = tool(columns, *words)
