@@ -8,7 +8,6 @@ from tests.helpers.mutants.mutant import (
     FIRST_RESERVE,
     FIRST_SPLIT,
     HUGE,
-    HUGE_ALONE,
     PAGE_0,
     WIDE,
     Boot,
@@ -18,11 +17,10 @@ from tests.helpers.mutants.mutant import (
 _SOURCE = "lmb.c"
 # The early page tables map 1 GiB, and until there are others the current limit is there.
 _ABOVE_1G = Boot("lmb.seed=1", memory="2G")
-_HUGE_WIDE = Boot("lmb.seed=4 lmb.ops=1500 lmb.block_size=4194304", memory="128M")
-# One free entry or two are left when the boot splits its memory.
-_MARK_6, _MARK_7, _MARK_8 = (
-    Boot(f"lmb.seed=1 lmb.ops=1 lmb.static={entries} lmb.mark=0x1400000,0x1000,4") for entries in (6, 7, 8)
-)
+# Marks of all flags meet the block.
+_HUGE_LONG = Boot("lmb.seed=1 lmb.block_size=4194304")
+# The last operation of all is a mark that needs as many entries as are free.
+_LAST_MARK = Boot("lmb.seed=1 lmb.ops=22 lmb.block_size=256")
 # Less memory than there is: the initrd lies above the limit.
 _LIMIT = Boot("lmb.seed=1 lmb.static=64 lmb.limit=0x3001234", memory="128M", initrd=True)
 
@@ -76,12 +74,12 @@ MUTANTS = (
     Mutant(
         "mark-takes-a-block", 8, "lmb_mark() of a block's memory is not refused", _SOURCE,
         (("if (!error && flag != LMB_MIRROR && lmb_hits_block(", "if (!error && !flag && lmb_hits_block("),),
-        boots=(HUGE, HUGE_ALONE, WIDE, _HUGE_WIDE),
+        boots=(_HUGE_LONG,),
     ),
     Mutant(
         "mark-mirror-refused", 8, "lmb_mark() of a block's memory is refused with LMB_MIRROR too", _SOURCE,
         (("if (!error && flag != LMB_MIRROR && lmb_hits_block(", "if (!error && lmb_hits_block("),),
-        boots=(HUGE, HUGE_ALONE, WIDE, _HUGE_WIDE),
+        boots=(_HUGE_LONG,),
     ),
     # -- lmb_mark(), lmb_clear()
     Mutant(
@@ -119,7 +117,8 @@ MUTANTS = (
     Mutant(
         "mark-is-free", 6, "no entry is counted for a mark", _SOURCE,
         (("return walk.after > walk.before ? walk.after - walk.before : 0;", "return 0;"),),
-        boots=(_MARK_7, _MARK_6, _MARK_8),
+        codes=("freelist-exhausted", "log-divergence"),
+        boots=(_LAST_MARK,),
     ),
     # -- lmb_enforce_memory_limit()
     Mutant(
