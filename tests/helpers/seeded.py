@@ -21,7 +21,7 @@ static noinline __init void reserve_frame_buffer(void)
 	must(lmb_reserve, FRAME_BUFFER, 8 * PAGE_SIZE, 0);
 }
 
-/* RAM in whole pages"""
+/* All that must not be overwritten is reserved now"""
 """Two steps of a boot that no fixture kernel has: what is seeded changes these, at addresses that are known."""
 
 CALLS = "\treserve_platform();\n\treserve_frame_buffer();\n"
@@ -36,7 +36,7 @@ class Sources:
         shutil.copytree(FIXTURES, folder, ignore=shutil.ignore_patterns("build"))
         text = (folder / "main.c").read_text()
         steps = STEPS.replace("PLATFORM", f"{platform:#x}ul").replace("FRAME_BUFFER", f"{frame_buffer:#x}ul")
-        text = _replaced(text, "/* RAM in whole pages", steps)
+        text = _replaced(text, "/* All that must not be overwritten is reserved now", steps)
         self.sound = _replaced(text, "\tadd_firmware_memory();\n", CALLS + "\tadd_firmware_memory();\n")
         self.write(self.sound)
 
