@@ -159,7 +159,7 @@ def test_a_run_of_many_that_is_killed_leaves_nothing(fixture_kernel: Path, golde
         time.sleep(0.05)
     tool.kill()
     assert tool.finish()[0] == -signal.SIGKILL
-    assert tool.left_behind(20) == []
+    assert tool.left_behind() == []
 
 
 def test_a_report_of_each_format_in_one_run(fixture_kernel: Path, golden: Path, tmp_path: Path) -> None:

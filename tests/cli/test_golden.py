@@ -103,7 +103,7 @@ SEEDS = {
         3,
         (r"gdb-lmb: the guest halted for good in alloc_log_buf at .*, before it reached lmb_ready",
          r"gdb-lmb: the guest's console ends with:", EXPLAINED),
-        ("--timeout", "8"),
+        ("--timeout", "60"),
     ),
     "panic": Seed(
         ((RESERVE_PLATFORM, 'panic("no platform");'),),

@@ -120,7 +120,7 @@ def test_qemu_killed_in_the_middle_of_a_walk(fixture_kernel: Path, tmp_path: Pat
             "GdbMemory.read = killing\n"
         )
         try:
-            deadline = time.monotonic() + 20
+            deadline = time.monotonic() + 60
             while not (tmp_path / "s").exists():
                 assert time.monotonic() < deadline, "QEMU did not open its socket"
                 time.sleep(0.05)
@@ -145,7 +145,7 @@ def test_running_guest(fixture_kernel: Path, tmp_path: Path) -> None:
         stderr=subprocess.DEVNULL,
     ) as qemu:  # fmt: skip
         try:
-            deadline = time.monotonic() + 20
+            deadline = time.monotonic() + 60
             while not (tmp_path / "s").exists():
                 assert time.monotonic() < deadline, "QEMU did not open its socket"
                 time.sleep(0.05)

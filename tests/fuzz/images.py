@@ -235,7 +235,7 @@ def reports(snapshot: Snapshot, findings: list[Finding]) -> Iterator[str]:
 def judge(image: Image, *, all_reports: bool = True) -> list[Finding] | None:
     """Decode, check, replay and report; assert that all of that is orderly. None: not initialised."""
     memory = CountingMemory(image)
-    start = time.monotonic()
+    start = time.process_time()
     try:
         snapshot = decode(image.program, memory, with_log=True)
     except NotReadyError:
@@ -255,7 +255,7 @@ def judge(image: Image, *, all_reports: bool = True) -> list[Finding] | None:
         text = check_text(snapshot, findings, log) + dumps(check_json(snapshot, findings, log))
         assert PRINTABLE.issuperset(text) and len(text) <= MAX_REPORT_CHARS
     assert memory.requests <= MAX_REQUESTS and memory.bytes_read <= MAX_BYTES
-    assert time.monotonic() - start < MAX_SECONDS
+    assert time.process_time() - start < MAX_SECONDS
     return findings
 
 

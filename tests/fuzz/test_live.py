@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import json
 import random
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,7 +15,6 @@ from gdb_lmb.report.text import PARTS
 from gdb_lmb.runner.qemu import QemuOptions
 from gdb_lmb.runner.session import CommandError, GuestSession
 from tests.fuzz.images import (
-    MAX_SECONDS,
     PRINTABLE,
 )
 from tests.helpers.gdb_words import python_failed
@@ -117,14 +115,12 @@ def test_damaged_guest(fixture_kernel: Path, klimit_kernel: Path, tmp_path: Path
                 rng.choice(["lmb-check", "lmb-dump --json"]),
             ]
             for command in commands:
-                start = time.monotonic()
                 try:
                     text = guest.command(command)
                 except CommandError as error:
                     # gdb says "Error occurred in Python" where an exception was not ours.
                     assert "LMB is not initialised" in error.message, f"seed {seed}, {damage}: {error}"
                     continue
-                assert time.monotonic() - start < MAX_SECONDS, f"seed {seed}, {damage}: {command}"
                 assert not python_failed(text), f"seed {seed}, {damage}"
                 assert PRINTABLE.issuperset(text) and len(text) < 1 << 22, f"seed {seed}, {damage}"
                 if command == "lmb-check --json":

@@ -23,6 +23,8 @@ from tests.helpers.json_log import own_python_path
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 MARK = "GDB_LMB_TEST_MARK"
+PATIENCE_S = 60.0
+"""How long what must come is waited for: a machine may be busy."""
 
 _FRAME = """
     .section .note.Xen,"a",@note
@@ -106,10 +108,10 @@ class Qmp:
     """QEMU's own view of the machine, beside the gdbstub."""
 
     def __init__(self, path: Path) -> None:
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + PATIENCE_S
         while True:
             self._link = socket.socket(socket.AF_UNIX)
-            self._link.settimeout(20)
+            self._link.settimeout(PATIENCE_S)
             try:
                 self._link.connect(str(path))
                 break
@@ -132,9 +134,9 @@ class Qmp:
     def status(self) -> str:
         return str(self.execute("query-status")["status"])
 
-    def settled(self, wanted: str, within_s: float = 10.0) -> str:
+    def settled(self, wanted: str) -> str:
         """Return the status, waiting for `wanted`: QEMU acts on a detach a moment after gdb has gone."""
-        deadline = time.monotonic() + within_s
+        deadline = time.monotonic() + PATIENCE_S
         while (now := self.status()) != wanted and time.monotonic() < deadline:
             time.sleep(0.02)
         return now
@@ -172,7 +174,7 @@ class Tool:
         )
         self._started.append(self)
 
-    def finish(self, timeout_s: float = 60.0) -> tuple[int, str, str]:
+    def finish(self, timeout_s: float = PATIENCE_S) -> tuple[int, str, str]:
         out, err = self.process.communicate(timeout=timeout_s)
         return self.process.returncode, (out or b"").decode(), err.decode()
 
@@ -183,14 +185,14 @@ class Tool:
             cls._started.pop()._end()
 
     def _end(self) -> None:
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + PATIENCE_S
         while left := self.relatives():
             assert time.monotonic() < deadline, f"cannot end {left}"
             for pid in left:
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGKILL)
             time.sleep(0.02)
-        self.process.wait(timeout=20)
+        self.process.wait(timeout=PATIENCE_S)
         for pipe in (self.process.stdout, self.process.stderr):
             if pipe is not None:
                 pipe.close()
@@ -210,7 +212,7 @@ class Tool:
                     continue
         return found
 
-    def left_behind(self, within_s: float = 10.0) -> list[str]:
+    def left_behind(self, within_s: float = PATIENCE_S) -> list[str]:
         """Return what is left of the run after at most `within_s` seconds: processes and files."""
         deadline = time.monotonic() + within_s
         while True:
@@ -221,6 +223,14 @@ class Tool:
 
     def kill(self) -> None:
         self.process.send_signal(signal.SIGKILL)
+
+
+def program_of(pid: int) -> str:
+    """Return the name of the program that a process runs, "" where it has gone."""
+    try:
+        return Path(f"/proc/{pid}/exe").readlink().name
+    except OSError:
+        return ""
 
 
 def _name(pid: int) -> str:

@@ -23,7 +23,7 @@ from gdb_lmb.kernels.cache import Name
 from gdb_lmb.report.trace_file import TraceEnd, TraceOutput, TraceReader
 from tests.helpers.on_terminal import on_terminal
 from tests.helpers.packages import made_package
-from tests.helpers.tool import Tool
+from tests.helpers.tool import Tool, program_of
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 MAIN = [sys.executable, "-c", "import sys; from gdb_lmb.cli import main; sys.exit(main())"]
@@ -162,7 +162,7 @@ def test_a_trace_that_is_broken_off_says_what_is_kept(
         assert time.monotonic() < deadline
         time.sleep(0.05)
     if isinstance(how, str):
-        (gdb,) = (pid for pid in tool.relatives() if Path(f"/proc/{pid}/exe").readlink().name.startswith("gdb"))
+        (gdb,) = (pid for pid in tool.relatives() if program_of(pid).startswith("gdb"))
         os.kill(gdb, signal.SIGKILL)
     else:
         tool.process.send_signal(how)

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests.helpers.soak import seeds
-from tests.helpers.tool import Tool, build_guest
+from tests.helpers.tool import PATIENCE_S, Tool, build_guest, program_of
 
 SIGNALS = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 # A whole run takes about this long; the last part falls into the commands, which never end.
@@ -35,7 +35,7 @@ def test_killed_at_a_random_moment(guest: Path, number: int) -> None:
     time.sleep(chance.uniform(0.0, LONGEST_S))
     which = SIGNALS[number % len(SIGNALS)]
     tool.process.send_signal(which)
-    status, _, err = tool.finish(30)
+    status, _, err = tool.finish()
     assert tool.left_behind() == []
     # Before our handlers are in place the signal itself ends the interpreter; a Ctrl-C while it imports its
     # site modules, an editable install's finder among them, ends it with a status of its own.
@@ -50,12 +50,12 @@ def test_killed_at_a_random_moment(guest: Path, number: int) -> None:
 def test_killed_in_the_middle_of_a_boot(guest: Path, which: signal.Signals) -> None:
     folder = Path(tempfile.mkdtemp(prefix="lmbt", dir="/tmp"))
     tool = Tool(folder, "run", guest, "--until", "never")
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + PATIENCE_S
     while not any(path.name == "console" and path.stat().st_size for path in folder.rglob("*")):
         assert time.monotonic() < deadline
         time.sleep(0.02)
     tool.process.send_signal(which)
-    status, _, err = tool.finish(30)
+    status, _, err = tool.finish()
     assert status == (-which if which == signal.SIGKILL else 128 + which)
     assert err == ""
     assert tool.left_behind() == []
@@ -70,7 +70,7 @@ def test_a_second_signal_does_not_stop_the_cleaning_up(guest: Path) -> None:
     for _ in range(20):
         tool.process.send_signal(signal.SIGINT)
         time.sleep(0.002)
-    assert tool.finish(30)[0] == 130
+    assert tool.finish()[0] == 130
     assert tool.left_behind() == []
     folder.rmdir()
 
@@ -79,35 +79,32 @@ def test_a_second_signal_does_not_stop_the_cleaning_up(guest: Path) -> None:
 def test_the_death_of_a_child_ends_the_run(guest: Path, victim: str) -> None:
     folder = Path(tempfile.mkdtemp(prefix="lmbt", dir="/tmp"))
     tool = Tool(folder, "run", guest, "--until", "never")
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + PATIENCE_S
     found: list[int] = []
     while not found:
         assert time.monotonic() < deadline
         time.sleep(0.05)
-        found = [pid for pid in tool.relatives() if _program(pid) == victim]
+        found = [pid for pid in tool.relatives() if program_of(pid) == victim]
     os.kill(found[0], signal.SIGKILL)
-    status, _, err = tool.finish(30)
+    status, _, err = tool.finish()
     assert status == 4
     assert f"{victim} was killed by SIGKILL" in err
     assert tool.left_behind() == []
     folder.rmdir()
 
 
-def test_without_the_reaper_the_rest_still_works(guest: Path) -> None:
+def test_without_the_reaper_the_rest_still_works(guest: Path, tmp_path: Path) -> None:
     folder = Path(tempfile.mkdtemp(prefix="lmbt", dir="/tmp"))
-    tool = Tool(folder, "run", guest, "--", "echo here\\n", "shell sleep 1")
+    gate = tmp_path / "gate"
+    os.mkfifo(gate)
+    tool = Tool(folder, "run", guest, "--", "echo here\\n", f"shell cat {gate}")
     assert tool.process.stdout is not None
     tool.process.stdout.readline()
-    reapers = [pid for pid in tool.relatives() if b"runner.reaper" in Path(f"/proc/{pid}/cmdline").read_bytes()]
-    assert len(reapers) == 1
-    os.kill(reapers[0], signal.SIGKILL)
-    assert tool.finish(30)[0] == 5
+    with gate.open("w"):
+        # All have been started, and none ends.
+        reapers = [pid for pid in tool.relatives() if b"runner.reaper" in Path(f"/proc/{pid}/cmdline").read_bytes()]
+        assert len(reapers) == 1
+        os.kill(reapers[0], signal.SIGKILL)
+    assert tool.finish()[0] == 5
     assert tool.left_behind() == []
     folder.rmdir()
-
-
-def _program(pid: int) -> str:
-    try:
-        return Path(f"/proc/{pid}/exe").readlink().name
-    except OSError:
-        return ""
