@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import random
+from itertools import accumulate
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ from hypothesis import strategies as st
 from gdb_lmb.allocators.lmb.model import LmbConfig, LmbModel
 from gdb_lmb.allocators.lmb.state import EBUSY, EINVAL
 from gdb_lmb.core.operation import Operation
+from gdb_lmb.core.snapshot import LMB_NOMAP
 from tests.helpers.host import CLmb, model_state
 from tests.helpers.lmb_random import WEIGHTS, random_operation
 from tests.helpers.operations import apply
@@ -22,6 +24,7 @@ from tests.helpers.soak import ROUNDS, SEED
 OPERATIONS = 30000 * ROUNDS
 # A klimit page holds a hundred entries and more: longer runs, or nothing would grow.
 PER_RUN = {False: 250, True: 1500}
+ALL_FOUR = [(64, False), (64, True), (32, False), (32, True)]
 
 
 @pytest.fixture(scope="session")
@@ -75,6 +78,31 @@ def test_random_operations(libraries: dict[tuple[int, bool], CLmb], bits: int, k
     assert largest > 20, "the lists stayed short"
 
 
+@pytest.mark.random
+@pytest.mark.parametrize(("bits", "klimit"), ALL_FOUR)
+def test_limits(libraries: dict[tuple[int, bool], CLmb], bits: int, klimit: bool) -> None:
+    """A limit is for the time before growth is allowed, which is short elsewhere."""
+    c, rng, cuts = libraries[bits, klimit], random.Random(bits + klimit + SEED), 0
+    weights = {"add": 8, "mark": 8, "clear": 2, "reserve": 8, "remove": 2, "free": 2, "alloc": 2}
+    for _ in range(100 * ROUNDS):
+        config, operations = random_config(rng, c, klimit), list[Operation]()
+        model = LmbModel(config)
+        for _ in range(2):
+            operations += [random_operation(rng, bits, weights) for _ in range(6)]
+            for operation in operations[-6:]:
+                apply(model, operation)
+            # At a region's end, or anywhere in what is not NOMAP, and a little more.
+            rows = zip(model.memory.base, model.memory.end, model.memory.flags, strict=True)
+            ends = list(accumulate((end - base for base, end, flags in rows if not flags & LMB_NOMAP), initial=0))
+            limit = Operation("enforce_limit", size=rng.choice((*ends, rng.randrange(ends[-1] + 2))))
+            before = model.memory.end[-1:]
+            apply(model, limit)
+            operations.append(limit)
+            cuts += model.memory.end[-1:] != before
+        lockstep(c, config, operations)
+    assert cuts > 10 * ROUNDS
+
+
 @st.composite
 def operation_lists(draw: st.DrawFn) -> list[Operation]:
     """Small numbers, so that touching and overlapping are likely and shrunk cases are readable."""
@@ -118,10 +146,7 @@ def test_property(
     lockstep(c, c.config(static=static, klimit=klimit, block_size=block), operations)
 
 
-BEFORE_AND_AFTER = [(64, False), (64, True), (32, False), (32, True)]
-
-
-@pytest.mark.parametrize(("bits", "klimit"), BEFORE_AND_AFTER)
+@pytest.mark.parametrize(("bits", "klimit"), ALL_FOUR)
 def test_nothing_works_before_init_and_none_comes_after(
     libraries: dict[tuple[int, bool], CLmb], bits: int, klimit: bool
 ) -> None:
