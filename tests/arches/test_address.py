@@ -92,3 +92,18 @@ def test_bytes_at_physical_0() -> None:
     physical = BytesMemory({0: b"the build id"})
     assert first_match(physical, 0x1000, b"the build id", (-0x1001, -0x1000)) == -0x1000
     assert first_match(physical, 0x1000, b"", (-0x1000,)) is None
+
+
+def test_arm64_linear_maps_at_their_ends() -> None:
+    # Built for 48 bits: [-(1 << 48), -(1 << 47)), and what a processor of 52 bits has below that.
+    low, wide, half = 0xFFFF_0000_0000_0000, 0xFFF0_0000_0000_0000, 1 << 47
+    maps = (Linear(low, half, 0x4000_0000), Linear(wide, low - wide, 0x4000_0000))
+    assert linear_maps(TEXT_48, 0x4000_0000) == maps
+    # `memstart_addr` is of whole pages.
+    assert linear_maps(TEXT_48, 0x4000_0800) == linear_maps(TEXT_48, 0x4000_0001) == ()
+    assert linear_maps(TEXT_48, 0x4000_1000)[0] == Linear(low, half, 0x4000_1000)
+    # It is signed; from -(1 << 51) down it is that of a kernel built for 52 bits.
+    assert linear_maps(TEXT_48, 1 << 63) == (Linear(low, half, -(1 << 63) + low - wide),)
+    assert linear_maps(TEXT_48, (1 << 64) - (1 << 51))[0] == Linear(low, half, -(1 << 51))
+    below = (1 << 64) - (1 << 51) - 4096
+    assert linear_maps(TEXT_48, below) == (Linear(low, half, -(1 << 51) - 4096 + low - wide),)
