@@ -3,11 +3,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
-from gdb_lmb.arches.base import CallFrame, Convention, Parameter
+from gdb_lmb.arches.base import Architecture, CallFrame, Convention, Parameter
 from gdb_lmb.arches.linux import linux_architecture
-from gdb_lmb.arches.registry import NAMES, architectures, find, named, of_gdb
+from gdb_lmb.arches.registry import NAMES, architectures, find, named, of_gdb, register
 from gdb_lmb.core.errors import LayoutError, UsageError
 from gdb_lmb.core.memory import BytesMemory
 
@@ -86,7 +88,8 @@ def test_a_return_address_and_arguments_on_the_stack() -> None:
 
 def test_registers_by_role_without_a_link_register() -> None:
     registers = {"pc": 1, "esp": 2, "eip": 1, "sp": 3, "lr": 4}
-    assert named("i386").cpu_state(registers.get).link is None
+    cpu = Architecture.cpu_state(named("i386"), registers.__getitem__)
+    assert (cpu.pc, cpu.sp, cpu.link) == (1, 2, None)
     cpu = named("arm").cpu_state(registers.get)
     assert (cpu.pc, cpu.sp, cpu.link) == (1, 3, 4)
     assert [cpu.below(at) for at in (1, 2)] == [False, True] and [cpu.past(at) for at in (1, 2)] == [True, False]
@@ -108,6 +111,16 @@ def test_each_name_of_an_architecture() -> None:
         assert row is not None and row.name == found
     assert of_gdb("powerpc:common", 32, "little") is None and of_gdb("vax", 32, "little") is None
     assert find(e_machine=21, byte_order="little") is named("ppc64le") and find(e_machine=1) is None
+
+
+def test_those_of_elsewhere_come_last_and_may_stand_for_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("gdb_lmb.arches.registry._LOADED", {})
+    arm = replace(named("arm"), cache_bytes=32)
+    register(replace(arm, name="made-up", uname="made-up"))
+    register(arm)
+    assert [row.name for row in architectures()] == [*NAMES, "made-up"]
+    assert named("arm") is arm and named("made-up").cache_bytes == 32
+    assert [named(name).word_bytes for name in ("arm", "s390x")] == [4, 8]
 
 
 def test_where_kernels_are() -> None:

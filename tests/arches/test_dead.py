@@ -3,12 +3,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
+from gdb_lmb.arches.base import Cpu
 from gdb_lmb.arches.registry import named
+from gdb_lmb.core.memory import BytesMemory
 
 X86, ARM64 = named("x86-64"), named("aarch64")
-ON, OFF = 0x246, 0x46  # EFLAGS with interrupts on and off
+ON, OFF = 0x202, 0x1D7  # EFLAGS with interrupts on and off
 
 
 def cpu(ip: int, flags: int, halted: int) -> str:
@@ -96,3 +100,14 @@ def test_arm64(code: tuple[int, ...], dead: bool) -> None:
 
 def test_elsewhere_nothing_tells() -> None:
     assert named("s390x").is_dead("PSW=mask 0002000180000000 addr 0", lambda address, count: ()) is False
+
+
+def test_a_parked_cpu() -> None:
+    # It takes no interrupts, and has just run an instruction that another CPU must end.
+    arch, memory = replace(named("arm"), stops=(b"hl", b"wf")), BytesMemory({0x1000: b"..hlwf.."})
+    assert [arch.is_stopped(Cpu(0x1000 + at, masked=True), memory) for at in (2, 4, 5, 6, 8)] == [
+        False, True, False, True, False,
+    ]  # fmt: skip
+    for cpu in (Cpu(0x1004, masked=False), Cpu(0x1004, masked=None), Cpu(None, masked=True)):
+        assert arch.is_stopped(cpu, memory) is False
+    assert named("arm").is_stopped(Cpu(0x1004, masked=True), memory) is False

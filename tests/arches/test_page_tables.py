@@ -53,33 +53,44 @@ def test_tables_that_lead_back_end() -> None:
     )
 
 
+class Counted(BytesMemory):
+    """Memory, and at which addresses it was read."""
+
+    def __init__(self, segments: dict[int, bytes]) -> None:
+        super().__init__(segments)
+        self.addresses: list[int] = []
+
+    def read(self, address: int, size: int) -> bytes:
+        self.addresses.append(address)
+        return super().read(address, size)
+
+
 @pytest.mark.parametrize(("order", "entry"), [("little", 4), ("big", 4), ("little", 8), ("big", 8)])
 def test_tables_of_each_entry(order: str, entry: int) -> None:
     def page(*entries: int) -> bytes:
         return b"".join(one.to_bytes(entry, order) for one in entries).ljust(64, b"\0")  # type: ignore[arg-type]
 
     # An entry for another table has 1 in its lowest two bits; the tables of the last level are not read.
-    memory = BytesMemory({0x1000: page(0x2001, 0x3003, 0x4000, 0x5001), 0x2000: page(0x6001), 0x6000: page(0x7001)})
+    memory = Counted({0x1000: page(0x2001, 0x3003, 0x4000, 0x5001), 0x2000: page(0x6001), 0x6000: page(0x7001)})
     form = TableForm(0x1000, (64, 32, 16), 3, 1, 0xF000, entry)
     assert form.tables(memory, order) == (  # type: ignore[arg-type]
         [(0x1000, 0x1040), (0x2000, 0x2020), (0x5000, 0x5020), (0x6000, 0x6010)], True,
     )  # fmt: skip
+    assert memory.addresses == [0x1000, 0x2000, 0x5000]
 
 
 @pytest.mark.parametrize(("count", "whole"), [(MAX_TABLES - 9, True), (MAX_TABLES - 8, False)])
 def test_as_many_tables_as_are_read_and_one_more(count: int, whole: bool) -> None:
     # The root, eight upper tables for 4,087 or 4,088 middle ones.
-    tables = Tables(count)
-    read = 0
+    tables, addresses = Tables(count), list[int]()
 
-    class Counted:
+    class Noted:
         def read(self, address: int, size: int) -> bytes:
-            nonlocal read
-            read += 1
+            addresses.append(address)
             return tables.read(address, size)
 
-    assert FORM.tables(Counted(), "little")[1] == whole
-    assert read == MAX_TABLES
+    assert FORM.tables(Noted(), "little")[1] == whole
+    assert len(addresses) == MAX_TABLES
 
 
 TCR = {"4K": 2, "16K": 1, "64K": 3}
