@@ -35,4 +35,4 @@ def test_a_folder_of_somebody_else(tmp_path: Path, capsys: pytest.CaptureFixture
     (folder / "thesis.tex").touch()
     assert keep(CASE, folder, {"diff.txt": b"a\n"}) is None
     assert [one.name for one in tmp_path.rglob("*")] == [folder.name, "thesis.tex"]
-    assert f"in {folder}: Directory not empty\n" in capsys.readouterr().err
+    assert f"into {folder}: Directory not empty\n" in capsys.readouterr().err
