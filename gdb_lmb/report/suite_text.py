@@ -19,6 +19,13 @@ UNKNOWN: tuple[Outcome, ...] = ("infrastructure", "usage")
 """Outcomes of a run that failed, and says nothing about its kernel."""
 
 _WORST_FIRST: tuple[Outcome, ...] = (*KERNELS, *UNKNOWN, "not verified", "passed")
+# As a number of cases is told.
+_COUNTED: dict[Outcome, str] = {
+    "findings": "with findings",
+    "differs": "different",
+    "infrastructure": "stopped by the infrastructure",
+    "usage": "asked wrongly",
+}
 LINE = 1000
 """The longest line of a report, in characters."""
 
@@ -57,9 +64,11 @@ def status_of(suite: SuiteResult) -> ExitStatus:
 
 
 def counted(suite: SuiteResult) -> str:
-    """Return in words how many cases came to what: "3 cases: 1 differs, 2 passed"."""
+    """Return in words how many cases came to what: "3 cases: 1 different, 2 passed"."""
     counts = Counter(case.outcome for case in suite.cases)
-    told = ", ".join(f"{counts[outcome]} {outcome}" for outcome in _WORST_FIRST if counts[outcome])
+    told = ", ".join(
+        f"{counts[outcome]} {_COUNTED.get(outcome, outcome)}" for outcome in _WORST_FIRST if counts[outcome]
+    )
     return plural(len(suite.cases), "case") + (f": {told}" if told else "")
 
 

@@ -77,7 +77,7 @@ def test_boots_that_fail_are_named_and_what_explains_them_is_kept(
     status, out, err = check(tmp_path, fixture_kernel, *words, "--artefacts", tmp_path / "kept")
     assert status == 1
     assert "findings: boot 1 (256 MiB)" in out
-    assert out.splitlines()[-1] == "2 cases: 2 findings"
+    assert out.splitlines()[-1] == "2 cases: 2 with findings"
     assert err.splitlines()[-1] == f"gdb-lmb: artefacts are in {tmp_path / 'kept'}"
     for boot in ("boot-1", "boot-2"):
         names = {path.name for path in (tmp_path / "kept" / boot).iterdir()}

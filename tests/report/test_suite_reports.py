@@ -24,7 +24,7 @@ def test_text() -> None:
     assert (
         suite_text.write(suite(SOUND, DIFFERS))
         == """\
-check: 2 cases: 1 differs, 1 passed
+check: 2 cases: 1 different, 1 passed
   kernel: vmlinux
   boots: 6
 passed: x86_64, 512M (1.2 s)
@@ -149,7 +149,8 @@ def test_github() -> None:
         "::warning title=x86_64%2C 4G%3A infrastructure::qemu ended with status 1",
         "::warning title=x86_64%2C 16G%3A usage::there is no golden a.toml",
         "::notice title=x86_64%2C 8G%3A not verified::torn",
-        "7 cases: 1 died, 1 findings, 1 differs, 1 infrastructure, 1 usage, 1 not verified, 1 passed",
+        "7 cases: 1 died, 1 with findings, 1 different, 1 stopped by the infrastructure, 1 asked wrongly, "
+        "1 not verified, 1 passed",
     ]
 
 
