@@ -65,3 +65,28 @@ def test_a_program_counter_that_is_not_known() -> None:
     cpu = X86.cpu_state({}.get)
     assert cpu.pc is None and not cpu.below(1 << 64) and not cpu.past(0)
     assert X86.cpu_state({"pc": 0}.get).below(1)
+
+
+def test_x86_in_user_mode_and_with_interrupts_off() -> None:
+    def told(**registers: int) -> tuple[bool | None, bool | None, bool | None]:
+        cpu = X86.cpu_state(registers.get)
+        return cpu.user, cpu.masked, cpu.paging
+
+    assert told() == (None, None, None)
+    assert told(cs=0x33, eflags=0x246, cr0=0x8005_0033) == (True, False, True)
+    assert told(cs=0x10, eflags=0x046, cr0=0x11) == (False, True, False)
+    assert told(cs=0x11, eflags=0x200, cr0=1 << 31) == (False, False, True)
+    # Without paging no table is in force, whatever cr3 holds.
+    known = {"pc": PC, "cr0": 1, "cr3": 0x2000, "cr4": 1 << 5, "efer": 1 << 8}
+    assert X86.table_form(known.get) is None and X86.cpu_state(known.get).paged == ()
+    # EFER.LMA, and no other bit of it, is long mode: with PAE alone there are three levels.
+    form = X86.table_form({**known, "cr0": 1 << 31}.get)
+    assert form is not None and len(form.sizes) == 3
+
+
+def test_arm64_with_interrupts_off() -> None:
+    for state, masked in ((0x3C5, True), (0x0C5, True), (0x085, False), (0x045, False), (0x005, False)):
+        assert ARM64.cpu_state({"pc": PC, "cpsr": state}.get).masked is masked
+    assert ARM64.cpu_state({"pc": PC}.get).masked is None
+    # In the kernel's own addresses its registers tell of no kernel to come.
+    assert ARM64.cpu_state({"pc": 1 << 63, "cpsr": EL1, "x0": 1}.get).general == ()
