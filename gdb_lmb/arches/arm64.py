@@ -82,7 +82,7 @@ class Arm64(LinuxArchitecture):
             return False
         code = words(int(pc[1], 16) - 4 * _NEAR, 2 * _NEAR + 1)
         for end, word in enumerate(code[_NEAR:], _NEAR):
-            back = (1 << 26) - (word & 0x3FFFFFF) & 0x3FFFFFF
+            back = -word & 0x3FFFFFF
             if word >> 26 == 0b000101 and back <= end and end - back <= _NEAR:
                 return all(idle in _IDLE for idle in code[end - back : end])
             if word not in _IDLE:

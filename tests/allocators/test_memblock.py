@@ -383,6 +383,30 @@ def test_a_doubled_array_ends_with_its_reservation(name: str) -> None:
     assert "storage-corrupt" in codes(late)
 
 
+@pytest.mark.parametrize("name", ["memory", "reserved"])
+def test_how_many_regions_fit_in_the_reservation_of_an_array(name: str) -> None:
+    # The first array has room for 128 regions of 24 bytes, so that a doubled one takes 0x1800 bytes or more.
+    direct, at = 0xFFFF888000000000, 0x8000000
+
+    def held(base: int, size: int) -> int | None:
+        program, segments = image(Case(MEMORY, [*RESERVED[:2], (base, size, 0, 1024), RESERVED[2]]), ABIS["x86_64"])
+        raw = bytearray(segments[program.memblock_va])
+        for member, value in (("max", 256), ("regions", direct + at)):
+            place = program.memblock.fields[f"{name}.{member}"]
+            raw[place.offset : place.offset + 8] = value.to_bytes(8, "little")
+        array = segments[program.init_arrays[name]].ljust(0x3000, b"\0")
+        memory = BytesMemory({**segments, program.memblock_va: bytes(raw), direct + at: array})
+        found = decode(program, memory, physical=lambda va: va - direct if va >= direct else None)
+        (one,) = (one for one in memblock(found).arrays if one.name == name)
+        assert one.base == at and not one.static
+        return one.held
+
+    assert [held(at, size) for size in (0x1800, 0x17FF, 0x1817, 0x1818)] == [256, None, 256, 257]
+    # It may begin below, and must not end there.
+    assert held(at - 0x1000, 0x2800) == 256
+    assert held(at - 0x1000, 0x1000) is held(at + 1, 0x2000) is None
+
+
 def test_unreadable_array_is_a_finding() -> None:
     program, segments = image(Case(MEMORY, RESERVED), ABIS["x86_64"])
     del segments[program.init_arrays["reserved"]]

@@ -74,6 +74,7 @@ CODE: list[tuple[tuple[int, ...], bool]] = [
     # Something else in the loop, before or behind the program counter.
     ((RET, RET, RET, RET, WFI, RET, back(2), RET, RET), False),
     ((RET, RET, RET, RET, back(1), RET, RET, RET, RET), False),
+    ((RET, RET, RET, RET, RET, WFI, back(1), RET, RET), False),
     # A loop that begins behind the program counter, one that goes on further up, and one that jumps forward.
     ((RET, RET, RET, RET, WFI, WFI, back(1), RET, RET), False),
     ((NOP, NOP, NOP, NOP, back(5), RET, RET, RET, RET), False),
