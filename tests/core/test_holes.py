@@ -95,6 +95,11 @@ def test_a_damaged_list_does_no_harm() -> None:
     snapshot = state(("add", 4 * M, 4 * M), ("add", 16 * M, M))
     overlapping = replace(snapshot, memory=replace(snapshot.memory, base=[4 * M, 6 * M], size=[4 * M, 4 * M]))
     assert holes(overlapping) == [(4 * M, 8 * M), (8 * M, 10 * M)]
+    inside = replace(
+        snapshot, memory=replace(snapshot.memory, base=[4 * M, 5 * M, 7 * M], size=[4 * M, M, 3 * M],
+                                 flags=[0] * 3, entry=[0, 1, 2])
+    )  # fmt: skip
+    assert holes(inside) == [(4 * M, 8 * M), (8 * M, 10 * M)]
     unsorted = replace(snapshot, memory=replace(snapshot.memory, base=[16 * M, 4 * M], size=[M, 4 * M]))
     assert holes(unsorted) == [(4 * M, 8 * M), (16 * M, 17 * M)]
 
