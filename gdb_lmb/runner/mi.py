@@ -32,6 +32,7 @@ _AFTER_EXIT_S = 1.0
 _PROMPT_S = 1.0
 _INTERRUPT_S = 30.0
 _ASK_S = 0.3
+_POLL_S = 0.02
 _INTERRUPTS = 10
 # gdb takes a second one that comes before the guest could stop as a request to stop waiting for it; one that comes
 # while gdb looks up where the guest has stopped ends that, and the stop is never told.
@@ -65,7 +66,7 @@ class Mi:
         self.late_log: list[str] = []
         # Called about every tenth of a second of waiting, for progress messages.
         self.on_wait: Callable[[], None] | None = None
-        # Asked before each interrupt whether QEMU has stopped the guest already, or has no time to say so.
+        # Asked before a second interrupt whether QEMU has stopped the guest already, or has no time to say so.
         self.is_stopping: Callable[[], bool] = lambda: False
         self._lines = Lines(gdb.process.stdout)
         self._input = gdb.process.stdin
@@ -181,9 +182,10 @@ class Mi:
         # gdb loses one that comes when the guest has just stopped at a breakpoint: where that lets it run on,
         # QEMU has passed over the byte that gdb sent. Of a traced guest every second one can get lost.
         busy_until = time.monotonic() + _BUSY_S
-        for _ in range(0 if background else _INTERRUPTS):
-            while self.is_stopping() and time.monotonic() < busy_until:
-                if self.wait_stopped(_ASK_S, sink):
+        for attempt in range(0 if background else _INTERRUPTS):
+            # A traced guest is stopped most of the time, and runs again in between.
+            while attempt and self.is_stopping() and time.monotonic() < busy_until:
+                if self.wait_stopped(_POLL_S, sink):
                     return True
             self.interrupt_gdb()
             if self.wait_stopped(_AGAIN_S, sink):
