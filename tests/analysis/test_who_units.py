@@ -103,11 +103,10 @@ def test_what_ends_where_another_begins_is_not_in_it() -> None:
 
 def test_what_lies_below_and_the_allocators_own() -> None:
     model = LmbModel(LmbConfig(static=3))
-    assert [model.add(0, M), model.allow_growth(), model.reserve(4 * K, K), model.alloc(1, 1)] == [
-        0, 0, 0, M - 4 * K - 1
-    ]  # fmt: skip
-    found = answer(model.snapshot(), (M - 4 * K, M))
-    assert found.below is not None and (found.below.base, found.below.end) == (5 * K, M - 4 * K - 1)
+    # The allocation keeps the place that it has found, and the block goes below it.
+    assert [model.add(0, M), model.allow_growth(), model.reserve(4 * K, K), model.alloc(1, 1)] == [0, 0, 0, M - 1]
+    found = answer(model.snapshot(), (M - 8 * K, M - 4 * K))
+    assert found.below is not None and (found.below.base, found.below.end) == (5 * K, M - 8 * K)
     assert [place.what for place in found.parts[0].places] == ["block 1 of entries"]
     assert answer(state(), (0, 1)).below is None
     # One byte below.
