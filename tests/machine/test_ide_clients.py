@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What an IDE sees of a trace, by MI in every gdb and by DAP where gdb has it (14 and later): one run, one stop.
+"""What an IDE sees of a trace, by MI, and by DAP in the lanes of releases (gdb has it from 14 on): one run, one stop.
 
 What is internal stays so, and the verdict reaches the client.
 """
@@ -229,11 +229,6 @@ class Dap(Client):
         return [m["body"] for m in self.seen[start:] if m["type"] == "event" and m["event"] == name]
 
 
-def has_dap() -> bool:
-    done = subprocess.run(["gdb", "-nx", "--batch", "-i=dap"], input=b"", capture_output=True, timeout=60, check=False)
-    return b"unrecognized" not in done.stderr
-
-
 @contextmanager
 def dap_client(program: Path, socket: str) -> Iterator[Dap]:
     """Connect a DAP client to a guest that is stopped."""
@@ -252,10 +247,8 @@ def dap_client(program: Path, socket: str) -> Iterator[Dap]:
         client.close()
 
 
+@pytest.mark.release
 def test_dap_sees_one_run_of_a_trace(fixture_kernel: Path, folder: Path) -> None:
-    if not has_dap():
-        # Before gdb 14 there is no such client; what MI sees is told above.
-        return
     with stub(fixture_kernel, folder) as socket, dap_client(fixture_kernel, socket) as client:
         start = len(client.seen)
         assert "recording in lockstep" in client.repl("lmb-trace start --lockstep --until lmb_scenario_done")
@@ -276,9 +269,8 @@ def test_dap_sees_one_run_of_a_trace(fixture_kernel: Path, folder: Path) -> None
         assert next(body["reason"] for body in client.events(start, "breakpoint")) == "new"
 
 
+@pytest.mark.release
 def test_dap_sees_one_stop_of_a_run_that_is_looked_at(fixture_kernel: Path, folder: Path) -> None:
-    if not has_dap():
-        return
     script = folder / "watch.py"
     script.write_text(WATCH)
     with stub(fixture_kernel, folder) as socket, dap_client(fixture_kernel, socket) as client:
