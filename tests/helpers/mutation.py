@@ -1,11 +1,14 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Mutation testing of the rooms that need no gdb: one small change at a time, and the tests that reach it.
 
-    python -m tests.helpers.mutation [--results FILE] [--seconds N] [--each N] [--tests ROOM]... [PATH...]
+    python -m tests.helpers.mutation [--results FILE] [--seconds N] [--each N] [--all] [--tests ROOM]... [PATH...]
 
 Each change (a comparison, a constant, a sign, a condition, a statement left out) is tried in a process of its own, by
 the tests that reach its lines, those first that noticed most changes for their time. Its function gets the changed
 code; where it is the module's own, all is imported anew. What no test notices is printed.
+
+Of a statement's changes one is tried, whichever its name's digest picks: tests that miss it miss the others too, more
+often than not. With `--all` each is.
 
 A run may be stopped at any time, and goes on where another one ended: FILE, by default mutants.jsonl in the cache,
 keeps each change that was tried, and which test noticed it. Tried again is what is in a function that was edited since,
@@ -255,6 +258,20 @@ def mutants(path: str, source: str) -> Iterator[Mutant]:
                 setattr(parent, field, node)
             else:
                 held[at] = node
+
+
+def one_of_each(found: Iterable[Mutant]) -> set[str]:
+    """Return the keys of one change of each statement."""
+    first: dict[tuple[tuple[str, ...], range], str] = {}
+    for mutant in found:
+        statement, order = (mutant.scope.names, mutant.scope.lines), _order(mutant.key)
+        if statement not in first or order < _order(first[statement]):
+            first[statement] = mutant.key
+    return set(first.values())
+
+
+def _order(key: str) -> bytes:
+    return hashlib.sha256(key.encode()).digest()
 
 
 # -- which tests reach what ----------------------------------------------------------------------------
@@ -546,8 +563,9 @@ def files(names: Sequence[str]) -> list[str]:
 class Tried:
     """What was tried, kept in a file of results."""
 
-    def __init__(self, paths: list[str], results: Path, seconds: float, each: float) -> None:
+    def __init__(self, paths: list[str], results: Path, seconds: float, each: float, every: bool) -> None:
         self._paths, self._results, self._stop, self._each = paths, results, time.monotonic() + seconds, each
+        self._every = every
         results.parent.mkdir(parents=True, exist_ok=True)
         results.touch()
         self.noticed = results.with_suffix(".noticed")
@@ -568,7 +586,11 @@ class Tried:
         texts = _Texts()
         with self._results.open("a", buffering=1) as results:
             for path in self._paths:
-                for mutant in filter(of, mutants(path, (ROOT / path).read_text())):
+                source = (ROOT / path).read_text()
+                of_each = one_of_each(mutants(path, source))
+                for mutant in filter(of, mutants(path, source)):
+                    if not self._every and mutant.key not in of_each:
+                        continue
                     reaching = found.tests_for(mutant)
                     row = {"key": mutant.key, "digest": mutant.digest}
                     before = kept.get((mutant.key, mutant.digest), {})
@@ -636,12 +658,13 @@ def main() -> int:
     parser.add_argument("--results", type=Path, help="what was tried (default: mutants.jsonl in the cache)")
     parser.add_argument("--seconds", type=float, default=float("inf"), help="stop after so long; run again to go on")
     parser.add_argument("--each", type=float, default=SECONDS_OF_TESTS, help="seconds of tests for one change")
+    parser.add_argument("--all", action="store_true", help="all changes of a statement, not one")
     parser.add_argument("--tests", action="append", metavar="ROOM", help="rooms of tests (default: all without gdb)")
     parser.add_argument("paths", nargs="*")
     options = parser.parse_args()
     os.chdir(ROOT)
     results = options.results or in_the_cache()
-    tried = Tried(files(options.paths), results, options.seconds, options.each)
+    tried = Tried(files(options.paths), results, options.seconds, options.each, options.all)
     saved, at_import = results.with_suffix(".reached"), results.with_suffix(".at_import")
     chosen = [f"tests/{room}" for room in options.tests or ROOMS]
     failure = FirstFailure(tried.noticed, active=False)

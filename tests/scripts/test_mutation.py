@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.helpers.mutation import ROOT, equivalent, mutants
+from tests.helpers.mutation import ROOT, equivalent, mutants, one_of_each
 
 FILES = ("gdb_lmb/core/ranges.py", "gdb_lmb/core/fields.py")
 SOURCE = '''\
@@ -44,6 +44,16 @@ def test_each_change_is_one_place() -> None:
         ("least", "value + 1 -> value - 1"), ("least", "1 -> 2 (2)"), ("least", "1 -> 0 (2)"),
         ("least", "return found -> return None"),
     ]  # fmt: skip
+
+
+def test_one_change_of_each_statement() -> None:
+    found = {mutant.key: mutant.line for mutant in mutants("sample.py", SOURCE)}
+    first = one_of_each(mutants("sample.py", SOURCE))
+    assert first < set(found)
+    # The function's default; what neither a statement nor a default holds is no change.
+    assert sorted(found[key] for key in first) == [1, 3, 5, 6, 9, 10, 11]
+    after = one_of_each(mutants("sample.py", "WORDS = ()\n\n" + SOURCE))
+    assert after == first, "the same ones, wherever the lines are"
 
 
 def test_a_default_belongs_to_the_module() -> None:
