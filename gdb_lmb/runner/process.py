@@ -42,7 +42,7 @@ _TAIL_BYTES = 4096
 class Child:
     """A program in a session and process group of its own, killed when its parent dies; the file `log` has its stderr.
 
-    `grace_s` is what `end` lets it have between SIGTERM and SIGKILL.
+    `grace_s` is what `end` lets it have between SIGTERM and SIGKILL, `unsaid` why it may fail without a word on stderr.
     """
 
     def __init__(self, name: str, process: subprocess.Popen[bytes], log: Path) -> None:
@@ -50,6 +50,7 @@ class Child:
         self.process = process
         self.log = log
         self.grace_s = 0.0
+        self.unsaid = ""
 
     def alive(self) -> bool:
         return self.process.poll() is None
@@ -60,6 +61,7 @@ class Child:
 
     def how_it_ended(self) -> str:
         """Return how it ended and the end of its stderr, in one line."""
+        said = " / ".join(tail(read_file(self.log), lines=3))
         match self.process.poll():
             case None:
                 how = "still runs"
@@ -69,7 +71,7 @@ class Child:
                 how = f"was killed by {_SIGNAL_NAMES.get(-status, f'signal {-status}')}"
             case status:
                 how = f"ended with status {status}"
-        said = " / ".join(tail(read_file(self.log), lines=3))
+                said = said or (self.unsaid if status else "")
         return f"{self.name} {how}" + (f": {said}" if said else "")
 
     def ask_to_end(self) -> None:

@@ -105,6 +105,8 @@ class Qemu:
         folder.closing.callback(self.monitor.close)
         # It may have to write out disk images that the user's arguments opened.
         self.child.grace_s = _GRACE_S
+        if any("isa-debug-exit" in word for word in options.arguments):
+            self.child.unsaid = "the guest ended it, by isa-debug-exit"
 
     def how_it_ended(self) -> str | None:
         """Return in a few words how the guest has come to its end, None where it has not, or QEMU does not tell."""

@@ -80,7 +80,7 @@ DEATHS: list[tuple[str, tuple[str, ...], int, str]] = [
     ("resets", (), 3, "the guest reset before it reached never, in _start at 0x10002c: jmp"),
     # The CPU goes a few instructions on before QEMU has stopped it.
     ("power_off", (), 3, "the guest powered off before it reached never, in "),
-    ("exit", EXIT, 4, "qemu-system-x86_64 ended with status 7"),
+    ("exit", EXIT, 4, "qemu-system-x86_64 ended with status 7: the guest ended it, by isa-debug-exit\n"),
 ]
 
 
