@@ -40,7 +40,7 @@ class Machine:
     def run(self, *words: str, **environment: str) -> tuple[int, str]:
         """Run a script; return its status and what it wrote."""
         done = subprocess.run(
-            ["bash", *words], cwd=self.checkout, text=True, check=False, timeout=60, stdin=subprocess.DEVNULL,
+            ["bash", *words], cwd=self.checkout, text=True, check=False, timeout=240, stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
             env={"PATH": str(self.commands), "HOME": str(self.checkout), "APT_LOCK_TIMEOUT_S": "2", **environment},
         )  # fmt: skip
