@@ -25,6 +25,12 @@ from gdb_lmb.tracing.recording import Call, Place, Purpose, Recording
 _SETTINGS = {"dcache line-size": 4096, "breakpoint always-inserted": True}
 
 
+# Not gdb.with_parameter(): gdb 12's cannot set the booleans that it reads.
+def _set(name: str, value: object) -> None:
+    word = value if not isinstance(value, bool) else "on" if value else "off"
+    gdb.execute(f"set {name} {word}", to_string=True)
+
+
 class _Breakpoint(gdb.Breakpoint):
     """An internal breakpoint that calls `work` at each stop, with SIGINT blocked."""
 
@@ -101,7 +107,8 @@ class Tracer:
         """Set the breakpoints and gdb's settings. Raises: `gdb.error`."""
         hide_internal()
         for name, value in _SETTINGS.items():
-            self._settings.enter_context(gdb.with_parameter(name, value))
+            self._settings.callback(_set, name, gdb.parameter(name))
+            _set(name, value)
         for point in self._points:
             self._entries.append((point, _Breakpoint(self, point.address, partial(self._enter, point))))
         for place in self._places:

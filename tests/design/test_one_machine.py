@@ -82,6 +82,14 @@ def test_text_of_gdb_is_read_only_where_python_lacks_it(path: Path) -> None:
         assert command.startswith(SILENT) or allowed == [relative(path)], f"{relative(path)} executes {command!r}"
 
 
+def test_settings_are_set_as_gdb_12_takes_them() -> None:
+    """Its set_parameter(), and so with_parameter(), cannot set the booleans that parameter() returns."""
+    users = [
+        relative(path) for path in IN_GDB if names_in(ast.parse(path.read_text())) & {"with_parameter", "set_parameter"}
+    ]
+    assert users == []
+
+
 def test_the_readers_see_something() -> None:
     # Guards the tests above against passing because nothing was read.
     assert {"gdb", "connection"} <= names_in(ast.parse((PACKAGE / "machine" / "current.py").read_text()))
