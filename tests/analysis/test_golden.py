@@ -9,8 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gdb_lmb.analysis.golden import matching
 from gdb_lmb.analysis.golden.compare import budget, compare
-from gdb_lmb.analysis.golden.items import Owned, items_of
+from gdb_lmb.analysis.golden.items import Owned, items_of, regions_of
+from gdb_lmb.analysis.golden.relation import differences_of_environment
 from gdb_lmb.core.golden import Change, Environment, Golden, GoldenStop, Item, Rule
 from gdb_lmb.core.snapshot import Place, RegionList
 
@@ -91,6 +93,22 @@ def test_owners_come_before_roles() -> None:
     tables = [Place(0x1000, 0x1800, "page tables"), Place(0x1900, 0x3000, "page tables")]
     roles = [(item.name, item.role) for item in items_of(regions((0x1000, 0x3000)), None, tables, owned)]
     assert roles == [("f", "page tables"), ("f", None), ("page tables", None)]
+    # Between two owners, and what is page tables within a larger role.
+    owned = [Owned(0x1000, 0x1800, "f", 3), Owned(0x2000, 0x2800, "f", 4)]
+    roles = [(item.name, item.role) for item in items_of(regions((0x1000, 0x2800)), None, [
+        Place(0, 0x4000, "image"), Place(0x2000, 0x2800, "page tables")], owned)]  # fmt: skip
+    assert roles == [("f", None), ("image", None), ("f", "page tables")]
+
+
+def test_memory_is_not_cut_and_has_no_node_where_none_is_kept() -> None:
+    found = replace(regions((0, 0), (0x1000, 0x3000)), name="memory")
+    assert list(items_of(found, 64, [Place(0x1000, 0x2000, "image")])) == [Item("memory", 0x1000, 0x2000)]
+
+
+def test_regions_are_what_touches_and_is_alike() -> None:
+    rows = [at("f", 0x1000, seq=1), at(None, 0x2000), at(None, 0x3000, flags=4), at(None, 0x5000, flags=4)]
+    assert list(regions_of(rows)) == [at(None, 0x1000, 8192), *rows[2:]]
+    assert list(regions_of([])) == []
 
 
 # -- changes ----------------------------------------------------------------------------------------------------------
@@ -111,6 +129,19 @@ CASES = [
     ("split", [at("initrd", 0x4000000, 0x1000), at("initrd", 0x4002000, 0xFE000), *ROLES[1:]],
      ["reserved [0x4000000, 0x4100000) (initrd) was split into [0x4000000, 0x4001000) and [0x4002000, 0x4100000), "
       "without 4 KiB of it"]),
+    ("split without a hole", [at("initrd", 0x4000000, 0x1000), at("initrd", 0x4001000, 0xFF000), *ROLES[1:]],
+     ["reserved [0x4000000, 0x4100000) (initrd) was split into [0x4000000, 0x4001000) and [0x4001000, 0x4100000)"]),
+    ("no split: the rest is another's", [at("initrd", 0x4000000, 0x1000), at("x", 0x4001000, 0xFF000), *ROLES[1:]],
+     ["reserved [0x4000000, 0x4100000) (initrd) shrank by 1020 KiB to [0x4000000, 0x4001000)",
+      "reserved [0x4001000, 0x4100000) (x), 1020 KiB, appeared"]),
+    ("no split: not from its base", [at("initrd", 0x4001000), at("initrd", 0x40FF000), *ROLES[1:]],
+     ["reserved [0x4001000, 0x4002000) (initrd), 4 KiB, appeared",
+      "reserved [0x4000000, 0x4100000) (initrd) shrank by 1020 KiB to [0x40ff000, 0x4100000)"]),
+    ("another one where its base was", [at("x", 0x4000000), *ROLES[1:]],
+     ["reserved [0x4000000, 0x4100000) (initrd), 1 MiB, vanished",
+      "reserved [0x4000000, 0x4001000) (x), 4 KiB, appeared"]),
+    ("in the order of addresses", [at("x", 0x1000000), *ROLES[:2]],
+     ["reserved [0x1000000, 0x1001000) (x), 4 KiB, appeared", "reserved [0x6000000, 0x6001000), 4 KiB, vanished"]),
     ("flags", [*ROLES[:2], at(None, 0x6000000, flags=4)],
      ["reserved [0x6000000, 0x6001000) has flags NOMAP, and had -"]),
     ("node", [*ROLES[:2], at(None, 0x6000000, node=1)],
@@ -132,9 +163,17 @@ def test_merged_is_split_backwards() -> None:
     ]
 
 
+def test_what_was_split_is_its_first_part() -> None:
+    parts = [at("initrd", 0x4000000, 0x1000), at("initrd", 0x4002000, 0xFE000)]
+    [change] = compare(golden(ROLES[0]), golden(*parts))
+    assert (change.kind, change.before, change.after) == ("split", ROLES[0], parts[0])
+
+
 def test_memory_is_held_byte_for_byte() -> None:
     found = told(golden(), golden(memory=RAM_END - 4096))
     assert found == ["memory [0x0, 0x10000000) shrank by 4 KiB to [0x0, 0xffff000)"]
+    pair = [golden(Item("memory", base, MIB)) for base in (0x20000000, 0x30000000)]
+    assert told(*pair) == ["memory [0x20000000, 0x20100000) moved up by 256 MiB to [0x30000000, 0x30100000)"]
 
 
 def test_limit_and_direction() -> None:
@@ -148,6 +187,69 @@ def test_many_with_the_same_change_are_told_once() -> None:
     rows = [at(None, 0x6000000 + number * 0x2000) for number in range(5)]
     found = told(golden(*rows), golden(*(replace(row, node=0) for row in rows)))
     assert found == ["reserved [0x6000000, 0x6001000) is of node 0, and was of no node; and so 4 more regions"]
+    nodes = told(golden(*rows), golden(*(replace(row, node=number) for number, row in enumerate(rows))))
+    assert [words.partition(" is ")[2] for words in nodes] == [f"of node {n}, and was of no node" for n in range(5)]
+
+
+# -- which is which ---------------------------------------------------------------------------------------------------
+
+
+def test_what_a_function_made_is_known_by_the_order_of_its_operations() -> None:
+    before = golden(at("f", 0x6001000, seq=1), at("f", 0x4001000, seq=2), at(None, 0x2000000), at(None, 0x3000000))
+    after = golden(at("f", 0x6001000, seq=4), at("f", 0x9001000, seq=3), at(None, 0x3000000), at(None, 0x3800000))
+    assert told(before, after) == [
+        "reserved [0x2000000, 0x2001000) moved up by 24 MiB to [0x3800000, 0x3801000)",
+        "reserved [0x4001000, 0x4002000) by f moved up by 32 MiB to [0x6001000, 0x6002000)",
+        "reserved [0x6001000, 0x6002000) by f moved up by 48 MiB to [0x9001000, 0x9002000)",
+    ]
+    crossed = golden(at("f", 0x2801000, seq=3), at("f", 0x8001000, seq=4))
+    assert [words for words in told(before, crossed) if " by f " in words] == [
+        "reserved [0x6001000, 0x6002000) by f moved down by 56 MiB to [0x2801000, 0x2802000)",
+        "reserved [0x4001000, 0x4002000) by f moved up by 64 MiB to [0x8001000, 0x8002000)",
+    ]
+
+
+def test_of_the_same_size_it_is_the_one_with_its_node() -> None:
+    rows = [at(None, 0x4001000, node=0), at(None, 0x5003000, node=1)]
+    swapped = [at(None, 0x6007000, node=1), at(None, 0x700F000, node=0)]
+    assert told(golden(*rows), golden(*swapped)) == [
+        "reserved [0x5003000, 0x5004000) moved up by 16.0 MiB to [0x6007000, 0x6008000)",
+        "reserved [0x4001000, 0x4002000) moved up by 48.1 MiB to [0x700f000, 0x7010000)",
+    ]
+    # A boot without nodes has those of the other one.
+    assert told(golden(at(None, 0x4001000)), golden(at(None, 0x6007000, node=0))) == [
+        "reserved [0x4001000, 0x4002000) moved up by 32.0 MiB to [0x6007000, 0x6008000)",
+        "reserved [0x6007000, 0x6008000) is of node 0, and was of no node",
+    ]
+
+
+def test_sizes_tell_which_one_vanished() -> None:
+    before = [at(None, 0x4001000, 4096), at(None, 0x4003000, 8192), at(None, 0x4007000, 12288)]
+    after = [at(None, 0x6005000, 4096), at(None, 0x700B000, 12288)]
+    found = [(one.kind, one.before and one.before.base) for one in compare(golden(*before), golden(*after))]
+    assert found == [("vanished", 0x4003000), ("moved", 0x4001000), ("moved", 0x4007000)]
+
+
+@pytest.mark.parametrize(("most", "kinds"), [(2, ["moved", "moved"]), (1, ["grew", "shrank"])])
+def test_too_many_are_taken_in_their_order(most: int, kinds: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(matching, "_MOST_ALIGNED", most)
+    before = golden(at("f", 0x4001000, 4096), at("f", 0x5001000, 8192))
+    after = golden(at("f", 0x6003000, 8192), at("f", 0x7003000, 4096))
+    assert [change.kind for change in compare(before, after)] == kinds
+
+
+def test_a_change_is_of_a_list() -> None:
+    assert [(one.kind, one.list) for one in compare(golden(*ROLES[1:]), golden(*ROLES[:2]))] == [
+        ("appeared", "reserved"), ("vanished", "reserved"),
+    ]  # fmt: skip
+
+
+def test_stops_are_the_same_by_name_where_there_are_several() -> None:
+    one, other = golden(ROLES[0]), golden(ROLES[1])
+    there = replace(other.stops[0], at="there")
+    assert len(told(one, replace(other, stops=(there,)))) == 2
+    several = replace(one, stops=(one.stops[0], replace(there, at="nowhere"), there))
+    assert told(several, replace(other, stops=(replace(one.stops[0], at="elsewhere"), there))) == []
 
 
 # -- runs that one change has shifted ---------------------------------------------------------------------------------
@@ -188,6 +290,56 @@ def test_two_that_touch_and_move_together_are_told() -> None:
     assert told(golden(*rows), golden(*after)) == [
         "reserved [0x4001000, 0x4002000) (b) moved up by 64 KiB to [0x4011000, 0x4012000)"
     ]
+    # It touched another one.
+    assert told(golden(*rows), golden(at("x", 0x4000000, 0x3000), at("b", 0x4003000))) == [
+        "reserved [0x4000000, 0x4001000) (a), 4 KiB, vanished",
+        "reserved [0x4000000, 0x4003000) (x), 12 KiB, appeared",
+        "reserved [0x4001000, 0x4002000) (b) moved up by 8 KiB to [0x4003000, 0x4004000)",
+    ]
+
+
+def test_what_follows_and_grows_has_only_grown() -> None:
+    after = stack(("a", 8192), ("b", 16384))
+    assert told(golden(*stack(("a", 4096), ("b", 8192))), golden(*after)) == [
+        "reserved [0xfffd000, 0xffff000) (b) grew by 8 KiB to [0xfffa000, 0xfffe000)",
+        "reserved [0xffff000, 0x10000000) (a) grew by 4 KiB to [0xfffe000, 0x10000000)",
+    ]
+
+
+@pytest.mark.parametrize(("more", "moved"), [(0x1FFF, False), (0x2000, True), (1, False), (0, True)])
+def test_what_follows_is_at_a_multiple_of_its_alignment(more: int, moved: bool) -> None:
+    before = golden(at("a", 0x8008000, 0x8000), at("b", 0x8001000))
+    after = golden(at("a", 0x8008000 - more, 0x8000 + more), at("b", 0x8000000))
+    assert any("(b) moved" in words for words in told(before, after)) == moved
+
+
+def test_an_allocator_that_searches_bottom_up() -> None:
+    def upwards(*items: Item, **more: int) -> Golden:
+        return golden(*items, bottom_up=True, **more)  # type: ignore[arg-type]
+
+    rows = [at("a", 0x4000000), at("b", 0x4001000), at("c", 0x4002000)]
+    shifted = [at("a", 0x4000000, 8192), at("b", 0x4002000), at("c", 0x4003000)]
+    assert told(upwards(*rows), upwards(*shifted)) == [
+        "reserved [0x4000000, 0x4001000) (a) grew by 4 KiB to [0x4000000, 0x4002000)"
+    ]
+    moved = ["reserved [0x4001000, 0x4002000) (b) moved up by 4 KiB to [0x4002000, 0x4003000)"]
+    assert told(upwards(rows[1]), upwards(shifted[1])) == moved
+    # Nothing there follows the end of RAM; and what is placed goes on at the next byte.
+    end = [elsewhere(upwards(row, memory=RAM_END + more), memory=None)
+           for row, more in ((rows[1], 0), (shifted[1], 4096))]  # fmt: skip
+    assert told(*end)[1:] == moved
+    assert told(upwards(*rows), upwards(*shifted[:2], at("c", 0x4003001)))[1:] == [
+        "reserved [0x4002000, 0x4003000) (c) moved up by 4.0 KiB to [0x4003001, 0x4004001)"
+    ]
+
+
+def test_what_has_another_neighbour_that_both_have_has_moved() -> None:
+    holes = at(None, 0x6000000), at(None, 0x8000000)
+    for before in (0x5FFF000, RAM_END - 4096):
+        rows = [golden(*holes, at("x", base)) for base in (before, 0x7FFF000)]
+        assert len(told(*rows)) == 1
+        # With another command line which small piece is which cannot be told.
+        assert told(rows[0], elsewhere(rows[1], append="x")) == []
 
 
 # -- order ------------------------------------------------------------------------------------------------------------
@@ -202,6 +354,13 @@ def test_another_order_is_told_once() -> None:
     assert told(ordered("abcd"), ordered("bcda")) == [
         "reserved [0x4000000, 0x4001000) by a is taken after [0x7000000, 0x7001000) by d, and was taken before it"
     ]
+    assert told(ordered("bcda"), ordered("abcd")) == [
+        "reserved [0x4000000, 0x4001000) by a is taken before [0x5000000, 0x5001000) by b, and was taken after it"
+    ]
+    assert told(ordered("abcd"), ordered("dabc")) == [
+        "reserved [0x7000000, 0x7001000) by d is taken before [0x4000000, 0x4001000) by a, and was taken after it"
+    ]
+    assert len(told(ordered("abcd"), ordered("adbc"))) == 1
     twins = [
         golden(at("a", 0x4000000, seq=one), at("a", 0x5000000, 8192, seq=other)) for one, other in ((1, 2), (2, 1))
     ]
@@ -240,6 +399,8 @@ def test_kaslr_may_need_page_tables_more() -> None:
     assert told(before, none) == ["reserved [0xfffc000, 0xfffe000) (page tables), 8 KiB, vanished"]
     grew = "reserved [0xfffc000, 0xfffe000) (page tables) grew by "
     assert told(before, golden(image, *stack(*many))) == [f"{grew}68 KiB to [0xffeb000, 0xfffe000)"]
+    larger = [golden(at("page tables", 0x4000000, pages << 12)) for pages in (20, 36, 37)]
+    assert told(*larger[:2]) == [] and len(told(*larger[::2])) == 1
     # Without KASLR each boot maps the same; and whoever else needs a page more has changed.
     fixed = [elsewhere(found, append="nokaslr") for found in (before, golden(image, *stack(*more)))]
     assert told(*fixed) == [f"{grew}4 KiB to [0xfffb000, 0xfffe000)"]
@@ -295,6 +456,43 @@ def test_another_build_may_have_a_larger_image() -> None:
     after = golden(at("kernel image", 16 * MIB, 9 * MIB), at("brk", 25 * MIB, 4096))
     assert told(before, elsewhere(after, image=(16 * MIB, 25 * MIB), build_id="02")) == []
 
+    # Elsewhere too, with what counts from its base.
+    after = elsewhere(golden(at("x", 8 * MIB, MIB)), image=(8 * MIB, 17 * MIB))
+    assert [one.kind for one in compare(golden(at("text", 16 * MIB, MIB)), after)] == ["owner"]
+
+
+def test_what_lies_where_the_image_lay_stands_still() -> None:
+    """One of the same name where the image takes it is another one."""
+    before = golden(at("a", 20 * MIB))
+    for size in (4096, 8192):
+        after = elsewhere(golden(at("a", 12 * MIB, size), at("a", 20 * MIB)), image=(8 * MIB, 16 * MIB))
+        assert [change.kind for change in compare(before, after)] == ["appeared"]
+
+
+def test_parts_of_a_moved_image_are_merged() -> None:
+    before = golden(at("text", 16 * MIB, MIB), at("text", 17 * MIB + 4096, MIB - 4096))
+    after = elsewhere(golden(at("text", 32 * MIB, 2 * MIB)), image=(32 * MIB, 40 * MIB))
+    assert [change.kind for change in compare(before, after)] == ["merged"]
+
+
+def test_an_image_among_what_is_allocated() -> None:
+    """What the allocator reaches before the image is where it was, or has changed by itself."""
+    image = (32 * MIB, 40 * MIB)
+    for low, high, way, names in (
+        (39 * MIB, 60 * MIB, False, []), (40 * MIB, 60 * MIB, False, ["moved"]), (50 * MIB, 60 * MIB, False, ["moved"]),
+        (14 * MIB, 13 * MIB, True, ["moved"]), (50 * MIB, 60 * MIB, True, []),
+    ):  # fmt: skip
+        before, after = golden(at("f", low), bottom_up=way), golden(at("f", high), bottom_up=way)
+        assert [one.kind for one in compare(before, elsewhere(after, image=image))] == names
+    # Of what lies around it, the total is held.
+    rows = (
+        golden(at(None, 0x400000, 4096), at(None, 0x403000, 12288)),
+        golden(at(None, 0x408000, 8192), at(None, 0x40B000, 8192)),
+    )
+    assert told(rows[0], elsewhere(rows[1], image=image)) == []
+    new = golden(at(None, 0x400000, 4096), at(None, 0x403000, 12288), at(None, 0x40B000, 8192))
+    assert told(rows[0], elsewhere(new, image=image)) == ["reserved [0x40b000, 0x40d000), 8 KiB, appeared"]
+
 
 def test_another_size_of_ram() -> None:
     calls: list[tuple[str | None, int]] = [("node", 8192), ("memory map", 4 * MIB), (None, 4096), ("areas", 1 << 16)]
@@ -316,6 +514,87 @@ def test_another_command_line() -> None:
     after = elsewhere(golden(at("command line", 0xFFFF000, 13), at(None, 0xFFFE000, 13)), append="nokaslr")
     assert told(before, after) == []
     assert len(told(before, elsewhere(after, append=""))) == 2
+
+
+@pytest.mark.parametrize(("size", "told_of"), [(4095, 0), (4096, 1)])
+def test_with_another_command_line_less_than_a_page_may_lie_anywhere(size: int, told_of: int) -> None:
+    before, after = golden(at("f", 0x4001000, size)), golden(at("f", 0x6003000, size))
+    assert len(told(before, elsewhere(after, append="x"))) == told_of
+    assert len(told(before, after)) == 1
+    # What nobody owns may have come where another one lay.
+    rows = golden(at(None, 0x4001000, size)), golden(at(None, 0x4001000, size, flags=4))
+    assert told(*rows) != [] and told(rows[0], elsewhere(rows[1], append="x")) == []
+
+
+@pytest.mark.parametrize(("more", "told_of"), [(400, 0), (401, 1)])
+def test_a_kernel_keeps_four_copies_of_its_command_line(more: int, told_of: int) -> None:
+    """Each is longer by 36 bytes and what is rounded up, to 64."""
+    before, after = golden(at("f", 0x4001000, 1000)), golden(at("f", 0x4001000, 1000), at("f", 0x6003000, more))
+    assert len(told(elsewhere(before, append="x" * 10), elsewhere(after, append="y" * 46))) == told_of
+    # One copy may have grown by the difference once, whatever else there is now.
+    one = golden(at("f", 0x4001000, 1100 + told_of), at("f", 0x6003000, 2000))
+    assert len(told(elsewhere(before, append="x" * 10), elsewhere(one, append="y" * 46))) == told_of + 1
+
+
+@pytest.mark.parametrize(("pieces", "told_of"), [(8, 0), (9, 1)])
+def test_how_many_pieces_there_are_may_scale_with_ram(pieces: int, told_of: int) -> None:
+    rows = [at("f", 0x4000000 + number * 0x800000, 0x400000, seq=number) for number in range(9)]
+    before = golden(*rows[:4], memory=RAM_END)
+    after = elsewhere(golden(*rows[:pieces], memory=2 * RAM_END), memory="512M")
+    assert bool(told(before, after)) == told_of
+
+
+@pytest.mark.parametrize(("more", "told_of"), [(2 * MIB, 0), (2 * MIB + 4096, 1)])
+def test_the_memory_map_of_one_section_may_not_be_known(more: int, told_of: int) -> None:
+    after = elsewhere(golden(at(None, 0x4000000, more), memory=2 * RAM_END), memory="512M")
+    assert len(told(golden(), after)) == told_of
+
+
+@pytest.mark.parametrize(("size", "told_of"), [(0x10000, 0), (0xFFFF, 1)])
+def test_another_number_of_cpus(size: int, told_of: int) -> None:
+    """Half of it for half of them, and sixteen pages less by rounding."""
+    before, after = golden(at("percpu", 0x4000000, 0x40000)), golden(at("percpu", 0x4000000, size))
+    assert len(told(elsewhere(before, smp=4), elsewhere(after, smp=2))) == told_of
+    few = golden(at("percpu", 0x4000000, size + 0x8000))
+    assert len(told(elsewhere(few, smp=2), elsewhere(before, smp=4))) == told_of
+    assert len(told(elsewhere(before, smp=None), elsewhere(after, smp=2))) == 1
+
+
+def test_a_boot_whose_memory_is_not_known() -> None:
+    before = Golden(HOME, (replace(golden().stops[0], items=(at("f", 0x4000000),)),))
+    assert told(before, elsewhere(golden(at("f", 0x4000000)), memory="512M")) == [
+        "memory [0x0, 0x10000000), 256 MiB, appeared"
+    ]
+
+
+HOME_2 = replace(HOME, smp=2, build_id="01", machine=None)
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({}, []),
+        ({"kernel": "vmlinux2", "build_id": "02"}, ["the kernel is vmlinux2, and was vmlinux"]),
+        ({"arch": "aarch64"}, ["the architecture is aarch64, and was x86_64"]),
+        ({"layout": "lmb"}, ["the allocator is lmb, and was memblock"]),
+        ({"build_id": "02"}, ["it is another build of the kernel"]),
+        ({"build_id": None, "memory": None, "smp": None, "append": None, "image": None}, []),
+        ({"memory": "1G"}, ["RAM is 1G, and was 256M: sizes may grow with it, and addresses count from its end"]),
+        ({"smp": 4}, ["there are 4 CPUs, and were 2: sizes may grow with them"]),
+        ({"append": "quiet"}, ["the command line is another one: what holds it may have another size"]),
+        ({"machine": "q35"}, ["QEMU's machine is q35, and was that"]),
+        ({"image": (32 * MIB, 40 * MIB)}, ["the image lies at 0x2000000, and lay at 0x1000000"]),
+        ({"image": (16 * MIB, 25 * MIB)}, []),
+    ],
+)  # fmt: skip
+def test_differences_of_two_boots(change: dict[str, object], words: list[str]) -> None:
+    assert differences_of_environment(HOME_2, replace(HOME_2, **change)) == words  # type: ignore[arg-type]
+
+
+def test_the_default_machine_is_told_as_such() -> None:
+    assert differences_of_environment(replace(HOME, machine="q35"), HOME) == [
+        "QEMU's machine is the default one, and was q35"
+    ]
 
 
 # -- rules and the budget ---------------------------------------------------------------------------------------------
@@ -351,6 +630,12 @@ def test_a_rule(rule: Rule, passes: bool) -> None:
 def test_a_rule_bounds_a_move_by_the_size_before(rule: Rule, passes: bool) -> None:
     before = golden(at("initrd", 0x4000000, 0x100000))
     assert (compare(replace(before, rules=(rule,)), golden(at("initrd", 0x4100000, 0x100000))) == []) == passes
+
+
+@pytest.mark.parametrize(("most", "passes"), [(4096, True), (4095, False)])
+def test_a_rule_bounds_what_comes_and_goes_by_its_size(most: int, passes: bool) -> None:
+    rows = [replace(golden(*items), rules=(Rule(bytes=most),)) for items in (ROLES, ROLES[:2])]
+    assert (compare(*rows) == []) == (compare(*rows[::-1]) == []) == passes
 
 
 def test_a_rule_with_an_amount_is_not_of_flags() -> None:

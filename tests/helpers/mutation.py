@@ -205,10 +205,11 @@ def _places(node: ast.AST, scope: Scope) -> Iterator[tuple[ast.AST, str, int | N
             classes = scope.classes if scope.outer else (*scope.classes, node)
             scope = replace(scope, names=(*scope.names, node.name), classes=classes)
     for field, value in ast.iter_fields(node):
-        # Annotations are never run, and neither is what only a type checker reads; zip() is strict to be safe.
+        # Annotations are never run, and neither is what only a type checker reads; zip() is strict to be safe, and
+        # that nothing assigns to what is frozen is the type checker's.
         if field in ("annotation", "returns") or _only_types(node):
             continue
-        if isinstance(node, ast.keyword) and node.arg == "strict":
+        if isinstance(node, ast.keyword) and node.arg in ("strict", "frozen"):
             continue
         here = scope
         if isinstance(node, ast.FunctionDef) and field in _AT_ITS_DEFINITION:
@@ -471,7 +472,8 @@ def run_imported(noticed: Path, mutant: Mutant, tests: Sequence[str], seconds: f
     """Run tests where one module is imported with a change; return pytest's status."""
     limit_cpu(10 + seconds)
     sys.meta_path.insert(0, Changed(mutant))
-    return int(pytest.main([*_ALONE, *tests], plugins=[FirstFailure(noticed)]))
+    # With its own assertions pytest would import the package itself, unchanged.
+    return int(pytest.main([*_ALONE, "--assert=plain", *tests], plugins=[FirstFailure(noticed)]))
 
 
 def called_at_import() -> list[tuple[str, int]]:

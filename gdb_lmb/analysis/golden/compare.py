@@ -11,6 +11,7 @@ has shifted, only that change is told.
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
@@ -87,7 +88,11 @@ class _Lists:
             near = (base or end) and before.size != after.size
             # Where more or less was taken before it, another hole may be the first one that a small piece fits in.
             fills = relation.loose and max(before.size, after.size) < relation.page_size
-            moved = not near and not fills and not relation.around_image(before, after) and not self._follows(old, new)
+            # Only what is allocated goes where there is room.
+            placed = before.list == RESERVED and (
+                fills or relation.around_image(before, after) or self._follows(old, new)
+            )
+            moved = not near and not placed
             if before.size != after.size and not scaled:
                 yield words.resized(before, after, moved=moved)
             elif moved:
@@ -108,17 +113,17 @@ class _Lists:
             touches = below.end == before.base and now.end == after.base
             if touches and now.base in self.relation.edges(below.base):
                 return True
-        step = 1 if self.relation.top_down else -1
-        was, is_ = self._neighbour(self.before, old, step, 0), self._neighbour(self.after, new, step, 1)
+        down = self.relation.top_down
+        was, is_ = self._neighbour(self.before, old, 0), self._neighbour(self.after, new, 1)
         if was is None or is_ is None:
             return False
-        edge = ("end", "base") if step > 0 else ("base", "end")
-        gaps = [at - getattr(item, edge[0]) for at, item in ((was[1], before), (is_[1], after))]
-        lowest = (before.base | after.base) & -(before.base | after.base) if step > 0 else 0
-        slack = abs(gaps[0] - gaps[1])
+        gaps = [at - (item.end if down else item.base) for at, item in ((was[1], before), (is_[1], after))]
+        alignment = (before.base | after.base) & -(before.base | after.base) if down else 1
+        if abs(gaps[0] - gaps[1]) >= alignment:
+            return False
         same = self.match.pairs.get(was[0]) == is_[0] if was[0] is not None else is_[0] is None
         if same:
-            return was[1] != is_[1] and slack < max(lowest, 1)
+            return was[1] != is_[1]
         changed = (was[0] is not None and was[0] not in self.match.pairs) or (
             is_[0] is not None and is_[0] not in self.sources
         )
@@ -126,14 +131,15 @@ class _Lists:
             # Which small piece is which cannot be told there, and need not be.
             changed = None in [items[row[0]].name for items, row in ((self.before, was), (self.after, is_))
                                if row[0] is not None]  # fmt: skip
-        return changed and slack < max(lowest, 1)
+        return changed
 
-    def _neighbour(self, items: Sequence[Item], at: int, step: int, which: int) -> tuple[int | None, int] | None:
+    def _neighbour(self, items: Sequence[Item], at: int, which: int) -> tuple[int | None, int] | None:
         # The next item and the address of its near edge; past the last one it is the end of RAM.
-        beside = at + step
+        down = self.relation.top_down
+        beside = at + (1 if down else -1)
         if 0 <= beside < len(items):
-            return beside, items[beside].base if step > 0 else items[beside].end
-        if step > 0 and self.relation.rams is not None:
+            return beside, items[beside].base if down else items[beside].end
+        if down and self.relation.rams is not None:
             return None, self.relation.rams[which]
         return None
 
@@ -142,8 +148,6 @@ class _Lists:
         # pieces there are of a name, and of what nobody owns where they lie, may differ: their total must fit.
         relation = self.relation
         loose = relation.loose
-        if not loose and not relation.image_moved and not relation.randomized:
-            return changes
         tables = [sum(item.size for item in items if _is_page_table(item)) for items in (self.before, self.after)]
         totals: tuple[Counter[str | None], ...] = (Counter(), Counter())
         for total, items in zip(totals, (self.before, self.after), strict=True):
@@ -194,7 +198,7 @@ class _Lists:
 
 
 def _is_page_table(item: Item) -> bool:
-    return PAGE_TABLES in (item.role, item.name if item.by == ROLE else None)
+    return PAGE_TABLES in (item.role, item.name)
 
 
 _WITH_AMOUNT = (APPEARED, VANISHED, MOVED, GREW, SHRANK)
@@ -207,10 +211,7 @@ def _rising(values: Sequence[int]) -> set[int]:
     tails: list[int] = []
     before: list[int | None] = []
     for at, value in enumerate(values):
-        low, high = 0, len(tails)
-        while low < high:
-            middle = (low + high) // 2
-            low, high = (middle + 1, high) if values[tails[middle]] < value else (low, middle)
+        low = bisect_left(tails, value, key=values.__getitem__)
         before.append(tails[low - 1] if low else None)
         tails[low:low + 1] = [at]  # fmt: skip
     kept = set()
