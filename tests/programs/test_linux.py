@@ -693,9 +693,10 @@ def test_without_physical_memory_the_image_is_not_known(tmp_path: Path) -> None:
 
 
 def test_memory_map(tmp_path: Path) -> None:
-    # Three large pages of struct page: the first two lie side by side, the third has no memory behind it, then a piece.
+    # Five large pages of struct page: the first two lie side by side, the third has no memory behind it, the fourth
+    # only behind its first small page; then a piece.
     vmemmap, size = 0xFFFF_EA00_0000_0000, 64
-    pages = (3 * (2 << 20) + 0x40_000) // size
+    pages = (4 * (2 << 20) + 0x40_000) // size
     machine = linux(tmp_path)
     machine.structs["struct page", ""] = Struct("page", size, {"flags": Field(0, 8)})
     data = bytearray(machine.memory[BASE])
@@ -707,12 +708,12 @@ def test_memory_map(tmp_path: Path) -> None:
     struct.pack_into("<Q", top, 0x1D4 * 8, 0x600_1000 | 3)
     struct.pack_into("<Q", top, 511 * 8, TABLES + 0x1000 | 3)
     struct.pack_into("<Q", middle, 0, 0x600_2000 | 3)
-    for at, entry in enumerate((0x100_0000, 0x120_0000, 0, 0x700_0000)):
-        struct.pack_into("<Q", last, 8 * at, entry and entry | 0x83)
-    machine.memory[0x600_0000] = bytes(top + middle + last)
+    struct.pack_into("<5Q", last, 0, 0x100_0083, 0x120_0083, 0, 0x600_3003, 0x700_0083)
+    machine.memory[0x600_0000] = bytes(top + middle + last) + struct.pack("<Q", 0x123_4003).ljust(0x1000, b"\0")
     machine.registers |= {"cr3": 0x600_0000, "cr4": 1 << 5, "efer": 1 << 10}
     assert ranges(machine, Role.MEMORY_MAP) == [
-        (0x100_0000, 0x140_0000, "vmemmap_base"), (0x700_0000, 0x704_0000, "vmemmap_base")
+        (0x100_0000, 0x140_0000, "vmemmap_base"), (0x123_4000, 0x123_5000, "vmemmap_base"),
+        (0x700_0000, 0x704_0000, "vmemmap_base"),
     ]  # fmt: skip
     machine.registers["cr0"] = 1
     assert not ranges(machine, Role.MEMORY_MAP)

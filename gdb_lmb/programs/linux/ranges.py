@@ -387,7 +387,7 @@ class _Types:
         self.cuts = {at for base, size, _ in rows for at in (base, base + size)}
 
     def name(self, address: int) -> str:
-        base, size, kind = self._rows[max(0, bisect_right(self._base, address) - 1)]
+        base, size, kind = self._rows[bisect_right(self._base, address) - 1]
         if not base <= address < base + size:
             return "not listed"
         return firmware_type(FIRMWARE_RAM if kind == FIRMWARE_RAM_KEPT else kind)
