@@ -12,7 +12,9 @@ from dataclasses import replace
 import pytest
 
 from gdb_lmb.allocators.base import check
+from gdb_lmb.allocators.lmb import blocks as of_blocks_module
 from gdb_lmb.allocators.lmb.decode import decode
+from gdb_lmb.allocators.lmb.model import LmbConfig, LmbModel
 from gdb_lmb.allocators.lmb.storage import Block
 from gdb_lmb.core.snapshot import FirmwareMap, Required, Snapshot, Walk, column
 from gdb_lmb.core.words import FINDING, NOTE
@@ -21,6 +23,7 @@ from tests.helpers.small_lmb import FIRMWARE, lmb_model
 from tests.helpers.states import lmb, stored
 
 # The heads in struct lmb, the static entries 0:0 to 0:4, and block 1 with its entries 1:0 to 1:4.
+LMB = 0xFFFFFFFF80001000
 MEMORY, RESERVED, FREE = 0xFFFFFFFF80001000, 0xFFFFFFFF80001028, 0xFFFFFFFF80001050
 STATIC = [0xFFFFFFFF80004000 + 40 * slot for slot in range(5)]
 BLOCK = 0xFFFF888001FFFF00
@@ -103,6 +106,14 @@ CASES: list[tuple[str, list[Callable[[Image], object]], Told]] = [
         ("link-broken", f"memory list: next of member 0 leads to {MEMORY:#x}, which does not lead back",
          (STATIC[0], MEMORY)),
     ]),
+    ("next of the last member", [lambda i: i.entry(STATIC[2], "link.next", 0x1234)], [
+        ("link-wild", "memory list: next of member 2 leads to 0x1234, which is no entry of any block",
+         (STATIC[2], 0x1234)),
+    ]),
+    ("next of the last member to an entry", [lambda i: i.entry(STATIC[2], "link.next", STATIC[3])], [
+        ("link-broken", f"memory list: next of member 2 leads to {STATIC[3]:#x}, which does not lead back",
+         (STATIC[2], STATIC[3])),
+    ]),
     ("a circle", [lambda i: i.entry(GROWN[0], "link.next", GROWN[1])], [
         ("list-cycle", "reserved list: next of member 2 leads back to member 1", (GROWN[0], GROWN[1])),
     ]),
@@ -169,6 +180,22 @@ CASES: list[tuple[str, list[Callable[[Image], object]], Told]] = [
     ("a static array with a base", [lambda i: i.put(i.program.block, STATIC[0] - 0x2000, "base", 0x1000)], [
         ("storage-corrupt", "block 0 says that it lies at 0x1000, but it is the static array", (STATIC[0] - 0x2000,)),
     ]),
+    ("switches", [lambda i: i.lmb("bottom_up", 2), lambda i: i.lmb("may_grow", 0)], [
+        ("storage-corrupt", "bottom_up is 0x2, which is no truth value", (LMB,)),
+        ("storage-corrupt", "may_grow is 0, but 1 blocks were gained", (LMB,)),
+    ]),
+    ("a limit below all memory", [lambda i: i.lmb("current_limit", 0x1000)], [
+        ("bad-limit", "current_limit is 0x1000: all of memory is above it", ()),
+    ]),
+    ("a limit above the first byte", [lambda i: i.lmb("current_limit", 0x1001)], []),
+    ("a firmware map that is full", [lambda i: i.put(i.program.firmware.struct, i.program.firmware.va, "nr", 32)], []),
+    ("a firmware map that says more",
+     [lambda i: i.put(i.program.firmware.struct, i.program.firmware.va, "nr", 33)], [
+        ("storage-corrupt", "the firmware map says it has 33 ranges, but holds at most 32", ()),
+    ]),
+    ("a firmware map that is gone", [lambda i: i.segments.pop(i.program.firmware.va)], [
+        ("storage-corrupt", "the firmware map cannot be read", (0xFFFFFFFF80100300,)),
+    ]),
     ("block_size", [lambda i: i.lmb("block_size", 255)], [
         ("storage-corrupt", "block_size is 0xff, which is no power of two that holds two entries", ()),
     ]),
@@ -185,6 +212,52 @@ def test_what_is_told_of_damage(damage: list[Callable[[Image], object]], expecte
 
 def test_the_state_itself_is_sound() -> None:
     assert seen() == []
+
+
+def test_what_a_program_has_not_or_nobody_asks_for() -> None:
+    image = lmb_model()[1]
+    state = decode(image.program, image)
+    assert lmb(state).log is None and state.firmware is not None
+    image.program = replace(image.program, firmware=None)
+    assert decode(image.program, image).firmware is None
+    # A ring without room has no records, whatever its counter says.
+    log = image.program.log
+    assert log is not None
+    ring = replace(log.struct.fields["ring"], size=0)
+    empty = replace(log, struct=replace(log.struct, fields={**log.struct.fields, "ring": ring}))
+    image.program = replace(image.program, log=empty)
+    found = lmb(decode(image.program, image, with_log=True)).log
+    assert found is not None and (found.nr, found.capacity, list(found.op)) == (8, 0, [])
+
+
+def test_the_names_of_the_lists() -> None:
+    # In the last page of the program; one name is cut off by its end.
+    image, end = lmb_model()[1], 0xFFFFFFFF80003000
+    image.program = replace(image.program, image=(range(LMB, end),))
+    image.segments[end - 32] = bytearray(b"memory\0reserved\0".ljust(26, b"\0") + b"memory")
+    image.segments[0x5000] = bytearray(b"reserved\0")
+    image.lmb("memory.name", end - 32)
+    image.lmb("reserved.name", end - 25)
+    assert told(decode(image.program, image)) == []
+    for list_, va in (("memory", end - 6), ("memory", end - 25), ("reserved", 0x5000)):
+        name, was = f"{list_}.name", image.lmb(f"{list_}.name")
+        image.lmb(name, va)
+        assert told(decode(image.program, image)) == [
+            ("bad-name", f"{name} is {va:#x}, which is not where the program has this name", (va,)),
+        ]  # fmt: skip
+        image.lmb(name, was)
+    image.program = replace(image.program, image=())
+    image.lmb("memory.name", 0)
+    assert told(decode(image.program, image)) == []
+
+
+def test_a_limit_counts_what_can_be_handed_out() -> None:
+    # The first page never is.
+    state = lmb_model()[0].snapshot()
+    low = replace(state.memory, base=column([0, 0x100000, 0x2000000]), size=column([0x1000, 0x1F00000, 0x1000]))
+    for limit, is_told in ((0x100000, True), (0x100001, False)):
+        found = told(replace(state, memory=replace(low, total_size=0x1F02000), current_limit=limit))
+        assert ("bad-limit" in [row[0] for row in found]) == is_told
 
 
 def test_an_empty_freelist() -> None:
@@ -302,6 +375,20 @@ CHAINS: list[tuple[str, list[Callable[[Image], object]], Told]] = [
     ("blocks of 0x4000000000000000", [lambda i: i.lmb("block_size", 0x4000000000000000)], [
         ("storage-corrupt", "block_size is 0x4000000000000000, but the blocks were made with 0x100", ()),
     ]),
+    ("a block that only its place shows", [of_block(2, "entries", 0x4141414141414140), of_block(2, "nr", 6)], [
+        ("storage-corrupt", "block 2 says it has 6 entries, but it has 5", (HEADERS[2],)),
+        ("storage-corrupt", f"block 2 says its entries are at 0x4141414141414140, but they are at {HEADERS[2] + 40:#x}",
+         (HEADERS[2],)),
+    ]),
+    ("a block that only its number shows", [of_block(2, "entries", 0x4141414141414140), of_block(2, "link.prev", 16)], [
+        ("storage-corrupt", "block 2's prev link does not lead to its predecessor", (HEADERS[2],)),
+        ("storage-corrupt", f"block 2 says its entries are at 0x4141414141414140, but they are at {HEADERS[2] + 40:#x}",
+         (HEADERS[2],)),
+    ]),
+    ("headers that tell no size", [of_block(number, "nr", 6) for number in (1, 2, 3)], [
+        ("storage-corrupt", f"block {number} says it has 6 entries, but it has 5", (HEADERS[number],))
+        for number in (1, 2, 3)
+    ]),
     ("no blocks of 0x0", [lambda i: i.lmb("block_size", 0x0)], [
         ("storage-corrupt", "block_size is 0x0, which is no power of two that holds two entries", ()),
     ]),
@@ -323,6 +410,144 @@ def test_what_is_told_of_the_chain(damage: list[Callable[[Image], object]], expe
     for one in damage:
         one(image)
     assert told(decode(image.program, image)) == expected
+
+
+def defects(image: Image) -> list[str]:
+    return [defect.what for defect in decode(image.program, image).defects]
+
+
+def test_what_nothing_shows_to_be_a_block_is_none() -> None:
+    for number, damage in (
+        (0, [("link.prev", 16), ("entries", 0x4141414141414140)]),
+        (2, [("link.prev", 16), ("entries", 0x4141414141414140), ("nr", 6)]),
+    ):
+        image = chain()
+        for name, value in damage:
+            of_block(number, name, value)(image)
+        assert defects(image)[0] == "the block list's next link leads to no block header"
+        assert decode(image.program, image).defects[0].addresses == (HEADERS[number],)
+
+
+def test_a_block_is_not_taken_for_missed_where_neither_neighbour_agrees() -> None:
+    image = chain()
+    for number, name, value in ((0, "link.next", HEADERS[2]), (1, "link.next", 16), (1, "link.prev", 32)):
+        of_block(number, name, value)(image)
+    assert defects(image) == [
+        "block 1's prev link does not lead to its predecessor", "nr_blocks is 4, but the chain has 3 blocks",
+    ]  # fmt: skip
+
+
+def test_what_is_read_of_blocks_has_an_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    # The header of block 0, three blocks of 256 bytes, then 5 entries of 40 bytes: to count them, and to take them.
+    whole, chained = 40 + 3 * 256 + 2 * 200, 40 + 3 * 256
+    of_entries = ["the entries of block 0 (0xc8 bytes) are more than is ever read"]
+    for bound, told_of in (
+        (whole, []),
+        (whole - 1, of_entries),
+        (chained, of_entries),
+        # Both ways.
+        (chained - 1, [*[f"the block list holds more than {chained - 1} bytes"] * 2, *of_entries]),
+    ):
+        monkeypatch.setattr(of_blocks_module, "MAX_STORAGE_BYTES", bound)
+        assert [one for one in defects(chain()) if "ever read" in one or "holds" in one] == told_of
+    monkeypatch.undo()
+    monkeypatch.setattr(of_blocks_module, "MAX_BLOCKS", 4)
+    assert defects(chain()) == []
+    monkeypatch.setattr(of_blocks_module, "MAX_BLOCKS", 3)
+    assert defects(chain())[0] == "the block list is longer than 3 blocks"
+    monkeypatch.undo()
+    image = chain()
+    for number in (1, 2, 3):
+        of_block(number, "nr", 6)(image)
+    monkeypatch.setattr(of_blocks_module, "MAX_DEFECTS", 2)
+    assert len(defects(image)) == 2
+
+
+def test_entries_that_become_columns_in_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(of_blocks_module, "CHUNK_BYTES", 300)
+    assert told(decode(chain().program, chain())) == []
+
+
+def test_blocks_of_a_size_that_nothing_tells() -> None:
+    # Four entries fill no block of a power of two: the header alone tells how many are read.
+    image = chain()
+    image.lmb("block_size", 1000)
+    for number in (1, 2, 3):
+        of_block(number, "nr", 4)(image)
+    assert defects(image) == ["block_size is 0x3e8, which is no power of two that holds two entries"]
+    assert [(b.nr, b.size) for b in lmb(decode(image.program, image)).blocks] == [(5, None), *[(4, 200)] * 3]
+    of_block(1, "nr", 1 << 40)(image)
+    most = (64 << 20) // 40
+    assert defects(image)[1:3] == [
+        f"block 1 says it has {1 << 40} entries, but it has {most}",
+        f"the entries of block 1 ({most * 40:#x} bytes) are more than is ever read",
+    ]
+
+
+def test_a_header_that_is_not_aligned_tells_no_size() -> None:
+    # Whose 11 entries would fill blocks of 512 bytes.
+    image = chain()
+    decoy = 0xFFFF888003000004
+    image.segments[decoy - 4] = bytearray(4096)
+    for name, value in (("nr", 11), ("entries", decoy + 40), ("link.prev", decoy)):
+        image.put(image.program.block, decoy, name, value)
+    image.lmb("block_size", 512)
+    image.lmb("blocks.prev", decoy)
+    assert defects(image) == [
+        "block_size is 0x200, but the blocks were made with 0x100",
+        "the block list's head does not lead back to the last block",
+    ]
+
+
+def static(nr: int = 5, *, logged: int | None = None, **config: int) -> Image:
+    """The static array alone, with a log of `lmb_init()`, or of another first operation of this size."""
+    model = LmbModel(LmbConfig(**{"static": nr, "block_size": 256, "entry_size": 40, "header_size": 40, **config}))
+    image = build(model, ABIS["x86_64"], FIRMWARE, [])
+    if logged is not None:
+        assert image.program.log is not None
+        ring = image.program.log.va + image.program.log.struct.fields["ring"].offset
+        image.put(image.program.log.record, ring, "op", 1)
+        image.put(image.program.log.record, ring, "size", logged)
+    return image
+
+
+def test_a_log_tells_the_block_size_before_there_are_blocks() -> None:
+    image = static()
+    assert defects(image) == defects(static(logged=512)) == []
+    image.lmb("block_size", 512)
+    assert defects(image) == ["block_size is 0x200, but the blocks were made with 0x100"]
+
+
+def test_how_many_static_entries_there_are() -> None:
+    # Two are enough.
+    image = static(2)
+    assert defects(image) == []
+    image.program = replace(image.program, static_entries=None, log=None)
+    assert defects(image) == [] and lmb(decode(image.program, image)).nr_entries == 2
+    # Header and log agree: an entry without links is not left out.
+    image = static()
+    for link in ("link.next", "link.prev"):
+        image.entry(STATIC[4], link, 0)
+    assert defects(image) == [] and lmb(decode(image.program, image)).nr_entries == 5
+    # No entry has links, and header and log do not agree: the header counts.
+    image = static()
+    image.segments[STATIC[0]] = bytearray(6 * 40)
+    image.program = replace(image.program, static_entries=(STATIC[0], 6))
+    of_block(0, "nr", 4)(image)
+    assert defects(image) == [] and lmb(decode(image.program, image)).nr_entries == 4
+    # They cannot be read.
+    image = static()
+    del image.segments[STATIC[0]]
+    assert defects(image) == ["the entries of block 0 cannot be read"]
+
+
+def test_a_block_holds_two_entries() -> None:
+    image = static(block_size=128, header_size=48)
+    image.program = replace(image.program, block=replace(image.program.block, size=48))
+    image.segments[HEADERS[0]] += bytes(8)
+    assert image.program.header_size + 2 * 40 == 128 and defects(image) == []
+    image.lmb("block_size", 64)
+    assert defects(image)[0].startswith("block_size is 0x40")
 
 
 # -- where blocks lie ------------------------------------------------------------------------------------
@@ -366,6 +591,61 @@ def test_the_page_after_the_kernel_has_no_vote() -> None:
     state = stored(state, blocks=(page, *lmb(state).blocks[1:]))
     assert ("storage-corrupt", "block 1 says that it lies at 0x5000, but its entries are used at 0xc00",
             (0x5000, 0xC00)) in of_blocks(state)  # fmt: skip
+
+
+def test_page_tables_tell_where_block_0_is() -> None:
+    page = Block(0x10000, 25, False, 4096, 0xFFFFFFFF80010000)
+    state = three_blocks()
+    state = stored(state, blocks=(page, *lmb(state).blocks[1:]), mapped={0: 0x20000})
+    assert of_blocks(state) == [
+        ("block-unreserved",
+         "block 0 at 0x20000 (size 0x1000) is not reserved: an allocation may overwrite the entries in it", (0x20000,)),
+        ("storage-corrupt", "block 0 says that it lies at 0x10000, but its entries are used at 0x20000",
+         (0x10000, 0x20000)),
+    ]  # fmt: skip
+
+
+def test_page_tables_outvote_the_headers_of_blocks() -> None:
+    # All headers say the same linear map, which is not the one in use.
+    state = three_blocks()
+    first, *grown = lmb(state).blocks
+    askew = stored(state, blocks=(first, *(replace(b, base=(b.base or 0) + 0x4000) for b in grown)))
+    assert "storage-corrupt" not in [row[0] for row in of_blocks(askew)]
+    assert of_blocks(stored(askew, mapped={1: 0xC00})) == [
+        ("storage-corrupt",
+         f"block {at} says that it lies at {0x4000 + base:#x}, but its entries are used at {base:#x}",
+         (0x4000 + base, base))
+        for at, base in ((1, 0xC00), (2, 0x800), (3, 0x400))
+    ]  # fmt: skip
+
+
+def flagged(*rows: tuple[int, int, int]) -> Snapshot:
+    """Two blocks of revision 2 at [0x800, 0xc00) and [0xc00, 0x1000), and what is reserved: base, size, flags."""
+    state = three_blocks()
+    first, high, low, _ = lmb(state).blocks
+    base, size, flags = (column(values) for values in zip(*rows, strict=True))
+    reserved = replace(state.reserved, base=base, size=size, flags=flags, entry=column(range(3, 3 + len(rows))),
+                       cnt=len(rows), total_size=sum(size))  # fmt: skip
+    return replace(stored(state, blocks=(first, low, high), nr_blocks=3, revision=2), reserved=reserved)
+
+
+def of_flags(snapshot: Snapshot) -> Told:
+    return [row for row in told(snapshot) if row[0] in ("block-unflagged", "no-block")]
+
+
+def test_the_block_without_its_flag_is_named() -> None:
+    block = 1 << 31
+    assert of_flags(flagged((0x800, 0x800, block))) == []
+    assert of_flags(flagged((0x800, 0x400, block), (0xC00, 0x400, 0))) == [
+        ("block-unflagged", "block 2 lies in [0xc00, 0x1000), which is reserved without the flag BLOCK",
+         (0xC00, 0x1000)),
+    ]  # fmt: skip
+    odd = flagged((0x800, 0x800, block), (0x4000, 0x400, block))
+    assert of_flags(odd) == [
+        ("no-block", "[0x4000, 0x4400) is reserved with the flag BLOCK, but no block lies there", (0x4000, 0x4400)),
+    ]
+    # There may be a block that is not known.
+    assert of_flags(stored(odd, nr_blocks=4)) == []
 
 
 def test_only_the_block_that_is_not_reserved_is_named() -> None:

@@ -18,7 +18,7 @@ from gdb_lmb.analysis.compare import compare, diff
 from gdb_lmb.core.errors import NotReadyError
 from gdb_lmb.core.words import FINDING
 from gdb_lmb.report.jsonio import dumps, snapshot_from, snapshot_json
-from tests.helpers.image import ABIS, HIGH, STATIC_ENTRIES, Abi, Image, build
+from tests.helpers.image import ABIS, HIGH, LINKS_LAST, STATIC_ENTRIES, Abi, Image, build
 from tests.helpers.small_lmb import lmb_model
 from tests.helpers.states import lmb
 
@@ -50,10 +50,9 @@ def boot_model(abi: Abi, *, klimit: int | None = None, static: int = 8, steps: i
     return model
 
 
-@pytest.mark.parametrize("name", list(ABIS))
+@pytest.mark.parametrize("abi", [*ABIS.values(), LINKS_LAST], ids=[*ABIS, "links last"])
 @pytest.mark.parametrize("klimit", [None, 0x180000], ids=["static", "klimit"])
-def test_decode_gives_the_state_that_was_written(name: str, klimit: int | None) -> None:
-    abi = ABIS[name]
+def test_decode_gives_the_state_that_was_written(abi: Abi, klimit: int | None) -> None:
     model = boot_model(abi, klimit=klimit, steps=400)
     image = build(model, abi, RAM)
     image.reads = 0
@@ -64,6 +63,14 @@ def test_decode_gives_the_state_that_was_written(name: str, klimit: int | None) 
     assert len(lmb(snapshot).blocks) > 3 and len(snapshot.reserved) > 20
     # One request for each grown block; the rest is struct lmb, block 0 and the tables.
     assert image.reads <= len(lmb(snapshot).blocks) + 8
+
+
+def test_a_block_size_is_told_by_headers_wherever_their_links_are() -> None:
+    image = build(boot_model(LINKS_LAST), LINKS_LAST, RAM)
+    image.lmb("block_size", 512)
+    assert [defect.what for defect in decode(image.program, image).defects] == [
+        "block_size is 0x200, but the blocks were made with 0x400"
+    ]
 
 
 def test_a_number_of_static_entries_that_nothing_tells_is_not_0() -> None:

@@ -57,6 +57,18 @@ def test_1_klimit_is_a_page_that_ends_below_the_end(klimit: int, bits: int, refu
     assert (LmbConfig(klimit=klimit, bits=bits).refusal() is not None) == refused
 
 
+def test_1_what_a_block_holds() -> None:
+    def refusal(block: int, header: int) -> str | None:
+        return LmbConfig(block_size=block, header_size=header, entry_size=40).refusal()
+
+    assert refusal(128, 48) is None
+    assert refusal(128, 49) == "block size 128 holds no header of 49 and two entries of 40 bytes"
+    assert refusal(1, 40) == "block size 1 holds no header of 40 and two entries of 40 bytes"
+    assert (
+        refusal(0, 40) == "block size 0 is no power of two" and refusal(384, 40) == "block size 384 is no power of two"
+    )
+
+
 def test_1_a_second_init_is_refused() -> None:
     model = lmb()
     before = model.snapshot()

@@ -10,7 +10,7 @@ import pytest
 from gdb_lmb.allocators.lmb.model import EBUSY, EINVAL, ENOMEM, LmbConfig, LmbModel
 from gdb_lmb.allocators.lmb.predict import predict_lmb
 from gdb_lmb.allocators.predict import Change, Prediction, Row
-from gdb_lmb.core.errors import StateError
+from gdb_lmb.core.errors import StateError, UsageError
 from gdb_lmb.core.snapshot import Snapshot
 
 K = 1024
@@ -78,6 +78,16 @@ CASES = [
     Case("alloc_grows", (RAM, ("allow_growth",), ("reserve", 4 * K, K)), "alloc", {"size": 4 * K}, 1020 * K,
          [("reserved", [], [(1016 * K, 4 * K, BLOCK), (1020 * K, 4 * K)])],
          popped=2, gained=(1016 * K,), static=3),
+    # Of what is free on either side of the range the upper part is searched first.
+    Case("reserve_grows_above", (RAM, ("allow_growth",), ("reserve", 4 * K, K)), "reserve",
+         {"base": 512 * K, "size": K}, 0,
+         [("reserved", [], [(512 * K, K)]), ("reserved", [], [(1020 * K, 4 * K, BLOCK)])],
+         popped=2, gained=(1020 * K,), static=3),
+    Case("reserve_grows_below", (RAM, ("allow_growth",), ("reserve", 4 * K, K), ("set_bottom_up", True)), "reserve",
+         {"base": 512 * K, "size": K}, 0,
+         [("reserved", [], [(8 * K, 4 * K, BLOCK)]), ("reserved", [], [(512 * K, K)])],
+         popped=2, gained=(8 * K,), static=3),
+    Case("reserve_all_of_a_region", TWO, "reserve", {"base": 16 * K, "size": 4 * K}, 0, []),
     # [0,1M) becomes three regions: two entries, of which the last free one is none.
     Case("mark_within", TWO, "mark", {"base": 64 * K, "size": K, "flags": 4}, 0,
          [("memory", [(0, 1024 * K)], [(0, 64 * K), (64 * K, K, 4), (65 * K, 959 * K)])], popped=2),
@@ -155,6 +165,26 @@ def test_a_growth_before_a_failure_stays() -> None:
         "it needs a block of entries, and there is no memory for 0x80 bytes aligned to that outside the range below "
         "the limit 0xffffffffffffffff"
     )
+
+
+def test_reasons_of_revision_1() -> None:
+    model = LmbModel(LmbConfig(static=2, revision=1))
+    assert model.add(4 * K, 2 * K) == model.allow_growth() == 0
+
+    def reason(op: str, **given: int) -> str | None:
+        return predict_lmb(model.snapshot(), op, **given).reason
+
+    # The last byte of the address space is none of a region's, so that a range ends there at most.
+    assert reason("reserve", base=MAX - K, size=K + 1) == f"the range ends at {MAX + 1:#x}, past PHYS_ADDR_MAX {MAX:#x}"
+    assert reason("alloc", size=MAX, align=3) == "align 0x3 is no power of two"
+    assert reason("alloc", size=2 * K) == (
+        f"it needs a block of entries, and there is no memory for 0x1000 bytes aligned to that below the limit {MAX:#x}"
+    )
+
+
+def test_there_are_no_nodes() -> None:
+    with pytest.raises(UsageError, match="the list-based LMB knows no nodes: leave --nid out"):
+        predict_lmb(state(*TWO), "alloc", size=K, nid=0)
 
 
 def test_torn_is_refused() -> None:

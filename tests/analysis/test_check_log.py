@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -76,6 +76,35 @@ def test_a_log_that_is_no_log_of_this_guest() -> None:
         f"operation {ALLOC.replace('0x80001006', '<0x80001006>')}, needs block 1, which the guest never gained"
     )
     assert told.divergence.addresses == (0x80001006,)
+
+
+INIT_OF_256 = "lmb_init() was logged with block size 0x100 and 5 entries at no physical address, but the guest has "
+
+
+@pytest.mark.parametrize(
+    ("damaged", "told"),
+    [
+        (lambda: logged(nr=0, op=[]), "the operation log is empty, but LMB is initialised"),
+        (lambda: recorded("error", 0, -22), "lmb_init() was logged as failed (-22), but LMB is initialised"),
+        (lambda: stored(state(), blocks=()), "the operation log tells of an initial storage, but there is none"),
+        (lambda: stored(state(), block_size=512), f"{INIT_OF_256}0x200 and 5 entries at no physical address"),
+        (lambda: stored(state(), block_size=None), f"{INIT_OF_256}none and 5 entries at no physical address"),
+        # A header of 48 bytes.
+        (lambda: recorded("align", 0, 48),
+         "the log's init record contradicts itself or the program's debug information"),
+        (lambda: logged(nr=9, capacity=7, op=["add", "?17", *["add"] * 5]),
+         "the operation log tells of 9 records, but the one in the place of 3 is '?17'"),
+    ],
+)  # fmt: skip
+def test_a_log_that_begins_otherwise(damaged: Callable[[], Snapshot], told: str) -> None:
+    assert check_log(damaged()) == wrong(0, told)
+
+
+def test_a_block_of_another_size_than_the_guests() -> None:
+    blocks = lmb(state()).blocks
+    found = check_log(stored(state(), blocks=(blocks[0], replace(blocks[1], nr=4)))).divergence
+    assert found is not None
+    assert found.message == f"operation {ALLOC}, needs block 1 with 5 entries, but the guest's has 4"
 
 
 def with_list(which: str, at: int, **values: int) -> Snapshot:

@@ -41,11 +41,12 @@ def c_struct(name: str, members: list[tuple[str, int | Struct]]) -> Struct:
 
 @dataclass(frozen=True)
 class Abi:
-    """A machine: pointer and phys_addr_t in bytes, byte order."""
+    """A machine: pointer and phys_addr_t in bytes, byte order; whether links are the last members of what they link."""
 
     pointer: int = 8
     phys: int = 8
     order: Literal["little", "big"] = "little"
+    links_last: bool = False
 
     @property
     def bits(self) -> int:
@@ -55,8 +56,13 @@ class Abi:
         """Return struct lmb, lmb_region, lmb_block; the first says its revision from the second on."""
         p, a = self.pointer, self.phys
         link = c_struct("list_head", [("next", p), ("prev", p)])
-        region = c_struct("lmb_region", [("link", link), ("base", a), ("size", a), ("flags", 4)])
-        block = c_struct("lmb_block", [("link", link), ("base", a), ("nr", p), ("entries", p)])
+        region, block = (
+            c_struct(name, [*members, ("link", link)] if self.links_last else [("link", link), *members])
+            for name, members in (
+                ("lmb_region", [("base", a), ("size", a), ("flags", 4)]),
+                ("lmb_block", [("base", a), ("nr", p), ("entries", p)]),
+            )
+        )
         kind = c_struct("lmb_type", [("regions", link), ("cnt", p), ("total_size", a), ("name", p)])
         lmb = c_struct(
             "lmb",
@@ -74,6 +80,7 @@ ABIS = {
     "i386-pae": Abi(4, 8),
     "i386": Abi(4, 4),
 }
+LINKS_LAST = Abi(links_last=True)
 
 
 @dataclass
@@ -154,7 +161,8 @@ def build(
     direct = 0x40000000 if abi.pointer == 4 else 0xFFFF888000000000
     static_nr = model.blocks[0][2] if not model.blocks[0][1] else 0
     record = c_struct("firmware_range", [("base", 8), ("size", 8), ("type", 4)])
-    table = Struct("firmware_map", 8 + 32 * record.size, {"nr": Field(0, 4), "ranges": Field(8, 32 * record.size)})
+    ranges = 32 * record.size
+    table = Struct("firmware_map", ranges + 8, {"ranges": Field(0, ranges), "nr": Field(ranges, 4)})
     given = c_struct("lmb_range", [("base", abi.phys), ("size", abi.phys)])
     handover = Struct(
         "lmb_handover", 8 + 512 * given.size, {"nr": Field(0, abi.pointer), "ranges": Field(8, 512 * given.size)}
@@ -215,7 +223,7 @@ def build(
     if model.config.revision > 1:
         image.lmb("revision", model.config.revision)
     for at, (base, size, kind) in enumerate(firmware or []):
-        where = table_va + 8 + at * record.size
+        where = table_va + at * record.size
         for name, value in (("base", base), ("size", size), ("type", kind)):
             image.put(record, where, name, value)
         image.put(table, table_va, "nr", at + 1)
@@ -259,14 +267,15 @@ def _write_log(image: Image, table: Table, model: LmbModel, log: Logged) -> None
 
 
 def _link(image: Image, lmb: Struct, head: str, nodes: list[int], struct: Struct) -> None:
-    """Close a circular list over nodes whose link is their first member."""
+    """Close a circular list over structures with a `link`."""
     head_va = image.program.lmb_va + lmb.fields[f"{head}.next"].offset
-    ring = [head_va, *nodes]
+    link = struct.fields["link.next"].offset
+    ring = [head_va, *(node + link for node in nodes)]
     for at, node in enumerate(ring):
         ahead, behind = ring[(at + 1) % len(ring)], ring[at - 1]
         if at:
-            image.put(struct, node, "link.next", ahead)
-            image.put(struct, node, "link.prev", behind)
+            image.put(struct, node - link, "link.next", ahead)
+            image.put(struct, node - link, "link.prev", behind)
         else:
             image.lmb(f"{head}.next", ahead)
             image.lmb(f"{head}.prev", behind)

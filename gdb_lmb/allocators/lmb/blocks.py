@@ -141,8 +141,6 @@ class Storage:
     def _missed(
         self, head_va: int, before_va: int, after_va: int, prev_va: int, seen: set[int]
     ) -> list[tuple[int, bytes]]:
-        if prev_va == before_va:
-            return []
         run = self._follow(head_va, after_va, prev_va, "link.prev", seen)[0][::-1]
         if not run:
             return []

@@ -153,7 +153,7 @@ def _block_bases(facts: Facts) -> list[int | None]:
     storage = storage_of(facts.snapshot)
     blocks, mapped = storage.blocks, storage.mapped
     grown = [block.header_va - block.base for block in blocks[1:] if block.header_va and block.base]
-    if len(blocks) > 1 and 1 in mapped and blocks[1].header_va:
+    if 1 in mapped and blocks[1].header_va:
         grown = [blocks[1].header_va - mapped[1]]
     (offset, votes), *_ = Counter(grown).most_common(1) or [(0, 0)]
     wrong = votes * 2 > len(grown)

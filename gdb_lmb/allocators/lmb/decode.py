@@ -171,7 +171,8 @@ def _read_log(storage: Storage, *, everything: bool) -> OperationLog | None:
     nr, capacity, columns = _read_table(storage, storage.program.log, "the operation log", _RECORD_FIELDS, most)
     if nr is None or capacity is None:
         return None
-    turn = nr % capacity if nr > capacity and everything else 0
+    # The next record is written over the oldest one.
+    turn = nr % max(1, len(columns[0]))
     op, *others = (values[turn:] + values[:turn] for values in columns)
     return OperationLog(nr, capacity, [names.get(value, f"?{value}") for value in op], *others)
 
