@@ -107,6 +107,7 @@ def linux(
     return BytesMachine(
         variables={name: Variable(at + offset, size, elf) for name, (offset, size) in sizes.items()},
         labels={name: at + offset for name, offset in LABELS.items()},
+        data=frozenset(("_end", "__bss_start", "__bss_stop", "__brk_base", "__brk_limit", "init_top_pgt")),
         structs={("memblock", ""): MEMBLOCK, ("memblock", "memory"): TYPE, ("memblock", "memory.regions"): REGION,
                  ("e820_table", ""): E820_TABLE, ("e820_table", "entries"): E820_ENTRY},
         enums={("memblock", "memory.regions.flags"): {0: "MEMBLOCK_NONE", 4: "MEMBLOCK_NOMAP"}},

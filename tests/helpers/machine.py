@@ -34,7 +34,10 @@ def small_elf(path: Path, va: int, physical: int, content: bytes, note_at: int) 
 
 @dataclass
 class BytesMachine:
-    """What a test says of a guest; addresses of `variables` and `labels` are where the debugger has them."""
+    """What a test says of a guest; addresses of `variables` and `labels` are where the debugger has them.
+
+    `data` are the labels that are not in code.
+    """
 
     arch: str = "x86_64"
     byte_order: ByteOrder = "little"
@@ -43,6 +46,7 @@ class BytesMachine:
     lacking: str | None = None
     variables: dict[str, Variable] = field(default_factory=dict)
     labels: dict[str, int] = field(default_factory=dict)
+    data: frozenset[str] = frozenset()
     structs: dict[tuple[str, str], Struct] = field(default_factory=dict)
     enums: dict[tuple[str, str], dict[int, str]] = field(default_factory=dict)
     registers: dict[str, int] = field(default_factory=dict)
@@ -57,7 +61,7 @@ class BytesMachine:
         return self.variables.get(name)
 
     def label(self, name: str, *, code: bool = False) -> int | None:
-        return self.labels.get(name)
+        return None if code and name in self.data else self.labels.get(name)
 
     def symbol_at(self, address: int) -> LinkerSymbol | None:
         below = [(at, name) for name, at in self.labels.items() if at <= address]

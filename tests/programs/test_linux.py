@@ -227,6 +227,7 @@ LEFT: list[tuple[str, dict[str, int], dict[int, dict[str, int]], bool, int | Non
     ("one kernel, in a module", NEW, {1: {**NEW, "pc": MAP + 0x4100_0000}, 2: NEW}, False, None),
     ("an early end, others parked by the firmware", NEW, {1: NEW, 2: PARKED, 3: PARKED}, False, None),
     ("an early end, others unknown", NEW, {1: NEW, 2: {}}, False, None),
+    ("an early end of another CPU, the first unknown", NEW, {1: {}, 2: NEW}, False, None),
     ("a crash kernel that has stopped too", NEW, {1: OLD, 2: OLD, 3: NEW}, True, None),
 ]
 

@@ -56,7 +56,7 @@ def place(machine: Machine, kernel: Kernel, physical: BoundedMemory, cpu: Cpu) -
 def _search(machine: Machine, kernel: Kernel, physical: BoundedMemory, cpu: Cpu, linked: int) -> int | None:
     # Return where the only image in RAM is, or the only one that the program counter is in; None where there is none.
     places = kernel.arch.anywhere(kernel, machine.ram())
-    found = [at for at in places if at + linked >= 0 and holds(physical, linked + at, kernel.identity.data)]
+    found = [at for at in places if holds(physical, linked + at, kernel.identity.data)]
     if len(found) > 1:
         found = [at for at in found if _runs(kernel, physical, cpu, at)] or found
     if len(found) > 1:
