@@ -63,7 +63,7 @@ def _bounded(text: str, room: int) -> str:
     data = text.encode()
     if len(data) <= room:
         return text
-    cut = data[: max(0, room - len(_CUT))]
+    cut = data[: room - len(_CUT)]
     kept = cut[: cut.rfind(b"\n") + 1].decode()
     return kept + _CUT if room >= len(_CUT) else ""
 

@@ -9,40 +9,13 @@ from itertools import pairwise
 from gdb_lmb.allocators.lmb.model import LmbConfig, LmbModel
 from gdb_lmb.analysis.owners import History, Owners
 from gdb_lmb.analysis.who import FREE, KEPT, NOTHING, RESERVED, Stretch, Stretches, answer
-from gdb_lmb.core.operation import Record, Symbol, TraceHeader
-from gdb_lmb.core.snapshot import FirmwareMap, Place, Snapshot
-from gdb_lmb.report.who import Known, owners_json, owners_lines, who_json, who_text
+from gdb_lmb.core.operation import Record, TraceHeader
+from gdb_lmb.core.snapshot import FirmwareMap, Place
+from gdb_lmb.report.terminal import Terminal
+from gdb_lmb.report.who import Known, owner_text, owners_json, owners_lines, piece_json, who_json, who_text
 from tests.helpers.operations import op
-
-K, M = 1 << 10, 1 << 20
-
-# Two callers outside the allocator, and one inside it that both went through.
-LMB, INITRD, IMAGE = 0x1010, 0x2020, 0x3030
-SYMBOLS = {
-    LMB: Symbol("lmb_reserve", 0x10, "lmb.c", 1),
-    INITRD: Symbol("reserve_initrd", 0x20, "main.c", 77),
-    IMAGE: Symbol("reserve_image", 0x30),
-}
-RECORDS = [
-    Record(1, op("add", base=0, size=16 * M), 0, (IMAGE,)),
-    Record(2, op("reserve", base=M, size=M), 0, (LMB, IMAGE, 0x4040), "early"),
-    Record(3, op("reserve", base=2 * M, size=64 * K), 0, (INITRD,)),
-    Record(4, op("alloc", size=4 * K, align=4 * K), 16 * M - 4 * K, (0x5050,)),
-]
-
-
-def state() -> Snapshot:
-    """RAM [0, 16M), of it [8M, 9M) NOMAP in the end; reserved [1M, 2M + 64K) by two callers, and the top page."""
-    model = LmbModel(LmbConfig(static=16))
-    assert model.add(0, 8 * M) == model.add(8 * M, M, 4) == model.add(9 * M, 7 * M) == 0
-    assert model.reserve(M, M) == model.reserve(2 * M, 64 * K) == 0
-    assert model.alloc(4 * K, 4 * K) == 16 * M - 4 * K
-    return replace(model.snapshot(), firmware=FirmwareMap([0, 16 * M], [16 * M, M], [1, 2]))
-
-
-def past() -> History:
-    header = TraceHeader("lmb-list", "x86_64", "little", 64, 4096)
-    return History(Owners(header, RECORDS), SYMBOLS.get, "the trace of this test")
+from tests.helpers.owned import IMAGE, INITRD, SYMBOLS, K, M, past
+from tests.helpers.owned import owned_state as state
 
 
 def test_stretches_cover_the_address_space() -> None:
@@ -191,6 +164,46 @@ def test_owners_of_all_that_is_reserved() -> None:
     assert owners_json(snapshot, None) is None and "not known" in owners_lines(snapshot, None)[0]
 
 
+def test_a_part_without_a_phase_and_what_is_left_out() -> None:
+    known = Known(state(), past(), lambda at: None)
+    found = answer(known.snapshot, (2 * M, 4 * M), (), past().owners)
+    lines = who_text(replace(found, more=True), known, Terminal(rows=1)).splitlines()
+    assert lines[5] == "  when      operation 3, reserve(base=0x200000, size=0x10000, flags=0x0)"
+    assert lines[0] == "[0x200000, 0x210000): reserved" and lines[6:] == [
+        "  ... and 1 more: --all shows them",
+        "... and more, not shown",
+        "  below     free [0x0, 0x100000)",
+        "  above     never given [0x800000, 0x900000)",
+        "  history   the trace of this test",
+    ]
+
+
+def test_the_json_of_a_piece() -> None:
+    known = Known(state(), replace(past(), note="a\nnote"), {0: "start"}.get)
+    (first, second), (top,) = past().owners.cover(known.snapshot)
+    assert piece_json(first, past()) == {
+        "base": "0x100000", "size": "0x100000", "owner": "reserve_image+0x30", "seq": 2,
+        "call": "reserve(base=0x100000, size=0x100000, flags=0x0)", "phase": "early",
+        "callers": [{"pc": "0x3030", "function": "reserve_image", "offset": 0x30, "file": None, "line": None},
+                    {"pc": "0x4040"}],
+    }  # fmt: skip
+    assert piece_json(second, past())["phase"] is None
+    assert piece_json(second, past())["callers"] == [
+        {"pc": "0x2020", "function": "reserve_initrd", "offset": 0x20, "file": "main.c", "line": 77}
+    ]
+    own = replace(top, record=None, storage="block 1 of entries")
+    assert piece_json(own, past()) == {
+        "base": "0xfff000", "size": "0x1000", "owner": "the allocator itself: block 1 of entries",
+    }  # fmt: skip
+    unknown = replace(own, storage=None)
+    assert owner_text(unknown, past()) == "nobody that the history tells of"
+    assert owner_text(replace(unknown, initial=True), past()) == "reserved before the history begins"
+    data = who_json(answer(known.snapshot, (0, M)), known)
+    assert data["below"] is None and data["parts"][0]["symbol"] == "start" and data["note"] == "a\\nnote"
+    told = [owners_json(known.snapshot, history) for history in (known.history, past())]
+    assert [one and one["note"] for one in told] == ["a\\nnote", None]
+
+
 def test_growth_is_the_allocators_own() -> None:
     # The block below the allocation at the top of RAM came by growth, which no record tells of.
     model = LmbModel(LmbConfig(static=3))
@@ -204,4 +217,10 @@ def test_growth_is_the_allocators_own() -> None:
     made = History(Owners(TraceHeader("lmb-list", "x", "little", 64, 4096), records), SYMBOLS.get, "t")
     lines = owners_lines(model.snapshot(), made)
     assert lines[-2].endswith("-  the allocator itself: block 1 of entries")
+    assert lines[-1].split()[3:5] == ["4", "KiB"]
+    block = model.snapshot().reserved.base[1]
+    found = answer(model.snapshot(), (block, block + 1), (), made.owners)
+    told = who_text(found, Known(model.snapshot(), made, lambda at: None)).splitlines()
+    (owner,) = [line for line in told if line.startswith("  owner ")]
+    assert owner.endswith(" the allocator itself: block 1 of entries") and not any("  when " in line for line in told)
     assert lines[-1].split()[5:] == ["4", "reserve_initrd+0x20", "(main.c:77)"]

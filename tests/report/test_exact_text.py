@@ -331,6 +331,28 @@ def test_free() -> None:
     assert none == "free in [0x100000, 0x180000): 0 holes, 0 bytes (0 bytes)"
 
 
+def test_free_where_a_table_of_all_limits_is_too_wide() -> None:
+    state = lmb_state()
+    space = free_space(state, aligns=[0x1000, 0x200000])
+    lines = free_text(state, space, Terminal(60)).splitlines()
+    at = lines.index("largest allocation possible, by the alignment of its base:")
+    assert lines[at + 1 : -2] == [
+        "    align  where         largest",
+        "  -------  ------------  --------------------",
+        "    4 KiB  anywhere      29.0 MiB at 0x303000",
+        "    4 KiB  below 1 MiB   632 KiB at 0x1000",
+        "    4 KiB  below 16 MiB  13.0 MiB at 0x303000",
+        "    2 MiB  anywhere      28.0 MiB at 0x400000",
+        "    2 MiB  below 1 MiB   none",
+        "    2 MiB  below 16 MiB  12 MiB at 0x400000",
+    ]
+    wide = free_text(state, free_space(state), Terminal(73)).splitlines()
+    assert wide[wide.index("") :] == HOLES.splitlines()[7:]
+    assert "where" in free_text(state, free_space(state), Terminal(72))
+    # 1 - 30379008 / 32602880
+    assert free_json(state, free_space(state))["fragmentation"] == 0.068211
+
+
 # -- lmb-whatif ----------------------------------------------------------------------------------------
 
 WHATIF: list[tuple[str, dict[str, int], str]] = [

@@ -4,13 +4,16 @@
 from __future__ import annotations
 
 import re
+import sys
 
 import pytest
 
+from gdb_lmb.core.errors import LmbError
+from gdb_lmb.core.memory import Meter
 from gdb_lmb.core.snapshot import Finding
 from gdb_lmb.report.table import fitted, table
-from gdb_lmb.report.terminal import BAD, HEADING, PLAIN, Terminal
-from gdb_lmb.report.text import finding_lines
+from gdb_lmb.report.terminal import BAD, HEADING, PLAIN, Terminal, is_utf8, may_color
+from gdb_lmb.report.text import finding_lines, stats_line
 
 HEADERS = ["#", "base", "end", "size", "bytes", "flags", "owner"]
 ROWS = [
@@ -84,6 +87,61 @@ def test_what_identifies_a_row_is_never_lost() -> None:
 def test_cut_in_the_middle(text: str, width: int, ascii_text: str, unicode_text: str) -> None:
     assert Terminal(80).cut(text, width) == ascii_text
     assert Terminal(80, unicode=True).cut(text, width) == unicode_text
+
+
+def test_text_is_cut_to_sixteen_and_then_goes_below() -> None:
+    at_least = fitted([["x" * 60]], ["owner"], 16, Terminal(20), cut=("owner",))
+    assert (at_least.rows, at_least.below) == ([["xxxxxxx...xxxxxx"]], [])
+    less = fitted([["x" * 60]], ["owner"], 15, Terminal(20), cut=("owner",))
+    assert (less.rows, less.below) == ([[]], [["owner...xxxxx"]])
+
+
+def test_a_column_loses_its_zeros_though_an_address_is_missing() -> None:
+    rows = [["0x0000000000001000", "-"], ["0x0000000000002000", "0x0000000000000010"]]
+    found = fitted(rows, ["base", "end"], 20, Terminal(20))
+    assert found.rows == [["0x1000", "-"], ["0x2000", "0x10"]]
+
+
+def test_no_more_rows_than_are_wanted_and_texts_stay_as_they_are() -> None:
+    assert table([["0010", "1e3"], ["a", "b"], ["c", "d"]], ["x", "y"], (), Terminal(rows=1)) == [
+        "  x     y", "  ----  ---", "  0010  1e3", "  ... and 2 more: --all shows them",
+    ]  # fmt: skip
+
+
+def test_without_the_package_that_draws_tables(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "tabulate", None)
+    with pytest.raises(LmbError) as refusal:
+        table([["a"]], ["x"], ())
+    assert str(refusal.value) == (
+        "the Python package tabulate is not found: start gdb with `gdb-lmb gdb`, use the lines that "
+        "`gdb-lmb gdbinit` prints, or ask for --json"
+    )
+
+
+def test_what_may_be_coloured(monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = (
+        (None, "xterm", True),
+        ("", "xterm", True),
+        ("1", "xterm", False),
+        (None, "dumb", False),
+        (None, None, False),
+    )
+    for no_color, term, may in rows:
+        for name, value in (("NO_COLOR", no_color), ("TERM", term)):
+            monkeypatch.delenv(name, raising=False)
+            if value is not None:
+                monkeypatch.setenv(name, value)
+        assert may_color() == may
+    assert [is_utf8(name) for name in ("utf-8", "UTF8", "latin-1", None)] == [True, True, False, False]
+
+
+def test_widths() -> None:
+    assert [Terminal(width).columns for width in (None, 19, 20, 21)] == [80, 20, 20, 21]
+
+
+def test_a_line_of_what_a_command_cost() -> None:
+    told = stats_line(Meter(1, 1234, 0.25), 1.5)
+    assert told == "stats: 1 request, 1,234 bytes, 1500.0 ms in all, 250.0 ms of it reading"
 
 
 def test_several_columns_of_text_share_what_there_is() -> None:

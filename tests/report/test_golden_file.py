@@ -13,10 +13,11 @@ from hypothesis import strategies as st
 
 from gdb_lmb.core.errors import InputError, UsageError
 from gdb_lmb.core.golden import KINDS, Environment, Golden, GoldenStop, Item, Rule
+from gdb_lmb.report.golden import reading
 from gdb_lmb.report.golden.comments import GoldenFile
 from gdb_lmb.report.golden.reading import golden_from, read_golden
 from gdb_lmb.report.golden.toml import tomllib
-from gdb_lmb.report.golden.writing import golden_text
+from gdb_lmb.report.golden.writing import golden_text, stops_with
 from tests.helpers.schemas import error_of
 
 HOME = Environment("vmlinux", "memblock", "x86_64", "little", 64, 4096, append="quiet", memory="256M", smp=2,
@@ -48,6 +49,8 @@ def test_a_golden_is_for_people() -> None:
         'place = "ram_end-0x1000" },',
     ]
     assert TEXT.startswith("# A golden of gdb-lmb: ")
+    text = golden_text(GOLDEN)
+    assert "# What may vary, such as " in text and "\nignore = []\n" in text
 
 
 def test_it_is_read_as_it_was_written() -> None:
@@ -154,6 +157,82 @@ def test_comments_go_where_their_region_goes() -> None:
     assert third.name == "h"
 
 
+def test_comments_beside_headers_and_above_lists() -> None:
+    text = MINE.replace("[environment]", "[environment]  # e. 1").replace("[rules]", "[rules]  # r. 2")
+    text = text.replace("[[stop]]", "[[stop]]  # s. 3").replace(
+        "memory = [", "# above memory\nmemory = [  # beside memory"
+    )
+    found = golden_from(text.encode())
+    written = golden_text(found.golden, found)
+    for line in (
+        "[environment]  # e. 1",
+        "[rules]  # r. 2",
+        "[[stop]]  # s. 3",
+        "# above memory",
+        "memory = [  # beside memory",
+    ):
+        assert f"\n{line}\n" in written
+    assert golden_text(found.golden, golden_from(written.encode())) == written
+
+
+def test_rules_as_tables_and_at_the_end() -> None:
+    rules = '# Mine\n[rules]\n[[rules.ignore]]\nkind = "grew"\n\n[[rules.ignore]]\nkind = "moved"\n# the end'
+    head, _, stops = TEXT.partition("[rules]")
+    text = f"{head}[[stop]]{stops.partition('[[stop]]')[2]}\n{rules}"
+    found = golden_from(text.encode())
+    assert [rule.kind for rule in found.golden.rules] == ["grew", "moved"]
+    assert f"\n{rules}\n" in golden_text(found.golden, found)
+
+
+def test_a_file_without_a_comment_gets_ours() -> None:
+    bare = "".join(f"{line}\n" for line in TEXT.splitlines() if not line.startswith("#"))
+    assert bare != TEXT and golden_text(GOLDEN, golden_from(bare.encode())).startswith("# A golden of gdb-lmb: ")
+
+
+def commented(*items: str, more: str = "") -> GoldenFile:
+    """Return a golden with two stops, the second with these lines of items."""
+    first, middle, last = TEXT.partition('at = "lmb_scenario_done"')
+    last = (
+        last.partition("reserved = [\n")[0] + "reserved = [\n" + "".join(f"  {item}\n" for item in items) + f"]\n{more}"
+    )
+    return golden_from((first.rpartition("[[stop]]")[0] + "# of the second\n[[stop]]\n" + middle + last).encode())
+
+
+def lines_after(found: GoldenFile, golden: Golden) -> list[str]:
+    text = golden_text(golden, found)
+    return [line.strip() for line in text.rpartition("reserved = [\n")[2].splitlines()]
+
+
+WHOLE, LOW, HIGH = (Item("reserved", base, size, name="f", by="role")
+                    for base, size in ((0x4000, 0x2000), (0x4000, 0x1000), (0x5000, 0x1000)))  # fmt: skip
+WHOLE_LINE, LOW_LINE, HIGH_LINE = (f'{{ base = "{base}", size = "{size}", role = "f" }},' for base, size in (
+    ("0x4000", "0x2000"), ("0x4000", "0x1000"), ("0x5000", "0x1000")))  # fmt: skip
+
+
+def test_comments_of_what_is_split_or_merged_or_gone() -> None:
+    def renewed(found: GoldenFile, *items: Item) -> Golden:
+        stop = found.golden.stops[1]
+        return replace(found.golden, stops=(found.golden.stops[0], replace(stop, items=(stop.items[0], *items))))
+
+    whole = commented("# above", WHOLE_LINE + "  # beside")
+    assert lines_after(whole, renewed(whole, LOW, HIGH)) == ["# above", LOW_LINE + "  # beside", HIGH_LINE, "]"]
+    parts = commented("# one", LOW_LINE + "  # low", "# two", HIGH_LINE + "  # high")
+    assert lines_after(parts, renewed(parts, WHOLE)) == ["# one", "# two", WHOLE_LINE + "  # low # high", "]"]
+    # A list that is new; and the second stop, of which all is kept that somebody has written.
+    physmem = Item("physmem", 0, 0x1000)
+    text = golden_text(renewed(whole, WHOLE, physmem), whole)
+    assert text.endswith('# beside\n]\nphysmem = [\n  { base = "0x0", size = "0x1000" },\n]\n')
+    assert '# of the second\n[[stop]]\nat = "lmb_scenario_done"\n' in text
+    gone = golden_text(replace(whole.golden, stops=whole.golden.stops[:1]), whole)
+    assert [line.strip() for line in gone.splitlines()[-3:]] == ["# of the second", "# above", "# beside"]
+
+
+def test_some_stops_are_renewed() -> None:
+    first, second = GOLDEN.stops
+    again = replace(second, closed=False)
+    assert stops_with((first, second), [replace(first, at="unknown"), again]) == (first, again)
+
+
 # -- other versions, and damage ---------------------------------------------------------------------------------------
 
 
@@ -188,6 +267,27 @@ def test_version_1_is_read() -> None:
     named = golden_from(json.dumps(DUMP | roles).encode(), "old.json").golden
     assert [item.name for item in named.stops[0].items] == [None, "kernel image", None]
     assert named.environment.image == (0x1000, 0x2000) and named.environment.kernel == "old.json"
+    assert named.environment.history is None
+
+
+def test_owners_and_other_lists_of_version_1() -> None:
+    callers = [{"pc": "0x5050"}, {"pc": "0x1", "function": "g"}]
+    row = {"base": "0x1000", "size": "0x800", "owner": "f.isra.0+0x10", "seq": 7}
+    rows = [
+        row | {"callers": [{"pc": "0x10", "function": "f.isra.0"}]},
+        row | {"base": "0x1800", "owner": "0x5050", "seq": 8, "callers": callers},
+        {"base": "0x2000", "size": "0x1000", "owner": "reserved before the history begins"},
+    ]
+    physmem = {"cnt": 1, "regions": [{"base": "0x0", "size": "0x20000000", "flags": 0, "nid": 0}]}
+    dump = DUMP | {"owners": {"history": "t", "reserved": [rows]}, "physmem": physmem}
+    found = golden_from(json.dumps(dump).encode(), "old.json").golden
+    assert found.environment.history == "log"
+    assert found.stops[0].items[1:] == (
+        Item("reserved", 0x1000, 0x800, name="f", by="owner", seq=7),
+        Item("reserved", 0x1800, 0x800, name="0x5050", by="owner", seq=8),
+        Item("reserved", 0x2000, 0x1000),
+        Item("physmem", 0, 0x20000000, node=0),
+    )
 
 
 DAMAGE = [
@@ -206,6 +306,10 @@ DAMAGE = [
     (TEXT.partition("[[stop]]")[0], "one \\[\\[stop\\]\\] or more"),
     (TEXT.replace("memory = [", "memory = [ 1,", 1), "a region"),
     (TEXT[: len(TEXT) // 2], "no TOML"),
+    (TEXT.replace('image = ["0x1000000", "0x1800000"]', 'image = ["0x1000000"]'), "its base and its end"),
+    (TEXT.replace('size = "0x800000"', 'size = "0x20000000000000000"'), "\"size\""),
+    (TEXT.replace('flags = "NOMAP"', "flags = 4294967296"), "\"flags\""),
+    (json.dumps({**DUMP, "page_size": 4096}), "this is no snapshot of schema gdb-lmb/snapshot/1: TypeError"),
     ("{", "no JSON"),
     (json.dumps({**DUMP, "reserved": 7}), "no snapshot"),
     ("\ud800", "UTF-8"),
@@ -219,6 +323,28 @@ def test_damage_is_told(text: str, why: str, tmp_path: Path) -> None:
     with pytest.raises(InputError, match=why) as raised:
         read_golden(path)
     assert str(raised.value).startswith(f"{path}: ") and "\n" not in str(raised.value)
+
+
+def test_the_largest_values_are_read() -> None:
+    text = TEXT.replace('image = ["0x1000000", "0x1800000"]', 'image = ["0x0", "0x10000000000000000"]')
+    text = text.replace('size = "0x800000"', 'size = "0x1ffffffffffffffff"').replace(
+        'flags = "NOMAP"', "flags = 4294967295"
+    )
+    found = golden_from(text.encode()).golden
+    assert found.environment.image == (0, 1 << 64)
+    assert (found.stops[0].items[1].size, found.stops[0].items[2].flags) == ((1 << 65) - 1, (1 << 32) - 1)
+    assert golden_from(TEXT.replace("bits = 64", "bits = 32").encode()).golden.environment.bits == 32
+
+
+def test_a_file_that_is_too_large(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reading, "_MAX_BYTES", 1 << 20)
+    path = tmp_path / "large.golden"
+    path.write_text((TEXT + "#").ljust((1 << 20) - 1, "x") + "\n")
+    assert read_golden(path).golden == GOLDEN
+    path.write_text((TEXT + "#").ljust(1 << 20, "x") + "\n")
+    with pytest.raises(InputError) as raised:
+        read_golden(path)
+    assert str(raised.value) == f"{path}: it is larger than 1 MiB"
 
 
 @settings(max_examples=60)

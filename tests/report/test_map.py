@@ -9,6 +9,7 @@ import json
 import random
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 
 import pytest
 
@@ -19,6 +20,7 @@ from gdb_lmb.report.map import Shown, map_json, map_text
 from gdb_lmb.report.picture import Cell, Layers, bar_lines, drawn, glyph, grid_lines, why_not
 from gdb_lmb.report.terminal import PLAIN, Terminal
 from gdb_lmb.report.text import DRAWN, PARTS, dump_text
+from tests.helpers.owned import owned_state, past
 
 K, M, G = 1 << 10, 1 << 20, 1 << 30
 Rows = list[tuple[int, int]]
@@ -114,6 +116,11 @@ def test_what_is_drawn() -> None:
     # No more than allowed is left out, the largest first.
     assert drawn((0, 101 * K), present, 1) == ([(0, 5 * K), (100 * K, 101 * K)], [(5 * K, 100 * K)])
     assert drawn((0, 101 * K), present, 0) == ([(0, 101 * K)], [])
+    # The same wherever the range begins; and no more than is needed: 3 KiB of 22 KiB are less than a quarter.
+    here = Layers(state([(G, K), (G + 100 * K, K)], [])).present
+    assert drawn((G, G + 101 * K), here, 8) == ([(G, G + K), (G + 100 * K, G + 101 * K)], [(G + K, G + 100 * K)])
+    two = Layers(state([(0, K), (100 * K, 17 * K), (120 * K, K)], [])).present
+    assert drawn((0, 121 * K), two, 8) == ([(0, K), (100 * K, 121 * K)], [(K, 100 * K)])
     # A hole that takes a quarter at most stays.
     assert drawn((0, 4 * K), Layers(state([(0, 2 * K), (3 * K, K)], [])).present, 8) == ([(0, 4 * K)], [])
     assert drawn((0, 4 * K), Layers(state([], [])).present, 8) == ([], [(0, 4 * K)])
@@ -220,6 +227,99 @@ def test_large_holes_between_rows_are_left_out() -> None:
     lines, _ = grid_lines(Layers(state([(0, M), (G, M)], [])), (0, G + M), Terminal(80))
     assert "// 1023 MiB without memory" in lines[9].strip()
     assert lines[10].startswith("  0x40000000  ....")
+
+
+def test_the_heading_of_few_cells() -> None:
+    lines, _ = grid_lines(Layers(state([(0, 64 * M)], [])), (0, 64 * M), Terminal(20))
+    assert lines[0].split() == ["+0"]
+    assert grid_lines(Layers(state([], [])), (0x1000, 0x3000), PLAIN) == (
+        ["  no memory, and nothing is reserved"],
+        0x2000,
+    )
+
+
+def test_rows_behind_a_hole_begin_at_their_multiple() -> None:
+    # 16 rows of 32 cells of 4 KiB: of the memory from 0x40001000 on the row from 0x40000000 has 31 cells.
+    memory = [(0, M), (G + 4 * K, M - 4 * K)]
+    lines, cell = grid_lines(Layers(state(memory, [])), (0, G + M), Terminal(48))
+    assert cell == 4 * K
+    assert [line.split()[0] for line in lines if line.startswith("  0x")][8:10] == ["0x40000000", "0x40020000"]
+    assert "  0x40000000   " + "." * 31 in lines
+
+
+def test_what_a_legend_tells() -> None:
+    image = [(33 * M, 33 * M + 512 * K)]
+    lines, _ = grid_lines(Layers(state([(0, 64 * M)], [(33 * M, 512 * K)]), image), (0, 64 * M), Terminal(45))
+    assert lines[-3:] == [
+        "  # all reserved  = half or more",
+        "  - less than half  . free  K kernel image",
+        "  blank no memory  1 character = 128 KiB",
+    ]
+    # Of three holes that are left out, the first two are told by size.
+    memory = [(0, G), (64 * G, G), (200 * G, G), (264 * G, G)]
+    lines = bar(state(memory, []), 80)
+    assert lines[0].count(" // ") == 3
+    assert any("// no memory, not drawn: 63 GiB, 135 GiB, 1 more" in line for line in lines)
+    assert bar(state(memory, []), 22)[0].count(" // ") == 2
+    for width in range(60, 130):
+        assert max(map(len, bar(state(memory, []), width))) <= width
+
+
+def test_less_memory_than_columns() -> None:
+    lines = bar(state([(0, 10)], []), 42)
+    assert lines[0] == "  .........." and lines[-1].endswith("1 character = 1 byte")
+
+
+def test_a_part_of_the_bar_has_round_addresses_of_its_own_only() -> None:
+    lines = bar(state([(0, G), ((1 << 40) + 300 * M, G)], []), 80)
+    assert lines[1] == "  |0x0              |0x20000000            |0x10012c00000         0x10052c00000|"
+
+
+def test_memory_with_other_flags_is_free() -> None:
+    layers = Layers(state([(0, M), (M, M)], [], flags={M: 1}))
+    assert layers.cell(0, 2 * M) == Cell(0, 2 * M, free=2 * M)
+
+
+def test_a_map_with_owners() -> None:
+    places = [Place(M, M + 8 * K, "text")]
+    shown = Shown(owned_state(), (M, 3 * M), places=places, history=past())
+    lines = [" ".join(line.split()) for line in map_text(shown).splitlines()]
+    assert [line for line in lines if line.startswith("0x0000000000")] == [
+        "0x0000000000100000 0x0000000000200000 1 MiB reserved text; reserve_image+0x30",
+        "0x0000000000200000 0x0000000000210000 64 KiB reserved reserve_initrd+0x20 (main.c:77)",
+        "0x0000000000210000 0x0000000000300000 960 KiB free -",
+    ]
+    assert lines[-1] == "owners: the trace of this test"
+    free = map_text(replace(shown, range=(3 * M, 4 * M))).splitlines()
+    assert free[-1].split()[-2:] == ["free", "-"]
+    unknown = map_text(replace(shown, history=None)).splitlines()
+    assert unknown[-1] == "owners: none: who reserved it is not known (no trace, and no operation log in this kernel)"
+    owners = [[one["owner"] for one in part["owners"]] for part in map_json(shown)["parts"]]
+    assert owners == [["reserve_image+0x30", "reserve_initrd+0x20 (main.c:77)"], []]
+
+
+def test_places_of_a_range() -> None:
+    def told(*places: tuple[int, int, str]) -> str:
+        shown = Shown(state([(0, M)], [(0x1000, 0x8000)]), (0x1000, 0x9000), places=[Place(*one) for one in places])
+        (line,) = [line for line in map_text(shown).splitlines() if line.startswith("  0x0000000000")]
+        return line.partition(" reserved  ")[2].strip()
+
+    # The largest that it meets, without what lies in them.
+    inside = (0x3000, 0x4000, "b"), (0x5000, 0x6000, "c")
+    assert told((0x2000, 0x6000, "a"), *inside, (0x7000, 0xA000, "d")) == "a, partly d"
+    # The smallest that holds it.
+    assert told((0, 0x9800, "large"), (0x1000, 0x9000, "small")) == "small"
+
+
+def test_how_many_parts_are_listed() -> None:
+    def rows(number: int, size: int) -> str:
+        return map_text(Shown(state([(0, G)], [(2 * at * size, size) for at in range(number)]), (0, G)))
+
+    # A cell is 1 MiB here: what is smaller is summed up where there are more than 40 parts.
+    assert " mixed " not in rows(20, 4 * K) and " mixed " in rows(21, 4 * K)
+    large = rows(21, M)
+    assert " mixed " not in large and large.count("  reserved  ") == 20
+    assert "\n  ... and more: show a smaller range\n" in large and "and more" not in rows(20, M)
 
 
 def test_a_map_lists_what_lies_there() -> None:

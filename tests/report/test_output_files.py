@@ -16,7 +16,7 @@ import pytest
 from gdb_lmb.cli import main
 from gdb_lmb.core.errors import InfrastructureError, OutputError, UsageError
 from gdb_lmb.kernels.fetch import write_file
-from gdb_lmb.report.output import require_apart, require_writable, whole_file
+from gdb_lmb.report.output import require_apart, require_writable, told_of, whole_file
 from gdb_lmb.runner.session import CommandError
 from tests.helpers.live import guest_of, no_breakpoint_is_left, read, status_of
 from tests.helpers.traces import SOUND, text_of
@@ -78,6 +78,23 @@ def test_whether_a_file_can_be_written_is_asked_without_a_trace(tmp_path: Path) 
     with pytest.raises(UsageError, match="is read, so it cannot be written too"):
         require_apart(path, None, tmp_path / "none", path)
     require_apart(path, tmp_path)
+
+
+def test_the_file_in_question_is_named(tmp_path: Path) -> None:
+    with pytest.raises(OutputError, match=r"^cannot write made up/inner: No such file$"), told_of(Path("made up")):
+        raise FileNotFoundError(2, "No such file", "made up/inner")
+    # A link as it was given, not what it is for.
+    link = tmp_path / "link"
+    link.symlink_to("none/there")
+    with pytest.raises(OutputError) as refusal:
+        require_writable(link)
+    assert str(refusal.value) == f"cannot write {link}: No such file or directory"
+    long = tmp_path / ("x" * 200) / ("y" * 200)
+    long.parent.mkdir()
+    long.touch()
+    with pytest.raises(UsageError) as refused:
+        require_apart(long, long)
+    assert str(refused.value) == f"{str(long)[:200]}... is read, so it cannot be written too: name another file"
 
 
 def test_a_full_disk_under_the_cache() -> None:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import re
@@ -20,6 +21,7 @@ from gdb_lmb.core.operation import TraceHeader
 from gdb_lmb.kernels import fetch
 from gdb_lmb.kernels.apt import Apt, Package, Sizes
 from gdb_lmb.kernels.cache import Name
+from gdb_lmb.report.progress import INTERVAL_S, ProgressLine
 from gdb_lmb.report.trace_file import TraceEnd, TraceOutput, TraceReader
 from tests.helpers.on_terminal import on_terminal
 from tests.helpers.packages import made_package
@@ -47,6 +49,52 @@ print("end", file=sys.stderr)
 def shown(columns: int, **environment: str | None) -> str:
     words = [sys.executable, "-c", SHOWN]
     return on_terminal(words, columns, {"PYTHONPATH": str(ROOT), **environment}, errors_too=True).text
+
+
+class Tty(io.StringIO):
+    """A terminal, which may be gone."""
+
+    gone = False
+
+    def isatty(self) -> bool:
+        super().isatty()  # which is refused of a closed one
+        return True
+
+    def flush(self) -> None:
+        if self.gone:
+            raise BrokenPipeError
+
+
+def test_what_a_terminal_gets(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 5.0
+    monkeypatch.setattr(time, "monotonic", lambda: now)
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setenv("COLUMNS", "10")
+    stream = Tty()
+    line = ProgressLine(stream)
+    line.clear()
+    line.show("1234567890")
+    line.show("not yet")
+    now += INTERVAL_S
+    line.show("123456789")
+    line.clear()
+    line.clear()
+    assert stream.getvalue() == "\r\x1b[K123...890\r\x1b[K123456789\r\x1b[K"
+    now += INTERVAL_S
+    monkeypatch.setenv("COLUMNS", "1")
+    line.show("ab")
+    assert stream.getvalue().endswith("\r\x1b[Ka")
+    # No more once it is gone, closed, no terminal, or one that obeys nothing.
+    now += INTERVAL_S
+    stream.gone = True
+    line.show("x")
+    now += INTERVAL_S
+    assert not line.wanted()
+    stream.close()
+    assert ProgressLine(stream).wanted() is False
+    assert not ProgressLine(io.StringIO()).wanted() and ProgressLine(Tty()).wanted()
+    monkeypatch.setenv("TERM", "dumb")
+    assert not ProgressLine(Tty()).wanted()
 
 
 def test_one_line_is_written_anew_and_taken_away() -> None:

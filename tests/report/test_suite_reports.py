@@ -3,17 +3,20 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from itertools import count
 
 import pytest
 from lxml import etree
 
+from gdb_lmb.core.errors import InputError
 from gdb_lmb.core.golden import Change
 from gdb_lmb.core.suite import CaseResult, SuiteResult
-from gdb_lmb.report import github, junit, ktap, suite_text
-from tests.helpers.suites import ALL, DIED, DIFFERS, HOSTILE, MOVED, SOUND, hostile, suite
+from gdb_lmb.report import github, junit, ktap, suite_json, suite_text
+from tests.helpers.suites import ALL, DAMAGED, DIED, DIFFERS, HOSTILE, MOVED, OVERLAP, SOUND, hostile, suite
 from tests.helpers.xml_schema import refused
 
 WRITERS = {"text": suite_text.write, "ktap": ktap.write, "junit": junit.write, "github": github.write,
@@ -44,6 +47,40 @@ def test_the_status_of_a_suite_is_its_worst() -> None:
     assert suite_text.status_of(suite(DIED, DIFFERS)) == 3
     assert suite_text.status_of(suite(SOUND)) == 0
     assert suite_text.status_of(suite()) == 5
+
+
+def test_a_guest_that_died_is_told_before_its_findings() -> None:
+    died = replace(DIED, findings=(OVERLAP,))
+    assert [problem.kind for problem in suite_text.problems(died)] == ["died", "overlap"]
+    assert suite_text.problems(CaseResult("odd", "differs", 1)) == [("differs", "differs")]
+
+
+def test_no_case_and_long_names() -> None:
+    found = SuiteResult("check", (), {"n" * 80: "v" * 1000, "m" * 81: "w" * 1001})
+    assert suite_text.write(found) == f"check: 0 cases\n  {'n' * 80}: {'v' * 1000}\n  {'m' * 80} …: {'w' * 1000} …\n"
+
+
+# -- JSON -------------------------------------------------------------------------------------------------------
+
+
+def test_results_there_and_back() -> None:
+    found = suite(replace(DIFFERS, seconds=1.123), DAMAGED, *ALL.cases)
+    assert suite_json.read(suite_json.write(found)) == found
+
+
+def test_what_are_no_results() -> None:
+    data = suite_json.suite_json(suite(SOUND))
+    odd = "x" * 300
+    for bad, why in (
+        (data | {"schema": "gdb-lmb/diff/1"}, "this is 'gdb-lmb/diff/1', not results of schema gdb-lmb/suite/1"),
+        (data | {"cases": [data["cases"][0] | {"outcome": odd}]},
+         "these are no results of schema gdb-lmb/suite/1: " + f'ValueError("outcome \'{odd}'[:200] + "..."),
+        ([], "these are no results of schema gdb-lmb/suite/1: "
+         "TypeError('list indices must be integers or slices, not str')"),
+    ):  # fmt: skip
+        with pytest.raises(InputError) as refusal:
+            suite_json.read(json.dumps(bad))
+        assert str(refusal.value) == why
 
 
 # -- KTAP -------------------------------------------------------------------------------------------------------
@@ -121,6 +158,19 @@ def test_junit_is_valid_and_tells_kernel_from_infrastructure() -> None:
     (differs,) = root.xpath("//failure[@type='differs']")
     assert differs.get("message").startswith("memblock_free_all: setup_arch's 4 KiB moved")
     assert "repeat it with: gdb-lmb check vmlinux" in differs.text
+    assert [dict(one.attrib) for one in root.iter("property")] == [
+        {"name": "kernel", "value": "vmlinux"}, {"name": "boots", "value": "6"},
+    ]  # fmt: skip
+    assert [len(line) - len(line.lstrip()) for line in document.splitlines()[:4]] == [0, 0, 2, 4]
+
+
+def test_junit_of_nothing_to_tell_and_of_much() -> None:
+    changes = tuple(Change("moved", "reserved", f"piece {number} moved") for number in range(4))
+    root = etree.fromstring(junit.write(suite(
+        replace(SOUND, lines=()), CaseResult("many", "differs", 1, changes=changes))).encode())  # fmt: skip
+    quiet, many = root.iter("testcase")
+    assert len(quiet) == 0
+    assert many[0].get("message") == "piece 0 moved; piece 1 moved; piece 2 moved"
 
 
 def test_the_schema_refuses_what_is_wrong() -> None:
@@ -164,14 +214,53 @@ def test_github_shows_ten_of_a_kind_the_worst_first_and_all_in_the_summary() -> 
     assert "16 more of kind error: all of them are in the step's summary" in lines
     told = github.summary(found)
     assert all(f"piece {number} moved" in told for number in range(25))
+    ten = github.write(suite(CaseResult("ten", "differs", 1, changes=changes[:10]))).splitlines()
+    assert len(ten) == 11 and ten[-1] == "1 case: 1 different"
+
+
+def test_the_summary() -> None:
+    moved, vanished = (
+        f"{kind}: {words}" for kind, words in (
+            ("moved", "memblock_free_all: setup_arch's 4 KiB moved from 0x1000 to 0x2000"),
+            ("vanished", "lmb_ready: the initrd's 2 MiB at 0x7000000 vanished"),
+        )
+    )  # fmt: skip
+    rows = [one.replace("_", "\\_") for one in (moved, vanished)]
+    assert (
+        github.summary(suite(SOUND, DIFFERS))
+        == f"""\
+### check
+
+2 cases: 1 different, 1 passed
+
+| outcome | case | seconds | problem |
+|---|---|---|---|
+| differs | arm64, 512M | 2.5 | {rows[0]} |
+| differs | arm64, 512M | 2.5 | {rows[1]} |
+| passed | x86\\_64, 512M | 1.2 |  |
+
+arm64, 512M:
+
+    2 changes
+    {moved}
+    {vanished}
+    repeat it with: gdb-lmb check vmlinux
+    kept in: kept/arm64
+
+"""
+    )
 
 
 def test_a_summary_is_cut_to_what_github_takes() -> None:
     changes = tuple(Change("moved", "reserved", f"piece {number} moved{'é' * 900}") for number in range(2000))
     told = github.summary(suite(CaseResult("many", "differs", 1, changes=changes)))
     assert (1 << 20) - 4000 < len(told.encode()) <= 1 << 20
-    assert told.endswith("(cut: a summary holds 1 MiB at most)\n")
+    assert told.endswith("é |\n\n(cut: a summary holds 1 MiB at most)\n")
     assert github.summary(ALL, 10) == ""
+    whole = github.summary(ALL)
+    for room in range(40, len(whole.encode())):
+        assert len(github.summary(ALL, room).encode()) <= room
+    assert github.summary(ALL, len(whole.encode())) == whole
 
 
 def test_no_text_is_a_command_of_github() -> None:

@@ -14,11 +14,12 @@ import pytest
 from gdb_lmb.allocators.lmb.model import LmbConfig, LmbModel
 from gdb_lmb.allocators.memblock.storage import MemblockStorage, RegionArray
 from gdb_lmb.analysis.compare import compare
-from gdb_lmb.core.errors import InputError
+from gdb_lmb.core.errors import InputError, OutputError
 from gdb_lmb.core.operation import Record, Symbol, TraceHeader
 from gdb_lmb.core.snapshot import RegionList, Snapshot, Stop, column
+from gdb_lmb.report import trace_file
 from gdb_lmb.report.jsonio import dumps, snapshot_from, snapshot_json
-from gdb_lmb.report.trace_file import TraceEnd, TraceReader, TraceWriter, complete
+from gdb_lmb.report.trace_file import TraceEnd, TraceOutput, TraceReader, TraceWriter, complete, save
 from tests.helpers.operations import op
 from tests.helpers.states import memblock
 
@@ -145,6 +146,47 @@ def test_each_line_is_flushed() -> None:
     assert stream.flushed.count(b"\n") == 2 and stream.flushed == stream.getvalue()
 
 
+def test_a_disk_that_is_full_in_the_middle() -> None:
+    class Stream(io.BytesIO):
+        name = "t.jsonl"
+
+        def write(self, data: Any) -> int:
+            if self.getvalue().count(b"\n") == self.room:
+                raise OSError(28, "No space left on device")
+            return super().write(data)
+
+        def __init__(self, room: int) -> None:
+            super().__init__()
+            self.room = room
+
+    for room, left in (
+        (0, ""),
+        (1, ""),
+        (2, "; it holds the first 1 operation only"),
+        (3, "; it holds the first 2 operations only"),
+    ):
+        with pytest.raises(OutputError) as refusal:
+            writer = TraceWriter(Stream(room), header())
+            for record in RECORDS:
+                writer.record(record)
+        assert str(refusal.value) == f"cannot write t.jsonl: No space left on device{left}"
+
+
+def test_a_file_that_cannot_be_closed() -> None:
+    def full() -> None:
+        raise OSError(28, "No space left on device")
+
+    output = TraceOutput(Path("t.jsonl"))
+    output._files.callback(full)
+    with pytest.raises(OutputError, match=r"^cannot write t\.jsonl: No space left on device$"):
+        output.close()
+
+
+def test_a_whole_trace_is_saved(tmp_path: Path) -> None:
+    save(tmp_path / "t", header(), RECORDS, SYMBOLS, LMB)
+    assert (tmp_path / "t").read_bytes() == written()
+
+
 def test_strings_from_outside_stay_ascii() -> None:
     stream = io.BytesIO()
     writer = TraceWriter(stream, header())
@@ -243,6 +285,8 @@ BAD_RECORDS: list[tuple[Any, str]] = [
     ({"symbols": {"0x1": 7}}, "7 is no symbol"),
     ({"symbols": {"0x1": {"function": "f", "file": 1}}}, '"file" is 1'),
     ({"symbols": {"0x1": {"function": "f", "line": -1}}}, '"line" is -1'),
+    ({"symbols": {"0x1": {"function": "f", "inlined": [1]}}}, '"inlined" is [1]'),
+    ({"symbols": {"0x1": {"function": "f", "inlined": ["g"] * 65}}}, '"inlined" is ["g"'),
     ({"end": {"records": 1}}, "the end tells of 1 records, but there are 0"),
     ({"end": 5}, "the end tells of 5 records"),
     ({"end": {"records": 0, "final": {}}}, "this is no snapshot of schema gdb-lmb/snapshot/1"),
@@ -251,6 +295,30 @@ BAD_RECORDS: list[tuple[Any, str]] = [
         "a state of layout memblock, 64 bits",
     ),
 ]
+
+
+def test_bounds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    first, second = written().splitlines(keepends=True)[:2]
+    many = json.dumps({**ADD, "callers": [hex(pc) for pc in range(64)]}).encode() + b"\n"
+    assert [len(record.callers) for record in TraceReader([first, many])] == [64]
+    names = json.dumps({"symbols": {hex(pc): {"function": "f", "offset": 0} for pc in range(3)}}).encode() + b"\n"
+    monkeypatch.setattr(trace_file, "MAX_SYMBOLS", 3)
+    assert list(TraceReader([first, names])) == []
+    monkeypatch.setattr(trace_file, "MAX_SYMBOLS", 2)
+    with pytest.raises(InputError, match=r"^line 2: more than 2 symbols$"):
+        list(TraceReader([first, names]))
+    path = tmp_path / "t"
+    long = second.rstrip(b"\n").ljust(len(first) - 1) + b"\n"
+    for more in (0, 1):
+        path.write_bytes(first + b" " * more + long)
+        monkeypatch.setattr(trace_file, "MAX_LINE_BYTES", len(first))
+        if not more:
+            assert complete(path) == 1
+            continue
+        for read in (lambda: complete(path), lambda: list(TraceReader(lines_of(path.read_bytes())))):
+            with pytest.raises(InputError) as refusal:
+                read()
+            assert str(refusal.value) == f"line 2 is longer than {len(first)} bytes"
 
 
 @pytest.mark.parametrize(("row", "message"), BAD_RECORDS, ids=range(len(BAD_RECORDS)))
@@ -271,6 +339,7 @@ BAD_HEADERS: list[tuple[str, Any, str]] = [
     ("bits", 48, '"bits" is 48; expected 32 or 64'),
     ("page_size", "0x1001", "no power of two"),
     ("page_size", 0, "no power of two"),
+    ("page_size", "0x100000000", '"page_size" is "0x100000000"'),
     ("page_size", None, '"page_size" is null'),
     ("arch", None, '"arch" is null'),
     ("generation", 6.1, '"generation" is 6.1'),

@@ -10,7 +10,7 @@ from gdb_lmb.analysis.compare import StateDiff
 from gdb_lmb.analysis.lockstep import Divergence
 from gdb_lmb.core.operation import Record, Symbol
 from gdb_lmb.core.snapshot import Entry
-from gdb_lmb.report.divergence import divergence_json, divergence_text, headline, site, symbols_json
+from gdb_lmb.report.divergence import diff_lines, divergence_json, divergence_text, headline, site, symbols_json
 from gdb_lmb.report.terminal import Terminal
 from tests.helpers.operations import op
 
@@ -94,6 +94,16 @@ def test_rows_have_the_colour_of_their_sign() -> None:
     ]
 
 
+def test_a_long_message_is_cut() -> None:
+    long = "m" * 1001
+    for found, start in (
+        (Divergence("state", None, 0, long), "kernel and model differ from the beginning"),
+        (Divergence("outside", RECORD, 17, long), f"the state changed after operation {RECORD}, outside of any"),
+        (Divergence("state", RECORD, 16, long), f"kernel and model differ after operation {RECORD}"),
+    ):
+        assert headline(found) == f"{start}: {'m' * 1000}..."
+
+
 def test_what_was_not_looked_at_is_said() -> None:
     early = Divergence("state", RECORD, 10, "m")
     assert divergence_text(early, {}).splitlines()[1] == (
@@ -112,6 +122,8 @@ def test_what_was_not_looked_at_is_said() -> None:
 def test_a_long_diff_is_cut() -> None:
     rows = tuple(RegionRow("+", "memory", at, at, 1, 0) for at in range(100))
     lines = divergence_text(Divergence("state", RECORD, 16, "m", diff=StateDiff(rows, (), 23)), {}).splitlines()
+    # Unless told otherwise, addresses have 64 bits.
+    assert lines[-1].startswith("  ... and ") and diff_lines(StateDiff(rows[:1]))[3].split()[3] == "0x" + "0" * 16
     assert lines[-1] == "  ... and 83 more" and sum(line.startswith("  +") for line in lines) == 40
 
 

@@ -55,6 +55,15 @@ TEXTS: list[tuple[TraceResult, str]] = [
         "lmb-trace: kernel and model agree: 21 operations recorded, until cannot write x: disk full",
     ),
     (
+        replace(AGREED, unverified="u" * 1001, unjudged="what `f` called is not known"),
+        "lmb-trace: NOT verified: 21 operations recorded, until the allocator has handed over; "
+        f"{'u' * 1000}...; what `f` called is not known",
+    ),
+    (
+        replace(AGREED, unverified="unknown", lockstep=False),
+        "lmb-trace: 21 operations recorded, until the allocator has handed over",
+    ),
+    (
         replace(AGREED, overlaps=(OVER, TWICE)),
         "finding: reserved-over-allocation: 4 KiB at 0x1000\n"
         "note: reserved-twice: 4 KiB at 0x2000\n"

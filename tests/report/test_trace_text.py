@@ -5,16 +5,21 @@ from __future__ import annotations
 
 import io
 import json
+from dataclasses import replace
 
 import pytest
 
 from gdb_lmb.allocators.base import allocator
+from gdb_lmb.allocators.difference import RegionRow
+from gdb_lmb.allocators.lmb.model import LmbConfig, LmbModel
+from gdb_lmb.analysis.compare import StateDiff
+from gdb_lmb.analysis.lockstep import Divergence
 from gdb_lmb.analysis.replay import Replay
-from gdb_lmb.core.errors import InputError
+from gdb_lmb.core.errors import InputError, UsageError
 from gdb_lmb.core.operation import Record, Symbol, TraceHeader
 from gdb_lmb.report.terminal import Terminal
 from gdb_lmb.report.trace_file import TraceReader, TraceWriter
-from gdb_lmb.report.trace_text import Wanted, parse_caller, trace_json, trace_table
+from gdb_lmb.report.trace_text import Wanted, divergence_findings, parse_caller, replay_text, trace_json, trace_table
 from tests.helpers.operations import op
 
 RESERVE = Record(1, op("reserve", base=0x1000, size=0x1000), 0, (0x100, 0x200), "growing")
@@ -115,6 +120,34 @@ def test_json_explains_its_program_counters() -> None:
     data = json.loads(json.dumps(trace_json(RECORDS[:1], SYMBOLS, "lmb-list", 4)))
     assert (data["schema"], data["total"], len(data["records"])) == ("gdb-lmb/trace-show/1", 4, 1)
     assert data["symbols"] == {"0x100": "lmb_wrapper+0x4 (lmb.c:7)", "0x200": "setup+0x8 (main.c:12)"}
+
+
+def test_an_expression_that_is_none() -> None:
+    with pytest.raises(UsageError) as refusal:
+        parse_caller("(" + "x" * 90)
+    assert str(refusal.value) == (
+        f"'({'x' * 79}...' is no regular expression: missing ), unterminated subpattern at position 0"
+    )
+
+
+def test_a_divergence_is_a_finding_at_its_address() -> None:
+    found = Divergence("state", RESERVE, 0, "m", address=0x9000)
+    assert [(one.code, one.addresses) for one in divergence_findings(found)] == [("trace-divergence", (0x9000,))]
+    assert [one.addresses for one in divergence_findings(replace(found, address=None))] == [()]
+
+
+def test_a_replay_has_the_names_of_the_traces_own_flags() -> None:
+    initial = replace(LmbModel(LmbConfig(static=8)).snapshot(), flag_names={2: "OWN"})
+    diff = StateDiff((RegionRow("+", "memory", 0, 0x1000, 0x1000, 6),))
+    replay = Replay(TraceHeader("lmb-list", "x86_64", "little", 64, 4096, initial=initial))
+    assert replay.lockstep is not None
+    replay.lockstep.divergence = Divergence("state", RESERVE, 0, "m", diff=diff)
+    for start, names in ((initial, "OWN|0x4"), (None, "MIRROR|NOMAP")):
+        stream = io.BytesIO()
+        TraceWriter(stream, TraceHeader("lmb-list", "x86_64", "little", 64, 4096, initial=start))
+        text = replay_text(TraceReader(stream.getvalue().splitlines(keepends=True)), replay, [], None)
+        assert text.splitlines()[0] == "trace of lmb-list on x86_64, from breakpoints"
+        assert f"  {names}\n" in text
 
 
 def written(only: tuple[str, ...]) -> list[bytes]:

@@ -74,7 +74,6 @@ def comments_of(text: str) -> Comments:
         elif section == ("rules",) and rules is not None:
             rules.append(line)
             pending = []
-            continue
         elif array is None:
             start, key = _ARRAY.match(code), _KEY.match(code)
             place = (*section, key[1] if key else code)
