@@ -64,6 +64,7 @@ class Session:
         self.terminal = terminal
         # Whether the guest was last seen to be one that nothing can wake any more.
         self.dead = False
+        self._loaded = False
         self._folder = RunFolder()
         self.folder = self._folder.path
 
@@ -85,6 +86,7 @@ class Session:
         """
         if "\n" in text or len(text.encode(errors="replace")) > _COMMAND_BYTES:
             raise UsageError("a gdb command is one line; put longer ones in a file and give 'source FILE'")
+        self._load()
         limit_s = timeout_s or self.timeout_s
         output: list[str] = []
         take = sink or output.append
@@ -151,6 +153,7 @@ class Session:
 
         Raises: InfrastructureError if there is none: then nothing is known, least of all that all is well.
         """
+        self._load()
         reply = self.mi.console("lmb-verdict", self.timeout_s)
         self._check_alive()
         if reply.kind != "done" or reply.failed:
@@ -200,9 +203,14 @@ class Session:
         self.mi = start_gdb(self._folder, gdb, self.terminal)
         # Half a gigabyte of debug information may take gdb a minute on a busy machine.
         open_program(self.mi, program, self.folder, max(STEP_S, self.timeout_s))
-        load_extension(self.mi, STEP_S)
         # By now it has long had the time to start; before anything is connected it must have.
         self._folder.guarded()
+
+    def _load(self) -> None:
+        """Have gdb know the lmb commands, which it imports while it reads the program, and while a guest boots."""
+        if not self._loaded:
+            load_extension(self.mi, STEP_S)
+            self._loaded = True
 
 
 # Name the command in the error of one that does not end in time.

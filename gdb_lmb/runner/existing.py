@@ -161,6 +161,7 @@ class AttachedSession(Session):
                 link.symlink_to(endpoint.path)
                 self._near = Endpoint(str(link))
             self._open(program, gdb_path)
+            self._load()  # a machine that runs is stopped from here on
             self._find_out(leave)
             with contextlib.suppress(OSError):  # connecting gdb reports it
                 require_machine_of_stub(self._near, endpoint, elf, min(timeout_s, _PROBE_S))
