@@ -27,6 +27,7 @@ def _load_ahead() -> None:
             # Allocators and programs are imported, and tables drawn, only when they are needed.
             late = (
                 "gdb_lmb.allocators.lmb.allocator",
+                "gdb_lmb.allocators.lmb.log",
                 "gdb_lmb.allocators.memblock.allocator",
                 "gdb_lmb.programs.linux.program",
                 "gdb_lmb.programs.bare.program",
