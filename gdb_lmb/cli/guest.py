@@ -29,7 +29,7 @@ from gdb_lmb.core.errors import UsageError
 from gdb_lmb.core.numbers import whole_number
 from gdb_lmb.kernels.cache import is_name, row_of
 from gdb_lmb.kernels.stock import find_kernel
-from gdb_lmb.report.output import require_apart, told_of
+from gdb_lmb.report.output import require_apart, require_writable, whole_file
 from gdb_lmb.report.statuses import STATUSES, ExitStatus
 from gdb_lmb.runner.elf import find_gdb, find_programs
 from gdb_lmb.runner.qemu import DEFAULT_MEMORY, QemuOptions
@@ -120,8 +120,7 @@ def booted(arguments: argparse.Namespace) -> Iterator[GuestSession]:
     console: Path | None = arguments.console
     if console is not None:
         require_apart(console, Path(arguments.kernel), arguments.symbols, arguments.initrd)
-        with told_of(console):  # whether it can be written is to be known before the boot
-            console.write_bytes(b"")
+        require_writable(console)  # to be known before the boot
     with GuestSession(
         kernel,
         options,
@@ -139,8 +138,8 @@ def booted(arguments: argparse.Namespace) -> Iterator[GuestSession]:
                 arguments.kept.update(guest.logs())
             # Also after a failure: that is when it is wanted most.
             if console is not None:
-                with told_of(console, "it holds a part of the guest's console at most"):
-                    console.write_bytes(guest.console())
+                with whole_file(console) as file:
+                    file.write(guest.console())
 
 
 def _kernel_of(arguments: argparse.Namespace) -> tuple[Path, Path | None]:

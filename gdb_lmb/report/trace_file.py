@@ -53,12 +53,17 @@ _PC_BITS = 64
 
 
 class TraceWriter:
-    """Writes a trace to `stream`, a binary file, line by line. Raises: `OutputError` where it takes no more."""
+    """Writes a trace to `stream`, a binary file, line by line. Raises: `OutputError` where it takes no more.
 
-    def __init__(self, stream: IO[bytes], header: TraceHeader) -> None:
+    A file then keeps the lines before, whole. Messages call it `path`.
+    """
+
+    def __init__(self, stream: IO[bytes], header: TraceHeader, path: Path | None = None) -> None:
         """Write the header at once."""
-        self._stream = stream
+        self.stream = stream
         self.records = 0
+        self._path = path
+        self._bytes = 0
         self._line(
             {
                 "schema": TRACE_SCHEMA,
@@ -89,12 +94,18 @@ class TraceWriter:
         self._line({"end": {"records": self.records, "final": None if final is None else snapshot_json(final)}})
 
     def _line(self, row: Mapping[str, Any]) -> None:
+        line = json.dumps(row).encode("ascii") + b"\n"
         try:
-            self._stream.write(json.dumps(row).encode("ascii") + b"\n")
-            self._stream.flush()
+            left = memoryview(line)
+            while left:  # a file without a buffer may take a part
+                left = left[self.stream.write(left) :]
+            self.stream.flush()
         except OSError as error:
-            left = f"it holds the first {plural(self.records, 'operation')} only" if self.records else ""
-            raise cannot_write(str(self._stream.name), error, left) from None
+            with contextlib.suppress(OSError):  # no regular file
+                self.stream.truncate(self._bytes)
+            held = f"it holds the first {plural(self.records, 'operation')} only" if self.records else ""
+            raise cannot_write(self._path or self.stream.name, error, held) from None
+        self._bytes += len(line)
 
 
 def _symbol_json(symbol: Symbol) -> dict[str, Any]:
@@ -140,8 +151,12 @@ class TraceOutput:
                 count = Path(os.environ[COUNT_VARIABLE]).open("wb", buffering=0)  # noqa: SIM115  closed with the others
                 self._count = self._files.enter_context(count)
         if self.path is not None:
-            with told_of(self.path):
-                self._writer = TraceWriter(self._files.enter_context(self.path.open("wb")), header)
+            # It takes its place with its header, and is written on there, without a buffer: what the disk did not
+            # take is not tried again.
+            with whole_file(self.path) as stream:
+                writer = TraceWriter(stream, header, self.path)
+                writer.stream = self._files.enter_context(os.fdopen(os.dup(stream.fileno()), "wb", buffering=0))
+            self._writer = writer
 
     def record(self, record: Record) -> None:
         """Write one operation, at once. Raises: `OutputError`."""
@@ -178,15 +193,23 @@ def complete(path: Path) -> int:
         reader = TraceReader(iter(lambda: file.readline(MAX_LINE_BYTES + 1), b""))
         for _ in reader:
             pass
-        if reader.end is None:
-            file.seek(0)
-            whole = file.read()
-            if not whole.endswith(b"\n"):
-                file.truncate(whole.rindex(b"\n") + 1 if reader.broken_line else len(whole))
-                file.seek(0, os.SEEK_END)
-                file.write(b"" if reader.broken_line else b"\n")
-            file.write(json.dumps({"end": {"records": reader.records, "final": None}}).encode() + b"\n")
-        return reader.records
+        if reader.end is not None:
+            return reader.records
+        file.seek(0)
+        whole = file.read()
+        if reader.broken_line:
+            file.truncate(whole.rindex(b"\n") + 1)
+        size = file.seek(0, os.SEEK_END)
+    end = json.dumps({"end": {"records": reader.records, "final": None}}).encode() + b"\n"
+    if not reader.broken_line and not whole.endswith(b"\n"):
+        end = b"\n" + end
+    with path.open("ab", buffering=0) as raw:
+        taken = 0
+        with contextlib.suppress(OSError):
+            taken = raw.write(end)
+        if taken < len(end):  # it has no end then, but whole lines
+            raw.truncate(size)
+    return reader.records
 
 
 def save(
@@ -194,7 +217,7 @@ def save(
 ) -> None:
     """Write a whole trace. Raises: `OutputError` where the file cannot be written."""
     with whole_file(path) as stream:
-        writer = TraceWriter(stream, header)
+        writer = TraceWriter(stream, header, path)
         for record in records:
             writer.record(record)
         writer.symbols(symbols)

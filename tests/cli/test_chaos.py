@@ -6,6 +6,7 @@ from __future__ import annotations
 import contextlib
 import os
 import random
+import re
 import signal
 import socket
 import subprocess
@@ -17,6 +18,7 @@ from pathlib import Path
 import pytest
 
 from gdb_lmb.report.golden.reading import read_golden
+from gdb_lmb.report.trace_file import TraceReader
 from tests.helpers.soak import ROUNDS, SEED
 from tests.helpers.tool import Tool
 
@@ -144,6 +146,7 @@ FULL_DISKS: dict[str, tuple[list[str], int, str]] = {
     "actual": (["check", "--golden", "a.golden", "--actual", "DISK/actual"], 4, "actual"),
     "json": (["check", "--golden", "a.golden", "--report", "json=DISK/report"], 4, "report"),
     "junit": (["check", "--golden", "a.golden", "--report", "junit=DISK/report"], 4, "report"),
+    "trace": (["trace", "-o", "DISK/trace"], 4, "trace"),
     "console": (["run", "--console", "DISK/console", "--", "lmb-check"], 4, "console"),
     "artefacts": (["check", "--golden", "a.golden", "--artefacts", "DISK/kept"], 1, "kept"),
 }
@@ -167,8 +170,7 @@ def on_full_disk(place: Place, which: str) -> None:
         assert tool.left_behind() == []
         if disk is not None:
             assert (disk / "a.golden").read_bytes() == place.golden.read_bytes()
-            rest = {path.name for path in disk.iterdir() if path.stat().st_size} - {"a.golden", "filler"}
-            assert rest == set()
+            assert {path.name for path in disk.iterdir()} == {"a.golden", "filler"}
 
 
 def disk_full(place: Place, chance: random.Random) -> None:
@@ -234,6 +236,21 @@ def test_chaos(place: Place, number: int) -> None:
 @pytest.mark.parametrize("which", FULL_DISKS)
 def test_a_full_disk(place: Place, which: str) -> None:
     on_full_disk(place, which)
+
+
+def test_a_disk_that_fills_up_leaves_a_trace_of_whole_lines(place: Place) -> None:
+    with small_disk(place, 1) as disk:
+        if disk is None:
+            return
+        tool = Tool(place.temporary, "trace", place.kernel, "-o", disk / "trace")
+        status, _, err = tool.finish()
+        found = re.search(r"No space left on device; it holds the first (\d+) operations only", err)
+        assert (status, found is None) == (4, False), err
+        with (disk / "trace").open("rb") as file:
+            reader = TraceReader(file)
+            assert found is not None and len(list(reader)) == int(found[1])
+        assert not reader.broken_line and reader.cut_off == f"cut off after record {found[1]}"
+        assert tool.left_behind() == []
 
 
 def test_accept_needs_no_room(place: Place) -> None:
