@@ -11,6 +11,7 @@ import argparse
 import json
 import statistics
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -63,21 +64,23 @@ def table(figures: dict[str, Any]) -> str:
     )
 
 
-def run() -> dict[str, Any]:
+def run(sizes: Sequence[int] = SIZES, repeats: int = 9, rounds: int = 3) -> dict[str, Any]:
     """Measure everything, with progress on stderr."""
     figures: dict[str, Any] = {"schema": "gdb-lmb/bench/1", "fill": {}}
     print("bench: boot scenario (the fixed part)", file=sys.stderr)
-    fixed = measure("lmb.scenario=boot", 9)
-    for size in SIZES:
+    fixed = measure("lmb.scenario=boot", repeats)
+    for size in sizes:
         print(f"bench: {size:,} regions a list", file=sys.stderr)
-        figures["fill"][str(size)] = measure(f"lmb.scenario=fill lmb.ops={size}", 9 if size < 100_000 else 5)
-    small, large = figures["fill"]["1000"], figures["fill"]["100000"]
+        figures["fill"][str(size)] = measure(
+            f"lmb.scenario=fill lmb.ops={size}", repeats if size < 100_000 else min(repeats, 5)
+        )
+    small, large = (figures["fill"][str(size)] for size in (sizes[0], sizes[-1]))
     cost = [(row["lmb_check"] - fixed["lmb_check"]) / (row["entries"] - fixed["entries"]) for row in (small, large)]
     figures["fixed_ms"] = fixed["lmb_check"] * 1e3
     figures["growth"] = cost[1] / cost[0]
     figures["bytes_per_entry"] = large["peak_bytes"] / large["entries"]
     figures["import_ms"] = fixed["import_s"] * 1e3
-    figures["trace"] = bench_trace.run()
+    figures["trace"] = bench_trace.run(rounds)
     figures["ratio"] = large["plain_per_entry"] / (large["lmb_check"] / large["entries"])
     return figures
 

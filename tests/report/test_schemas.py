@@ -97,14 +97,17 @@ MAPS = {
 }  # fmt: skip
 # What is written in TOML.
 IN_TOML = {"gdb-lmb/snapshot/2"}
+# What is measured: tests/scripts/test_bench.py.
+BENCHES = {"gdb-lmb/bench/1", "gdb-lmb/bench-stock/1", "gdb-lmb/bench-check/1"}
 
 
 # -- files and names ----------------------------------------------------------------------------------------------
 
 
 def test_every_schema_in_the_code_has_a_file_and_every_file_a_schema() -> None:
-    named = {name for path in PACKAGE.rglob("*.py") for name in NAME.findall(path.read_text())}
-    assert len(named) == 15
+    files = [*PACKAGE.rglob("*.py"), *(PACKAGE.parent / "scripts").glob("bench*.py")]
+    named = {name for path in files for name in NAME.findall(path.read_text())}
+    assert len(named) == 18
     assert named == set(schema_files())
 
 
@@ -223,7 +226,7 @@ def test_each_schema_is_used_and_each_document_seen(
     replays, diffs = replayed(tmp_path, documents, capsys), compared(tmp_path, documents, capsys)
     assert json_log.refused() == []
     assert json_log.written["gdb-lmb/replay/1"] >= 3
-    assert {name for name in schema_files() if not json_log.written[name]} <= {"gdb-lmb/attach/1", *IN_TOML}
+    assert {name for name in schema_files() if not json_log.written[name]} <= {"gdb-lmb/attach/1", *IN_TOML, *BENCHES}
     for name, some in {**documents, "gdb-lmb/replay/1": replays, "gdb-lmb/diff/1": diffs}.items():
         assert name in {"gdb-lmb/attach/1", *IN_TOML} or json_log.written[name] >= len(some)
         assert [error_of(document, name) for document in some] == [None] * len(some)
@@ -273,7 +276,7 @@ def test_mutated_documents_are_refused(
     records = [record_json(Record(7, operation, 0, (0x1000,), "growing")) for operation in calls()]
     every |= {"gdb-lmb/snapshot/1": [*every["gdb-lmb/snapshot/1"], *memblocks()],
               "gdb-lmb/trace/1": [*every["gdb-lmb/trace/1"], *records]}  # fmt: skip
-    assert every.keys() == set(schema_files())
+    assert every.keys() | BENCHES == set(schema_files())
     for name, some in every.items():
         tried: set[tuple[Any, ...]] = set()
         count = 0
