@@ -92,7 +92,7 @@ def predict(model: Model, op: str, **arguments: Argument) -> Prediction:
 def no_room(state: Snapshot, size: int, align: int, min: int, max: int) -> tuple[str, bool]:
     """Return that there is no memory in [min, max), and whether `size` bytes aligned to `align` would fit there."""
     low, high = bounds(state, min, max)
-    base, end = largest(holes(state, low, high) if high > low else (), align or 1)
+    base, end = largest(holes(state, low, high), align or 1)
     most = f"the largest allocation possible there is {end - base:#x} bytes" if end else "nothing is free there"
     fits = end - base >= size
     return f"no memory in [{low:#x}, {high:#x})" + ("" if fits else f": {most}"), fits

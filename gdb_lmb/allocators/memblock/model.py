@@ -270,7 +270,7 @@ class MemblockModel:
     # freeing may double `reserved`, which then takes the same place.
     def _refuse_overlap(self, table: Table, base: int, size: int) -> None:
         for other in (self.memory, self.reserved):
-            at = None if other.static else other.array_base
+            at = other.array_base
             if at is not None and at < base + size and base < at + self._array_bytes(other.max):
                 raise GuestPanicError(
                     f"the doubled {table.name} array at {base:#x} overwrites the {other.name} array", overwrites=True

@@ -59,11 +59,10 @@ def find(
         return _nothing(memory, reserved, usable, start, end, align, limit, up=up)
     mask = (align - 1) & limit
     for low, high in chain.from_iterable(_between(memory, reserved, usable, start, end, up=up)):
-        if high - low >= size:
-            # round_up() wraps at the top of the address space: the C then finds 0, which means failure.
-            found = ((((low - 1) & limit) | mask) + 1) & limit if up else (high - size) & ~mask
-            if low <= found <= high - size:
-                return found
+        # round_up() wraps at the top of the address space: the C then finds 0, which means failure.
+        found = ((((low - 1) & limit) | mask) + 1) & limit if up else (high - size) & ~mask
+        if low <= found <= high - size:
+            return found
     return 0
 
 
