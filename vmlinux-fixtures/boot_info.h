@@ -17,12 +17,14 @@
  * @init: the part of the image that is only needed during boot, whole pages
  * @early_page_tables: those that the kernel started with
  * @initrd: size 0: none
- * @boot_data: the loader's own tables, and modules besides the initrd
+ * @fdt: the flattened device tree; size 0: none
+ * @boot_data: the loader's own tables, modules besides the initrd, and what the
+ *	firmware wants reserved of its RAM
  * @nr_boot_data: number of those
  * @early_limit: no address at or above this is mapped before init_mem_mapping()
  */
 struct boot_info {
-	struct lmb_range image, init, early_page_tables, initrd;
+	struct lmb_range image, init, early_page_tables, initrd, fdt;
 	struct lmb_range boot_data[32];
 	unsigned int nr_boot_data;
 	phys_addr_t early_limit;
@@ -51,5 +53,10 @@ struct firmware_map {
 extern struct boot_info boot_info;
 extern struct firmware_map firmware_map;
 extern char boot_command_line[COMMAND_LINE_SIZE];
+
+/* For those who fill it in. */
+struct lmb_range boot_pages(u64 base, u64 size);
+void boot_data_add(u64 base, u64 size);
+void firmware_map_add(u64 base, u64 size, u32 type);
 
 #endif

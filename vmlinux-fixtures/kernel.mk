@@ -4,6 +4,10 @@
 KERNEL_VARIANTS := static klimit
 KERNEL_SRC := main.c banner.c cmdline.c scenario.c stops.c boot_info.c firmware.c printk.c string.c \
 	fault.c fault_regions.c fault_counts.c fault_records.c fault_links.c $(EXTRA_SRC)
+ifdef USES_DEVICE_TREE
+KERNEL_SRC += devicetree.c $(LIBFDT_SRC)
+ARCH_CFLAGS += $(LIBFDT_CFLAGS) -Ilibc
+endif
 KERNEL_CFLAGS := -std=gnu11 -O2 -g $(WARN) -ffreestanding -nostdinc \
 	-isystem $(shell $(CC) -print-file-name=include) \
 	-fno-pic -fno-pie -fno-stack-protector -fno-asynchronous-unwind-tables \
@@ -25,6 +29,9 @@ $(O)/$(ARCH)/obj-$(1)/%.o: $(LMB_DIR)/%.c $(O)/$(ARCH)/obj-$(1)/command
 	@echo '  CC      $$@'
 	$(Q)$(CC) $(KERNEL_CFLAGS) $(CONFIG_$(1)) -MMD -MP -c -o $$@ $$<
 $(O)/$(ARCH)/obj-$(1)/%.o: %.c $(O)/$(ARCH)/obj-$(1)/command
+	@echo '  CC      $$@'
+	$(Q)$(CC) $(KERNEL_CFLAGS) $(CONFIG_$(1)) -MMD -MP -c -o $$@ $$<
+$(O)/$(ARCH)/obj-$(1)/%.o: $(LIBFDT)/%.c $(O)/$(ARCH)/obj-$(1)/command
 	@echo '  CC      $$@'
 	$(Q)$(CC) $(KERNEL_CFLAGS) $(CONFIG_$(1)) -MMD -MP -c -o $$@ $$<
 $(O)/$(ARCH)/obj-$(1)/%.o: arch/$(ARCH)/%.c $(O)/$(ARCH)/obj-$(1)/command

@@ -54,6 +54,12 @@ static noinline __init void reserve_early_page_tables(void)
 	     boot_info.early_page_tables.size, 0);
 }
 
+static noinline __init void reserve_device_tree(void)
+{
+	if (boot_info.fdt.size)
+		must(lmb_reserve, boot_info.fdt.base, boot_info.fdt.size, 0);
+}
+
 static noinline __init void reserve_boot_data(void)
 {
 	unsigned int i;
@@ -195,6 +201,7 @@ static noinline __init void setup_memory(void)
 	init_allocator();
 	reserve_kernel_image();
 	reserve_early_page_tables();
+	reserve_device_tree();
 	reserve_boot_data();
 	reserve_initrd();
 	add_firmware_memory();

@@ -43,6 +43,34 @@ int memcmp(const void *a, const void *b, size_t size)
 	return 0;
 }
 
+void *memchr(const void *from, int byte, size_t size)
+{
+	const u8 *p = from;
+
+	for (; size; size--, p++)
+		if (*p == (u8)byte)
+			return (void *)p;
+	return NULL;
+}
+
+size_t strnlen(const char *s, size_t size)
+{
+	const char *end = memchr(s, '\0', size);
+
+	return end ? (size_t)(end - s) : size;
+}
+
+char *strrchr(const char *s, int c)
+{
+	const char *found = NULL;
+
+	do {
+		if (*s == (char)c)
+			found = s;
+	} while (*s++);
+	return (char *)found;
+}
+
 size_t strlen(const char *s)
 {
 	size_t len = 0;

@@ -30,31 +30,12 @@ struct hvm_memmap_entry {
 	u32 type, reserved;
 };
 
-/* [base, base + size) in whole pages. */
-static __init struct lmb_range pvh_pages(u64 base, u64 size)
-{
-	u64 first = base & ~(u64)(PAGE_SIZE - 1);
-	u64 end = (base + size + PAGE_SIZE - 1) & ~(u64)(PAGE_SIZE - 1);
-
-	if (end <= first)
-		panic("PVH data of 0x%llx bytes at 0x%llx", size, base);
-	return (struct lmb_range){ first, end - first };
-}
-
-/* Note that [base, base + size) is taken, in whole pages. */
-static __init void pvh_note(u64 base, u64 size)
-{
-	if (boot_info.nr_boot_data == ARRAY_SIZE(boot_info.boot_data))
-		panic("too much PVH data");
-	boot_info.boot_data[boot_info.nr_boot_data++] = pvh_pages(base, size);
-}
-
-/* As pvh_note(), of what will be read; returns where it is mapped. */
+/* Note what will be read; returns where it is mapped. */
 static __init void *pvh_data(u64 base, u64 size)
 {
 	if (base >= EARLY_MAP_SIZE || size > EARLY_MAP_SIZE - base)
 		panic("PVH data at 0x%llx is not mapped yet", base);
-	pvh_note(base, size);
+	boot_data_add(base, size);
 	return __va(base);
 }
 
@@ -65,14 +46,10 @@ static __init void pvh_memmap(const struct hvm_start_info *info)
 
 	if (info->version < 1 || !info->memmap_entries)
 		panic("the boot loader gave no memory map");
-	if (info->memmap_entries > ARRAY_SIZE(firmware_map.ranges))
-		panic("a memory map of %u ranges", info->memmap_entries);
 	entries = pvh_data(info->memmap_paddr,
 			   info->memmap_entries * sizeof(*entries));
 	for (i = 0; i < info->memmap_entries; i++)
-		firmware_map.ranges[i] = (struct firmware_range){
-			entries[i].addr, entries[i].size, entries[i].type };
-	firmware_map.nr = info->memmap_entries;
+		firmware_map_add(entries[i].addr, entries[i].size, entries[i].type);
 }
 
 /* Note the text at @address; returns where it is mapped, NULL if there is none. */
@@ -88,7 +65,7 @@ static __init const char *pvh_text(u64 address)
 	for (len = 0; text[len]; len++)
 		if (len == COMMAND_LINE_SIZE - 1)
 			panic("the command line is too long");
-	pvh_note(address, len + 1);
+	boot_data_add(address, len + 1);
 	return text;
 }
 
@@ -106,9 +83,9 @@ static __init void pvh_modules(const struct hvm_start_info *info)
 		if (!modules[i].size)
 			continue;
 		if (i == 0)
-			boot_info.initrd = pvh_pages(modules[i].paddr, modules[i].size);
+			boot_info.initrd = boot_pages(modules[i].paddr, modules[i].size);
 		else
-			pvh_note(modules[i].paddr, modules[i].size);
+			boot_data_add(modules[i].paddr, modules[i].size);
 	}
 }
 
