@@ -18,8 +18,13 @@ from packaging.requirements import Requirement
 from tests.helpers.tool import ROOT
 
 # What the scripts themselves run before anything is installed.
-TOOLS = ("bash", "cat", "dirname", "env", "flock", "gcc", "make", "mkdir", "nproc", "rm", "sha256sum", "sleep",
-         "unshare")  # fmt: skip
+TOOLS = ("bash", "cat", "dirname", "env", "flock", "gcc", "make", "mkdir", "mktemp", "mv", "nproc", "rm", "sha256sum",
+         "sleep", "unshare")  # fmt: skip
+
+# What every lane needs and this machine lacks, and the packages that have it.
+LACKING = {"gdb": "gdb", "qemu-system-x86_64": "qemu-system-x86", "aarch64-linux-gnu-gcc": "gcc-aarch64-linux-gnu",
+           "qemu-system-aarch64": "qemu-system-arm", "gdb-multiarch": "gdb-multiarch"}  # fmt: skip
+PACKAGES = " ".join(LACKING.values())
 
 LOCKED = "E: Could not get lock /var/lib/apt/lists/lock. It is held by process 4711 (apt-get)"
 
@@ -63,7 +68,7 @@ def machine(tmp_path: Path) -> Machine:
     made.stub("python3", "exit 0")
     made.stub("sudo", '[ "$1" = -n ] && shift; exec "$@"')
     made.stub("true", "exit 0")
-    made.stub("apt-get", f'[ "$1" = update ] || for name in gdb qemu-system-x86_64; do '
+    made.stub("apt-get", f'[ "$1" = update ] || for name in {" ".join(LACKING)}; do '
               f'echo > {commands}/$name; /bin/chmod +x {commands}/$name; done')  # fmt: skip
     return made
 
@@ -72,22 +77,16 @@ APT_LINE = "have root run: apt-get install --no-install-recommends "
 
 
 @pytest.mark.parametrize("sudo", ["none", "asks for a password"])
-@pytest.mark.parametrize(
-    ("script", "packages"),
-    [
-        ("scripts/demo", "gdb qemu-system-x86"),
-        ("scripts/test", "gdb qemu-system-x86"),
-        ("scripts/test --kernels", "gdb qemu-system-x86 qemu-system-arm gdb-multiarch"),
-    ],
-)
-def test_who_may_not_install_is_told_the_one_line(machine: Machine, sudo: str, script: str, packages: str) -> None:
+@pytest.mark.parametrize("script", ["scripts/demo", "scripts/test", "scripts/test --kernels"])
+def test_who_may_not_install_is_told_the_one_line(machine: Machine, sudo: str, script: str) -> None:
     if sudo == "none":
         (machine.commands / "sudo").unlink()
     else:
         machine.stub("sudo", "echo 'sudo: a password is required' >&2; exit 1")
     status, out = machine.run(*script.split())
     assert status == 4
-    assert out.startswith(f"== missing Debian packages; {APT_LINE}{packages}")
+    assert out.startswith(f"== missing Debian packages; {APT_LINE}{PACKAGES}")
+    assert ("zsh fish" in out) == ("--kernels" in script)
     assert out.count("\n") == 1
 
 
@@ -95,12 +94,12 @@ def test_without_apt_the_packages_are_named(machine: Machine) -> None:
     (machine.commands / "apt-get").unlink()
     status, out = machine.run("scripts/test")
     assert status == 4
-    assert out.startswith("== missing, by Debian's names: gdb qemu-system-x86; there is no apt-get here")
+    assert out.startswith(f"== missing, by Debian's names: {PACKAGES}; there is no apt-get here")
     assert out.count("\n") == 1
 
 
 def test_what_is_missing_is_installed(machine: Machine) -> None:
-    assert machine.run("scripts/setup", "packages") == (0, "== installing Debian packages: gdb qemu-system-x86\n")
+    assert machine.run("scripts/setup", "packages") == (0, f"== installing Debian packages: {PACKAGES}\n")
     assert machine.run("scripts/setup", "packages") == (0, "")
 
 
@@ -136,6 +135,33 @@ def test_packages_that_cannot_be_had(machine: Machine, fails: str) -> None:
     assert status == 4
     assert "gdb qemu-system-x86" in out.splitlines()[-1]
     assert ("is the archive within reach?" in out) == (fails == "exit 100")
+
+
+# -- libfdt --------------------------------------------------------------------------------------------------
+
+
+def test_libfdt_is_fetched_once(machine: Machine) -> None:
+    """From the archive that apt knows; what does not have the hash, or cannot be had, leaves nothing behind."""
+    folder, cache = machine.checkout / "dtc-1.7.2" / "libfdt", machine.checkout / "cache"
+    folder.mkdir(parents=True)
+    (folder / "fdt.c").touch()
+    subprocess.run(["tar", "-cJf", "source", "dtc-1.7.2"], cwd=machine.checkout, check=True, timeout=60)
+    (machine.checkout / ".venv" / "bin").mkdir(parents=True)
+    python = machine.checkout / ".venv" / "bin" / "python"
+    python.write_text(f'#!/bin/bash\nexec {sys.executable} "$@"\n')
+    python.chmod(0o755)
+    words, environment = ("scripts/setup", "libfdt"), {"GDB_LMB_CACHE": str(cache)}
+    machine.stub("apt-helper", "exit 100")
+    status, out = machine.run(*words, **environment)
+    assert (status, list(cache.iterdir())) == (4, [])
+    assert "== libfdt could not be fetched from http" in out
+    machine.stub(
+        "apt-helper", f'[[ $2 = http*/device-tree-compiler_* && $4 = SHA256:* ]] && cat {machine.checkout}/source >"$3"'
+    )
+    assert machine.run(*words, **environment) == (0, "== fetching libfdt: device-tree-compiler 1.7.2 of Debian\n")
+    assert [str(path.relative_to(cache)) for path in cache.rglob("*")] == ["libfdt", "libfdt/fdt.c"]
+    machine.stub("apt-helper", "exit 100")
+    assert machine.run(*words, **environment) == (0, "")
 
 
 # -- the virtual environment ---------------------------------------------------------------------------------
