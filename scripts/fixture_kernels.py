@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """The fixture kernels: which architectures there are, where each kernel is built, and which QEMU boots it.
 
-An architecture is a folder of vmlinux-fixtures/arch, which has the name that Linux gives it; its QEMU, gdb and
-machine options are in `gdb_lmb.arches`.
+An architecture is a folder of vmlinux-fixtures/arch with an arch.mk, which has the name that Linux gives it; its QEMU,
+gdb and machine options are in `gdb_lmb.arches`. A folder without arch.mk is shared by several.
 
 Usage: fixture_kernels.py arch|kernel   (prints the default one's name, or its path from the checkout's folder)
 """
@@ -10,6 +10,7 @@ Usage: fixture_kernels.py arch|kernel   (prints the default one's name, or its p
 from __future__ import annotations
 
 import os
+import re
 import sys
 from pathlib import Path
 
@@ -20,7 +21,7 @@ ROOT = Path(__file__).resolve().parent.parent
 FIXTURES = ROOT / "vmlinux-fixtures"
 BUILD = FIXTURES / "build"
 
-ARCHES = tuple(sorted(path.name for path in (FIXTURES / "arch").iterdir()))
+ARCHES = tuple(sorted(path.parent.name for path in (FIXTURES / "arch").glob("*/arch.mk")))
 DEFAULT_ARCH = os.uname().machine if os.uname().machine in ARCHES else ARCHES[0]
 
 
@@ -29,9 +30,18 @@ def machine(arch: str = DEFAULT_ARCH) -> Architecture:
     return named(arch)
 
 
-def vmlinux(arch: str = DEFAULT_ARCH, *, klimit: bool = False, build: Path = BUILD) -> Path:
-    """Return where the kernel is, or will be, with its first block in a static array or in the page after the BSS."""
-    return build / arch / ("vmlinux-klimit" if klimit else "vmlinux")
+def vmlinux(arch: str = DEFAULT_ARCH, *, klimit: bool = False, variant: str = "", build: Path = BUILD) -> Path:
+    """Return where the kernel is, or will be, with its first block in a static array or in the page after the BSS.
+
+    `variant` is what else arch.mk's `KERNEL_VARIANTS` names, as "phys64".
+    """
+    return build / arch / "-".join(["vmlinux", *filter(None, [variant]), *["klimit"] * klimit])
+
+
+def folders(arch: str = DEFAULT_ARCH) -> list[Path]:
+    """Return where the sources of `arch` lie: its own folder, then those that it shares with others."""
+    shared = re.search(r"^ARCH_DIRS := (.*)", (FIXTURES / "arch" / arch / "arch.mk").read_text(), re.M)
+    return [FIXTURES / "arch" / arch, *(FIXTURES / name for name in (shared[1].split() if shared else ()))]
 
 
 def make_words(*words: str | Path, arch: str = DEFAULT_ARCH) -> list[str]:

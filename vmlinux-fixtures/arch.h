@@ -3,7 +3,8 @@
  * What an architecture provides: one folder, arch/$(ARCH), with
  *
  *	arch.mk		ARCH_SRC, ARCH_CFLAGS, ARCH_LDFLAGS, and CROSS_COMPILE for
- *			hosts of another architecture
+ *			hosts of another architecture; ARCH_DIRS for folders that
+ *			it shares with others, KERNEL_VARIANTS for more kernels
  *	kernel.lds.S	the linker script; __init_begin to __init_end, whole pages,
  *			hold .init.text and .init.data
  *	code that fills boot_info, firmware_map and boot_command_line (boot_info.h)

@@ -1,11 +1,15 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-# The fixture kernels: one for each kind of initial storage.
+# The fixture kernels: one for each kind of initial storage, and what more
+# arch.mk adds to KERNEL_VARIANTS, by words of CONFIG_*.
 
-KERNEL_VARIANTS := static klimit
+KERNEL_VARIANTS := static klimit $(KERNEL_VARIANTS)
+KERNEL_DIRS := $(LMB_DIR) . arch/$(ARCH) $(ARCH_DIRS)
+KERNEL_LDS := $(firstword $(wildcard $(KERNEL_DIRS:%=%/kernel.lds.S)))
 KERNEL_SRC := main.c banner.c cmdline.c scenario.c stops.c boot_info.c firmware.c printk.c string.c \
 	fault.c fault_regions.c fault_counts.c fault_records.c fault_links.c $(EXTRA_SRC)
 ifdef USES_DEVICE_TREE
 KERNEL_SRC += devicetree.c $(LIBFDT_SRC)
+KERNEL_DIRS += $(LIBFDT)
 ARCH_CFLAGS += $(LIBFDT_CFLAGS) -Ilibc
 endif
 KERNEL_CFLAGS := -std=gnu11 -O2 -g $(WARN) -ffreestanding -nostdinc \
@@ -16,33 +20,32 @@ KERNEL_CFLAGS := -std=gnu11 -O2 -g $(WARN) -ffreestanding -nostdinc \
 KERNEL_LDFLAGS := -nostdlib -static -no-pie $(ARCH_LDFLAGS) \
 	-Wl,--build-id=sha1 -Wl,-z,noexecstack -Wl,--no-warn-rwx-segments \
 	-Wl,--orphan-handling=error -Wl,--fatal-warnings
-kernel_name = vmlinux$(if $(filter klimit,$(1)),-klimit)
+# $(call kernel_name,variant)
+kernel_name = vmlinux$(if $(filter-out static,$(1)),-$(1))
+# $(call kernel_config,variant)
+kernel_config = $(foreach word,$(subst -, ,$(1)),$(CONFIG_$(word)))
 object_names = $(addsuffix .o,$(basename $(notdir $(1))))
 
-# $(call kernel_variant,storage)
+# $(call kernel_objects,variant,folder)
+define kernel_objects
+$(O)/$(ARCH)/obj-$(1)/%.o: $(2)/%.c $(O)/$(ARCH)/obj-$(1)/command
+	@echo '  CC      $$@'
+	$$(Q)$(CC) $(KERNEL_CFLAGS) $(call kernel_config,$(1)) -MMD -MP -c -o $$@ $$<
+$(O)/$(ARCH)/obj-$(1)/%.o: $(2)/%.S $(O)/$(ARCH)/obj-$(1)/command
+	@echo '  AS      $$@'
+	$$(Q)$(CC) $(KERNEL_CFLAGS) $(call kernel_config,$(1)) -MMD -MP -c -o $$@ $$<
+endef
+$(foreach variant,$(KERNEL_VARIANTS),$(foreach folder,$(KERNEL_DIRS),$(eval $(call kernel_objects,$(variant),$(folder)))))
+
+# $(call kernel_variant,variant)
 define kernel_variant
 kernel-dir-$(1) := $(O)/$(ARCH)/obj-$(1)
 kernel-objs-$(1) := $(addprefix $(O)/$(ARCH)/obj-$(1)/,$(call object_names,$(LMB_SRC) $(KERNEL_SRC) $(ARCH_SRC)))
-$(call command_file,$(O)/$(ARCH)/obj-$(1)/command,$(CC) $(KERNEL_CFLAGS) $(KERNEL_LDFLAGS) $(CONFIG_$(1)) $(LMB_DIR) $(EXTRA_SRC))
+$(call command_file,$(O)/$(ARCH)/obj-$(1)/command,$(CC) $(KERNEL_CFLAGS) $(KERNEL_LDFLAGS) $(call kernel_config,$(1)) $(LMB_DIR) $(EXTRA_SRC))
 
-$(O)/$(ARCH)/obj-$(1)/%.o: $(LMB_DIR)/%.c $(O)/$(ARCH)/obj-$(1)/command
-	@echo '  CC      $$@'
-	$(Q)$(CC) $(KERNEL_CFLAGS) $(CONFIG_$(1)) -MMD -MP -c -o $$@ $$<
-$(O)/$(ARCH)/obj-$(1)/%.o: %.c $(O)/$(ARCH)/obj-$(1)/command
-	@echo '  CC      $$@'
-	$(Q)$(CC) $(KERNEL_CFLAGS) $(CONFIG_$(1)) -MMD -MP -c -o $$@ $$<
-$(O)/$(ARCH)/obj-$(1)/%.o: $(LIBFDT)/%.c $(O)/$(ARCH)/obj-$(1)/command
-	@echo '  CC      $$@'
-	$(Q)$(CC) $(KERNEL_CFLAGS) $(CONFIG_$(1)) -MMD -MP -c -o $$@ $$<
-$(O)/$(ARCH)/obj-$(1)/%.o: arch/$(ARCH)/%.c $(O)/$(ARCH)/obj-$(1)/command
-	@echo '  CC      $$@'
-	$(Q)$(CC) $(KERNEL_CFLAGS) $(CONFIG_$(1)) -MMD -MP -c -o $$@ $$<
-$(O)/$(ARCH)/obj-$(1)/%.o: arch/$(ARCH)/%.S $(O)/$(ARCH)/obj-$(1)/command
-	@echo '  AS      $$@'
-	$(Q)$(CC) $(KERNEL_CFLAGS) $(CONFIG_$(1)) -MMD -MP -c -o $$@ $$<
-$(O)/$(ARCH)/obj-$(1)/kernel.lds: arch/$(ARCH)/kernel.lds.S $(O)/$(ARCH)/obj-$(1)/command
+$(O)/$(ARCH)/obj-$(1)/kernel.lds: $(KERNEL_LDS) $(O)/$(ARCH)/obj-$(1)/command
 	@echo '  LDS     $$@'
-	$(Q)$(CC) -E -P $(CONFIG_$(1)) -D__ASSEMBLER__ -MMD -MP -MT $$@ -MF $$@.d -x assembler-with-cpp -o $$@ $$<
+	$(Q)$(CC) -E -P $(call kernel_config,$(1)) -D__ASSEMBLER__ -MMD -MP -MT $$@ -MF $$@.d -x assembler-with-cpp -o $$@ $$<
 
 $(O)/$(ARCH)/$(call kernel_name,$(1)): $$(kernel-objs-$(1)) $(O)/$(ARCH)/obj-$(1)/kernel.lds
 	@echo '  LD      $$@'
