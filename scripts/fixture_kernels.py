@@ -54,7 +54,8 @@ def qemu_words(arch: str = DEFAULT_ARCH) -> list[str]:
     row = machine(arch)
     words = [row.qemu, "-nodefaults", "-display", "none"]
     words += ["-machine", row.machine] if row.machine else []
-    return words + (["-cpu", row.cpu] if row.cpu else [])
+    cpu = row.cpu_on(None)
+    return words + (["-cpu", cpu] if cpu else [])
 
 
 if __name__ == "__main__":

@@ -256,10 +256,10 @@ class Architecture:
     with, those of the other word size and byte order alike; `pe_machine` is `Machine` of a PE header. `cross` is the
     prefix of a cross compiler's programs. `native` are the machines (`uname -m`) on which a plain gdb knows it.
 
-    `qemu` is QEMU's program, from Debian's package `qemu_package`; `machine` is its `-machine` and `cpu` its `-cpu`
-    under TCG (None: QEMU's own default). `image_kind` is what a boot loader gets, in words, and `built_image` where
-    a kernel's tree has it after a build; `image_magic` is a regular expression for how such a file begins, and
-    `image_packed` tells that the kernel in it is compressed by what is not read here.
+    `qemu` is QEMU's program, from Debian's package `qemu_package`; `machine` is its `-machine` unless another is asked
+    for, and `cpu` its `-cpu` under TCG (None: QEMU's own default). `image_kind` is what a boot loader gets, in words,
+    and `built_image` where a kernel's tree has it after a build; `image_magic` is a regular expression for how such a
+    file begins, and `image_packed` tells that the kernel in it is compressed by what is not read here.
 
     `dump_machines` are what else `e_machine` may be in QEMU's dump of a machine that runs this.
 
@@ -300,6 +300,10 @@ class Architecture:
     def is_kernel_address(self, va: int) -> bool:
         """Tell whether `va` can only be a virtual address of a kernel's."""
         return self.kernel_start is not None and va >= self.kernel_start
+
+    def cpu_on(self, machine: str | None) -> str | None:
+        """Return QEMU's `-cpu` for its `-machine` of this name (None: the usual one); None for QEMU's own default."""
+        return self.cpu
 
     def cpu_state(self, register: ReadRegister) -> Cpu:
         """Return the registers of a CPU by role, out of its registers by gdb's names; gdb knows "pc" everywhere."""

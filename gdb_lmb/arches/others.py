@@ -2,66 +2,15 @@
 """Architectures known by their names, calling conventions and boot images only: a row each.
 
 One becomes a package of its own when its page tables, dumps or kernels are read. Mirrors for arm the procedure call
-standard (AAPCS) and arch/arm/boot/compressed/head.S; for PowerPC the System V ABI supplement (32 bits), the ELFv1 ABI
-(64 bits, big-endian) and the ELFv2 ABI (little-endian); for RISC-V its ELF psABI and
+standard (AAPCS) and arch/arm/boot/compressed/head.S; for RISC-V its ELF psABI and
 Documentation/arch/riscv/boot-image-header.rst; for s390x its ELF ABI supplement and arch/s390/include/asm/cache.h.
 """
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from gdb_lmb.arches.base import Architecture, Convention
 
-_PPC = Architecture(
-    name="ppc",
-    uname="ppc",
-    e_machine=20,
-    bits=32,
-    byte_order="big",
-    gdb=("powerpc", "rs6000"),
-    cross="powerpc-linux-gnu-",
-    qemu="qemu-system-ppc",
-    qemu_package="qemu-system-ppc",
-    native=("ppc64le", "ppc64", "ppc"),
-    kernel_start=0xC000_0000,
-    cache_bytes=32,
-    convention=Convention(
-        word=4,
-        arguments=tuple(f"r{number}" for number in range(3, 11)),
-        result=("r3", "r4"),
-        sp="r1",
-        link="lr",
-        stack=8,
-        even_pairs=True,
-    ),
-)
-_PPC64 = replace(
-    _PPC,
-    name="ppc64",
-    uname="ppc64",
-    e_machine=21,
-    bits=64,
-    cross="powerpc64-linux-gnu-",
-    qemu="qemu-system-ppc64",
-    machine="pseries",
-    kernel_start=0xC000_0000_0000_0000,
-    cache_bytes=128,
-    # Every argument, those in registers too, has a slot in the caller's frame, behind a header of 48 bytes (ELFv2: 32).
-    convention=replace(_PPC.convention, word=8, stack=48 + 8 * 8, even_pairs=False, overflow="split"),
-)
-
 ARCHITECTURES = (
-    _PPC,
-    _PPC64,
-    replace(
-        _PPC64,
-        name="ppc64le",
-        uname="ppc64le",
-        byte_order="little",
-        cross="powerpc64le-linux-gnu-",
-        convention=replace(_PPC64.convention, stack=32 + 8 * 8),
-    ),
     Architecture(
         name="arm",
         uname="arm",

@@ -19,9 +19,9 @@ if TYPE_CHECKING:
 _MODULES: Mapping[str, str] = {
     "x86-64": "x86",
     "i386": "x86",
-    "ppc": "others",
-    "ppc64": "others",
-    "ppc64le": "others",
+    "ppc": "ppc",
+    "ppc64": "ppc",
+    "ppc64le": "ppc",
     "aarch64": "arm64",
     "arm": "others",
     "riscv64": "others",

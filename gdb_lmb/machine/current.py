@@ -108,7 +108,7 @@ class DumpMachine(GdbMachine):
     def __init__(self, path: Path) -> None:
         self._core = read_core(path)
         self._physical = DumpMemory(self._core)
-        self._notes = find(e_machine=self._core.machine)
+        self._notes = find(e_machine=self._core.machine, byte_order=self._core.byte_order)
         self._cpus = () if self._notes is None else self._notes.noted_cpus(self._core)
 
     @property

@@ -69,6 +69,8 @@ class Qemu:
         """
         machine = machine_of(elf, options.arch)
         binary = find_qemu(machine, options.binary)
+        asked_for = None if options.machine is None else options.machine.partition(",")[0]
+        cpu = machine.cpu_on(asked_for)
         stub, monitor = folder.path / "gdb.sock", folder.path / "qmp.sock"
         self.endpoint = Endpoint(str(stub))
         self.monitor = Monitor(monitor)
@@ -79,7 +81,7 @@ class Qemu:
                 ("-display", "none"),
                 ("-monitor", "none"),
                 ("-machine", options.machine or machine.machine),
-                ("-cpu", "host" if options.kvm and machine.cpu is not None else machine.cpu),
+                ("-cpu", "host" if options.kvm and cpu is not None else cpu),
                 ("-accel", "kvm" if options.kvm else "tcg"),
                 ("-m", memory_size(options.memory)),
                 ("-smp", options.smp),
