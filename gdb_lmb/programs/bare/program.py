@@ -7,11 +7,11 @@ import contextlib
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from gdb_lmb.allocators.base import Allocator, likely
 from gdb_lmb.arches.registry import find
-from gdb_lmb.core.address import Identity, Linear, Phase
+from gdb_lmb.core.address import Identity, Linear, Phase, holds
 from gdb_lmb.core.errors import LayoutError, LmbError, NotReadyError, ReadError
 from gdb_lmb.core.machine import Machine, Variable
 from gdb_lmb.core.memory import BoundedMemory, Memory, Meter
@@ -62,21 +62,29 @@ class Bare(Program):
     def take(self, machine: Machine, *, with_log: bool = False, meter: Meter | None = None) -> Snapshot:
         one, program = _probe(machine)
         path = _file(machine)
-        identity = None if path is None else _identity(machine, path)
-        require_same_build(BoundedMemory(machine.virtual(), meter), path, identity)
+        memory = LinkedMemory(machine, path)
+        identity = memory.identity
+        if memory.mapped:
+            require_same_build(BoundedMemory(memory, meter), path, identity)
         try:
-            snapshot = one.take(machine, program, with_log=with_log, meter=meter)
+            memory.require_loaded()
+            snapshot = one.take(memory.seen_by(machine), program, with_log=with_log, meter=meter)
             if path is None or not one.settled(snapshot):
                 return snapshot
-            required, unread = _required(machine, path, meter)
+            required, unread = _required(machine, path, memory, meter)
             return replace(snapshot, required=required, uncompared=(*snapshot.uncompared, *unread))
         except ReadError as error:
-            if path is None or all(part.to_physical(error.address) is None for part in _image(path)):
+            if path is None or all(part.to_physical(error.address) is None for part in memory.parts):
                 raise
             raise explain_unreadable(machine, path, identity, error) from None
+        except NotReadyError as error:
+            if memory.mapped or path is None or identity is None:
+                raise
+            missing = ReadError(identity.va, len(identity.data), str(error))
+            raise explain_unreadable(machine, path, identity, missing) from None
 
     def traced(self, machine: Machine) -> Traced:
-        return Traced(machine, *_probe(machine))
+        return Traced(machine, *_probe(machine), LinkedMemory(machine, _file(machine)))
 
     def where(self, machine: Machine) -> AddressMap:
         path = _file(machine)
@@ -109,6 +117,89 @@ class Bare(Program):
 PROGRAM = Bare()
 
 
+class LinkedMemory:
+    """Reads a program where it is linked: virtually once it has mapped itself there, else where its ELF is loaded.
+
+    Beyond its image it is taken to have all memory mapped as its image is.
+    """
+
+    def __init__(self, machine: Machine, path: Path | None) -> None:
+        self.parts = () if path is None else tuple(_image(path))
+        self.identity = None if path is None else _identity(machine, path)
+        self._machine = machine
+        self._stop: tuple[int | None, int] | None = None
+        self._mapped: Memory | None = None
+
+    @property
+    def mapped(self) -> bool:
+        """Tell whether the CPU translates the program's addresses by the program's own mappings."""
+        if self._stop != self._machine.stop_number():
+            self._stop, self._mapped = self._machine.stop_number(), self._by_cpu()
+        return self._mapped is not None
+
+    def read(self, address: int, size: int) -> bytes:
+        if self.mapped and self._mapped is not None:
+            return self._mapped.read(address, size)
+        at = self._loaded_at(address)
+        try:
+            with self._machine.physical() as physical:
+                return physical.read(at, size)
+        except ReadError as error:
+            raise ReadError(address, size, error.why) from None
+
+    def require_loaded(self) -> None:
+        """Check that a program that is not mapped is in memory. Raises: `ReadError`."""
+        one = self.identity
+        if not self.mapped and one is not None and self.read(one.va, len(one.data)) != one.data:
+            raise ReadError(one.va, len(one.data), "another program, or none, is there")
+
+    def seen_by(self, machine: Machine) -> Machine:
+        """Return `machine` with this as its virtual memory."""
+        return machine if self.mapped else cast(Machine, _Unmapped(machine, self))
+
+    def _by_cpu(self) -> Memory | None:
+        # Of a processor whose MMU is never off, what it begins with may map these addresses to anything.
+        try:
+            memory = self._machine.virtual()
+        except LayoutError:
+            return None
+        cpu, one = selected_cpu(self._machine), self.identity
+        if one is None or self._inside(self._machine.pc()):
+            return memory if cpu is None or cpu.paging is not False else None
+        if cpu is not None and cpu.paging is False:
+            return None
+        at = self._machine.translate(one.va)
+        in_ram = at is not None and any(low <= at < high for low, high in self._machine.ram())
+        return memory if in_ram and holds(memory, one.va, one.data) else None
+
+    def _inside(self, va: int) -> bool:
+        return any(part.to_physical(va) is not None for part in self.parts)
+
+    def _loaded_at(self, va: int) -> int:
+        found = next((at for part in self.parts if (at := part.to_physical(va)) is not None), None)
+        if found is None and self.parts:
+            found = va - self.parts[0].va + self.parts[0].physical
+        if found is not None and found >= 0:
+            return found
+        arch = find(uname=self._machine.arch)
+        if arch is not None and not arch.is_kernel_address(va):
+            raise ReadError(va, 1, "this is no address of a kernel's")
+        raise NotReadyError(f"where {va:#x} will be mapped to is not known at this stop: {_CONTINUE}")
+
+
+class _Unmapped:
+    # A machine whose program is read before it has mapped itself.
+    def __init__(self, machine: Machine, memory: LinkedMemory) -> None:
+        self._machine = machine
+        self._memory = memory
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._machine, name)
+
+    def virtual(self) -> Memory:
+        return self._memory
+
+
 @dataclass
 class _ImageMemory:
     # Reads the physical addresses of a program's image where it is mapped.
@@ -122,12 +213,14 @@ class _ImageMemory:
         raise ReadError(address, size, "not in the program's image")
 
 
-def _required(machine: Machine, path: Path, meter: Meter | None) -> tuple[tuple[Required, ...], tuple[str, ...]]:
+def _required(
+    machine: Machine, path: Path, memory: LinkedMemory, meter: Meter | None
+) -> tuple[tuple[Required, ...], tuple[str, ...]]:
     # What a settled program must have reserved: all of its image but what is freed in the end, what the boot loader
     # left, the page tables that the CPU has; and what of these is not known.
     arch, parts = find(uname=machine.arch), _image(path)
     form = None if arch is None else arch.table_form(machine.register)
-    guest = Guest(machine, AddressMap(machine, parts), _ImageMemory(BoundedMemory(machine.virtual(), meter), parts))
+    guest = Guest(machine, AddressMap(machine, parts), _ImageMemory(BoundedMemory(memory, meter), parts))
     tables: list[Range] = []
     unread: tuple[str, ...] = ()
     with contextlib.suppress(LmbError), machine.physical(meter) as physical:
@@ -172,7 +265,7 @@ def _identity(machine: Machine, path: Path) -> Identity | None:
 def require_same_build(memory: Memory, path: Path | None, identity: Identity | None) -> None:
     """Check that the guest runs the program in the file at `path`, by its identity at its virtual address.
 
-    Passes where the place cannot be read (paging is not on yet): the next read fails.
+    Passes where the place cannot be read: the next read fails.
     Raises: `LayoutError` for another build, `NotReadyError` where no kernel is in memory yet.
     """
     if identity is None:
