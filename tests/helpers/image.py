@@ -77,6 +77,7 @@ ABIS = {
     "x86_64": Abi(),
     "ppc64": Abi(order="big"),
     "ppc32": Abi(4, 4, "big"),
+    "ppc32-phys64": Abi(4, 8, "big"),
     "i386-pae": Abi(4, 8),
     "i386": Abi(4, 4),
 }

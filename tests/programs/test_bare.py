@@ -14,6 +14,7 @@ from gdb_lmb.core.errors import LayoutError, NotReadyError, ReadError
 from gdb_lmb.core.fields import Field, Struct
 from gdb_lmb.core.machine import Function, Variable
 from gdb_lmb.core.memory import BytesMemory
+from gdb_lmb.programs.bare.program import LinkedMemory
 from gdb_lmb.programs.base import Role, address_map, find_programs, role_ranges, take_snapshot
 from tests.helpers.image import Abi
 from tests.helpers.machine import BUILD_ID, BytesMachine, small_elf
@@ -159,3 +160,93 @@ def test_torn(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, files: list[str |
     monkeypatch.setattr(machine, "source", lambda asked: "mm/lmb.c" if asked == "lmb_init" else None)
     monkeypatch.setattr(machine, "functions_on_stack", lambda: functions)
     assert torn_in(machine) == name
+
+
+# -- before it has mapped itself ---------------------------------------------------------------------------------------
+
+
+def unmapped(folder: Path, **registers: int) -> BytesMachine:
+    """Return a program with an empty LMB, of a CPU that runs where it is loaded."""
+    machine = bare(folder)
+    lmb = Abi().structs()[0]
+    content = bytearray(machine.memory[PHYSICAL])
+    heads = ("memory.regions", "reserved.regions", "freelist", "blocks")
+    for name in heads:
+        at = LMB_AT + lmb.fields[f"{name}.next"].offset
+        struct.pack_into("<QQ", content, at, VA + at, VA + at)
+    struct.pack_into("<Q", content, LMB_AT + lmb.fields["block_size"].offset, 4096)
+    machine.memory[PHYSICAL] = bytes(content)
+    machine.mapped = {}
+    machine.ranges = [(0, 1 << 20), (PHYSICAL, PHYSICAL + SIZE)]
+    machine.registers = {"pc": PHYSICAL + 0x10, "cs": 0x10, **registers}
+    return machine
+
+
+def close(machine: BytesMachine) -> None:
+    """Have the allocator of `unmapped()` look initialised."""
+    content = bytearray(machine.memory[PHYSICAL])
+    content[LMB_AT + Abi().structs()[0].fields["closed"].offset] = 1
+    machine.memory[PHYSICAL] = bytes(content)
+
+
+class NoMemory:
+    """What must not be read."""
+
+    def read(self, address: int, size: int) -> bytes:
+        raise AssertionError(f"{address:#x} was read")
+
+
+@pytest.mark.parametrize("registers", [{"cr0": 0x11}, {"cr0": 1 << 31}, {}])
+def test_it_is_read_where_it_is_loaded(tmp_path: Path, registers: dict[str, int]) -> None:
+    machine = unmapped(tmp_path, **registers)
+    with pytest.raises(NotReadyError, match=r"vmlinux is in memory at 0x100410, but .* while the CPU is at 0x100010"):
+        take_snapshot(machine)
+    close(machine)
+    snapshot = take_snapshot(machine)
+    assert snapshot is not None and snapshot.storage.closed and not len(snapshot.memory)
+
+
+def test_what_the_machine_maps_there_is_not_the_programs(tmp_path: Path) -> None:
+    """An MMU that is never off begins with entries that map all addresses to themselves: RAM or no RAM."""
+    machine = unmapped(tmp_path, cr0=1 << 31)
+    close(machine)
+    elsewhere = bytes(SIZE)
+    machine.memory[0x10000] = elsewhere
+    machine.mapped = {VA: 0x10000}
+    assert take_snapshot(machine) is not None
+    # What is no RAM is not read at all.
+    machine.memory[1 << 40] = elsewhere
+    machine.mapped = {VA: 1 << 40}
+    machine.virtual = NoMemory  # type: ignore[assignment, method-assign]
+    assert take_snapshot(machine) is not None
+
+
+def test_another_program_there_is_told(tmp_path: Path) -> None:
+    machine = unmapped(tmp_path, cr0=0x11)
+    machine.memory[PHYSICAL] = bytes(SIZE)
+    with pytest.raises(NotReadyError, match="nothing has been loaded where vmlinux is loaded"):
+        take_snapshot(machine)
+
+
+def test_beyond_its_image_it_is_read_by_the_same_distance(tmp_path: Path) -> None:
+    machine = unmapped(tmp_path, cr0=0x11)
+    elf = machine.variables["lmb"].program
+    memory = LinkedMemory(machine, elf)
+    machine.memory[0x20_0000] = b"block"
+    assert memory.read(VA + 0x10_0000, 5) == b"block"
+    with pytest.raises(ReadError, match=f"{VA + 0x20_0000:#x}"):
+        memory.read(VA + 0x20_0000, 5)
+    # A map of its own, which is not known; and no address of a kernel's at all.
+    with pytest.raises(NotReadyError, match="not known at this stop"):
+        memory.read(0xFFFF_8880_0000_0000, 5)
+    with pytest.raises(ReadError, match="no address of a kernel's"):
+        memory.read(0x1000, 5)
+
+
+def test_a_cpu_that_is_elsewhere_reads_by_the_programs_mappings(tmp_path: Path) -> None:
+    """In a call of the firmware's, on a stack of its own."""
+    machine = unmapped(tmp_path, cr0=1 << 31)
+    close(machine)
+    machine.mapped = {VA: PHYSICAL}
+    machine.has_physical = False
+    assert take_snapshot(machine) is not None
