@@ -4,15 +4,15 @@
  *
  *	arch.mk		ARCH_SRC, ARCH_CFLAGS, ARCH_LDFLAGS, and CROSS_COMPILE for
  *			hosts of another architecture; ARCH_DIRS for folders that
- *			it shares with others, KERNEL_VARIANTS for more kernels
- *	kernel.lds.S	the linker script; __init_begin to __init_end, whole pages,
- *			hold .init.text and .init.data
+ *			it shares with others, KERNEL_VARIANTS for more kernels;
+ *			direct_map.c in ARCH_SRC, USES_DEVICE_TREE where they help
+ *	kernel.lds.S	the linker script: KERNEL_MAP, KERNEL_LOAD and kernel.lds.h
  *	code that fills boot_info, firmware_map and boot_command_line (boot_info.h)
  *	and calls start_kernel() (main.h), with interrupts off and exceptions
- *	reported by panic() (printk.h)
- *	lmb_arch_map() and lmb_arch_klimit() (lmb_platform.h)
+ *	reported by panic() (printk.h); devicetree.h and boot_info.h help
+ *	init_mem_mapping(), or what page_table.h asks for
  *
- * and what is declared here. Nothing outside of that folder knows its name.
+ * and what else is declared here. Nothing outside of that folder knows its name.
  */
 #ifndef FIXTURE_ARCH_H
 #define FIXTURE_ARCH_H
@@ -39,7 +39,8 @@ void *arch_va(phys_addr_t address);
 /**
  * init_mem_mapping - map all memory, and let the allocator use all of it
  *
- * Page tables come from the allocator. Afterwards its limit is the end of memory.
+ * Page tables come from the allocator. Afterwards its limit is the end of memory,
+ * and so is mapped_end (mapped.h).
  */
 void init_mem_mapping(void);
 

@@ -14,6 +14,7 @@
 #include "init.h"
 #include "lmb.h"
 #include "main.h"
+#include "mapped.h"
 #include "printk.h"
 #include "scenario.h"
 #include "stops.h"
@@ -38,6 +39,8 @@ static struct options options = {
 
 static noinline __init void init_allocator(void)
 {
+	mapped_end = boot_info.early_limit;
+	mapped_klimit = boot_info.image.base + boot_info.image.size;
 	must(lmb_init, options.nr_static, options.block_size);
 	if (options.bottom_up)
 		must(lmb_set_bottom_up, true);

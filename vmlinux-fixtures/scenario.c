@@ -11,6 +11,7 @@
 
 #define ARENA_MAX	(64UL << 20)	/* random: crowded enough to merge and split */
 #define GUARD		(4 * PAGE_SIZE)	/* keeps the arena from touching what is around it */
+#define ALIGN		(1UL << 16)	/* of its ends: operations see the same one on all machines */
 #define MANY		4096UL	/* fill: so many regions that they need not be whole pages */
 #define WINDOW		1024UL		/* fill: regions that are shuffled together */
 
@@ -38,7 +39,7 @@ static void random_seed(unsigned long seed)
 	random_u32();
 }
 
-/* Find the largest hole, in whole pages, less a guard at either end. */
+/* Find the largest hole, less a guard at either end. */
 static struct lmb_range find_arena(void)
 {
 	struct lmb_range arena = { 0, 0 };
@@ -50,8 +51,8 @@ static struct lmb_range find_arena(void)
 			arena = (struct lmb_range){ range.base, range.end - range.base };
 	if (arena.size < (4UL << 20))
 		panic("scenario: no hole of 4 MiB in memory");
-	end = (arena.base + arena.size - GUARD) & ~(phys_addr_t)(PAGE_SIZE - 1);
-	arena.base = (arena.base + GUARD + PAGE_SIZE - 1) & ~(phys_addr_t)(PAGE_SIZE - 1);
+	end = (arena.base + arena.size - GUARD) & ~(phys_addr_t)(ALIGN - 1);
+	arena.base = (arena.base + GUARD + ALIGN - 1) & ~(phys_addr_t)(ALIGN - 1);
 	arena.size = end - arena.base;
 	return arena;
 }

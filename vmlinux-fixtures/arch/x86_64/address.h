@@ -8,17 +8,9 @@
 
 #define DIRECT_MAP_BASE	((unsigned long)DIRECT_MAP)
 
-/* No address at or above this is mapped: all RAM below it is. */
-extern phys_addr_t arch_map_end;
-
 static inline void *__va(phys_addr_t address)
 {
 	return (void *)(DIRECT_MAP_BASE + address);
-}
-
-static inline phys_addr_t __pa(const void *p)
-{
-	return (unsigned long)p - DIRECT_MAP_BASE;
 }
 
 /* For symbols of the image, which lies in a map of its own. */

@@ -17,7 +17,7 @@
 
 	.cfi_sections .debug_frame
 
-	.section .note.Xen, "a", @note
+	.section .note.boot, "a", @note
 	.align	4
 	.long	4			/* bytes of the name */
 	.long	8			/* bytes of the value */

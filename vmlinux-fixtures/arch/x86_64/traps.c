@@ -4,7 +4,8 @@
  * stack that is full cannot take another one: that becomes a double fault, which
  * has a stack of its own.
  */
-#include "../../types.h"
+#include "../../direct_map.h"
+#include "../../page_table.h"
 #include "address.h"
 #include "asm.h"
 #include "entry.h"
@@ -20,7 +21,6 @@ struct idt_gate {
 };
 
 #define DOUBLE_FAULT		8
-#define PMD_SIZE		0x200000UL
 #define TSS_AVAILABLE		0x89	/* present, 64-bit TSS */
 #define GATE_INTERRUPT		0x8e	/* present, ring 0, interrupts off */
 
@@ -62,13 +62,9 @@ static void set_fault_stack(void)
 static void unmap_stack_guard(void)
 {
 	phys_addr_t guard = __pa_symbol(boot_stack_guard);
-	phys_addr_t base = guard & ~(PMD_SIZE - 1);
-	unsigned int i;
 
-	for (i = 0; i < 512; i++)
-		guard_table[i] = (base + i * PAGE_SIZE) | PTE_PAGE_4K;
-	guard_table[(guard - base) / PAGE_SIZE] = 0;
-	early_pmd[base / PMD_SIZE] = __pa_symbol(guard_table) | PTE_TABLE;
+	split_huge_page(&early_pmd[guard / PMD_SIZE], __pa_symbol(guard_table));
+	guard_table[guard / PAGE_SIZE % 512] = 0;
 	load_page_tables();
 }
 

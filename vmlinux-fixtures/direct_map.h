@@ -1,0 +1,10 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* The direct map of all RAM, as page_table.h has it. */
+#ifndef FIXTURE_DIRECT_MAP_H
+#define FIXTURE_DIRECT_MAP_H
+
+#include "types.h"
+
+void split_huge_page(u64 *entry, phys_addr_t table);
+
+#endif
