@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /* Exceptions: say what happened, and stop. */
 #include "../../printk.h"
+#include "../../stacks.h"
 #include "asm.h"
-#include "segments.h"
 
 /* As entry.S and the processor push them, lowest address first. */
 struct fault_regs {

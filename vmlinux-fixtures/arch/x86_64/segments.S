@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* The segments, and the stacks: one to run on, and one for what it cannot take. */
+/* The segments. */
 #include "asm.h"
 
 #define PA(symbol)	(symbol - KERNEL_MAP)
@@ -23,16 +23,5 @@ gdt_pointer:
 gdt_pointer_low:
 	.word	gdt_end - gdt - 1
 	.long	PA(gdt)
-
-	.section .bss
-	.align	4096
-	.globl	boot_stack_guard, boot_stack_end, fault_stack_end
-boot_stack_guard:
-	.skip	4096			/* traps_init() unmaps it */
-boot_stack:
-	.skip	16384
-boot_stack_end:
-	.skip	8192
-fault_stack_end:
 
 	.section .note.GNU-stack, "", @progbits

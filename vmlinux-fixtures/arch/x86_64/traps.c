@@ -6,6 +6,7 @@
  */
 #include "../../direct_map.h"
 #include "../../page_table.h"
+#include "../../stacks.h"
 #include "address.h"
 #include "asm.h"
 #include "entry.h"

@@ -1,0 +1,17 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* The page tables that the kernel starts with. */
+#ifndef FIXTURE_AARCH64_PAGE_TABLES_H
+#define FIXTURE_AARCH64_PAGE_TABLES_H
+
+#include "../../types.h"
+
+extern u64 early_pud[512];
+extern u64 early_pmd[512];	/* the first GiB of RAM, in 2 MiB pages */
+
+/* After a change of tables, or of the registers for them. */
+static inline void drop_tlb(void)
+{
+	__asm__ __volatile__("dsb ishst; isb; tlbi vmalle1; dsb nsh; isb" : : : "memory");
+}
+
+#endif
