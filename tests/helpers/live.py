@@ -29,6 +29,16 @@ def json_of(guest: GuestSession, command: str) -> dict[str, Any]:
     return data
 
 
+def dump_in(console: str) -> str:
+    """Return the lines of `lmb_dump_all()` in the guest's console output."""
+    lines = console.splitlines(keepends=True)
+    start = lines.index("LMB configuration:\n")
+    end = start + 1
+    while end < len(lines) and lines[end].startswith(" "):
+        end += 1
+    return "".join(lines[start:end])
+
+
 def status_of(guest: GuestSession) -> dict[str, Any]:
     """Return what `lmb-trace status` tells."""
     return json_of(guest, "lmb-trace status")

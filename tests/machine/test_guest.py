@@ -12,6 +12,7 @@ import pytest
 from gdb_lmb.report.jsonio import snapshot_from
 from gdb_lmb.runner.qemu import QemuOptions
 from gdb_lmb.runner.session import CommandError, GuestSession
+from tests.helpers.live import dump_in
 from tests.helpers.states import lmb
 
 pytestmark = pytest.mark.kernel
@@ -27,16 +28,6 @@ MATRIX = [
     ("klimit", "random", "top-down", "6G"),
     ("static64", "boot", "top-down", "3G"),
 ]
-
-
-def dump_in(console: str) -> str:
-    """Return the lines of `lmb_dump_all()` in the guest's console output."""
-    lines = console.splitlines(keepends=True)
-    start = lines.index("LMB configuration:\n")
-    end = start + 1
-    while end < len(lines) and lines[end].startswith(" "):
-        end += 1
-    return "".join(lines[start:end])
 
 
 @pytest.mark.parametrize(("storage", "scenario", "direction", "memory"), MATRIX)
