@@ -53,8 +53,9 @@ static noinline __init void reserve_kernel_image(void)
 
 static noinline __init void reserve_early_page_tables(void)
 {
-	must(lmb_reserve, boot_info.early_page_tables.base,
-	     boot_info.early_page_tables.size, 0);
+	if (boot_info.early_page_tables.size)
+		must(lmb_reserve, boot_info.early_page_tables.base,
+		     boot_info.early_page_tables.size, 0);
 }
 
 static noinline __init void reserve_device_tree(void)

@@ -1,0 +1,79 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The entry from QEMU as a boot loader: where the image lies physically, mapped
+ * one to one by TLB entry 0, the device tree's address in r3. See ePAPR, "Boot
+ * Requirements".
+ */
+#include "../powerpc/asm.h"
+
+	.cfi_sections .debug_frame
+
+	.section .head.text, "ax"
+	.globl	_start
+	.type	_start, @function
+_start:
+	.cfi_startproc
+	.cfi_undefined lr
+	mfspr	r4, SPRN_PVR
+	cmpwi	r4, 0
+	LOAD_ADDRESS(r5, DIRECT_MAP)
+	bge	1f
+	.machine push
+	.machine e500
+	lis	r4, MAS0_TLB1(TLB_IMAGE)@h
+	mtspr	SPRN_MAS0, r4
+	lis	r4, (MAS1_VALID | MAS1_SIZE(CHUNK_SHIFT))@h
+	ori	r4, r4, (MAS1_VALID | MAS1_SIZE(CHUNK_SHIFT))@l
+	mtspr	SPRN_MAS1, r4
+	mtspr	SPRN_MAS2, r5
+	li	r4, MAS3_KERNEL
+	mtspr	SPRN_MAS3, r4
+	li	r4, 0
+	mtspr	SPRN_MAS7, r4
+	isync
+	tlbwe
+	.machine pop
+	b	2f
+1:
+	/* QEMU's entry 1 maps the upper half of the address space */
+	.machine push
+	.machine "440"
+	li	r4, 0
+	mtspr	SPRN_MMUCR, r4
+	li	r6, TLB_IMAGE
+	tlbwe	r4, r6, 0
+	tlbwe	r4, r6, 1
+	li	r4, PPC440_KERNEL
+	tlbwe	r4, r6, 2
+	ori	r5, r5, PPC440_VALID | PPC440_SIZE(CHUNK_SHIFT)
+	tlbwe	r5, r6, 0
+	.machine pop
+2:
+	isync
+	LOAD_ADDRESS(r4, start_mapped)
+	mtctr	r4
+	bctr
+	.cfi_endproc
+	.size	_start, . - _start
+
+	.text
+	.type	start_mapped, @function
+start_mapped:
+	.cfi_startproc
+	.cfi_undefined lr		/* nobody called us: a backtrace ends here */
+	/* a loader should have done so, and the allocator relies on it */
+	LOAD_ADDRESS(r4, __bss_start - 4)
+	LOAD_ADDRESS(r5, __bss_end - 4)
+	li	r6, 0
+1:	stwu	r6, 4(r4)
+	cmplw	r4, r5
+	blt	1b
+	LOAD_ADDRESS(r1, boot_stack_end - 16)
+	stw	r6, 0(r1)
+	LOAD_ADDRESS(STACK_LIMIT, boot_stack_limit)
+	CALL_C(powerpc_start)
+1:	b	1b
+	.cfi_endproc
+	.size	start_mapped, . - start_mapped
+
+	.section .note.GNU-stack, "", @progbits
