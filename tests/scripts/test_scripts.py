@@ -23,7 +23,9 @@ TOOLS = ("bash", "cat", "dirname", "env", "flock", "gcc", "make", "mkdir", "mkte
 
 # What every lane needs and this machine lacks, and the packages that have it.
 LACKING = {"gdb": "gdb", "qemu-system-x86_64": "qemu-system-x86", "aarch64-linux-gnu-gcc": "gcc-aarch64-linux-gnu",
-           "qemu-system-aarch64": "qemu-system-arm", "gdb-multiarch": "gdb-multiarch"}  # fmt: skip
+           "qemu-system-aarch64": "qemu-system-arm", "gdb-multiarch": "gdb-multiarch",
+           "powerpc-linux-gnu-gcc": "gcc-powerpc-linux-gnu", "powerpc64-linux-gnu-gcc": "gcc-powerpc64-linux-gnu",
+           "qemu-system-ppc": "qemu-system-ppc"}  # fmt: skip
 PACKAGES = " ".join(LACKING.values())
 
 LOCKED = "E: Could not get lock /var/lib/apt/lists/lock. It is held by process 4711 (apt-get)"

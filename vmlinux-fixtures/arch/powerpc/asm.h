@@ -46,7 +46,7 @@
 #define SPRN_MMUCR	946
 #define SPRN_HID0	1008
 
-#define MSR_CM		0x80000000		/* 64-bit addresses */
+#define MSR_CM		(1 << 31)		/* 64-bit addresses */
 #define MSR_WE		0x00040000		/* wait for an interrupt */
 #define MSR_ME		0x00001000		/* machine checks are exceptions */
 #define EPCR_ICM	0x02000000		/* MSR_CM in exceptions */
