@@ -32,13 +32,12 @@ static __init bool parse_order(const char *value)
 	panic("bad boot option lmb.order=%s: not window or random", value);
 }
 
-static __init unsigned long parse_value(const char *name, const char *value,
-					unsigned long min, unsigned long max)
+static __init u64 parse_value(const char *name, const char *value, u64 min, u64 max)
 {
-	unsigned long number;
+	u64 number;
 
 	if (!parse_number(value, &number) || number < min || number > max)
-		panic("bad boot option %s=%s: not a number from %lu to %lu",
+		panic("bad boot option %s=%s: not a number from %llu to %llu",
 		      name, value, min, max);
 	return number;
 }
@@ -58,7 +57,7 @@ static __init unsigned long parse_block_size(const char *name, const char *value
 static __init void parse_mark(const char *name, const char *value, struct options *options)
 {
 	static char word[COMMAND_LINE_SIZE] __initdata;
-	unsigned long numbers[3];
+	u64 numbers[3];
 	unsigned int i;
 	size_t len;
 
@@ -66,7 +65,8 @@ static __init void parse_mark(const char *name, const char *value, struct option
 		for (len = 0; value[len] && value[len] != ','; len++)
 			word[len] = value[len];
 		word[len] = '\0';
-		if (!parse_number(word, &numbers[i]) || !value[len] != (i == 2))
+		if (!parse_number(word, &numbers[i]) || numbers[i] > PHYS_ADDR_MAX ||
+		    !value[len] != (i == 2))
 			panic("bad boot option %s: not BASE,SIZE,FLAG", name);
 		value += len + 1;
 	}
@@ -97,7 +97,7 @@ static __init void parse_option(const char *name, const char *value,
 	else if (!strcmp(name, "lmb.order"))
 		options->random_order = parse_order(value);
 	else if (!strcmp(name, "lmb.limit"))
-		options->limit = parse_value(name, value, 1, ~0UL);
+		options->limit = parse_value(name, value, 1, PHYS_ADDR_MAX);
 	else if (!strcmp(name, "lmb.mark"))
 		parse_mark(name, value, options);
 	else if (!strcmp(name, "lmb.fault"))

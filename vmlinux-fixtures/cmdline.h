@@ -25,7 +25,7 @@ enum scenario { SCENARIO_BOOT, SCENARIO_RANDOM, SCENARIO_FILL };
 struct options {
 	enum scenario scenario;
 	unsigned long ops, seed, nr_static, block_size;
-	unsigned long limit;
+	phys_addr_t limit;
 	struct lmb_range mark;
 	unsigned int mark_flag;
 	bool bottom_up, random_order;

@@ -30,10 +30,10 @@
 #include "stops.h"
 #include "string.h"
 
-#define NEVER	(~0UL)
+#define NEVER	(~0ULL)
 
 static unsigned long nr_operations;
-static unsigned long first_after = NEVER;
+static u64 first_after = NEVER;
 static bool counts_random, any_wanted, any_corrupts;
 
 /* -- all of them, in the order in which they strike ------------------------- */
@@ -181,7 +181,7 @@ void fault_scenario_over(void)
 	if (!any_wanted)
 		return;
 	if (first_after != NEVER)
-		panic("bad boot option lmb.fault: operation %lu never came", first_after);
+		panic("bad boot option lmb.fault: operation %llu never came", first_after);
 	strike_at_lists();
 	if (any_corrupts)
 		stop_here();
@@ -208,7 +208,7 @@ static __init struct fault *find(const char *name)
 /* Take one KIND[@N]. */
 static __init void parse_one(char *word)
 {
-	unsigned long after = NEVER;
+	u64 after = NEVER;
 	struct fault *fault;
 	char *at = word;
 
@@ -222,7 +222,7 @@ static __init void parse_one(char *word)
 	}
 	fault = find(word);
 	if (fault->stage == ON_HANDOVER && after != NEVER)
-		panic("bad boot option lmb.fault=%s@%lu: the hand-over comes last",
+		panic("bad boot option lmb.fault=%s@%llu: the hand-over comes last",
 		      word, after);
 	fault->wanted = true;
 	any_wanted = true;

@@ -68,7 +68,7 @@ struct list_head *fault_to_device(enum fault_list list)
 
 struct list_head *fault_to_misaligned(enum fault_list list)
 {
-	return (struct list_head *)((char *)victim(list) + 4);
+	return (struct list_head *)((char *)victim(list) + sizeof(void *) / 2);
 }
 
 /* A node of another list, which is a node all the same. */

@@ -90,7 +90,9 @@ void fault_reserved_outside_memory(const struct fault *fault)
 /* The allocator does as it is told; the one who tells it is wrong. */
 void fault_required_unreserved(const struct fault *fault)
 {
-	int error = lmb_free(boot_info.early_page_tables.base, PAGE_SIZE);
+	struct lmb_range range = boot_info.early_page_tables.size ?
+				 boot_info.early_page_tables : boot_info.image;
+	int error = lmb_free(range.base, PAGE_SIZE);
 
 	(void)fault;
 	if (error)

@@ -34,7 +34,7 @@ SECTIONS
 	.text : AT(ADDR(.text) - KERNEL_MAP) {
 		_text = .;
 		*(.head.text)
-		*(.text .text.*)
+		*(.text .text.* .sfpr)
 		_etext = .;
 	} :load
 	.notes : AT(ADDR(.notes) - KERNEL_MAP) {
@@ -42,7 +42,7 @@ SECTIONS
 		KEEP(*(.note.gnu.build-id))
 	} :load :note
 	.rodata : AT(ADDR(.rodata) - KERNEL_MAP) {
-		*(.rodata .rodata.*)
+		*(.rodata .rodata.* .sdata2)
 	} :load
 
 	. = ALIGN(4096);
@@ -57,11 +57,15 @@ SECTIONS
 	__init_end = .;
 
 	.data : AT(ADDR(.data) - KERNEL_MAP) {
-		*(.data .data.*)
+		*(.data .data.* .sdata)
+	} :load
+	/* descriptors of functions, which a debugger looks for under this name */
+	.opd : AT(ADDR(.opd) - KERNEL_MAP) {
+		*(.opd)
 	} :load
 	.bss : AT(ADDR(.bss) - KERNEL_MAP) {
 		__bss_start = .;
-		*(.bss .bss.* COMMON)
+		*(.bss .bss.* .sbss COMMON)
 		. = ALIGN(4096);
 		__bss_end = .;
 	} :load
@@ -80,15 +84,15 @@ SECTIONS
 	_end = .;
 
 	/DISCARD/ : {
-		*(.comment .eh_frame .note.gnu.property .note.GNU-stack)
+		*(.comment .eh_frame .gnu.attributes .note.gnu.property .note.GNU-stack)
 	}
 
 	/* the linker makes these up; nobody would fill them in, so they must be empty */
 	.got.plt (INFO) : { *(.got.plt) }
 	ASSERT(SIZEOF(.got.plt) == 0 || SIZEOF(.got.plt) == 0x18, "unexpected .got.plt")
-	.got : { *(.got) *(.igot*) }
+	.got : { *(.got .got2 .toc) *(.igot*) }
 	ASSERT(SIZEOF(.got) == 0, "unexpected .got")
-	.plt : { *(.plt) *(.plt.*) *(.iplt) }
+	.plt : { *(.plt) *(.plt.*) *(.iplt) *(.glink) *(.branch_lt) }
 	ASSERT(SIZEOF(.plt) == 0, "unexpected .plt")
 	.rela.dyn : { *(.rela.*) *(.rela_*) }
 	ASSERT(SIZEOF(.rela.dyn) == 0, "unexpected .rela")

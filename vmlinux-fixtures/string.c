@@ -118,10 +118,10 @@ static int digit(char c, unsigned int base)
  *
  * Return: whether it is one, and fits.
  */
-bool parse_number(const char *s, unsigned long *number)
+bool parse_number(const char *s, u64 *number)
 {
 	unsigned int base = s[0] == '0' && (s[1] == 'x' || s[1] == 'X') ? 16 : 10;
-	unsigned long value = 0;
+	u64 value = 0;
 
 	if (base == 16)
 		s += 2;
@@ -130,7 +130,7 @@ bool parse_number(const char *s, unsigned long *number)
 	for (; *s; s++) {
 		int d = digit(*s, base);
 
-		if (d < 0 || value > (~0UL - d) / base)
+		if (d < 0 || value > (~0ULL - d) / base)
 			return false;
 		value = value * base + d;
 	}

@@ -14,6 +14,6 @@ size_t strnlen(const char *s, size_t size);
 char *strrchr(const char *s, int c);
 int strcmp(const char *a, const char *b);
 int strncmp(const char *a, const char *b, size_t size);
-bool parse_number(const char *s, unsigned long *number);
+bool parse_number(const char *s, u64 *number);
 
 #endif

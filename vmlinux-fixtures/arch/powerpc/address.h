@@ -8,17 +8,9 @@
 
 #define CHUNK_SIZE	(1UL << CHUNK_SHIFT)
 
-/* No address of memory at or above this is mapped: all RAM below it is. */
-extern phys_addr_t arch_map_end;
-
 static inline void *__va(phys_addr_t address)
 {
 	return (void *)(unsigned long)(DIRECT_MAP + address);
-}
-
-static inline phys_addr_t __pa(const void *p)
-{
-	return (unsigned long)p - DIRECT_MAP;
 }
 
 #endif

@@ -17,6 +17,7 @@
 #define CONSOLE_MAP	0xfe000000
 #define HOLE_MAP	0xf8000000
 #endif
+#define KERNEL_MAP	DIRECT_MAP
 #define KERNEL_LOAD	0x400000		/* physical address of the image */
 
 /* Entries of the TLB, those of TLB1 on e500: the boot loader's map is entry 0. */

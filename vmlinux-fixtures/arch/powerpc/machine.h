@@ -30,7 +30,7 @@ void tlb_set(unsigned int entry, const struct mapping *mapping);
 /* Physical address of the console's registers, those of a 16550. */
 u64 machine_console(void);
 
-/* Wait for an interrupt. */
-void machine_wait(void);
+/* Wait for an interrupt, none of which is enabled. */
+void machine_halt(void) __noreturn;
 
 #endif

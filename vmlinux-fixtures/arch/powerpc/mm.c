@@ -7,8 +7,11 @@
 #include "../../fault.h"
 #include "../../init.h"
 #include "../../lmb.h"
+#include "../../mapped.h"
 #include "address.h"
 #include "machine.h"
+
+#define MAPPED_MAX	((phys_addr_t)NR_CHUNKS << CHUNK_SHIFT)
 
 /* Map the chunks of [base, end), as far as there are entries; this code runs in the first. */
 static __init void map_range(phys_addr_t base, phys_addr_t end)
@@ -38,6 +41,6 @@ noinline __init void init_mem_mapping(void)
 
 	for_each_lmb_memory(region)
 		map_range(region->base, lmb_end(region));
-	arch_map_end = NR_CHUNKS * CHUNK_SIZE;
-	must(lmb_set_current_limit, limit < arch_map_end ? limit : arch_map_end);
+	mapped_end = limit < MAPPED_MAX ? limit : MAPPED_MAX;
+	must(lmb_set_current_limit, mapped_end);
 }

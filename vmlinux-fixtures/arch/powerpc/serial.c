@@ -40,10 +40,15 @@ void serial_init(void)
 	write_register(UART_IER, 0);
 	write_register(UART_LCR, LCR_8N1);
 	write_register(UART_FCR, FCR_ENABLE);
+	/* QEMU leaves out a port that leads nowhere */
+	if (uart[UART_LCR] != LCR_8N1)
+		uart = NULL;
 }
 
 void arch_putc(char c)
 {
+	if (!uart)
+		return;
 	while (!(uart[UART_LSR] & LSR_THRE))
 		;
 	write_register(UART_DATA, c);
@@ -51,6 +56,5 @@ void arch_putc(char c)
 
 void arch_halt(void)
 {
-	for (;;)
-		machine_wait();
+	machine_halt();
 }

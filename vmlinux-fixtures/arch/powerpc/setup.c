@@ -2,6 +2,7 @@
 /* From the assembly entry to start_kernel(). */
 #include "../../boot_info.h"
 #include "../../devicetree.h"
+#include "../../image.h"
 #include "../../init.h"
 #include "../../main.h"
 #include "address.h"
@@ -9,22 +10,7 @@
 #include "machine.h"
 #include "serial.h"
 
-/* From the linker script. */
-extern char _image_start[], _image_end[], __init_begin[], __init_end[];
-
 void powerpc_start(unsigned long fdt) __noreturn;
-
-static __init struct lmb_range symbol_range(const char *start, const char *end)
-{
-	return (struct lmb_range){ __pa(start), end - start };
-}
-
-static noinline __init void find_image(void)
-{
-	boot_info.image = symbol_range(_image_start, _image_end);
-	boot_info.init = symbol_range(__init_begin, __init_end);
-	boot_info.early_limit = CHUNK_SIZE;
-}
 
 /* Null pointers fault from here on. */
 static noinline __init void drop_boot_map(void)
@@ -43,7 +29,8 @@ noinline __init void powerpc_start(unsigned long fdt)
 	serial_init();
 	catch_exceptions();
 	drop_boot_map();
-	find_image();
+	find_image(KERNEL_MAP);
+	boot_info.early_limit = CHUNK_SIZE;
 	devicetree_parse(fdt);
 	start_kernel();
 }

@@ -27,12 +27,13 @@ u64 machine_console(void)
 	return is_e500() ? E500_CONSOLE : BAMBOO_CONSOLE;
 }
 
-void machine_wait(void)
+void machine_halt(void)
 {
 	unsigned long msr;
 
 	if (is_e500())
 		mtspr(SPRN_HID0, mfspr(SPRN_HID0) | HID0_DOZE);
 	__asm__ __volatile__("mfmsr %0" : "=r" (msr));
-	__asm__ __volatile__("mtmsr %0; isync" : : "r" (msr | MSR_WE));
+	__asm__ __volatile__("mtmsr %0; b ." : : "r" (msr | MSR_WE));
+	__builtin_unreachable();
 }

@@ -56,7 +56,7 @@ start_mapped:
 	blt	1b
 	LOAD_ADDRESS(r1, boot_stack_end - 128)
 	std	r6, 0(r1)
-	LOAD_ADDRESS(STACK_LIMIT, boot_stack_limit)
+	LOAD_ADDRESS(STACK_LIMIT, boot_stack_guard + 4096)
 	CALL_C(powerpc_start)
 1:	b	1b
 	.cfi_endproc

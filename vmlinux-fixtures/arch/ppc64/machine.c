@@ -13,7 +13,8 @@ u64 machine_console(void)
 	return 0xfe0004500;
 }
 
-void machine_wait(void)
+void machine_halt(void)
 {
-	__asm__ __volatile__("wait");
+	for (;;)
+		__asm__ __volatile__("wait");
 }
