@@ -46,9 +46,12 @@ static struct lmb_range find_arena(void)
 	struct lmb_free_range range;
 	phys_addr_t end;
 
-	for_each_lmb_free(&range)
-		if (range.end - range.base > arena.size)
-			arena = (struct lmb_range){ range.base, range.end - range.base };
+	for_each_lmb_free(&range) {
+		/* what lies above is not mapped, and not allocated */
+		end = range.end < lmb.current_limit ? range.end : lmb.current_limit;
+		if (range.base < end && end - range.base > arena.size)
+			arena = (struct lmb_range){ range.base, end - range.base };
+	}
 	if (arena.size < (4UL << 20))
 		panic("scenario: no hole of 4 MiB in memory");
 	end = (arena.base + arena.size - GUARD) & ~(phys_addr_t)(ALIGN - 1);
@@ -137,6 +140,8 @@ static int random_invalid(struct random_run *run)
 static int random_alloc(struct random_run *run)
 {
 	phys_addr_t min = run->arena.base, max = min + run->arena.size, base;
+	unsigned int flags;
+	u32 size;
 	int error;
 	phys_addr_t align = random_below(4) ? PAGE_SIZE << random_below(4) :
 			    random_below(2) ? 1UL << random_below(12) : 0;
@@ -146,7 +151,10 @@ static int random_alloc(struct random_run *run)
 		if (random_below(2))
 			max = min + 1 + random_below(max - min);
 	}
-	error = lmb_alloc(random_size(), align, min, max, random_flags(false), &base);
+	/* one after the other: compilers differ in the order of arguments */
+	flags = random_flags(false);
+	size = random_size();
+	error = lmb_alloc(size, align, min, max, flags, &base);
 	if (error != -ENOMEM)
 		return error;
 	run->no_memory++;

@@ -7,12 +7,10 @@ says, by hand, all that must be found then. Many more pointers are written into 
 
 from __future__ import annotations
 
-import json
 import re
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -20,32 +18,13 @@ from gdb_lmb.allocators.lmb.checks import CHECKS as LMB_ROWS
 from gdb_lmb.core.words import FINDING
 from gdb_lmb.runner.qemu import QemuOptions
 from gdb_lmb.runner.session import GuestSession, NotReachedError
-from tests.helpers.faults import EXPECTED, LOG
+from tests.helpers.faults import ALL_AT_ONCE, EXPECTED, HANDED_OVER, LOG, REQUIRED, check_json, codes, stop_of
 from tests.helpers.gdb_words import python_failed
 
 pytestmark = pytest.mark.kernel
 
 RANDOM = "lmb.scenario=random lmb.static=8 lmb.ops=300"
 """A guest with all there is: several blocks, long lists, reservations outside of memory."""
-
-HANDED_OVER = "lmb_scenario_done"
-
-
-def stop_of(kinds: str) -> str:
-    """Return the symbol at which these faults can be seen."""
-    return HANDED_OVER if "handover" in kinds else "lmb_ready"
-
-
-def check_json(guest: GuestSession, options: str = "") -> dict[str, Any]:
-    """Return what `lmb-check` finds."""
-    result: dict[str, Any] = json.loads(guest.command(f"lmb-check --json {options}"))
-    return result
-
-
-def codes(checked: dict[str, Any]) -> set[str]:
-    """Return the codes of the findings; notes are none."""
-    return {f["code"] for f in checked["findings"] if f["severity"] == FINDING}
-
 
 # -- one fault, a real boot ------------------------------------------------------------------------------------------
 
@@ -111,14 +90,6 @@ def test_fault_with_klimit_storage(klimit_kernel: Path, kind: str, scenario: str
 
 
 # -- several, and in the middle --------------------------------------------------------------------------------------
-
-ALL_AT_ONCE = ["block-unreserved", "block-unflagged", "bad-flags", "storage-corrupt-switch", "bad-name", "bad-limit",
-               "overlap", "unmerged-memory", "empty-region-memory", "outside-firmware", "region-wraps", "entry-lost",
-               "unsorted", "count-mismatch", "size-mismatch-memory", "free-count-mismatch", "storage-corrupt",
-               "entry-shared-memory", "link-wild", "link-broken-free", "list-cycle-memory"]  # fmt: skip
-
-# Not judged while growth is not allowed, which one of the above takes back.
-REQUIRED = ("required-unreserved", "required-not-memory", "required-overlap")
 
 SEVERAL: list[tuple[str, set[str]]] = [
     # Every code that lists still in use can show.

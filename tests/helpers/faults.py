@@ -3,6 +3,12 @@
 
 from __future__ import annotations
 
+import json
+from typing import Any
+
+from gdb_lmb.core.words import FINDING
+from gdb_lmb.runner.session import GuestSession
+
 LOG = "log-divergence"
 
 
@@ -85,3 +91,30 @@ EXPECTED: dict[str, set[str]] = {
     "handover-mismatch-reserved": {"handover-mismatch"},
     "handover-mismatch-count": {"handover-mismatch"},
 }  # fmt: skip
+
+ALL_AT_ONCE = ["block-unreserved", "block-unflagged", "bad-flags", "storage-corrupt-switch", "bad-name", "bad-limit",
+               "overlap", "unmerged-memory", "empty-region-memory", "outside-firmware", "region-wraps", "entry-lost",
+               "unsorted", "count-mismatch", "size-mismatch-memory", "free-count-mismatch", "storage-corrupt",
+               "entry-shared-memory", "link-wild", "link-broken-free", "list-cycle-memory"]  # fmt: skip
+
+# Not judged while growth is not allowed, which one of the above takes back.
+REQUIRED = ("required-unreserved", "required-not-memory", "required-overlap")
+
+
+HANDED_OVER = "lmb_scenario_done"
+
+
+def stop_of(kinds: str) -> str:
+    """Return the symbol at which these faults can be seen."""
+    return HANDED_OVER if "handover" in kinds else "lmb_ready"
+
+
+def check_json(guest: GuestSession, options: str = "") -> dict[str, Any]:
+    """Return what `lmb-check` finds."""
+    result: dict[str, Any] = json.loads(guest.command(f"lmb-check --json {options}"))
+    return result
+
+
+def codes(checked: dict[str, Any]) -> set[str]:
+    """Return the codes of the findings; notes are none."""
+    return {f["code"] for f in checked["findings"] if f["severity"] == FINDING}
