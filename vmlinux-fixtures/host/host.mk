@@ -52,6 +52,12 @@ $(O)/host/fuzzer-$(1): $(LMB_SRC:%=$(LMB_DIR)/%) $(HOST_SRC:%=host/%) host/fuzz.
 endef
 $(foreach variant,$(HOST_VARIANTS),$(eval $(call host_variant,$(variant))))
 
+# What the kernel reads of device trees; not part of `host`, as it needs libfdt.
+$(O)/host/devicetree-%: devicetree.c boot_info.c host/devicetree_host.c $(addprefix $(LIBFDT)/,$(LIBFDT_SRC))
+	@echo '  HOSTLD  $@'
+	@mkdir -p $(@D)
+	$(Q)$(HOSTCC) $(HOST_CFLAGS) $(CONFIG) $(CONFIG_$*) $(LIBFDT_CFLAGS) $(SANITIZE) -MMD -MP -o $@ $^
+
 fuzzers: $(foreach variant,$(HOST_VARIANTS),$(O)/host/fuzzer-$(variant))
 
 host: $(foreach variant,$(HOST_VARIANTS),$(O)/host/liblmb-$(variant).so)
