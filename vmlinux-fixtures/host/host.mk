@@ -53,10 +53,10 @@ endef
 $(foreach variant,$(HOST_VARIANTS),$(eval $(call host_variant,$(variant))))
 
 # What the kernel reads of device trees; not part of `host`, as it needs libfdt.
-$(O)/host/devicetree-%: devicetree.c boot_info.c host/devicetree_host.c $(addprefix $(LIBFDT)/,$(LIBFDT_SRC))
+$(O)/host/devicetree-%: devicetree.c boot_info.c host/devicetree_host.c $(addprefix $(LIBFDT)/,$(LIBFDT_SRC)) $(wildcard *.h)
 	@echo '  HOSTLD  $@'
 	@mkdir -p $(@D)
-	$(Q)$(HOSTCC) $(HOST_CFLAGS) $(CONFIG) $(CONFIG_$*) $(LIBFDT_CFLAGS) $(SANITIZE) -MMD -MP -o $@ $^
+	$(Q)$(HOSTCC) $(HOST_CFLAGS) $(CONFIG) $(CONFIG_$*) $(LIBFDT_CFLAGS) $(SANITIZE) -o $@ $(filter %.c,$^)
 
 fuzzers: $(foreach variant,$(HOST_VARIANTS),$(O)/host/fuzzer-$(variant))
 
