@@ -13,6 +13,7 @@ import os
 import re
 import sys
 from pathlib import Path
+from typing import NamedTuple
 
 from gdb_lmb.arches.base import Architecture
 from gdb_lmb.arches.registry import named
@@ -36,6 +37,33 @@ def vmlinux(arch: str = DEFAULT_ARCH, *, klimit: bool = False, variant: str = ""
     `variant` is what else arch.mk's `KERNEL_VARIANTS` names, as "phys64".
     """
     return build / arch / "-".join(["vmlinux", *filter(None, [variant]), *["klimit"] * klimit])
+
+
+class Row(NamedTuple):
+    """One machine: QEMU's `machine` (None: the usual one) with a `variant` of the kernel and so much `memory`."""
+
+    arch: str
+    machine: str | None = None
+    variant: str = ""
+    memory: str = "256M"
+
+    def __str__(self) -> str:
+        return "-".join(filter(None, (self.arch, self.machine, self.variant, self.memory)))
+
+    def kernel(self, build: Path, *, klimit: bool = False) -> Path:
+        return vmlinux(self.arch, klimit=klimit, variant=self.variant, build=build)
+
+
+VARIANTS = [
+    Row("x86_64", "q35", memory="5G"),
+    Row("x86_64", "microvm"),
+    Row("ppc", "bamboo"),
+    Row("ppc", "bamboo", "phys64"),
+    Row("ppc", variant="phys64", memory="5G"),
+    Row("ppc64", memory="5G"),
+    Row("aarch64", memory="5G"),
+]
+"""Other machines, other widths of `phys_addr_t`, memory above 4 GiB."""
 
 
 def folders(arch: str = DEFAULT_ARCH) -> list[Path]:
