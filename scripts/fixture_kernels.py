@@ -9,6 +9,7 @@ Usage: fixture_kernels.py arch|kernel   (prints the default one's name, or its p
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import sys
@@ -52,6 +53,20 @@ class Row(NamedTuple):
 
     def kernel(self, build: Path, *, klimit: bool = False) -> Path:
         return vmlinux(self.arch, klimit=klimit, variant=self.variant, build=build)
+
+    def arguments(self, build: Path = BUILD) -> tuple[str, ...]:
+        """Return what else QEMU must be told: Debian's 11.1 has the tree of a machine in another folder than it looks.
+
+        Raises: `OSError`.
+        """
+        tree = Path("/usr/share/qemu") / f"{self.machine}.dtb"
+        if not tree.exists() or (tree.parent / "dtb" / tree.name).exists():
+            return ()
+        link = build / "qemu" / "dtb" / tree.name
+        link.parent.mkdir(parents=True, exist_ok=True)
+        with contextlib.suppress(FileExistsError):
+            link.symlink_to(tree)
+        return ("-L", str(build / "qemu"))
 
 
 VARIANTS = [
