@@ -9,7 +9,8 @@
  *	kernel.lds.S	the linker script: KERNEL_MAP, KERNEL_LOAD and kernel.lds.h
  *	code that fills boot_info, firmware_map and boot_command_line (boot_info.h)
  *	and calls start_kernel() (main.h), with interrupts off and exceptions
- *	reported by panic() (printk.h); devicetree.h and boot_info.h help
+ *	reported by panic() (printk.h); devicetree.h and boot_info.h help. A tree
+ *	may lie where the early page tables do not reach, and across their pages
  *	init_mem_mapping(), or what page_table.h asks for
  *
  * and what else is declared here. Nothing outside of that folder knows its name.

@@ -4,7 +4,6 @@
  * what counts Linux's drivers/of/fdt.c and drivers/of/of_reserved_mem.c. The
  * tree is checked as a whole before anything of it is read.
  */
-#include "arch.h"
 #include "boot_info.h"
 #include "devicetree.h"
 #include "init.h"
@@ -175,20 +174,17 @@ static __init void scan_chosen(void)
 
 /**
  * devicetree_parse - fill boot_info, firmware_map and boot_command_line
- * @address: where the boot loader put the tree, physical; arch_va() maps all of
- *	it that is below boot_info.early_limit
+ * @address: where the boot loader put the tree, physical
+ * @mapped: where that is mapped: a place of its own, as boot loaders put trees anywhere
+ * @room: how many bytes of it are
  */
-noinline __init void devicetree_parse(phys_addr_t address)
+noinline __init void devicetree_parse(phys_addr_t address, const void *mapped, size_t room)
 {
-	phys_addr_t room = boot_info.early_limit - address;
-	int error;
+	int error = fdt_check_full(mapped, room);
 
-	if (address >= boot_info.early_limit)
-		panic("device tree at 0x%llx: not mapped yet", (u64)address);
-	tree = arch_va(address);
-	error = fdt_check_full(tree, room);
 	if (error)
-		bad_tree("damaged", error);
+		bad_tree(error == -FDT_ERR_TRUNCATED ? "cut off, or too large" : "damaged", error);
+	tree = mapped;
 	boot_info.fdt = boot_pages(address, fdt_totalsize(tree));
 	scan_memory();
 	scan_reserved_memory();

@@ -5,6 +5,9 @@
 
 #include "types.h"
 
-void devicetree_parse(phys_addr_t address);
+/* What is mapped of a tree, wherever it begins; Linux's MAX_FDT_SIZE. */
+#define DEVICE_TREE_MAX	(2 << 20)
+
+void devicetree_parse(phys_addr_t address, const void *mapped, size_t room);
 
 #endif

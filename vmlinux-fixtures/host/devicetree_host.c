@@ -8,20 +8,15 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "../arch.h"
 #include "../boot_info.h"
 #include "../devicetree.h"
 #include "../printk.h"
 
 #define TREE_AT	(16 * PAGE_SIZE)
 
-static char *tree;
+static void *tree;
+static size_t tree_size;
 static jmp_buf panicked;
-
-void *arch_va(phys_addr_t address)
-{
-	return tree + (address - TREE_AT);
-}
 
 void panic(const char *fmt, ...)
 {
@@ -68,7 +63,7 @@ static void read_tree(const char *path)
 	if (!tree || fread(tree, 1, size, file) != (size_t)size)
 		exit(2);
 	fclose(file);
-	boot_info.early_limit = TREE_AT + size;
+	tree_size = size;
 }
 
 int main(int argc, char **argv)
@@ -82,7 +77,7 @@ int main(int argc, char **argv)
 		read_tree(argv[i]);
 		printf("tree %s\n", argv[i]);
 		if (!setjmp(panicked)) {
-			devicetree_parse(TREE_AT);
+			devicetree_parse(TREE_AT, tree, tree_size);
 			print_boot_info();
 		}
 		free(tree);

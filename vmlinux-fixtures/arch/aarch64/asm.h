@@ -9,6 +9,7 @@
 #define KERNEL_LOAD	0x40200000		/* physical address of the image */
 #define EARLY_MAP_SIZE	0x40000000		/* what the page tables in the image map of RAM */
 #define UART_BASE	0x09000000		/* PL011, physical */
+#define TREE_PMD	510			/* the device tree's two slots among the devices' */
 
 #define PTE_TABLE	0x003
 #define PTE_BLOCK	0x001

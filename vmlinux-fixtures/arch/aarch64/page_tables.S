@@ -17,10 +17,13 @@ early_pud:
 	.quad	PA(early_pmd) + PTE_TABLE
 	.fill	510, 8, 0
 	.size	early_pud, . - early_pud
+	.globl	early_device_pmd
+	.type	early_device_pmd, @object
 early_device_pmd:
 	.fill	UART_BASE / PMD_SIZE, 8, 0
 	.quad	UART_BASE + PTE_DEVICE + PTE_BLOCK
 	.fill	511 - UART_BASE / PMD_SIZE, 8, 0
+	.size	early_device_pmd, . - early_device_pmd
 	.globl	early_pmd
 	.type	early_pmd, @object
 early_pmd:

@@ -8,12 +8,14 @@
 #define DIRECT_MAP	0xc000000000000000
 #define CHUNK_SHIFT	30			/* what one TLB entry maps of memory */
 #define NR_CHUNKS	60			/* so much of it is mapped, the rest is not */
+#define TREE_MAP	0xc000000fc0000000	/* virtual address of the device tree's two pages */
 #define CONSOLE_MAP	0xc000000fe0004000	/* virtual address of the console's page */
 #define HOLE_MAP	0xc000000ff0000000	/* nothing is mapped there */
 #else
 #define DIRECT_MAP	0xc0000000
 #define CHUNK_SHIFT	28
 #define NR_CHUNKS	3
+#define TREE_MAP	0xf0000000
 #define CONSOLE_MAP	0xfe000000
 #define HOLE_MAP	0xf8000000
 #endif
@@ -24,6 +26,7 @@
 #define TLB_BOOT	0
 #define TLB_IMAGE	1			/* the first chunk */
 #define TLB_CONSOLE	(TLB_IMAGE + NR_CHUNKS)
+#define TLB_TREE	(TLB_CONSOLE + 1)	/* and the next */
 
 /* Special purpose registers. */
 #define SPRN_SRR0	26

@@ -12,12 +12,36 @@
 
 void powerpc_start(unsigned long fdt) __noreturn;
 
-/* Null pointers fault from here on. */
-static noinline __init void drop_boot_map(void)
+#define TREE_SHIFT	24
+#define TREE_PAGE	(1UL << TREE_SHIFT)
+
+static __init void unmap(unsigned int entry)
 {
 	static const struct mapping none __initdata;
 
-	tlb_set(TLB_BOOT, &none);
+	tlb_set(entry, &none);
+}
+
+/* Null pointers fault from here on. */
+static noinline __init void drop_boot_map(void)
+{
+	unmap(TLB_BOOT);
+}
+
+/* Two pages, so that a tree that begins in the first lies in them. */
+static noinline __init void read_device_tree(unsigned long fdt)
+{
+	struct mapping mapping = { .shift = TREE_SHIFT };
+	unsigned int i;
+
+	for (i = 0; i < 2; i++) {
+		mapping.va = TREE_MAP + i * TREE_PAGE;
+		mapping.pa = (fdt & ~(TREE_PAGE - 1)) + i * (u64)TREE_PAGE;
+		tlb_set(TLB_TREE + i, &mapping);
+	}
+	devicetree_parse(fdt, (void *)(TREE_MAP + fdt % TREE_PAGE), DEVICE_TREE_MAX);
+	unmap(TLB_TREE);
+	unmap(TLB_TREE + 1);
 }
 
 /**
@@ -31,6 +55,6 @@ noinline __init void powerpc_start(unsigned long fdt)
 	drop_boot_map();
 	find_image(KERNEL_MAP);
 	boot_info.early_limit = CHUNK_SIZE;
-	devicetree_parse(fdt);
+	read_device_tree(fdt);
 	start_kernel();
 }
