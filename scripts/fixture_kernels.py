@@ -77,6 +77,7 @@ VARIANTS = [
     Row("ppc", variant="phys64", memory="5G"),
     Row("ppc64", memory="5G"),
     Row("aarch64", memory="5G"),
+    Row("riscv64", memory="5G"),
 ]
 """Other machines, other widths of `phys_addr_t`, memory above 4 GiB."""
 

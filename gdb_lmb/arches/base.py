@@ -214,7 +214,7 @@ class TableForm:
 
     `sizes` are the bytes of a table of each level, the top first; those of the last level map pages only. An entry of
     `entry` bytes leads to another table where `table` of its bits, all of `mask`, are set; `address` are the bits that
-    say where.
+    say where, in units of `scale` bytes.
     """
 
     root: int
@@ -223,6 +223,7 @@ class TableForm:
     table: int
     address: int
     entry: int = 8
+    scale: int = 1
 
     def tables(self, memory: Memory, order: ByteOrder) -> tuple[list[Range], bool]:
         """Return where each table lies, the root first, and whether these are all: `MAX_TABLES` are read at most.
@@ -241,7 +242,9 @@ class TableForm:
                 with contextlib.suppress(ReadError):
                     raw = memory.read(base, size) if left >= 0 else b""
                     entries = set(struct.unpack(f"{form[0]}{len(raw) // self.entry}{form[1]}", raw))
-                    below.update(entry & self.address for entry in entries if entry & self.mask == self.table)
+                    below.update(
+                        (entry & self.address) * self.scale for entry in entries if entry & self.mask == self.table
+                    )
             level = below - seen
             seen = seen | level
         return found, left >= 0

@@ -2,8 +2,8 @@
 """Architectures known by their names, calling conventions and boot images only: a row each.
 
 One becomes a package of its own when its page tables, dumps or kernels are read. Mirrors for arm the procedure call
-standard (AAPCS) and arch/arm/boot/compressed/head.S; for RISC-V its ELF psABI and
-Documentation/arch/riscv/boot-image-header.rst; for s390x its ELF ABI supplement and arch/s390/include/asm/cache.h.
+standard (AAPCS) and arch/arm/boot/compressed/head.S; for s390x its ELF ABI supplement and
+arch/s390/include/asm/cache.h.
 """
 
 from __future__ import annotations
@@ -36,31 +36,6 @@ ARCHITECTURES = (
             link="lr",
             even_pairs=True,
             tags=1,  # Thumb
-        ),
-    ),
-    Architecture(
-        name="riscv64",
-        uname="riscv64",
-        e_machine=243,
-        bits=64,
-        byte_order="little",
-        gdb=("riscv",),
-        cross="riscv64-linux-gnu-",
-        qemu="qemu-system-riscv64",
-        qemu_package="qemu-system-misc",
-        machine="virt",
-        native=("riscv64",),
-        pe_machine=0x5064,
-        image_kind="RISC-V Image",
-        built_image="arch/riscv/boot/Image",
-        image_magic=rb".{48}RISCV\0\0\0RSC\x05",
-        kernel_start=1 << 63,
-        convention=Convention(
-            word=8,
-            arguments=tuple(f"a{number}" for number in range(8)),
-            result=("a0", "a1"),
-            link="ra",
-            overflow="split",
         ),
     ),
     Architecture(

@@ -24,7 +24,7 @@ _MODULES: Mapping[str, str] = {
     "ppc64le": "ppc",
     "aarch64": "arm64",
     "arm": "others",
-    "riscv64": "others",
+    "riscv64": "riscv",
     "s390x": "others",
 }
 

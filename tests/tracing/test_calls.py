@@ -121,6 +121,8 @@ BARE = {
     # In 64-bit mode; a function's symbol is a descriptor.
     "ppc64": (0x400000, ("set var $msr = 0x80000000", "set var $r1 = (long)&stack[8000]")),
     "aarch64": (0x40400000, ("set var $sp = (long)&stack[8128]",)),
+    # Above what addresses without a base reach.
+    "riscv64": (0x80400000, ("set var $sp = (long)&stack[8128]",), "-mcmodel=medany"),
 }
 
 
@@ -128,8 +130,8 @@ BARE = {
 @pytest.mark.parametrize("name", BARE)
 def test_calls_on_a_machine_without_a_kernel(tmp_path: Path, name: str) -> None:
     arch = named(name)
-    at, commands = BARE[name]
-    program = built(tmp_path, f"{arch.cross}gcc", f"-Wl,-Ttext-segment={at:#x}")
+    at, commands, *flags = BARE[name]
+    program = built(tmp_path, f"{arch.cross}gcc", f"-Wl,-Ttext-segment={at:#x}", *flags)
     words = [*qemu_words(name), "-S", "-kernel", str(program), "-monitor", "none"]
     qemu = f"target remote | exec {shlex.join([*words, '-gdb', 'stdio'])}"
     calls_in("gdb-multiarch", program, qemu, *commands, "set var $pc = _start", "continue")
