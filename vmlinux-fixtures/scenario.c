@@ -182,7 +182,8 @@ static int random_mark(struct random_run *run, const struct lmb_range *range)
 		run->flag = flag;
 		break;
 	case 1:
-		if (range->size <= end - run->marked.base - run->marked.size)
+		/* it may end behind the arena, where it is not marked */
+		if (run->marked.base + run->marked.size + range->size <= end)
 			run->marked.base += run->marked.size;
 		run->marked.size = range->size;
 		break;
