@@ -14,9 +14,9 @@ _TOO_SMALL = Boot("lmb.seed=1 lmb.static=4 lmb.limit=0x1400000")
 # All memory that the early page tables map is hot-pluggable before the first growth: a sound kernel cannot grow.
 _HOTPLUG = Boot("lmb.seed=1 lmb.static=8 lmb.mark=0x0,0x40000000,1", memory="64M")
 # Many small blocks between the regions of the random operations.
-_SCATTERED = Boot("lmb.seed=1 lmb.ops=4000 lmb.block_size=256", memory="128M")
+_SCATTERED = Boot("lmb.seed=3 lmb.ops=4000 lmb.block_size=256", memory="128M")
 # An operation's range ends where a block starts.
-_AT_STARTS = Boot("lmb.seed=1 lmb.ops=3000", memory="64M")
+_AT_STARTS = Boot("lmb.seed=10 lmb.ops=4000", memory="128M")
 
 MUTANTS = (
     # -- the initial storage

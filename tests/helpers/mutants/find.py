@@ -3,9 +3,11 @@
 
 from __future__ import annotations
 
-from tests.helpers.mutants.mutant import BOTTOM_UP, TOP_DOWN, WIDE, Mutant
+from tests.helpers.mutants.mutant import BOTTOM_UP, TOP_DOWN, WIDE, Boot, Mutant
 
 _SOURCE = "lmb.c"
+# All memory from the image on is hot-pluggable.
+_HOTPLUG = Boot("lmb.seed=2 lmb.mark=0x1000000,0x10000000,1")
 
 MUTANTS = (
     Mutant(
@@ -90,6 +92,7 @@ MUTANTS = (
     Mutant(
         "hotplug-never", 4, "LMB_HOTPLUG memory is never searched", _SOURCE,
         ((" &&\n\t    !lmb_find(req, LMB_HOTPLUG, &change.base, &change.at))", ")"),),
+        boots=(_HOTPLUG,),
     ),
     Mutant(
         "hotplug-as-any-down", 4, "LMB_HOTPLUG memory is searched with the other (top-down)", _SOURCE,

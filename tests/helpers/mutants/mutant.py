@@ -39,9 +39,9 @@ _HUGE = "lmb.block_size=4194304"
 HUGE = Boot(f"lmb.seed=1 lmb.ops=300 {_HUGE}")
 HUGE_ALONE = Boot(f"lmb.seed=3 lmb.ops=300 {_HUGE} lmb.bottom_up")
 # The boot itself leaves one free entry of eight: the next operation that needs one must grow. Seed and static are
-# chosen so that this is a split (seed 21), which lies where the block would go, or such a reservation (seed 17).
+# chosen so that this is a split (seed 21), which lies where the block would go, or such an allocation (seed 6).
 FIRST_SPLIT = Boot(f"lmb.seed=21 lmb.ops=1 {_HUGE}")
-FIRST_RESERVE = Boot(f"lmb.seed=17 lmb.ops=3 lmb.static=9 {_HUGE}")
+FIRST_ALLOC = Boot(f"lmb.seed=6 lmb.ops=3 {_HUGE}")
 
 # Why page 0 does not show in this guest. On the host it does: test_differential finds both mutants that allocate
 # it, `make -C vmlinux-fixtures check` the one that hands it over.

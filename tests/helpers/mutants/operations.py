@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from tests.helpers.mutants.mutant import (
     BOTTOM_UP,
-    FIRST_RESERVE,
+    FIRST_ALLOC,
     FIRST_SPLIT,
     HUGE,
     PAGE_0,
@@ -159,12 +159,12 @@ MUTANTS = (
                 "\treturn lmb_apply(&change, lmb_add_need, lmb_add_apply);\n}",
             ),
         ),
-        boots=(HUGE,),
+        boots=(Boot("lmb.seed=3 lmb.ops=300 lmb.block_size=4194304"),),
     ),
     Mutant(
         "grows-into-the-range", 6, "growth does not avoid the operation's range", _SOURCE,
         (("error = lmb_grow(change->base, change->end);", "error = lmb_grow(0, 0);"),),
-        boots=(FIRST_RESERVE, FIRST_SPLIT),
+        boots=(FIRST_ALLOC, FIRST_SPLIT),
     ),
     Mutant(
         "failed-alloc-grows", 7, "an allocation that finds no place gains a block all the same", _SOURCE,
