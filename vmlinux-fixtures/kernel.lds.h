@@ -84,7 +84,7 @@ SECTIONS
 	_end = .;
 
 	/DISCARD/ : {
-		*(.comment .eh_frame .gnu.attributes .ARM.attributes .note.gnu.property .note.GNU-stack)
+		*(.comment .eh_frame .*.attributes .note.gnu.property .note.GNU-stack)
 	}
 
 	/* the linker makes these up; nobody would fill them in, so they must be empty */
