@@ -23,7 +23,7 @@ TEST = "tests/fixture/test_every_architecture.py"
 COLUMNS = {
     "boot": "test_boot_with_klimit_storage",
     "commands": "test_every_command_in_a_boot",
-    "faults": "test_faults_have_the_same_codes",
+    "faults": "test_each_fault_gives_the_same_findings",
     "lockstep, replay": "test_lockstep_and_its_replay",
     "dump": "test_a_dump",
 }

@@ -17,6 +17,9 @@
  * looked up before the first of them. Each fault, where it can, leaves all else
  * as it should be. A KIND begins with the code that a checker should give it;
  * for head-* and the links between blocks that is left to the checker.
+ *
+ * lmb.fault=each is all of them one after another: each strikes alone, at lists
+ * as the scenario has left them, and is undone behind fault_struck().
  */
 #include "boot_info.h"
 #include "fault.h"
@@ -24,6 +27,7 @@
 #include "fault_links.h"
 #include "fault_records.h"
 #include "fault_regions.h"
+#include "fault_undo.h"
 #include "init.h"
 #include "lmb.h"
 #include "printk.h"
@@ -34,7 +38,7 @@
 
 static unsigned long nr_operations;
 static u64 first_after = NEVER;
-static bool counts_random, any_wanted, any_corrupts;
+static bool counts_random, any_wanted, any_corrupts, each;
 
 /* -- all of them, in the order in which they strike ------------------------- */
 
@@ -137,10 +141,16 @@ static noinline void strike(enum fault_stage stage)
 	struct fault *fault;
 
 	for (fault = faults; fault < faults + ARRAY_SIZE(faults); fault++) {
-		if (!fault->wanted || fault->stage != stage)
+		if (!(fault->wanted || each) || fault->stage != stage)
 			continue;
+		if (each)
+			fault_save();
 		printk("lmb.fault: %s\n", fault->name);
 		fault->inject(fault);
+		if (each) {
+			fault_struck(fault->name);
+			fault_undo();
+		}
 	}
 }
 
@@ -205,13 +215,17 @@ static __init struct fault *find(const char *name)
 	panic("bad boot option lmb.fault=%s: no such fault", name);
 }
 
-/* Take one KIND[@N]. */
+/* Take "each", or one KIND[@N]. */
 static __init void parse_one(char *word)
 {
 	u64 after = NEVER;
 	struct fault *fault;
 	char *at = word;
 
+	if (!strcmp(word, "each")) {
+		each = any_wanted = true;
+		return;
+	}
 	while (*at && *at != '@')
 		at++;
 	if (*at) {
@@ -233,7 +247,7 @@ static __init void parse_one(char *word)
 
 /**
  * fault_parse - read the option's value
- * @value: KIND[@N] words with commas between them
+ * @value: KIND[@N] words with commas between them, or "each"
  *
  * Panics on an unknown KIND or a bad N.
  */

@@ -250,7 +250,7 @@ void fault_freelist_dropped(const struct fault *fault)
 void fault_entry_lost(const struct fault *fault)
 {
 	if (fault->type)
-		unlink_entry(fault->type, nth(&fault->type->regions, 0));
+		unlink_entry(fault->type, nth(&fault->type->regions, fault->type->cnt / 2));
 	else
 		spare_free();
 }

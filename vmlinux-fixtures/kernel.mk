@@ -6,7 +6,7 @@ KERNEL_VARIANTS := static klimit $(KERNEL_VARIANTS)
 KERNEL_DIRS := $(LMB_DIR) . arch/$(ARCH) $(ARCH_DIRS)
 KERNEL_LDS := $(firstword $(wildcard $(KERNEL_DIRS:%=%/kernel.lds.S)))
 KERNEL_SRC := main.c banner.c cmdline.c scenario.c stops.c boot_info.c image.c mapped.c firmware.c printk.c stacks.S string.c \
-	fault.c fault_regions.c fault_counts.c fault_records.c fault_links.c $(EXTRA_SRC)
+	fault.c fault_regions.c fault_counts.c fault_records.c fault_links.c fault_undo.c $(EXTRA_SRC)
 ifdef USES_DEVICE_TREE
 KERNEL_SRC += devicetree.c $(LIBFDT_SRC)
 KERNEL_DIRS += $(LIBFDT)

@@ -9,6 +9,13 @@ noinline void lmb_ready(void)
 	barrier();
 }
 
+/* With lmb.fault=each: this fault is there, and no other. */
+noinline void fault_struck(const char *name)
+{
+	barrier();
+	(void)name;
+}
+
 /* The allocator is closed. */
 noinline void lmb_scenario_done(void)
 {

@@ -4,6 +4,7 @@
 #define FIXTURE_STOPS_H
 
 void lmb_ready(void);
+void fault_struck(const char *name);
 void lmb_scenario_done(void);
 
 #endif

@@ -54,8 +54,7 @@ EXPECTED: dict[str, set[str]] = {
     # What lies at the end of the address space is no RAM either.
     "region-wraps-memory": {"region-wraps", "outside-firmware", LOG},
     "entry-lost": {"entry-lost", LOG},
-    # It is the first page, which the boot loader has its data in.
-    "entry-lost-reserved": {"entry-lost", "required-unreserved", LOG},
+    "entry-lost-reserved": {"entry-lost", LOG},
     "entry-lost-memory": {"entry-lost", LOG},
     "unsorted": {"unsorted", LOG},
     "unsorted-memory": {"unsorted", LOG},
