@@ -20,7 +20,7 @@ from tests.helpers.tool import ROOT
 
 # What the scripts themselves run before anything is installed.
 TOOLS = ("bash", "cat", "dirname", "env", "flock", "gcc", "make", "mkdir", "mktemp", "mv", "nproc", "rm", "sha256sum",
-         "sleep", "unshare")  # fmt: skip
+         "sleep", "uname", "unshare")  # fmt: skip
 
 DEBIAN = platform.freedesktop_os_release().get("VERSION_ID")
 
@@ -83,7 +83,7 @@ APT_LINE = "have root run: apt-get install --no-install-recommends "
 
 
 @pytest.mark.parametrize("sudo", ["none", "asks for a password"])
-@pytest.mark.parametrize("script", ["scripts/demo", "scripts/test", "scripts/test --kernels"])
+@pytest.mark.parametrize("script", ["scripts/test", "scripts/test --kernels"])
 def test_who_may_not_install_is_told_the_one_line(machine: Machine, sudo: str, script: str) -> None:
     if sudo == "none":
         (machine.commands / "sudo").unlink()
@@ -94,6 +94,21 @@ def test_who_may_not_install_is_told_the_one_line(machine: Machine, sudo: str, s
     assert out.startswith(f"== missing Debian packages; {APT_LINE}{PACKAGES}")
     assert ("zsh fish" in out) == ("--kernels" in script)
     assert out.count("\n") == 1
+
+
+@pytest.mark.usefixtures("checkout")
+def test_the_demo_needs_nothing_of_other_architectures(machine: Machine) -> None:
+    """No compiler and no QEMU of theirs, and no reader of device trees."""
+    (machine.commands / "uname").unlink()
+    machine.stub("uname", "echo x86_64")
+    machine.stub("apt-helper", "exit 100")
+    out = machine.run("scripts/demo")[1]
+    assert out.startswith("== installing Debian packages: gdb qemu-system-x86\n== building the fixture kernel\n")
+    # On another machine the kernel of its own needs a device tree, and the demo what the tests need.
+    machine.stub("uname", "echo aarch64")
+    (machine.commands / "qemu-system-aarch64").unlink()
+    out = machine.run("scripts/demo")[1]
+    assert out.startswith("== installing Debian packages: qemu-system-arm\n== fetching libfdt")
 
 
 def test_without_apt_the_packages_are_named(machine: Machine) -> None:
