@@ -167,10 +167,11 @@ class PagedMemory(Memory, Protocol):
 class Cpu:
     """One CPU's registers by role: program counter, stack pointer, is paging on, where its page tables lie physically.
 
-    `link` is the register with the return address, `user` whether the CPU is in user mode, `masked` whether it takes no
-    interrupts, `general` its general registers by number, where they may tell of a kernel to come. `paged` make virtual
-    memory by the page tables that the CPU uses now, and by those that its kernel uses, out of physical memory. What is
-    not known is None or empty.
+    `not_paging` says in words that no kernel's address is translated, where `paging` is False. `link` is the register
+    with the return address, `user` whether the CPU is in user mode, `masked` whether it takes no interrupts, `general`
+    its general registers by number, where they may tell of a kernel to come. `paged` make virtual memory by the page
+    tables that the CPU uses now, and by those that its kernel uses, out of physical memory.
+    What is not known is None or empty.
     Taken before reads become physical: gdb looks at code and stack to make a frame, and keeps what it saw.
     """
 
@@ -178,6 +179,7 @@ class Cpu:
     sp: int | None = None
     link: int | None = None
     paging: bool | None = None
+    not_paging: str = "paging is off"
     user: bool | None = None
     masked: bool | None = None
     tables: tuple[int, ...] = ()
@@ -259,10 +261,11 @@ class Architecture:
     with, those of the other word size and byte order alike; `pe_machine` is `Machine` of a PE header. `cross` is the
     prefix of a cross compiler's programs. `native` are the machines (`uname -m`) on which a plain gdb knows it.
 
-    `qemu` is QEMU's program, from Debian's package `qemu_package`; `machine` is its `-machine` unless another is asked
-    for, and `cpu` its `-cpu` under TCG (None: QEMU's own default). `image_kind` is what a boot loader gets, in words,
-    and `built_image` where a kernel's tree has it after a build; `image_magic` is a regular expression for how such a
-    file begins, and `image_packed` tells that the kernel in it is compressed by what is not read here.
+    `qemu` is QEMU's program, from `qemu_package`: each release of Debian has one that is called so, or provides it.
+    `machine` is its `-machine` unless another is asked for, and `cpu` its `-cpu` under TCG (None: QEMU's own default).
+    `image_kind` is what a boot loader gets, in words, and `built_image` where a kernel's tree has it after a build;
+    `image_magic` is a regular expression for how such a file begins, and `image_packed` tells that the kernel in it is
+    compressed by what is not read here.
 
     `dump_machines` are what else `e_machine` may be in QEMU's dump of a machine that runs this.
 

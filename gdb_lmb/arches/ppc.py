@@ -43,6 +43,7 @@ class PowerPC(Architecture):
         if any(register(name) is not None for name in _BOOK_E):
             # With CM off the upper half of an address is none: no kernel of 64 bits is mapped.
             paging = self.bits == 32 or bool(msr & _CM)
+            cpu = replace(cpu, not_paging="addresses have 32 bits")
         else:
             paging = bool(msr & _DR)
         return replace(cpu, paging=paging, user=bool(msr & _PR))

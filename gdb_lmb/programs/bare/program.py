@@ -296,7 +296,7 @@ def explain_unreadable(machine: Machine, path: Path, identity: Identity | None, 
             found = BoundedMemory(physical).read(at, len(identity.data))
     if machine.lacking and (found is None or paging is not False):
         return error  # its file may lack it for reasons of its own
-    state = "paging is off" if paging is False else f"nothing is mapped at {error.address:#x}"
+    state = f"nothing is mapped at {error.address:#x}" if cpu is None or paging is not False else cpu.not_paging
     if identity is None or found is None:
         return NotReadyError(f"the kernel is not there yet ({state}), or it is another one: continue, or {_LOAD}")
     if found == identity.data:
