@@ -47,7 +47,7 @@ ARCHITECTURES = (
         gdb=("s390",),
         cross="s390x-linux-gnu-",
         qemu="qemu-system-s390x",
-        qemu_package="qemu-system-misc",
+        qemu_package="qemu-system-s390x",
         native=("s390x",),
         # Kernels and user's programs have address spaces of their own, each from 0 on.
         kernel_start=None,

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -13,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from gdb_lmb.arches.registry import NAMES, named
 from gdb_lmb.cli import main
 from gdb_lmb.core.errors import InfrastructureError, UsageError
 from gdb_lmb.runner.qemu import QemuOptions
@@ -278,6 +280,17 @@ def test_missing_programs_name_their_packages(guests: Path, monkeypatch: pytest.
     assert says in capfd.readouterr().err
     assert run(guests / "ready", "--gdb", str(shutil.which("gdb", path=os.defpath))) == 4
     assert "apt-get install qemu-system-x86\n" in capfd.readouterr().err
+
+
+def test_packages_of_qemu_have_these_names() -> None:
+    """In this release: what holds the program has the name, or provides it."""
+    programs = {f"/usr/bin/{arch.qemu}": arch.qemu_package for arch in map(named, NAMES)}
+    found = {program: package for program, package in programs.items() if Path(program).exists()}
+    assert len(set(found.values())) >= 4
+    for program, package in found.items():
+        holder, _, _ = subprocess.check_output(["dpkg-query", "-S", program], text=True, timeout=60).partition(": ")
+        words = ["dpkg-query", "-W", "-f", "${Package} ${Provides}", holder]
+        assert package in re.findall(r"[\w-]+", subprocess.check_output(words, text=True, timeout=60))
 
 
 def test_disk_full(guests: Path, capfd: Capture) -> None:

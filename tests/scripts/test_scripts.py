@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import fcntl
 import os
-import platform
 import shutil
 import subprocess
 import sys
@@ -23,14 +22,12 @@ from tests.helpers.tool import ROOT
 TOOLS = ("bash", "cat", "dirname", "env", "flock", "gcc", "make", "mkdir", "mktemp", "mv", "nproc", "rm", "sha256sum",
          "sleep", "uname", "unshare")  # fmt: skip
 
-DEBIAN = platform.freedesktop_os_release().get("VERSION_ID")
-
 # What every lane needs and this machine lacks, and the packages that have it.
 LACKING = {"gdb": "gdb", "qemu-system-x86_64": "qemu-system-x86", "aarch64-linux-gnu-gcc": "gcc-aarch64-linux-gnu",
            "qemu-system-aarch64": "qemu-system-arm", "gdb-multiarch": "gdb-multiarch",
            "powerpc-linux-gnu-gcc": "gcc-powerpc-linux-gnu", "powerpc64-linux-gnu-gcc": "gcc-powerpc64-linux-gnu",
            "qemu-system-ppc": "qemu-system-ppc", "riscv64-linux-gnu-gcc": "gcc-riscv64-linux-gnu",
-           "qemu-system-riscv64": "qemu-system-misc" if DEBIAN == "12" else "qemu-system-riscv"}  # fmt: skip
+           "qemu-system-riscv64": "qemu-system-riscv64"}  # fmt: skip
 PACKAGES = " ".join(LACKING.values())
 
 LOCKED = "E: Could not get lock /var/lib/apt/lists/lock. It is held by process 4711 (apt-get)"
