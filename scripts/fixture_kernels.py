@@ -54,6 +54,11 @@ class Row(NamedTuple):
     def kernel(self, build: Path, *, klimit: bool = False) -> Path:
         return vmlinux(self.arch, klimit=klimit, variant=self.variant, build=build)
 
+    def image(self, kernel: Path) -> Path:
+        """Return what QEMU puts an initrd beside: the kernel, where its machine wants it the Image made of it."""
+        image = kernel.with_name(kernel.name.replace("vmlinux", "Image"))
+        return image if image.exists() else kernel
+
     def arguments(self, build: Path = BUILD) -> tuple[str, ...]:
         """Return what else QEMU must be told: Debian's 11.1 has the tree of a machine in another folder than it looks.
 

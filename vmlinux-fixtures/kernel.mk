@@ -22,6 +22,8 @@ KERNEL_LDFLAGS := -nostdlib -static -no-pie $(ARCH_LDFLAGS) \
 	-Wl,--orphan-handling=error -Wl,--fatal-warnings
 # $(call kernel_name,variant)
 kernel_name = vmlinux$(if $(filter-out static,$(1)),-$(1))
+# $(call image_name,variant): what boot loaders that know no ELF are given
+image_name = $(if $(HAS_IMAGE),$(patsubst vmlinux%,Image%,$(call kernel_name,$(1))))
 # $(call kernel_config,variant)
 kernel_config = $(foreach word,$(subst -, ,$(1)),$(CONFIG_$(word)))
 object_names = $(addsuffix .o,$(basename $(notdir $(1))))
@@ -50,7 +52,11 @@ $(O)/$(ARCH)/obj-$(1)/kernel.lds: $(KERNEL_LDS) $(O)/$(ARCH)/obj-$(1)/command
 $(O)/$(ARCH)/$(call kernel_name,$(1)): $$(kernel-objs-$(1)) $(O)/$(ARCH)/obj-$(1)/kernel.lds
 	@echo '  LD      $$@'
 	$(Q)$(CC) $(KERNEL_LDFLAGS) -T $(O)/$(ARCH)/obj-$(1)/kernel.lds -o $$@ $$(kernel-objs-$(1))
+
+$(O)/$(ARCH)/Image$(patsubst vmlinux%,%,$(call kernel_name,$(1))): $(O)/$(ARCH)/$(call kernel_name,$(1))
+	@echo '  IMAGE   $$@'
+	$(Q)$(CROSS_COMPILE)objcopy -O binary $$< $$@
 endef
 $(foreach variant,$(KERNEL_VARIANTS),$(eval $(call kernel_variant,$(variant))))
 
-kernels: $(foreach variant,$(KERNEL_VARIANTS),$(O)/$(ARCH)/$(call kernel_name,$(variant)))
+kernels: $(foreach variant,$(KERNEL_VARIANTS),$(addprefix $(O)/$(ARCH)/,$(call kernel_name,$(variant)) $(call image_name,$(variant))))

@@ -17,7 +17,7 @@ from gdb_lmb.core.errors import InputError, UsageError
 from gdb_lmb.core.words import printable
 from gdb_lmb.formats.elf import MAGIC, SHT_NOBITS, Elf, first_bytes, read_headers
 from gdb_lmb.kernels.cache import fetched_together
-from gdb_lmb.runner.elf import DEBUG_FOLDERS, ElfFile, headers_of, machine_of, read_elf, require_debug
+from gdb_lmb.runner.elf import DEBUG_FOLDERS, ElfFile, has_symbol, headers_of, machine_of, read_elf, require_debug
 from gdb_lmb.runner.kernel_image import KernelImage, banners_in, identify
 
 MODULE_FOLDERS = [Path("/lib/modules"), Path("/usr/lib/modules")]
@@ -41,7 +41,7 @@ _PACKAGES = (
 class BootFiles(NamedTuple):
     """The `image` that is booted, None where that is the ELF itself, and the ELF with the symbols.
 
-    `moves` tells whether the image may move itself before its kernel begins: one that is an ELF does not.
+    `moves` tells whether the image may move itself before its kernel begins: an ELF does not, nor what is not Linux.
     """
 
     image: Path | None
@@ -77,7 +77,7 @@ def boot_files(kernel: Path, symbols: Path | None, notice: Callable[[str], None]
         require_same_elf(headers_of(kernel), headers_of(symbols))
         require_bootable(headers_of(kernel), elf)
     require_debug(symbols)
-    return BootFiles(kernel, elf, not is_elf)
+    return BootFiles(kernel, elf, not is_elf and has_symbol(elf, "linux_banner"))
 
 
 def require_bootable(headers: Elf, elf: ElfFile) -> None:

@@ -5,4 +5,5 @@ ARCH_SRC := head.S page_tables.S entry.S setup.c direct_map.c mm.c exception.c t
 ARCH_CFLAGS := -mgeneral-regs-only -mbranch-protection=none -mno-outline-atomics
 ARCH_LDFLAGS := -Wl,-z,max-page-size=4096
 USES_DEVICE_TREE := y
+HAS_IMAGE := y
 CROSS_COMPILE ?= $(if $(filter aarch64,$(HOST_ARCH)),,aarch64-linux-gnu-)

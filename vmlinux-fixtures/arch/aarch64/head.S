@@ -18,6 +18,23 @@
 
 	.cfi_sections .debug_frame
 
+	/*
+	 * The header by which boot loaders know an Image, of the same document: in
+	 * front of the page tables, as this file is linked first, and reserved with them.
+	 */
+	.section .early_page_tables, "awx"
+	.align	12
+image_header:
+	b	start
+	nop
+	.quad	0			/* from 2 MiB, as QEMU has code of its own where RAM begins */
+	.quad	_end - image_header
+	.quad	2			/* little-endian, pages of 4 KiB */
+	.quad	0, 0, 0
+	.ascii	"ARM\x64"
+	.long	0
+	.size	image_header, . - image_header
+
 	.section .head.text, "ax"
 	.globl	start
 	.type	start, @function
