@@ -86,16 +86,25 @@ static noinline __init void allow_growth(void)
 	must(lmb_allow_growth);
 }
 
-/* What lies above the limit is gone; as in Linux, an initrd with it. */
+static __init bool forget_cut_off(struct lmb_range *range)
+{
+	if (!range->size || range->base + range->size <= lmb_end_of_DRAM())
+		return false;
+	*range = (struct lmb_range){ 0, 0 };
+	return true;
+}
+
+/* What lies above the limit is gone; as in Linux, an initrd with it. The rest has been read. */
 static noinline __init void limit_memory(void)
 {
-	struct lmb_range *initrd = &boot_info.initrd;
+	unsigned int i;
 
 	must(lmb_enforce_memory_limit, options.limit);
-	if (initrd->size && initrd->base + initrd->size > lmb_end_of_DRAM()) {
+	if (forget_cut_off(&boot_info.initrd))
 		printk("initrd extends beyond end of memory, disabling initrd\n");
-		*initrd = (struct lmb_range){ 0, 0 };
-	}
+	forget_cut_off(&boot_info.fdt);
+	for (i = 0; i < boot_info.nr_boot_data; i++)
+		forget_cut_off(&boot_info.boot_data[i]);
 }
 
 /*
