@@ -55,7 +55,7 @@ _CODE_BYTES = 64
 
 
 # Of the first CPU in QEMU's `info registers`. Source: `aarch64_cpu_dump_state()` of QEMU's target/arm.
-_PC, _PSTATE = re.compile(r"\bPC=([0-9a-f]{16})\b"), re.compile(r"\bPSTATE=([0-9a-f]{8})\b")
+_PC, _PSTATE = re.compile(r"\bPC=([0-9a-f]{16})\b"), re.compile(r"\bPSTATE=([0-9a-f]+)\b")
 _MASKED = 0b11 << 6  # PSTATE.I and PSTATE.F
 _IDLE = {0xD503201F, 0xD503203F, 0xD503205F, 0xD503207F}  # nop, yield, wfe, wfi
 _NEAR = 4  # instructions on either side of the program counter

@@ -93,9 +93,11 @@ def test_arm64(code: tuple[int, ...], dead: bool) -> None:
         assert (address, count) == (0xFFFF_8000_8000_1000 - 16, 9)
         return code
 
-    for state, masked in ((0x3C5, True), (0x305, False), (0x345, False), (0x385, False)):
-        told = f" PC=ffff800080001000 X00=0000000000000000\nPSTATE={state:08x} ---- EL1h\n"
-        assert ARM64.is_dead(told, words) is (dead and masked)
+    # QEMU 11 has 16 digits, those before it 8.
+    for state, masked in (("3c5", True), ("305", False), ("345", False), ("385", False)):
+        for digits in (8, 16):
+            told = f" PC=ffff800080001000 X00=0000000000000000\nPSTATE={state:0>{digits}} ---- EL1h\n"
+            assert ARM64.is_dead(told, words) is (dead and masked)
     assert ARM64.is_dead(" PC=ffff800080001000\n", words) is ARM64.is_dead("PSTATE=000003c5\n", words) is False
 
 
