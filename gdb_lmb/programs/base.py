@@ -18,7 +18,7 @@ from typing import Any
 from gdb_lmb.arches.base import MAX_TABLES, Cpu, PagedMemory, TableForm
 from gdb_lmb.arches.linux import LinuxArchitecture
 from gdb_lmb.arches.registry import find
-from gdb_lmb.core.address import PAST_HAND_OVER, KernelImage, Linear, Phase, Placement
+from gdb_lmb.core.address import KernelImage, Linear, Phase, Placement
 from gdb_lmb.core.errors import LayoutError, LmbError, NotReadyError, ReadError
 from gdb_lmb.core.fields import Struct
 from gdb_lmb.core.machine import Machine, Variable
@@ -329,8 +329,8 @@ def guest_variables(machine: Machine, where: AddressMap | None = None) -> Iterat
     arch = find(uname=machine.arch)
     # All registers are read before memory is.
     with machine.booting_cpu():
-        cpu = selected_cpu(machine)
-        if arch is not None and cpu is not None:
+        if arch is not None:
+            cpu = arch.cpu_state(machine.register)
             guest.tables = cpu.tables
             guest.paged = arch.paged_memory(guest, machine.register) if cpu.paging else None
     with machine.physical() as physical:
@@ -386,11 +386,9 @@ def live_tables(machine: Machine, memory: Memory, form: TableForm | None) -> tup
 
 
 def must_be_reserved(rows: Iterable[RoleRange], phase: Phase) -> tuple[Required, ...]:
-    """Return what of the table must be reserved in `phase`; nothing after the hand-over."""
+    """Return what of the table must be reserved in `phase`, which is before the hand-over."""
     order = list(Phase)
     now = order.index(phase)
-    if phase.value in PAST_HAND_OVER:
-        return ()
     found = (
         Required(one.base, one.end, one.role.value, one.memory and phase is Phase.COMPLETE, one.alone)
         for one in rows

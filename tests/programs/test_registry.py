@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from gdb_lmb.core.address import Linear
-from gdb_lmb.core.errors import NotReadyError, ReadError
+from gdb_lmb.core.errors import LayoutError, NotReadyError, ReadError
 from gdb_lmb.core.machine import Machine, Variable
 from gdb_lmb.core.memory import Meter
 from gdb_lmb.core.snapshot import Snapshot
@@ -61,6 +61,9 @@ def test_another_program(loader: BootLoader) -> None:
     ]  # fmt: skip
     with pytest.raises(AssertionError, match="taken"):
         base.take_snapshot(machine)
+    with pytest.raises(LayoutError, match=r"^the program \(boot-loader\) cannot be traced$"):
+        loader.traced(machine)
+    assert base.model_facts(machine) == {} and loader.movable(machine) is None
 
 
 @pytest.mark.parametrize("fails", [NotReadyError("not initialised"), ReadError(0, 1)])

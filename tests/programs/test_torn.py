@@ -13,7 +13,7 @@ import pytest
 from gdb_lmb.arches.x86.boot import X86Linux
 from gdb_lmb.core.address import Placement, TranslatedMemory
 from gdb_lmb.core.errors import LayoutError, ReadError
-from gdb_lmb.core.machine import Function
+from gdb_lmb.core.machine import Function, LinkerSymbol
 from gdb_lmb.core.memory import BytesMemory
 from gdb_lmb.programs.base import take_snapshot
 from gdb_lmb.programs.linux import torn
@@ -34,6 +34,7 @@ def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> BytesMachine:
 
     def at(pc: int) -> list[Function]:
         found = made.symbol_at(pc)
+        assert found is None or found.name != "printk", "this costs debug information of another file"
         return [] if found is None else [Function("helper"), Function(found.name)]
 
     def entry(pc: int) -> bool:
@@ -112,6 +113,8 @@ def test_by_the_debuggers_unwinder(machine: BytesMachine, monkeypatch: pytest.Mo
         name: type(one)(one.address + VIRTUAL_MOVE, one.size, one.program) for name, one in machine.variables.items()
     }
     assert torn_in(machine) == "memblock_set_node" and asked == [-VIRTUAL_MOVE, 0]
+    frames(monkeypatch, 0x608, 0x308)
+    assert torn_in(machine) == "memblock_add_range"
 
 
 @pytest.mark.parametrize(
@@ -137,6 +140,7 @@ def test_by_words(machine: BytesMachine, monkeypatch: pytest.MonkeyPatch, offset
 def test_the_ends_of_the_code(machine: BytesMachine, monkeypatch: pytest.MonkeyPatch) -> None:
     frames(monkeypatch, error=LayoutError("no more"))
     machine.labels["_etext"] = TEXT + 0x308
+    monkeypatch.setattr(machine, "symbol_at", lambda address: LinkerSymbol("memblock_add_range", 8, ".text"))
     for offset, found in ((0x308, BY_WORDS), (0x309, None)):
         image = bytearray(machine.memory[BASE])
         struct.pack_into("<Q", image, STACK_AT, TEXT + VIRTUAL_MOVE + offset)
