@@ -24,7 +24,9 @@ from gdb_lmb.machine.gdb_text import ask
 # How often putting the mode back is tried: each Ctrl-C can spoil one.
 _MAX_TRIES = 8
 
-# Since gdb 15.
+# gdb 14 and later. Before, read_memory() asks the selected CPU.
+_READS_BY_VALUE = hasattr(gdb, "execute_mi")
+# gdb 15 and later; a gdb 14 reads characters.
 _VALUES_HAVE_BYTES = hasattr(gdb.Value, "bytes")
 
 
@@ -52,7 +54,7 @@ def read_bytes(address: int, size: int) -> bytes:
     if not size:
         return b""  # gdb 14 and later refuse it
     inferior = gdb.selected_inferior()
-    if _VALUES_HAVE_BYTES:
+    if _READS_BY_VALUE:
         # Since gdb 14 read_memory() asks the first CPU instead, which takes two packets more. And where the connection
         # breaks meanwhile, a thread stays selected that is none, and gdb ends itself as soon as it looks at that.
         arch = inferior.architecture()
@@ -61,16 +63,22 @@ def read_bytes(address: int, size: int) -> bytes:
             limit = gdb.parameter("max-value-size") or size
             pieces = ((at, min(limit, address + size - at)) for at in range(address, address + size, limit))
             return b"".join(
-                bytes(gdb.Value(at).cast(_array(arch.name(), length).pointer()).dereference().bytes)
+                _bytes_of(gdb.Value(at).cast(_array(arch.name(), length).pointer()).dereference(), length)
                 for at, length in pieces
             )
     return bytes(inferior.read_memory(address, size))
 
 
+def _bytes_of(value: gdb.Value, size: int) -> bytes:
+    return bytes(value.bytes) if _VALUES_HAVE_BYTES else value.string("iso-8859-1", length=size).encode("latin-1")
+
+
 @functools.cache
 def _array(_arch: str, size: int) -> gdb.Type:
     # gdb never forgets a type that it has made.
-    return gdb.selected_inferior().architecture().integer_type(8, False).array(size - 1)
+    if _VALUES_HAVE_BYTES:
+        return gdb.selected_inferior().architecture().integer_type(8, False).array(size - 1)
+    return gdb.Value("").type.target().array(size - 1)
 
 
 # -- QEMU's gdbstub --------------------------------------------------------------------------------------------
