@@ -14,7 +14,7 @@ from gdb_lmb.core.snapshot import FirmwareMap, Place
 from gdb_lmb.report.terminal import Terminal
 from gdb_lmb.report.who import Known, owner_text, owners_json, owners_lines, piece_json, who_json, who_text
 from tests.helpers.operations import op
-from tests.helpers.owned import IMAGE, INITRD, SYMBOLS, K, M, past
+from tests.helpers.owned import IMAGE, INITRD, LMB, RECORDS, SYMBOLS, K, M, past
 from tests.helpers.owned import owned_state as state
 
 
@@ -176,6 +176,14 @@ def test_a_part_without_a_phase_and_what_is_left_out() -> None:
         "  above     never given [0x800000, 0x900000)",
         "  history   the trace of this test",
     ]
+
+
+def test_three_callers_behind_the_owner_are_told() -> None:
+    records = [replace(record, callers=(LMB, IMAGE, 1, 2, 3, 4)) for record in RECORDS[:2]]
+    made = replace(past(), owners=Owners(TraceHeader("lmb-list", "x86_64", "little", 64, 4096), records))
+    found = answer(state(), (M, M + 1), (), made.owners)
+    lines = who_text(found, Known(state(), made, lambda at: None)).splitlines()
+    assert [line.split()[1] for line in lines if line.startswith("  from ")] == ["0x1", "0x2", "0x3"]
 
 
 def test_the_json_of_a_piece() -> None:

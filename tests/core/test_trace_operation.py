@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import astuple
 from typing import Any
 
 import pytest
@@ -199,3 +200,8 @@ def test_what_failed() -> None:
     alloc, add = OPERATIONS["alloc_range_nid"], OPERATIONS["add_range"]
     assert [alloc.failed(result) for result in (None, -12, -1, 0, 1)] == [False, True, True, True, False]
     assert [add.failed(result) for result in (None, -12, -1, 0, 1)] == [False, True, True, False, False]
+
+
+def test_a_call_without_a_table_has_the_arguments_that_were_given() -> None:
+    assert str(Operation("cut", size=4096, nid=3)) == "cut(size=0x1000, nid=3)"
+    assert astuple(Operation("cut")) == ("cut", 0, 0, 0, 0, 0, 0, "", None, False, False, None)

@@ -31,6 +31,8 @@ def test_ascii_only_and_so_much_of_it() -> None:
     assert safe("\udc80\udcff") == "\\x80\\xff"
     assert safe("\udc7f\udd00") == "\\udc7f\\udd00"
     assert safe("a\\b") == "a\\\\b"
+    assert safe("x" * 256) == "x" * 256 and safe("x" * 257) == "x" * 256 + "..."
+    assert printable("x" * 400) == "x" * 400 and printable("x" * 401) == "x" * 400 + " …"
 
 
 def test_any_language_on_one_line() -> None:

@@ -372,8 +372,12 @@ class Reached:
         lines = self.lines[mutant.path]
         ids = set[str]().union(*(lines[one] for one in mutant.scope.lines if one in lines))
         if not self.in_place(mutant) and not ids:  # what may use the statement's name, or else what is in the module
-            where = self.mentions[mutant.top_name]
-            ids = set().union(*(self.lines[path][line] for path, line in where)) or set().union(*lines.values())
+            where, top = self.mentions[mutant.top_name], mutant.scope.top
+            own = range(top.lineno, (top.end_lineno or top.lineno) + 1) if top else ()
+            ids = set().union(
+                *(self.lines[path][line] for path, line in where), *(lines[at] for at in own if at in lines)
+            )
+            ids = ids or set().union(*lines.values())
         noticed, nearby = self.noticed[mutant.path], self.noticed[f"{mutant.path} {mutant.function}"]
         first = self.first.get(mutant.key)
         return sorted(ids, key=lambda one: (

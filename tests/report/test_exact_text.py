@@ -20,16 +20,18 @@ from gdb_lmb.allocators.memblock.behavior import MemblockConfig
 from gdb_lmb.allocators.memblock.model import MemblockModel
 from gdb_lmb.allocators.memblock.resume import predict_memblock
 from gdb_lmb.allocators.memblock.storage import MemblockStorage, RegionArray
+from gdb_lmb.allocators.section import Section
 from gdb_lmb.analysis.replay import check_log
 from gdb_lmb.analysis.who import answer
 from gdb_lmb.core.errors import InputError, LmbError
 from gdb_lmb.core.holes import free_space
-from gdb_lmb.core.snapshot import Finding, FirmwareMap, Place, RegionList, Snapshot, Stop
-from gdb_lmb.report.jsonio import bounded, snapshot_from
+from gdb_lmb.core.snapshot import Finding, FirmwareMap, Place, RegionList, Required, Snapshot, Stop
+from gdb_lmb.programs.base import Role, RoleRange
+from gdb_lmb.report.jsonio import bounded, roles_json, snapshot_from
 from gdb_lmb.report.map import Shown, map_json, map_text
 from gdb_lmb.report.prediction import free_json, free_text, prediction_json, prediction_text
 from gdb_lmb.report.terminal import PLAIN, Terminal
-from gdb_lmb.report.text import check_text, dump_text, kernel_text
+from gdb_lmb.report.text import check_text, dump_text, kernel_text, section_lines
 from gdb_lmb.report.who import Known, who_json, who_text
 from tests.helpers.linux_behaviors import LINUX_6_1
 from tests.helpers.small_lmb import lmb_model
@@ -142,6 +144,22 @@ def test_no_more_of_a_list_in_json_than_a_program_expects() -> None:
     # What is not whole cannot be gone on from.
     with pytest.raises(InputError, match="this snapshot is not whole: lmb-dump --json --all writes all of it"):
         snapshot_from({"schema": "gdb-lmb/snapshot/1", "layout": "memblock", "left_out": {"reserved.regions": 3}})
+
+
+def test_what_lies_where_as_json() -> None:
+    state = replace(lmb_state(), required=(Required(0x100000, 0x180000, "initrd"),))
+    assert roles_json(state, [RoleRange(Role.IMAGE, 0x400000, 0x500000, "_text")]) == [
+        {"base": "0x100000", "size": "0x80000", "role": "initrd"},
+        {"base": "0x400000", "size": "0x100000", "role": "kernel image"},
+        {"base": "0x1ffff00", "size": "0x100", "role": "block 1 of entries"},
+    ]
+
+
+def test_long_texts_are_cut() -> None:
+    state, long = lmb_state(), "t" * 1001
+    assert section_lines(Section(long), state) == ["t" * 1000 + "..."]
+    told = check_text(replace(state, uncompared=(long,)), [], None)
+    assert told.endswith(f"; not verified against {'t' * 1000}...")
 
 
 def test_dump_with_entries() -> None:

@@ -260,9 +260,19 @@ def test_what_a_legend_tells() -> None:
     lines = bar(state(memory, []), 80)
     assert lines[0].count(" // ") == 3
     assert any("// no memory, not drawn: 63 GiB, 135 GiB, 1 more" in line for line in lines)
-    assert bar(state(memory, []), 22)[0].count(" // ") == 2
+    assert [bar(state(memory, []), width)[0].count(" // ") for width in (21, 22)] == [1, 2]
+    (told,) = [line for line in bar(state(memory[:3], []), 80) if "not drawn" in line]
+    assert "drawn: 63 GiB, 135 GiB" in told and "more" not in told
     for width in range(60, 130):
         assert max(map(len, bar(state(memory, []), width))) <= width
+
+
+def test_no_more_than_sixteen_rows_and_eight_holes() -> None:
+    cells = [grid_lines(Layers(state([(0, size)], [])), (0, size), Terminal(45))[1] for size in (64 * M, 64 * M + 1)]
+    assert cells == [128 * K, 256 * K]
+    many = Layers(state([(at * 64 * G, G) for at in range(10)], []))
+    lines, _ = grid_lines(many, many.all, PLAIN)
+    assert sum("// 63 GiB without memory" in line for line in lines) == 8
 
 
 def test_less_memory_than_columns() -> None:
@@ -273,6 +283,13 @@ def test_less_memory_than_columns() -> None:
 def test_a_part_of_the_bar_has_round_addresses_of_its_own_only() -> None:
     lines = bar(state([(0, G), ((1 << 40) + 300 * M, G)], []), 80)
     assert lines[1] == "  |0x0              |0x20000000            |0x10012c00000         0x10052c00000|"
+    # 97 characters for each part: between them there would be room for 1 TiB, which is in neither.
+    wide = bar(state([(0, G), ((1 << 40) + 220 * M, G)], []), 200)[1]
+    first, second = (
+        ["0x0", "0x10000000", "0x20000000", "0x30000000"],
+        ["0x1000dc00000", "0x10020000000", "0x10030000000"],
+    )
+    assert re.findall("0x[0-9a-f]+", wide) == [*first, *second, "0x1004dc00000"]
 
 
 def test_memory_with_other_flags_is_free() -> None:

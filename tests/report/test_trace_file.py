@@ -19,6 +19,7 @@ from gdb_lmb.core.operation import Record, Symbol, TraceHeader
 from gdb_lmb.core.snapshot import RegionList, Snapshot, Stop, column
 from gdb_lmb.report import trace_file
 from gdb_lmb.report.jsonio import dumps, snapshot_from, snapshot_json
+from gdb_lmb.report.terminal import COUNT_VARIABLE
 from gdb_lmb.report.trace_file import TraceEnd, TraceOutput, TraceReader, TraceWriter, complete, save
 from tests.helpers.operations import op
 from tests.helpers.states import memblock
@@ -170,6 +171,28 @@ def test_a_disk_that_is_full_in_the_middle() -> None:
             for record in RECORDS:
                 writer.record(record)
         assert str(refusal.value) == f"cannot write t.jsonl: No space left on device{left}"
+
+
+def test_what_a_running_trace_leaves(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(COUNT_VARIABLE, str(tmp_path / "count"))
+    again = Record(6, op("free_all"), 0, (0x1000,))
+    for path in (None, tmp_path / "t"):
+        (tmp_path / "count").unlink(missing_ok=True)
+        output = TraceOutput(path)
+        output.begin(header(), SYMBOLS.get)
+        for record in (*RECORDS, again):
+            output.record(record)
+        output.end({7: Symbol("late", 0)}, LMB)
+        output.close()
+        assert (tmp_path / "count").read_bytes() == b"6"
+    rows = [json.loads(line) for line in (tmp_path / "t").read_bytes().splitlines()]
+    assert [row["seq"] if "seq" in row else next(iter(row.get("symbols", row))) for row in rows] == [
+        "schema", "0xffffffff81000010", 1, 2, "0x1000", 3, 4, 5, 6, "0x7", "end",
+    ]  # fmt: skip
+    with (tmp_path / "t").open("rb") as file:
+        reader = TraceReader(file)
+        assert list(reader) == [*RECORDS, again]
+    assert reader.end is not None and reader.end.final is not None
 
 
 def test_a_file_that_cannot_be_closed() -> None:
