@@ -83,7 +83,8 @@ def timed(work):
 
 def import_seconds():
     """Return the median time that a fresh gdb takes to load the extension."""
-    load = Path(decode.__code__.co_filename).resolve().parent.parent / "commands" / "load.py"
+    load = Path(decode.__code__.co_filename).resolve().parents[2] / "commands" / "load.py"
+    assert load.is_file()  # of a missing one gdb only warns
     code = f"import time; t = time.perf_counter(); gdb.execute('source {load}'); print(time.perf_counter() - t)"
     runs = []
     for _ in range(5):
