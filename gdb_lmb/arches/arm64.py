@@ -85,8 +85,6 @@ class Arm64(LinuxArchitecture):
             back = -word & 0x3FFFFFF
             if word >> 26 == 0b000101 and back <= end and end - back <= _NEAR:
                 return all(idle in _IDLE for idle in code[end - back : end])
-            if word not in _IDLE:
-                return False
         return False
 
     def page_size(self, program: Path, image: Range) -> int:

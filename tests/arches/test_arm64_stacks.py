@@ -24,9 +24,15 @@ SYMBOLS = {"__entry_text_start": TEXT + 0x2000, "__entry_text_end": TEXT + 0x210
 KERNEL = KernelImage(Path("vmlinux"), Identity(TEXT, b"id"), (TEXT, TEXT + 0x10000), (CODE,), TEXT, SYMBOLS, (TEXT,),
                      (TEXT, None))  # fmt: skip
 # `struct pt_regs`: 34 words, then what is the kernel's own; since 6.13 the record has its kind.
-WITH_KIND = Struct("pt_regs", 320, {"stackframe.record.fp": Field(296, 8), "stackframe.record.lr": Field(304, 8),
-                                    "stackframe.type": Field(312, 8)})  # fmt: skip
-WITHOUT = Struct("pt_regs", 336, {"stackframe": Field(304, 16)})
+WITH_KIND = Struct(
+    "pt_regs",
+    320,
+    {
+        "regs": Field(0, 8), "stackframe.record.fp": Field(296, 8), "stackframe.record.lr": Field(304, 8),
+        "stackframe.type": Field(312, 8),
+    },
+)  # fmt: skip
+WITHOUT = Struct("pt_regs", 336, {"regs": Field(0, 8), "stackframe": Field(304, 16)})
 EL1, EL0 = 0x3C5, 0x3C0
 FINAL, PT_REGS = 1, 2
 

@@ -175,17 +175,19 @@ def test_what_cannot_be_followed(tmp_path: Path) -> None:
         followed(path, {}, pc=0x1100, rsp=STACK + 0x1000)
 
 
-def test_tables_that_are_none(tmp_path: Path) -> None:
-    assert orc_table(vmlinux(tmp_path, ALL)) is not None
-    for path in (
-        vmlinux(tmp_path, ALL, more=1),
-        vmlinux(tmp_path, ALL, sections=1),
-        vmlinux(tmp_path, ALL, sections=0),
-        vmlinux(tmp_path, ALL, NEW._replace(types=NEW.types | {"call": 5})),
-        vmlinux(tmp_path, ALL, NEW._replace(registers=NEW.registers | {"rsp": 6})),
-        tmp_path / "none",
-    ):
-        assert orc_table(path) is None
+@pytest.mark.parametrize(
+    ("form", "more", "sections"),
+    [
+        (NEW, 1, 2), (NEW, 0, 1), (NEW, 0, 0),
+        (NEW._replace(types=NEW.types | {"call": 5}), 0, 2),
+        (NEW._replace(registers=NEW.registers | {"rsp": 6}), 0, 2),
+    ],
+)  # fmt: skip
+def test_tables_that_are_none(tmp_path: Path, form: Form, more: int, sections: int) -> None:
+    assert orc_table(vmlinux(tmp_path, ALL, form, more=more, sections=sections)) is None
+    assert orc_table(tmp_path / "none") is None
+    table = orc_table(vmlinux(tmp_path, ALL))
+    assert table is not None and table.row(TEXT + 0x7000).sp == "rbp", "the last entry is of all that follows"
 
 
 def kernel(path: Path) -> KernelImage:
@@ -204,6 +206,15 @@ def test_what_it_begins_with(tmp_path: Path) -> None:
     path = vmlinux(tmp_path, ALL, sections=0)
     with pytest.raises(LayoutError, match=rf"^{path} has no tables for following a stack \(CONFIG_UNWINDER_ORC\)$"):
         list(X86.frames(kernel(path), MOVE, cpu, known, machine, memory(WORDS)))
+
+
+def test_a_stack_that_an_oops_has_thrown_away_and_that_is_not_in_the_code(tmp_path: Path) -> None:
+    image = kernel(vmlinux(tmp_path, ALL))
+    machine = BytesMachine(labels={"_text": TEXT, "rewind_stack_and_make_dead": TEXT + 0x3000},
+                           variables={"exec_summary_regs": Variable(TEXT + 0x8000, 168)})  # fmt: skip
+    stack = BytesMemory({at(0x8000): struct.pack("<21Q", *pt_regs(at(0x1910)))})
+    known = dict.fromkeys(PT_REGS, 0) | {"rsp": STACK}
+    assert [*X86.frames(image, MOVE, Cpu(at(0x3004), STACK), known, machine, stack)] == [TEXT + 0x1910]
 
 
 @pytest.mark.parametrize("lost", [None, "exec_summary_regs", "_text", "rewind_stack_and_make_dead"])

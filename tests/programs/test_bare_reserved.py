@@ -123,6 +123,14 @@ def test_some_members_of_boot_info(tmp_path: Path) -> None:
         assert required(machine) == [*IMAGE, *left, TABLE]
     machine.structs["boot_info", ""] = Struct("boot_info", 72, {**fields, "initrd.size": Field(8, 8)}, 8)
     assert required(machine) == [*IMAGE, LEFT[0], TABLE]
+    machine.structs["boot_info", ""] = Struct("boot_info", 16, {name: INFO.fields[name] for name in [*INFO.fields][:2]})
+    assert required(machine) == [*IMAGE, LEFT[0], TABLE]
+    # The array has room for three, whatever lies behind it.
+    machine.structs["boot_info", ""] = Struct("boot_info", 88, INFO.fields, 8)
+    machine.variables["boot_info"] = replace(machine.variables["boot_info"], size=88)
+    held = machine.memory[PHYSICAL]
+    machine.memory[PHYSICAL] = held[: INFO_AT + 64] + struct.pack("<QQ", 4, 0x1000) + held[INFO_AT + 80 :]
+    assert required(machine) == [*IMAGE, *LEFT, TABLE]
 
 
 def test_addresses(tmp_path: Path) -> None:
