@@ -153,6 +153,7 @@ def test_a_disk_that_is_full_in_the_middle() -> None:
 
         def write(self, data: Any) -> int:
             if self.getvalue().count(b"\n") == self.room:
+                super().write(data[:5])
                 raise OSError(28, "No space left on device")
             return super().write(data)
 
@@ -166,11 +167,14 @@ def test_a_disk_that_is_full_in_the_middle() -> None:
         (2, "; it holds the first 1 operation only"),
         (3, "; it holds the first 2 operations only"),
     ):
+        stream = Stream(room)
         with pytest.raises(OutputError) as refusal:
-            writer = TraceWriter(Stream(room), header())
+            writer = TraceWriter(stream, header())
             for record in RECORDS:
                 writer.record(record)
         assert str(refusal.value) == f"cannot write t.jsonl: No space left on device{left}"
+        # What the disk has taken of a line is taken back.
+        assert stream.getvalue() == b"".join(written().splitlines(keepends=True)[:room])
 
 
 def test_what_a_running_trace_leaves(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -295,6 +299,7 @@ BAD_RECORDS: list[tuple[Any, str]] = [
     ({**ADD, "align": 1}, 'unknown member "align"'),
     ({key: value for key, value in ADD.items() if key != "size"}, 'add takes "size", which is missing'),
     ({**ADD, "base": "0x10000000000000000"}, '"base" is "0x10000000000000000"'),
+    ({**ADD, "flags": 1 << 32}, '"flags" is 4294967296'),
     ({**ADD, "result": -4096}, '"result" is -4096'),
     ({**ADD, "result": "minus"}, '"result" is "minus"'),
     ({**ADD, "result": False}, '"result" is false'),
