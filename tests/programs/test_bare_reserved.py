@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from gdb_lmb.core.errors import LayoutError, ReadError, StateError
+from gdb_lmb.core.errors import LayoutError, NotReadyError, ReadError, StateError
 from gdb_lmb.core.fields import Field, Struct
 from gdb_lmb.core.machine import Function, Variable
 from gdb_lmb.core.memory import Meter
@@ -26,7 +26,7 @@ from gdb_lmb.programs.base import (
 )
 from tests.helpers.image import HIGH
 from tests.helpers.linux import linux
-from tests.helpers.machine import BytesMachine, small_elf
+from tests.helpers.machine import NOTE, BytesMachine, small_elf
 from tests.helpers.small_lmb import lmb_model
 
 VA, PHYSICAL, SIZE = HIGH[8], 0x400_0000, 0x8000
@@ -184,3 +184,57 @@ def test_traced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(machine, "functions_on_stack", lambda: [Function("lmb_reserve", "mm/lmb.c")])
     with pytest.raises(StateError, match=r"^the stop is inside lmb_reserve\(\), whose operation would be recorded in"):
         traced.begin()
+
+
+BANNER = b"Bare 1.0 of the first of April\n\0"
+
+
+def with_banner(machine: BytesMachine, own: bytes = BANNER, in_guest: bytes = BANNER) -> BytesMachine:
+    """Take the build id off, and put a banner there in the file and in the guest."""
+    path = machine.variables["lmb"].program
+    assert path is not None
+    raw = path.read_bytes()
+    path.write_bytes(raw.replace(NOTE, own.ljust(len(NOTE), b"\0")))
+    at, held = NOTE_AT, machine.memory[PHYSICAL]
+    machine.memory[PHYSICAL] = held[:at] + in_guest.ljust(len(NOTE), b"\0") + held[at + len(NOTE) :]
+    machine.variables["lmb_banner"] = Variable(VA + NOTE_AT, len(own), path)
+    return machine
+
+
+def test_a_banner_tells_builds_apart(tmp_path: Path) -> None:
+    assert required(with_banner(bare(tmp_path)))[:3] == IMAGE
+    other = BANNER.replace(b"first", b"other")
+    machine = with_banner(bare(tmp_path), in_guest=other)
+    path = machine.variables["lmb"].program
+    with pytest.raises(LayoutError) as error:
+        take_snapshot(machine)
+    assert str(error.value) == (
+        f"the guest runs another build than {path} ({other[:20].hex()} in the guest, {BANNER[:20].hex()} in the file): "
+        "load the vmlinux of the kernel that runs"
+    )
+    # Nothing tells what a program is that has neither.
+    machine = with_banner(bare(tmp_path))
+    del machine.variables["lmb_banner"]
+    assert required(machine)[:3] == IMAGE
+    machine.mapped = {}
+    with pytest.raises(
+        NotReadyError, match=r"^the kernel is not there yet \(nothing is mapped at 0x[0-9a-f]+\), or it"
+    ):
+        take_snapshot(machine)
+
+
+def test_what_is_there_instead(tmp_path: Path) -> None:
+    machine = bare(tmp_path)
+    machine.mapped = {}
+    held = machine.memory[PHYSICAL]
+    for there, words in ((bytes(20), "it has nothing there"), (b"\1" * 20, f"it has {'01' * 20} there")):
+        machine.memory[PHYSICAL] = held[: NOTE_AT + 16] + there + held[NOTE_AT + 36 :]
+        with pytest.raises(LayoutError, match=rf" would be at {PHYSICAL + NOTE_AT + 16:#x} physically: {words}, and "):
+            take_snapshot(machine)
+    # Of a dump that is said of the memory that it lacks.
+    machine.memory[PHYSICAL] = held
+    with pytest.raises(NotReadyError, match="the kernel is not there yet: vmlinux is in memory at"):
+        take_snapshot(machine)
+    machine.lacking, machine.can_run = "the dump lacks it", False
+    with pytest.raises(ReadError):
+        take_snapshot(machine)
