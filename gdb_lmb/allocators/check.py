@@ -39,7 +39,7 @@ class Check:
     severity: str
     run: Callable[[Facts], Iterator[Defect]]
 
-    def findings(self, facts: Facts, everything: bool = False) -> Iterator[Finding]:
+    def findings(self, facts: Facts, everything: bool) -> Iterator[Finding]:
         """Yield what breaks the rule, up to `MAX_LISTED` unless `everything` is asked for."""
         faults = self.run(facts)
         for fault in islice(faults, None if everything else MAX_LISTED[self.severity]):

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from gdb_lmb.allocators import json_fields as fields
-from gdb_lmb.allocators.base import Allocator, allocator, check
+from gdb_lmb.allocators.base import ALLOCATORS, Allocator, allocator, check
 from gdb_lmb.allocators.difference import Difference, ValueRow
 from gdb_lmb.allocators.lmb.checks import CHECKS
 from gdb_lmb.allocators.lmb.decode import decode
@@ -92,6 +92,20 @@ def test_a_name_that_is_none_is_cut() -> None:
     for name, told in (("x" * 80, "x" * 80), ("x" * 81, "x" * 80)):
         with pytest.raises(InputError, match=f"^'{told}' is no layout that is known: lmb-list or memblock$"):
             allocator(name)
+
+
+def test_one_that_is_registered_is_found_by_its_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    bare = Bare()
+    monkeypatch.setitem(ALLOCATORS, "bare", bare)
+    assert allocator("bare") is bare
+
+
+def test_memory_that_may_be_removed_is_memory() -> None:
+    # Of the flags HOTPLUG, MIRROR and NOMAP none takes a region off the list.
+    model = LmbModel(LmbConfig(static=8))
+    for at, flags in enumerate((1, 2, 4)):
+        assert model.add(0x100000 * (at + 1), 0x1000, flags) == model.reserve(0x100000 * (at + 1), 0x1000) == 0
+    assert check(model.snapshot()) == []
 
 
 def test_a_firmware_map_that_was_edited() -> None:
@@ -185,6 +199,7 @@ def test_what_differs() -> None:
         Difference("range 1 handed over is [0x4000, 0x6000), but [0x5000, 0x6000) is expected",
                    address=0x4000, value=row, redundant=True),
     ]  # fmt: skip
+    assert differences(got, want)[0].address == 0x4000
     assert differences(want, stored(got, handover_nr=3)) == [
         Difference("3 ranges were handed over, but 2 are expected",
                    value=ValueRow("ranges handed over", "2", "3, or other ones"), redundant=True),
