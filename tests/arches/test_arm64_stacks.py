@@ -11,7 +11,7 @@ import pytest
 
 from gdb_lmb.arches.base import Cpu
 from gdb_lmb.arches.linux import linux_architecture
-from gdb_lmb.core.address import Identity, KernelImage, Placement
+from gdb_lmb.core.address import Identity, KernelImage, Phase, Placement
 from gdb_lmb.core.errors import LayoutError, NotReadyError, ReadError
 from gdb_lmb.core.fields import Field, Struct
 from gdb_lmb.core.memory import BytesMemory
@@ -139,3 +139,37 @@ def test_inside_the_image() -> None:
             with pytest.raises(NotReadyError, match="this CPU has not got to it"):
                 ARM64.require_running(KERNEL, place, cpu)
     ARM64.require_running(KERNEL, replace(place, settled=True), Cpu(None))
+
+
+def test_where_it_is_and_how_far_its_boot_has_come() -> None:
+    """Its own words tell how far it is moved: before they are written, a pointer that is relocated does."""
+    names = {"kimage_voffset": TEXT + 0x100, "memstart_addr": TEXT + 0x108, "__primary_switched": TEXT + 0x1800}
+    kernel = replace(KERNEL, symbols=SYMBOLS | names, early_pointer=(TEXT + 0x110, TEXT + 0x5000))
+    image = Placement(0x4020_0000, 0, KERNEL.image, base_va=TEXT)
+    low, high = Cpu(0x4020_1000, paging=False), Cpu(at(0x1010), paging=True)
+
+    def settled(offset: int, pointer: int, cpu: Cpu, image_of: KernelImage = kernel) -> Placement:
+        memory = BytesMemory({0x4020_0100: struct.pack("<3Q", offset & (1 << 64) - 1, 0x4000_0000, pointer)})
+        return ARM64.settle(image_of, image, None, memory, cpu)
+
+    offset = TEXT + MOVE - 0x4020_0000
+    found = settled(offset, 0, low)
+    assert (found.physical, found.virtual, found.settled) == (0x4020_0000, MOVE, True) and found.linear
+    assert ARM64.early_phase(kernel, found, low) is None and ARM64.first_instruction(kernel, found) == at(0x1800)
+    for cpu, phase in ((low, Phase.UNMAPPED), (replace(low, paging=True), Phase.IDENTITY)):
+        early = settled(0, TEXT + 0x5000 + MOVE, cpu)
+        assert (early.virtual, early.settled) == (MOVE, False) and ARM64.early_phase(kernel, early, cpu) is phase
+    assert settled(0, TEXT + 0x5000, high) == replace(image, linear=found.linear)
+    with pytest.raises(NotReadyError, match="this CPU has not got to it"):
+        ARM64.early_phase(kernel, replace(image, settled=False), Cpu(0x4000_0000, paging=False))
+    for damaged in (offset + 0x1000, offset - MOVE - (2 << 20)):
+        with pytest.raises(NotReadyError, match=rf"^kimage_voffset is {damaged:#x}, which is damaged$"):
+            settled(damaged, 0, low)
+    with pytest.raises(NotReadyError, match=r"^the kernel is in memory, but not relocated yet: continue a little$"):
+        settled(0, 0, low)
+    with pytest.raises(LayoutError, match=r"^vmlinux has no debug information of memblock's first array$"):
+        settled(0, 0, low, replace(kernel, early_pointer=(TEXT + 0x110, None)))
+    assert ARM64.linked_way_points(kernel) == (TEXT + 0x1800,) and ARM64.linked_way_points(KERNEL) == ()
+    assert [ARM64.arrived(cpu) for cpu in (low, high, Cpu(None))] == [False, True, False]
+    assert list(ARM64.anywhere(kernel, [(0x4000_1000, 0x4060_0000)])) == [0x4020_0000, 0x4040_0000]
+    assert ARM64.base_va(KERNEL.image) == TEXT

@@ -210,7 +210,7 @@ def test_what_it_begins_with(tmp_path: Path) -> None:
 
 def test_a_stack_that_an_oops_has_thrown_away_and_that_is_not_in_the_code(tmp_path: Path) -> None:
     image = kernel(vmlinux(tmp_path, ALL))
-    machine = BytesMachine(labels={"_text": TEXT, "rewind_stack_and_make_dead": TEXT + 0x3000},
+    machine = BytesMachine(labels={"_text": TEXT, "rewind_stack_and_make_dead": TEXT + 0x3000, "other": TEXT + 0x3100},
                            variables={"exec_summary_regs": Variable(TEXT + 0x8000, 168)})  # fmt: skip
     stack = BytesMemory({at(0x8000): struct.pack("<21Q", *pt_regs(at(0x1910)))})
     known = dict.fromkeys(PT_REGS, 0) | {"rsp": STACK}
