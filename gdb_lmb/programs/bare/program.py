@@ -140,7 +140,7 @@ class LinkedMemory:
     def read(self, address: int, size: int) -> bytes:
         if self.mapped and self._mapped is not None:
             return self._mapped.read(address, size)
-        at = self._loaded_at(address)
+        at = self.loaded_at(address)
         try:
             with self._machine.physical() as physical:
                 return physical.read(at, size)
@@ -175,7 +175,7 @@ class LinkedMemory:
     def _inside(self, va: int) -> bool:
         return any(part.to_physical(va) is not None for part in self.parts)
 
-    def _loaded_at(self, va: int) -> int:
+    def loaded_at(self, va: int) -> int:
         found = next((at for part in self.parts if (at := part.to_physical(va)) is not None), None)
         if found is None and self.parts:
             found = va - self.parts[0].va + self.parts[0].physical
@@ -198,6 +198,11 @@ class _Unmapped:
 
     def virtual(self) -> Memory:
         return self._memory
+
+    def translate(self, address: int) -> int | None:
+        with contextlib.suppress(LmbError):
+            return self._memory.loaded_at(address)
+        return None
 
 
 @dataclass
