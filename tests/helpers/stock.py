@@ -38,9 +38,10 @@ def boot(
     smp: int = 1,
     words: tuple[str, ...] = (),
     initrd: Path | None = None,
+    console: str = CONSOLE,
 ) -> GuestSession:
     """Start a stock kernel, stopped at reset."""
-    options = QemuOptions(append=f"{CONSOLE} {append}", memory=memory, smp=smp, arguments=words, initrd=initrd)
+    options = QemuOptions(append=f"{console} {append}", memory=memory, smp=smp, arguments=words, initrd=initrd)
     return GuestSession(kernel.image, options, symbols=kernel.vmlinux, timeout_s=120)
 
 

@@ -5,27 +5,18 @@ from __future__ import annotations
 
 import struct
 import subprocess
+from functools import partial
 from pathlib import Path
 
 from gdb_lmb.kernels.cache import KernelFiles
-from gdb_lmb.runner.qemu import QemuOptions
 from gdb_lmb.runner.session import GuestSession
 from tests.helpers.initramfs import write_initrd, write_kexec_load_initrd
+from tests.helpers.stock import boot
 
 CONSOLE = "console=ttyAMA0 earlycon memblock=debug loglevel=8"
 RAM = 1 << 30
 
-
-def guest_of(
-    kernel: KernelFiles,
-    append: str = "",
-    memory: str = "512M",
-    smp: int = 1,
-    words: tuple[str, ...] = (),
-    initrd: Path | None = None,
-) -> GuestSession:
-    options = QemuOptions(append=f"{CONSOLE} {append}", memory=memory, smp=smp, arguments=words, initrd=initrd)
-    return GuestSession(kernel.image, options, symbols=kernel.vmlinux, timeout_s=120)
+guest_of = partial(boot, console=CONSOLE)
 
 
 def guest_with_a_second(kernel: KernelFiles, folder: Path, smp: int, crash_on: int | None) -> GuestSession:

@@ -95,7 +95,7 @@ def read_physically(guest: GuestSession, address: int, voffset: int = LINKED - I
 
 @pytest.mark.parametrize(("append", "memory", "smp", "words"), SETTINGS)
 def test_a_stock_boot(kernel: KernelFiles, append: str, memory: str, smp: int, words: tuple[str, ...]) -> None:
-    with guest_of(kernel, append, memory, smp, words) as guest:
+    with guest_of(kernel, append, memory=memory, smp=smp, words=words) as guest:
         # Early in setup_arch: mapped, the device tree read, nothing printed yet.
         guest.run_until("setup_arch")
         assert faults(guest) == [] and shown(guest) == plain_read(guest)
