@@ -261,6 +261,14 @@ def test_a_static_array_that_is_not_reserved_is_overwritten() -> None:
         model.add_range("reserved", 8 * M, 0x1000, NO_NODE)
 
 
+def test_what_lies_in_the_page_behind_a_static_array_is_not_that_array() -> None:
+    model = model_of([(M, M, 0)], FULL, reserved_max=4)
+    model.allow_resize()
+    model.reserved.array_base = 2 * M - 0x1000 - 4 * model.config.region_size
+    assert model.add_range("reserved", 8 * M, 0x1000, NO_NODE) == 0
+    assert model.reserved.array_base == 2 * M - 0x1000
+
+
 def test_a_new_array_that_cannot_be_reserved() -> None:
     # One page is free, which memory's array takes; that of reserved would need two.
     pages = [(M + 0x1000 * at, 0x1000, 16 * (at % 2)) for at in range(128)]

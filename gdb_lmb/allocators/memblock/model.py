@@ -271,7 +271,9 @@ class MemblockModel:
     def _refuse_overlap(self, table: Table, base: int, size: int) -> None:
         for other in (self.memory, self.reserved):
             at = other.array_base
-            if at is not None and at < base + size and base < at + self._array_bytes(other.max):
+            # The linker puts other variables behind a static one.
+            length = other.max * self.config.region_size if other.static else self._array_bytes(other.max)
+            if at is not None and at < base + size and base < at + length:
                 raise GuestPanicError(
                     f"the doubled {table.name} array at {base:#x} overwrites the {other.name} array", overwrites=True
                 )
