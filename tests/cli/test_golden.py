@@ -246,7 +246,7 @@ BISECT = [
     (("--until", "nowhere"), 128),
     (("--qemu", "/nonexistent/qemu"), 125),
     (("--qemu-arg=-no-such-option",), 125),
-    (("--until", "lmb_ready", "--timeout", "0.001"), 125),
+    (("--gdb", "/nonexistent/gdb"), 125),
 ]
 
 
