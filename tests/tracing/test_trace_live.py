@@ -181,7 +181,7 @@ def test_ctrl_c_loses_nothing(fixture_kernel: Path, seed: int) -> None:
         if status_of(guest)["running"]:
             guest.run_on("the hand-over")
         status = status_of(guest)
-        assert interrupted > 1
+        assert interrupted
         assert status["divergence"] is None and status["compared"], status
         assert status["records"] == int(guest.command("output lmb_log.nr"))
         assert no_breakpoint_is_left(guest)
