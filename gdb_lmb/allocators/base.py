@@ -11,7 +11,7 @@ from __future__ import annotations
 import importlib
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import field, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 from gdb_lmb.allocators.check import Check, Facts
@@ -34,7 +34,6 @@ from gdb_lmb.core.machine import Machine
 from gdb_lmb.core.memory import Memory, Meter
 from gdb_lmb.core.operation import BASE, Kind, Model, Operation, Record, TraceHeader
 from gdb_lmb.core.ranges import Range
-from gdb_lmb.core.record import dataclass
 from gdb_lmb.core.snapshot import Finding, Place, RegionList, Snapshot, Storage
 
 Fixed = Mapping[str, int | str | bool]

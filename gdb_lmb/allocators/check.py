@@ -13,7 +13,7 @@ of the system makes of it.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import islice, pairwise
 from operator import add, lt
@@ -21,7 +21,6 @@ from typing import TypeVar, cast
 
 from gdb_lmb.core.holes import NEVER_GIVEN
 from gdb_lmb.core.ranges import Range, covers, lie_in, subtract, union
-from gdb_lmb.core.record import dataclass
 from gdb_lmb.core.snapshot import LMB_NOMAP, Defect, Finding, Place, RegionList, Required, Snapshot, column
 from gdb_lmb.core.words import FINDING, NOTE
 

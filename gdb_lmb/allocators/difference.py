@@ -4,8 +4,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 
-from gdb_lmb.core.record import dataclass
 from gdb_lmb.core.snapshot import Entry, Snapshot
 from gdb_lmb.core.words import truth
 

@@ -9,9 +9,9 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from gdb_lmb.core.record import dataclass
 from gdb_lmb.core.snapshot import FLAG_NAMES, FirmwareMap, RegionList, Stop, column
 from gdb_lmb.core.words import safe
 

@@ -7,13 +7,12 @@ What must hold of any walked state is checked here; the rest is each allocator's
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import field
+from dataclasses import dataclass, field
 from typing import Any
 
 from gdb_lmb.core.errors import GuestPanicError, StateError
 from gdb_lmb.core.holes import bounds, holes, largest
 from gdb_lmb.core.operation import Model
-from gdb_lmb.core.record import dataclass
 from gdb_lmb.core.snapshot import Region, RegionList, Snapshot
 
 Argument = int | str | bool

@@ -4,8 +4,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
-from gdb_lmb.core.record import dataclass
 from gdb_lmb.core.snapshot import FirmwareMap, RegionList, Snapshot, firmware_type
 from gdb_lmb.core.words import human_size, plural
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 
 from gdb_lmb.core.golden import Environment, Golden, GoldenStop, Item, sorted_by
 from gdb_lmb.core.ranges import Range, subtract, union
-from gdb_lmb.core.record import dataclass
 
 MEMORY, RESERVED = "memory", "reserved"
 IMAGE, RAM_END = "the image", "the end of RAM"

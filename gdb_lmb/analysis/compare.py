@@ -9,11 +9,11 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import dataclass
 from itertools import zip_longest
 
 from gdb_lmb.allocators.base import allocator
 from gdb_lmb.allocators.difference import EXPECTED, FOUND, Difference, RegionRow, ValueRow, value_differences
-from gdb_lmb.core.record import dataclass
 from gdb_lmb.core.snapshot import Entry, RegionList, Snapshot
 
 MAX_ROWS = 1000

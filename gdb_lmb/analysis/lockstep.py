@@ -11,13 +11,12 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from gdb_lmb.allocators.base import allocator
 from gdb_lmb.analysis.compare import StateDiff, compare, diff
 from gdb_lmb.core.errors import GuestPanicError
 from gdb_lmb.core.operation import Model, Record
-from gdb_lmb.core.record import dataclass
 from gdb_lmb.core.snapshot import Snapshot
 
 RESULT, STATE, OUTSIDE, PANIC = "result", "state", "outside", "panic"

@@ -13,11 +13,10 @@ from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from gdb_lmb.allocators.base import allocator
 from gdb_lmb.core.operation import Record, Symbol, TraceHeader
-from gdb_lmb.core.record import dataclass
 from gdb_lmb.core.snapshot import Finding, Snapshot
 from gdb_lmb.core.words import FINDING, NOTE, plural
 from gdb_lmb.programs.wrappers import WRAPPERS

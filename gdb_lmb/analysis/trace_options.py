@@ -3,8 +3,9 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from gdb_lmb.core.errors import UsageError
-from gdb_lmb.core.record import dataclass
 from gdb_lmb.core.words import safe
 
 

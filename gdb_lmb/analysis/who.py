@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from itertools import islice
 
 from gdb_lmb.allocators.base import allocator
@@ -17,7 +17,6 @@ from gdb_lmb.analysis.owners import Owners, Piece
 from gdb_lmb.core.address import Phase
 from gdb_lmb.core.holes import NEVER_GIVEN
 from gdb_lmb.core.ranges import Range
-from gdb_lmb.core.record import dataclass
 from gdb_lmb.core.snapshot import FirmwareMap, Place, RegionList, Snapshot
 
 RESERVED, FREE, KEPT, NOTHING = "reserved", "free", "never given", "not memory"

@@ -15,13 +15,13 @@ import mmap
 import re
 import struct
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
 from typing import Literal, Protocol
 
 from gdb_lmb.core.errors import LayoutError, ReadError
 from gdb_lmb.core.fields import ByteOrder
 from gdb_lmb.core.memory import Memory
 from gdb_lmb.core.ranges import Range
-from gdb_lmb.core.record import dataclass
 from gdb_lmb.formats.core_file import CoreFile
 from gdb_lmb.formats.elf import Elf
 

@@ -10,12 +10,12 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Sequence
+from dataclasses import dataclass
 from types import SimpleNamespace
 from typing import Any
 
 from gdb_lmb.core.errors import UsageError
 from gdb_lmb.core.numbers import OPERAND_PATTERN, is_negative
-from gdb_lmb.core.record import dataclass
 from gdb_lmb.core.words import safe
 
 # The values of the arguments of one command, by name.

@@ -13,7 +13,7 @@ import os
 import sys
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import field
+from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 import gdb
@@ -21,7 +21,6 @@ import gdb
 from gdb_lmb.commands.arguments import Argument, Options, candidates, parse
 from gdb_lmb.core.errors import LayoutError, LmbError, NotReadyError, StateError
 from gdb_lmb.core.memory import Meter
-from gdb_lmb.core.record import dataclass
 from gdb_lmb.core.snapshot import Finding, Snapshot
 from gdb_lmb.core.words import FINDING, safe
 from gdb_lmb.machine.current import current

@@ -8,14 +8,13 @@ by `virtual` (KASLR). The two are drawn separately. The rest of RAM is mapped by
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import field
+from dataclasses import dataclass, field
 from enum import Enum
 from pathlib import Path
 
 from gdb_lmb.core.errors import NotReadyError, ReadError
 from gdb_lmb.core.memory import Memory
 from gdb_lmb.core.ranges import Range
-from gdb_lmb.core.record import dataclass
 
 
 class Phase(Enum):

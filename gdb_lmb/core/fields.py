@@ -10,10 +10,10 @@ from __future__ import annotations
 import sys
 from array import array
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any, Literal
 
 from gdb_lmb.core.errors import LayoutError
-from gdb_lmb.core.record import dataclass
 
 ByteOrder = Literal["little", "big"]
 

@@ -7,10 +7,9 @@ Addresses are physical, sizes are bytes. What is not known is None.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import field
+from dataclasses import dataclass, field
 
 from gdb_lmb.core.ranges import Range
-from gdb_lmb.core.record import dataclass
 from gdb_lmb.core.snapshot import FLAG_NAMES
 
 OWNER, ROLE = "owner", "role"

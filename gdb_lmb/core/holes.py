@@ -9,9 +9,9 @@ some allocations get (hotpluggable or mirrored memory, a node's own) counts as f
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 
 from gdb_lmb.core.ranges import Range, subtract, union
-from gdb_lmb.core.record import dataclass
 from gdb_lmb.core.snapshot import Snapshot
 
 NEVER_GIVEN = ("NOMAP", "DRIVER_MANAGED")  # flags of memory that no allocation gets

@@ -9,13 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
 from gdb_lmb.core.fields import ByteOrder, Struct
 from gdb_lmb.core.memory import Memory, Meter
 from gdb_lmb.core.ranges import Range
-from gdb_lmb.core.record import dataclass
 
 
 @dataclass(frozen=True)

@@ -11,11 +11,11 @@ import contextlib
 import time
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from typing import Protocol
 
 from gdb_lmb.core.errors import ReadError
 from gdb_lmb.core.ranges import Range
-from gdb_lmb.core.record import dataclass
 
 # No table in any early allocator is larger; a larger request comes from damaged memory.
 MAX_READ_BYTES = 256 << 20

@@ -8,11 +8,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import field, fields
+from dataclasses import dataclass, field, fields
 from typing import Any, Protocol
 
 from gdb_lmb.core.errors import InputError
-from gdb_lmb.core.record import dataclass
 from gdb_lmb.core.snapshot import Snapshot
 from gdb_lmb.core.words import errno_name, written
 

@@ -9,12 +9,11 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import field
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from gdb_lmb.core.address import PAST_HAND_OVER, Phase
 from gdb_lmb.core.ranges import Range, subtract, union
-from gdb_lmb.core.record import dataclass
 
 LMB_NOMAP = 4
 FLAG_NAMES = {1: "HOTPLUG", 2: "MIRROR", LMB_NOMAP: "NOMAP"}

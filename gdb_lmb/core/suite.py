@@ -4,12 +4,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
 from gdb_lmb.core.golden import Change
-from gdb_lmb.core.record import dataclass
 from gdb_lmb.core.snapshot import Finding
 
 Outcome = Literal["passed", "differs", "findings", "died", "usage", "not verified", "infrastructure"]

@@ -12,10 +12,10 @@ import os
 from array import array
 from bisect import bisect_right
 from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
 
 from gdb_lmb.core.errors import InputError, ReadError
-from gdb_lmb.core.record import dataclass
 from gdb_lmb.formats.elf import ET_CORE, PT_LOAD, Elf, Note, NotElfError, Segment, read_headers
 
 

@@ -10,10 +10,10 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 from gdb_lmb.core.errors import ReadError
 from gdb_lmb.core.memory import Memory
-from gdb_lmb.core.record import dataclass
 from gdb_lmb.core.snapshot import FIRMWARE_RAM, FIRMWARE_RESERVED, FirmwareMap, FirmwareReserved, column
 
 MAX_BYTES = 2 << 20  # `MAX_FDT_SIZE`

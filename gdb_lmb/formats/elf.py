@@ -15,13 +15,13 @@ import re
 import struct
 from collections import namedtuple
 from collections.abc import Iterator
+from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
 from gdb_lmb.core.errors import InputError
 from gdb_lmb.core.fields import ByteOrder, Field, Struct
-from gdb_lmb.core.record import dataclass
 
 MAGIC = b"\x7fELF"
 ET_CORE = 4

@@ -16,11 +16,11 @@ import subprocess
 import tarfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, cast
 
 from gdb_lmb.core.errors import InfrastructureError
-from gdb_lmb.core.record import dataclass
 from gdb_lmb.core.words import human_size
 from gdb_lmb.kernels.apt import Apt, Package, require_apt
 from gdb_lmb.kernels.cache import F, Name, Notice, drift, locked, remove_unless_used, safe_name

@@ -22,11 +22,11 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import gdb
 
 from gdb_lmb.core.errors import GuestError, LayoutError, LmbError
-from gdb_lmb.core.record import dataclass
 from gdb_lmb.machine.gdb_text import captures_records
 from gdb_lmb.machine.memory import link_to_stub
 

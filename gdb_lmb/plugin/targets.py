@@ -6,13 +6,11 @@ from __future__ import annotations
 import itertools
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, fields, replace
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
 import pytest
-
-from gdb_lmb.core.record import dataclass
 
 OPTIONS = {
     "kernel": "the kernel: an ELF with symbols, an image, or a name such as debian:6.1-cloud-amd64",

@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import field
+from dataclasses import dataclass, field
 from enum import Enum
 from importlib import import_module
 from itertools import chain
@@ -24,7 +24,6 @@ from gdb_lmb.core.fields import Struct
 from gdb_lmb.core.machine import Machine, Variable
 from gdb_lmb.core.memory import BoundedMemory, BytesMemory, Memory, Meter
 from gdb_lmb.core.ranges import Range, union
-from gdb_lmb.core.record import dataclass
 from gdb_lmb.core.snapshot import FIRMWARE_RAM, FirmwareMap, Place, Required, Snapshot, firmware_type
 from gdb_lmb.programs.traced import Traced
 

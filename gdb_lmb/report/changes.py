@@ -4,12 +4,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from gdb_lmb.analysis.golden.compare import budget, compare, same_names, stops_of
 from gdb_lmb.analysis.golden.relation import differences_of_environment
 from gdb_lmb.core.golden import Change, Golden, Item, Share
-from gdb_lmb.core.record import dataclass
 from gdb_lmb.core.words import human_size, plural, safe
 from gdb_lmb.report.table import table
 from gdb_lmb.report.terminal import BAD, CLEAN, HEADING, PLAIN, Terminal

@@ -9,11 +9,11 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from itertools import accumulate, groupby
 
 from gdb_lmb.core.holes import NEVER_GIVEN
 from gdb_lmb.core.ranges import Range, subtract, union
-from gdb_lmb.core.record import dataclass
 from gdb_lmb.core.snapshot import Snapshot
 from gdb_lmb.core.words import human_size
 from gdb_lmb.report.terminal import FREE, IMAGE, KEPT, RESERVED, Terminal

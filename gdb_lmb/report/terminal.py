@@ -7,8 +7,7 @@ The caller of a report passes a `Terminal`, since it knows where the text goes. 
 from __future__ import annotations
 
 import os
-
-from gdb_lmb.core.record import dataclass
+from dataclasses import dataclass
 
 TERMINAL_VARIABLE = "GDB_LMB_TERMINAL"
 """The environment variable in which gdb-lmb tells gdb what shows its output: words, in any order: `tty` for a terminal,

@@ -13,7 +13,7 @@ import contextlib
 import json
 import os
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import IO, Any
 
@@ -30,7 +30,6 @@ from gdb_lmb.core.operation import (
     read_number,
     short,
 )
-from gdb_lmb.core.record import dataclass
 from gdb_lmb.core.snapshot import Snapshot
 from gdb_lmb.core.words import plural, safe
 from gdb_lmb.report.jsonio import snapshot_from, snapshot_json

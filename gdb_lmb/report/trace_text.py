@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from gdb_lmb.allocators.base import CTest, allocator
@@ -17,7 +18,6 @@ from gdb_lmb.analysis.replay import Replay
 from gdb_lmb.core.errors import InputError, UsageError
 from gdb_lmb.core.operation import Operation, Record, Symbol
 from gdb_lmb.core.ranges import Range
-from gdb_lmb.core.record import dataclass
 from gdb_lmb.core.snapshot import FLAG_NAMES, Finding
 from gdb_lmb.core.words import FINDING, plural, safe
 from gdb_lmb.report.divergence import divergence_json, divergence_text, headline, site, symbols_json

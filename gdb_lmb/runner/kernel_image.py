@@ -12,11 +12,11 @@ import mmap
 import re
 import struct
 import zlib
+from dataclasses import dataclass
 from pathlib import Path
 
 from gdb_lmb.arches.registry import architectures
 from gdb_lmb.core.errors import UsageError
-from gdb_lmb.core.record import dataclass
 
 _HEAD_BYTES = 1 << 16
 _MAX_UNPACKED_BYTES = 512 << 20

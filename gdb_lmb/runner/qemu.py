@@ -5,11 +5,11 @@ from __future__ import annotations
 
 import os
 import socket
+from dataclasses import dataclass
 from pathlib import Path
 
 from gdb_lmb.core.errors import InfrastructureError, UsageError
 from gdb_lmb.core.numbers import literal
-from gdb_lmb.core.record import dataclass
 from gdb_lmb.runner.elf import ElfFile, find_qemu, machine_of
 from gdb_lmb.runner.process import Child, RunFolder, read_file
 from gdb_lmb.runner.qmp import Monitor

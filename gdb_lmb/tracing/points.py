@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterable
+from dataclasses import dataclass
 
 import gdb
 
@@ -18,7 +19,6 @@ from gdb_lmb.arches.base import CallFrame, Convention, Parameter
 from gdb_lmb.arches.registry import NAMES, find
 from gdb_lmb.core.errors import LayoutError
 from gdb_lmb.core.fields import ByteOrder
-from gdb_lmb.core.record import dataclass
 from gdb_lmb.machine.current import current
 from gdb_lmb.machine.memory import GdbMemory
 from gdb_lmb.machine.symbols import linker_symbol, outermost_function

@@ -10,6 +10,7 @@ import contextlib
 import functools
 from collections import deque
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from enum import Enum, auto
 from typing import Concatenate, ParamSpec
 
@@ -21,7 +22,6 @@ from gdb_lmb.analysis.trace_options import TraceOptions
 from gdb_lmb.core.address import PAST_HAND_OVER
 from gdb_lmb.core.errors import LmbError, OutputError, StateError
 from gdb_lmb.core.operation import Operation, Record, TraceHeader
-from gdb_lmb.core.record import dataclass
 from gdb_lmb.core.snapshot import Snapshot
 from gdb_lmb.programs.traced import Traced
 from gdb_lmb.report.trace_file import TraceOutput

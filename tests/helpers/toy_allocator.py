@@ -7,6 +7,7 @@ gdb's `source toy_allocator.py` registers it too, so it imports nothing but the 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from gdb_lmb.allocators.base import Allocator, Call, Role, TracedProgram, register
@@ -18,7 +19,6 @@ from gdb_lmb.allocators.section import Column, Section
 from gdb_lmb.core.errors import StateError
 from gdb_lmb.core.memory import BoundedMemory, Memory, Meter
 from gdb_lmb.core.operation import ERROR, Kind, Operation
-from gdb_lmb.core.record import dataclass
 from gdb_lmb.core.snapshot import Defect, Place, RegionList, Snapshot, Stop, Storage, column
 from gdb_lmb.core.words import FINDING, NOTE
 

@@ -10,12 +10,12 @@ from __future__ import annotations
 from array import array
 from collections import Counter
 from contextlib import suppress
+from dataclasses import dataclass
 
 from gdb_lmb.allocators.lmb.program import REGION_FIELDS, LmbProgram
 from gdb_lmb.allocators.lmb.storage import Block
 from gdb_lmb.core.errors import ReadError
 from gdb_lmb.core.memory import Memory
-from gdb_lmb.core.record import dataclass
 from gdb_lmb.core.snapshot import Defect
 
 # More blocks than any machine needs (600,000 regions in blocks of 256 bytes): the block chain's bound.

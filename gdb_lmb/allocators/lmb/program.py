@@ -5,14 +5,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import PurePath
 
 from gdb_lmb.core.errors import ReadError
 from gdb_lmb.core.fields import ByteOrder, Struct
 from gdb_lmb.core.machine import Machine
 from gdb_lmb.core.memory import Memory
-from gdb_lmb.core.record import dataclass
 from gdb_lmb.formats.program_file import loaded_parts
 
 # In bytes, where the program does not tell (it is a macro, and debug information has none).

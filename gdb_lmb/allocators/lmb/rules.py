@@ -3,8 +3,9 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from gdb_lmb.allocators.lmb.storage import LMB_BLOCK
-from gdb_lmb.core.record import dataclass
 from gdb_lmb.core.snapshot import LMB_NOMAP
 
 LMB_HOTPLUG = 1

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
 
 from gdb_lmb.allocators.lmb.rules import NEWEST, RULES, Rules
 from gdb_lmb.allocators.lmb.storage import LMB_BLOCK, storage_of, unknown_revision
@@ -17,7 +18,6 @@ from gdb_lmb.allocators.predict import require_whole, unfit
 from gdb_lmb.core.errors import StateError
 from gdb_lmb.core.operation import Operation
 from gdb_lmb.core.ranges import subtract, union
-from gdb_lmb.core.record import dataclass
 from gdb_lmb.core.snapshot import RegionList, Snapshot
 
 EINVAL = -22

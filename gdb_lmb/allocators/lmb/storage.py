@@ -9,12 +9,11 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import field, replace
+from dataclasses import dataclass, field, replace
 from itertools import accumulate
 
 from gdb_lmb.core.errors import StateError
 from gdb_lmb.core.ranges import Range
-from gdb_lmb.core.record import dataclass
 from gdb_lmb.core.snapshot import FLAG_NAMES, Entry, Snapshot, Storage, Walk
 
 LMB_BLOCK = 0x80000000

@@ -9,10 +9,10 @@ data shows.
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
+from dataclasses import dataclass
 
 from gdb_lmb.allocators.memblock.storage import storage_of
 from gdb_lmb.core.errors import StateError
-from gdb_lmb.core.record import dataclass
 from gdb_lmb.core.snapshot import Snapshot
 
 MEMBLOCK_HOTPLUG = 0x1

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import field, replace
+from dataclasses import dataclass, field, replace
 from operator import add
 
 from gdb_lmb.allocators.memblock.storage import MAX_REGIONS, MemblockStorage, RegionArray
@@ -19,7 +19,6 @@ from gdb_lmb.core.errors import ReadError
 from gdb_lmb.core.fields import ByteOrder, Struct
 from gdb_lmb.core.memory import Memory
 from gdb_lmb.core.ranges import Range
-from gdb_lmb.core.record import dataclass
 from gdb_lmb.core.snapshot import Defect, FirmwareMap, RegionList, Snapshot, Stop, column
 
 _TYPE_FIELDS = ("cnt", "max", "total_size", "regions", "name")

@@ -11,6 +11,7 @@ from __future__ import annotations
 import errno
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from itertools import chain, islice
 
 from gdb_lmb.allocators.memblock.behavior import NUMA_NO_NODE
@@ -19,7 +20,6 @@ from gdb_lmb.allocators.memblock.storage import storage_of
 from gdb_lmb.core.errors import InputError
 from gdb_lmb.core.operation import Operation, Record, TraceHeader
 from gdb_lmb.core.ranges import Range, union
-from gdb_lmb.core.record import dataclass
 from gdb_lmb.core.snapshot import RegionList, Snapshot
 from gdb_lmb.core.words import truth
 

@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from gdb_lmb.allocators.json_fields import (
     COMMON,
     FIRMWARE,
@@ -22,7 +24,6 @@ from gdb_lmb.allocators.json_fields import (
     record,
     torn,
 )  # fmt: skip
-from gdb_lmb.core.record import dataclass
 from gdb_lmb.core.snapshot import Snapshot, Storage
 
 # More than any kernel's array has: `cnt` or `max` is damaged, and a damaged file must not fill our memory.

@@ -11,12 +11,11 @@ from __future__ import annotations
 from array import array
 from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
-from dataclasses import field
+from dataclasses import dataclass, field
 from operator import add, sub
 
 from gdb_lmb.core.errors import StateError
 from gdb_lmb.core.ranges import Range
-from gdb_lmb.core.record import dataclass
 from gdb_lmb.core.snapshot import RegionList, column
 
 

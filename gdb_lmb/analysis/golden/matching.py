@@ -5,11 +5,11 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from difflib import SequenceMatcher
 
 from gdb_lmb.analysis.golden.relation import Relation
 from gdb_lmb.core.golden import Item, sorted_by
-from gdb_lmb.core.record import dataclass
 
 _MOST_ALIGNED = 2000
 """How many items of one name are aligned by their sizes; more are taken in order."""

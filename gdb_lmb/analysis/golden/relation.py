@@ -3,12 +3,12 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from math import ceil, floor, log2
 
 from gdb_lmb.analysis.golden.items import MEMORY
 from gdb_lmb.core.golden import Environment, Golden, GoldenStop, Item
 from gdb_lmb.core.ranges import Range
-from gdb_lmb.core.record import dataclass
 
 _ALIGNED_TO = 64
 """Bytes: `SMP_CACHE_BYTES`, to which memblock aligns by default."""

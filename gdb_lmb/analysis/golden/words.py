@@ -4,9 +4,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from gdb_lmb.core.golden import FLAGS, GREW, MERGED, MOVED, NODE, ORDER, OWNER, SHRANK, SPLIT, Change, Item
-from gdb_lmb.core.record import dataclass
 from gdb_lmb.core.snapshot import flag_names
 from gdb_lmb.core.words import human_size
 

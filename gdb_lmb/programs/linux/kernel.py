@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Mapping
-from dataclasses import field, replace
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
 
@@ -16,7 +16,6 @@ from gdb_lmb.core.errors import LayoutError
 from gdb_lmb.core.fields import Struct
 from gdb_lmb.core.machine import Machine, Variable
 from gdb_lmb.core.ranges import Range
-from gdb_lmb.core.record import dataclass
 from gdb_lmb.formats.program_file import build_identity, bytes_in_file, loaded_parts
 
 FREEING_INITMEM = 2  # `SYSTEM_FREEING_INITMEM` of `enum system_states`

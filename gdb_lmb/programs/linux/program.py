@@ -8,7 +8,7 @@ texts, never in a version; the model says what each fact means (`behavior_of()`)
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from itertools import chain
 from typing import Any
@@ -24,7 +24,6 @@ from gdb_lmb.core.errors import LayoutError, NotReadyError, ReadError
 from gdb_lmb.core.machine import Machine
 from gdb_lmb.core.memory import BoundedMemory, Meter
 from gdb_lmb.core.ranges import Range
-from gdb_lmb.core.record import dataclass
 from gdb_lmb.core.snapshot import Required, Snapshot, Stop
 from gdb_lmb.formats.program_file import bytes_in_file, text_in_file
 from gdb_lmb.programs.base import AddressMap, Guest, Movable, Program, RoleRange, guest_variables, live_tables

@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from itertools import chain, pairwise
 from typing import Any
 
@@ -19,7 +20,6 @@ from gdb_lmb.core.errors import LayoutError, ReadError
 from gdb_lmb.core.machine import Machine, Variable
 from gdb_lmb.core.memory import read_together
 from gdb_lmb.core.ranges import Range
-from gdb_lmb.core.record import dataclass
 from gdb_lmb.core.snapshot import (
     FIRMWARE_RAM,
     FIRMWARE_RAM_KEPT,

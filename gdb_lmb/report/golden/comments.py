@@ -4,11 +4,10 @@
 from __future__ import annotations
 
 import re
-from dataclasses import field
+from dataclasses import dataclass, field
 
 from gdb_lmb.analysis.golden.compare import matches
 from gdb_lmb.core.golden import Golden
-from gdb_lmb.core.record import dataclass
 
 Spot = tuple[object, ...]
 """A place in a golden: the table, the number of the stop, the key or the list, and the region's number in it."""
