@@ -182,6 +182,12 @@ def test_libfdt_is_fetched_once(machine: Machine) -> None:
     assert [str(path.relative_to(cache)) for path in cache.rglob("*")] == ["libfdt", "libfdt/fdt.c"]
     machine.stub("apt-helper", "exit 100")
     assert machine.run(*words, **environment) == (0, "")
+    (cache / "libfdt" / "fdt.c").unlink()
+    (cache / "libfdt").rmdir()
+    python.write_text("#!/bin/bash\n")  # which finds no archive of Debian's
+    status, out = machine.run(*words, **environment)
+    assert (status, list(cache.iterdir())) == (4, [])
+    assert "== libfdt could not be fetched from Debian, which apt has no source of: run this again when it is" in out
 
 
 # -- the virtual environment ---------------------------------------------------------------------------------
