@@ -57,7 +57,8 @@ def test_the_way_to_a_place_prints_nothing(fixture_kernel: Path, tmp_path: Path)
         "    return run_control.Slice((), 0.01) if len(seen) < 10 else None\n"
         "run_control.run_watched(run_control.Slice((), 0.01), look)\n"
     )
-    with GuestSession(fixture_kernel, QemuOptions(append="lmb.scenario=random lmb.ops=300")) as guest:
+    # Operations enough for any machine: a guest that has halted for good is interrupted by the runner.
+    with GuestSession(fixture_kernel, QemuOptions(append="lmb.scenario=random lmb.ops=1000000")) as guest:
         guest.run_until("lmb_init")
         assert guest.command(f"source {script}").strip() == ""
         assert guest.command("info breakpoints").startswith("No breakpoints")
