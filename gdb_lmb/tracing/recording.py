@@ -188,7 +188,8 @@ class Recording:
             self._switch_callers = callers
             return False
         if place.purpose is Purpose.BEGIN:
-            again, self._begun = self._begun, True
+            # Of a boot before this one nothing is known here until a call begins.
+            again, self._begun = self._begun and (self._started or self.inside is not None), True
             return again and self.lose("the guest was reset: another boot has begun")
         if place.purpose is Purpose.END:
             if place.address == self._inside_at:

@@ -232,6 +232,19 @@ def test_a_reset_ends_the_trace(
     assert reader.end is not None and (reader.end.final is not None) == compared
 
 
+def test_a_reset_before_the_first_call_ends_nothing(fixture_kernel: Path) -> None:
+    with guest_of(fixture_kernel) as guest:
+        guest.command("lmb-trace start --lockstep")
+        guest.command("tbreak *start_kernel")
+        guest.run_on("start_kernel")
+        for command in ("set $before = $sp", "stepi", "set $sp = $before", "set $pc = start_kernel"):
+            guest.command(command)
+        guest.run_on("the hand-over")
+        status = status_of(guest)
+        assert (status["complete"], status["divergence"]) == (True, None), status["ended"]
+        assert status["records"] == int(guest.command("output lmb_log.nr"))
+
+
 def kill_when_written(path: Path, process: int) -> None:
     """Kill a process as soon as a trace's file holds the boot and some more."""
 
