@@ -95,7 +95,7 @@ def _why_nothing_is_proved(config: pytest.Config) -> str | None:
     With pytest-xdist, only the process that collects what the others report has a reporter.
     """
     reporter = config.pluginmanager.get_plugin("terminalreporter")
-    if not os.environ.get("CI") or reporter is None:
+    if not os.environ.get("CI") or reporter is None or config.option.collectonly:
         return None
     counts = [f"{len(reporter.stats[kind])} {kind}" for kind in PROVES_NOTHING if reporter.stats.get(kind)]
     if counts:
