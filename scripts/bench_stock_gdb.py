@@ -39,6 +39,17 @@ def sorted_by_command(execute):
     return wrapped
 
 
+class MeasuredObjfile:
+    """An objfile of gdb's whose debug information, where it is read again for moved symbols, is counted."""
+
+    def __init__(self, objfile):
+        self.objfile = objfile
+
+    def __getattr__(self, name):
+        found = getattr(self.objfile, name)
+        return timed("symbols", found) if name == "add_separate_debug_file" else found
+
+
 def print_spent():
     """Print the seconds of each part as one line of JSON."""
     print(json.dumps(SPENT))
@@ -46,4 +57,6 @@ def print_spent():
 
 for name in LOOK_UPS:
     setattr(gdb, name, timed("symbols", getattr(gdb, name)))
+own_objfiles = gdb.objfiles
+gdb.objfiles = lambda: [MeasuredObjfile(objfile) for objfile in own_objfiles()]
 gdb.execute = sorted_by_command(gdb.execute)
