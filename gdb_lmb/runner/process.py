@@ -37,6 +37,15 @@ _NAME_DIGITS = 12
 _KILL_S = 5.0
 _SIGNAL_NAMES = {number.value: number.name for number in signal.Signals}
 _TAIL_BYTES = 4096
+_OVER = "over"
+# What waits for the parent's end is a shell, which starts in a millisecond: it becomes the reaper where there is
+# something to do. It writes an empty line once it is ready; of the lines that it is given the last whole one counts.
+_WATCH = f"""trap '' INT TERM HUP PIPE
+echo
+last=
+while IFS= read -r line; do last=$line; done
+[ "$last" = {_OVER} ] || exec "$@" "$last"
+"""
 
 
 class Child:
@@ -105,6 +114,7 @@ class RunFolder:
         self.children: list[Child] = []
         self.closing = contextlib.ExitStack()  # what else goes with it
         self._token = os.urandom(16).hex()
+        self._asked = ""  # of the reaper
         try:
             base = folder_base(tempfile.gettempdir())
         except OSError as error:
@@ -112,7 +122,7 @@ class RunFolder:
         self.path = Path(base, f"gdb-lmb-{self._token[:_NAME_DIGITS]}")
         # Before the folder, which the reaper removes if this process is killed from here on.
         self._reaper = subprocess.Popen(
-            _bare_python("reap", self._token, str(self.path)),
+            ["/bin/sh", "-c", _WATCH, "reaper", *_bare_python("reap", self._token, str(self.path))],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -176,10 +186,13 @@ class RunFolder:
 
         Raises: InfrastructureError if the reaper is gone.
         """
+        self._asked = "" if endpoint is None else json.dumps([*endpoint, running])
+        self._tell_reaper(self._asked)
+
+    def _tell_reaper(self, line: str) -> None:
         assert self._reaper.stdin is not None
-        request = b"" if endpoint is None else json.dumps([*endpoint, running]).encode()
         try:
-            self._reaper.stdin.write(request + b"\n")
+            self._reaper.stdin.write(line.encode() + b"\n")
             self._reaper.stdin.flush()
         except OSError as error:
             raise InfrastructureError(f"the clean-up process is gone: {error.strerror}") from error
@@ -192,6 +205,10 @@ class RunFolder:
         for child in reversed(self.children):
             child.end()
         shutil.rmtree(self.path, ignore_errors=True)
+        if self._reaper.returncode is None and not self._asked:
+            reaper.kill_all(self._token)
+            with contextlib.suppress(InfrastructureError):  # it is gone
+                self._tell_reaper(_OVER)
         self._end_reaper()
 
     def _end_reaper(self) -> None:

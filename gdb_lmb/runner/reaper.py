@@ -47,33 +47,18 @@ def become() -> None:
 
 
 def reap() -> None:
-    """Clean up after a run that was killed: a small process that exits after its parent.
+    """Clean up after a run that was killed.
 
-    It writes an empty line to stdout once it is ready, then reads stdin, whose other end only the parent holds. At end
-    of file the parent has exited, however that came: every process that carries the run's token in its environment is
-    killed, the guest of a QEMU that was attached to is resumed or left stopped, and the folder is removed. A token,
-    unlike a process's number, is not used again.
+    Every process that carries the run's token in its environment is killed, the guest of a QEMU that was attached to is
+    resumed or left stopped, and the folder is removed. A token, unlike a process's number, is not used again.
 
-    Arguments: the token, and the folder, which the parent makes once this process has been started. Lines on stdin, of
-    which the last whole one counts: a JSON list of an `Endpoint`'s fields and whether its machine is to run, or an
-    empty one to forget it.
+    Arguments: the token, the folder, which may not be there yet or any more, and a JSON list of an `Endpoint`'s fields
+    and whether its machine is to run, or nothing.
     """
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGPIPE):
-        signal.signal(number, signal.SIG_IGN)
-    token, folder = sys.argv[1:3]
-    request = b"\n"
+    token, folder, request = sys.argv[1:4]
     try:
-        try:  # noqa: SIM105  contextlib takes as long to import as all the rest here
-            os.write(1, b"\n")
-        except BrokenPipeError:
-            pass
-        # The last line may be cut short by the parent's death.
-        for line in sys.stdin.buffer:
-            if line.endswith(b"\n"):
-                request = line
-        _kill_all(token)
-        if request.strip():
-            # Only now: most runs attach to none, and this process shares the processors with gdb's and QEMU's start.
+        kill_all(token)
+        if request:
             import json
 
             from gdb_lmb.runner import rsp
@@ -83,16 +68,14 @@ def reap() -> None:
     except OSError:  # it cannot be reached
         pass
     finally:
-        # The parent has done it already, unless it was killed.
         if os.access(folder, os.F_OK):
             import shutil
 
             shutil.rmtree(folder, ignore_errors=True)
-    os._exit(0)  # the parent waits for this, and an interpreter's own shutdown takes some 10 ms
 
 
-# Kill every process with the run's token, until none is left or the deadline has passed.
-def _kill_all(token: str) -> None:
+def kill_all(token: str) -> None:
+    """Kill every process with the run's token in its environment, until none is left or five seconds have passed."""
     wanted = f"{TOKEN_VARIABLE}={token}".encode()
     deadline = time.monotonic() + _KILL_S
     while time.monotonic() < deadline:
