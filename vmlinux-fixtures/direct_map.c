@@ -11,6 +11,7 @@
 #include "mapped.h"
 #include "page_table.h"
 #include "printk.h"
+#include "stacks.h"
 #include "string.h"
 
 static noinline __init phys_addr_t alloc_page_table(void)
@@ -43,12 +44,8 @@ static __init void map_range(u64 *pud, phys_addr_t base, phys_addr_t end)
 		map_huge_page(pud, base);
 }
 
-/**
- * split_huge_page - make a 2 MiB page a table of small pages
- * @entry: the page's
- * @table: physical, what becomes the table
- */
-void split_huge_page(u64 *entry, phys_addr_t table)
+/* Make the 2 MiB page of @entry a table of small pages, at @table. */
+static void split_huge_page(u64 *entry, phys_addr_t table)
 {
 	u64 *page = arch_va(table);
 	unsigned int i;
@@ -56,6 +53,21 @@ void split_huge_page(u64 *entry, phys_addr_t table)
 	for (i = 0; i < 512; i++)
 		page[i] = pte_page(pte_address(*entry) + i * PAGE_SIZE, false);
 	*entry = pte_table(table);
+}
+
+/**
+ * unmap_stack_guard - have nothing mapped below the stack
+ * @pmd: early entries of the GiB that has the image
+ * @map: the virtual address of physical 0, where the image is mapped
+ */
+void unmap_stack_guard(u64 *pmd, unsigned long map)
+{
+	static u64 table[512] __attribute__((__aligned__(PAGE_SIZE)));
+	phys_addr_t guard = (unsigned long)boot_stack_guard - map;
+
+	split_huge_page(&pmd[guard / PMD_SIZE % 512], (unsigned long)table - map);
+	table[guard / PAGE_SIZE % 512] = 0;
+	drop_tlb();
 }
 
 /* Take the pages of [base, end) out of what is mapped, rounded outward. */

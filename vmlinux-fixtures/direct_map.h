@@ -5,6 +5,6 @@
 
 #include "types.h"
 
-void split_huge_page(u64 *entry, phys_addr_t table);
+void unmap_stack_guard(u64 *pmd, unsigned long map);
 
 #endif

@@ -21,6 +21,9 @@ phys_addr_t pte_address(u64 entry);
 /* Bytes of physical memory, from address 0 on, that the map has room for. */
 extern const phys_addr_t direct_map_size;
 
+/* After a change of tables, or of the registers for them. */
+void drop_tlb(void);
+
 /**
  * direct_map_install - let the hardware use new tables
  * @pud: physical; its entries are those of the direct map, a GiB each

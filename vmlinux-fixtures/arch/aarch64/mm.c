@@ -38,6 +38,11 @@ phys_addr_t pte_address(u64 entry)
 	return entry & PTE_ADDRESS;
 }
 
+void drop_tlb(void)
+{
+	__asm__ __volatile__("dsb ishst; isb; tlbi vmalle1; dsb nsh; isb" : : : "memory");
+}
+
 void direct_map_install(phys_addr_t base)
 {
 	phys_addr_t guard = __pa(boot_stack_guard);

@@ -10,10 +10,4 @@ extern u64 early_pmd[512];	/* the first GiB of RAM, in 2 MiB pages */
 /* The GiB of devices, and what else has a place of its own in it. */
 extern u64 early_device_pmd[512];
 
-/* After a change of tables, or of the registers for them. */
-static inline void drop_tlb(void)
-{
-	__asm__ __volatile__("dsb ishst; isb; tlbi vmalle1; dsb nsh; isb" : : : "memory");
-}
-
 #endif

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /* From the assembly entry to start_kernel(). */
 #include "../../boot_info.h"
-#include "../../devicetree.h"
+#include "../../early_map.h"
 #include "../../image.h"
 #include "../../init.h"
 #include "../../main.h"
@@ -25,20 +25,6 @@ static noinline __init void drop_identity_map(void)
 	drop_tlb();
 }
 
-/* Two pages, so that a tree that begins in the first lies in them. */
-static noinline __init void read_device_tree(phys_addr_t fdt)
-{
-	u64 *entry = &early_device_pmd[TREE_PMD];
-	phys_addr_t base = fdt & ~(phys_addr_t)(PMD_SIZE - 1);
-
-	entry[0] = pte_page(base, true);
-	entry[1] = pte_page(base + PMD_SIZE, true);
-	drop_tlb();
-	devicetree_parse(fdt, __va(TREE_PMD * PMD_SIZE + fdt - base), DEVICE_TREE_MAX);
-	entry[0] = entry[1] = 0;
-	drop_tlb();
-}
-
 /**
  * aarch64_start - the first C function
  * @fdt: physical address of the flattened device tree, 0: where RAM begins
@@ -50,6 +36,6 @@ noinline __init void aarch64_start(phys_addr_t fdt)
 	drop_identity_map();
 	find_image(KERNEL_MAP);
 	boot_info.early_limit = (phys_addr_t)RAM_BASE + EARLY_MAP_SIZE;
-	read_device_tree(fdt ? fdt : RAM_BASE);
+	read_device_tree(early_device_pmd, TREE_PMD, fdt ? fdt : RAM_BASE);
 	start_kernel();
 }

@@ -39,6 +39,11 @@ phys_addr_t pte_address(u64 entry)
 	return (entry & PTE_PPN) << 2;
 }
 
+void drop_tlb(void)
+{
+	__asm__ __volatile__("sfence.vma" : : : "memory");
+}
+
 /* The entries go to the upper half of the table that is used. */
 void direct_map_install(phys_addr_t base)
 {

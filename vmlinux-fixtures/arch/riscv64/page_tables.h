@@ -10,9 +10,4 @@ extern u64 early_pmd[512];	/* the first GiB of RAM, in 2 MiB pages */
 /* The GiB of devices, and what else has a place of its own in it. */
 extern u64 early_device_pmd[512];
 
-static inline void drop_tlb(void)
-{
-	__asm__ __volatile__("sfence.vma" : : : "memory");
-}
-
 #endif

@@ -26,8 +26,16 @@ phys_addr_t pte_address(u64 entry)
 	return entry & ~(u64)(PAGE_SIZE - 1);
 }
 
+/* As no page is global. */
+void drop_tlb(void)
+{
+	unsigned long cr3;
+
+	__asm__ __volatile__("mov %%cr3, %0; mov %0, %%cr3" : "=r" (cr3) : : "memory");
+}
+
 void direct_map_install(phys_addr_t pud)
 {
 	early_pml4[DIRECT_MAP_PML4] = pte_table(pud);
-	load_page_tables();
+	drop_tlb();
 }

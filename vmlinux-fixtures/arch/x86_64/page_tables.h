@@ -8,12 +8,4 @@
 extern u64 early_pml4[512];
 extern u64 early_pmd[512];	/* the first GiB, in 2 MiB pages */
 
-/* Also drops what the TLB holds, as no page is global. */
-static inline void load_page_tables(void)
-{
-	unsigned long cr3;
-
-	__asm__ __volatile__("mov %%cr3, %0; mov %0, %%cr3" : "=r" (cr3) : : "memory");
-}
-
 #endif

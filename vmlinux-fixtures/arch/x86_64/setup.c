@@ -4,6 +4,7 @@
 #include "../../image.h"
 #include "../../init.h"
 #include "../../main.h"
+#include "../../page_table.h"
 #include "address.h"
 #include "page_tables.h"
 #include "pvh.h"
@@ -16,7 +17,7 @@ void x86_64_start(u32 start_info) __noreturn;
 static noinline __init void drop_identity_map(void)
 {
 	early_pml4[0] = 0;
-	load_page_tables();
+	drop_tlb();
 }
 
 /**

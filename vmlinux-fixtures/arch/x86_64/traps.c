@@ -5,9 +5,7 @@
  * has a stack of its own.
  */
 #include "../../direct_map.h"
-#include "../../page_table.h"
 #include "../../stacks.h"
-#include "address.h"
 #include "asm.h"
 #include "entry.h"
 #include "page_tables.h"
@@ -43,7 +41,6 @@ struct tss {
 } __attribute__((__packed__));
 
 static struct tss tss;
-static u64 guard_table[512] __attribute__((__aligned__(4096)));
 
 /* The first of the interrupt stacks, for double faults. */
 static void set_fault_stack(void)
@@ -57,16 +54,6 @@ static void set_fault_stack(void)
 	gdt[KERNEL_TSS / 8 + 1] = base >> 32;
 	__asm__ __volatile__("ltr %w0" : : "r" (KERNEL_TSS));
 	idt_table[DOUBLE_FAULT].ist = 1;
-}
-
-/* Nothing is mapped below the stack, where the image is linked. */
-static void unmap_stack_guard(void)
-{
-	phys_addr_t guard = __pa_symbol(boot_stack_guard);
-
-	split_huge_page(&early_pmd[guard / PMD_SIZE], __pa_symbol(guard_table));
-	guard_table[guard / PAGE_SIZE % 512] = 0;
-	load_page_tables();
 }
 
 /**
@@ -86,5 +73,5 @@ void traps_init(void)
 		set_gate(&idt_table[i], exception_table[i]);
 	set_fault_stack();
 	__asm__ __volatile__("lidt %0" : : "m" (idtr));
-	unmap_stack_guard();
+	unmap_stack_guard(early_pmd, KERNEL_MAP);
 }
