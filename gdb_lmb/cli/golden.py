@@ -115,7 +115,7 @@ def look(arguments: argparse.Namespace, places: Sequence[str | None], *, traced:
     documents: list[dict[str, Any]] = []
     findings: dict[Finding, None] = {}
     torn = False
-    with booted(arguments) as guest:
+    with booted(arguments, tables=False) as guest:
         if traced:
             guest.unpack()
             guest.command("lmb-trace start", ignore)

@@ -103,8 +103,11 @@ BOOT_OPTIONS = (
 
 
 @contextmanager
-def booted(arguments: argparse.Namespace) -> Iterator[GuestSession]:
-    """Boot as the options say; whatever happens, the console is saved where it was asked for."""
+def booted(arguments: argparse.Namespace, tables: bool = True) -> Iterator[GuestSession]:
+    """Boot as the options say; whatever happens, the console is saved where it was asked for.
+
+    Without `tables` only JSON is asked for.
+    """
     options = QemuOptions(
         append=arguments.append,
         initrd=arguments.initrd,
@@ -128,7 +131,7 @@ def booted(arguments: argparse.Namespace) -> Iterator[GuestSession]:
         gdb=arguments.gdb,
         timeout_s=arguments.timeout,
         notice=say,
-        terminal=stdout_terminal(arguments.color),
+        terminal=stdout_terminal(arguments.color) if tables else None,
     ) as guest:
         try:
             yield guest

@@ -25,14 +25,15 @@ def _load_ahead() -> None:
 
             names = [f"gdb_lmb.commands.{module}" for module, *_ in MODULES.values()]
             # Allocators and programs are imported, and tables drawn, only when they are needed.
-            late = (
+            late = [
                 "gdb_lmb.allocators.lmb.allocator",
                 "gdb_lmb.allocators.lmb.log",
                 "gdb_lmb.allocators.memblock.allocator",
                 "gdb_lmb.programs.linux.program",
                 "gdb_lmb.programs.bare.program",
-                "tabulate",
-            )
+            ]
+            if "tables" in os.environ["GDB_LMB_TERMINAL"].split():
+                late.append("tabulate")
             for name in (*names, *late):
                 with contextlib.suppress(ImportError):
                     importlib.import_module(name)

@@ -55,13 +55,18 @@ class Session:
 
     mi: Mi
 
-    def __init__(self, timeout_s: float, notice: Callable[[str], None] | None, terminal: Terminal = PLAIN) -> None:
-        """Take the deadline of each step, a receiver of messages for people, and what shows the commands' output."""
+    def __init__(
+        self, timeout_s: float, notice: Callable[[str], None] | None, terminal: Terminal | None = PLAIN
+    ) -> None:
+        """Take the deadline of each step, a receiver of messages for people, and what shows the commands' output.
+
+        Without a `terminal` programs read it.
+        """
         if not 0 < timeout_s <= LONGEST_S:
             raise UsageError(f"timeout {timeout_s:g} s: give a positive number of seconds")
         self.timeout_s = timeout_s
         self._notice = notice or ignore
-        self.terminal = terminal
+        self._shown_by, self.terminal = terminal, terminal or PLAIN
         # Whether the guest was last seen to be one that nothing can wake any more.
         self.dead = False
         self._loaded = False
@@ -200,7 +205,7 @@ class Session:
         """Raise InfrastructureError if a QEMU of ours has died, which a failing command may just show."""
 
     def _open(self, program: Path, gdb: str) -> None:
-        self.mi = start_gdb(self._folder, gdb, self.terminal)
+        self.mi = start_gdb(self._folder, gdb, self._shown_by)
         # Half a gigabyte of debug information may take gdb a minute on a busy machine.
         open_program(self.mi, program, self.folder, max(STEP_S, self.timeout_s))
         # By now it has long had the time to start; before anything is connected it must have.

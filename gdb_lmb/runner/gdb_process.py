@@ -71,14 +71,20 @@ def python_path() -> str:
     return os.pathsep.join(dict.fromkeys(str(folder) for folder in folders))
 
 
-def start_gdb(folder: RunFolder, gdb: str, terminal: Terminal = PLAIN) -> Mi:
+def start_gdb(folder: RunFolder, gdb: str, terminal: Terminal | None = PLAIN) -> Mi:
     """Start the program `gdb`, without start-up files, in English, without the network.
 
-    Its output goes to a pipe, so the lmb commands are told what `terminal` shows it in the end. Its Python begins
-    to import them at once; `load_extension()` is to follow.
+    Its output goes to a pipe, so the lmb commands are told what `terminal` shows it in the end, or that programs read
+    it (None). Its Python begins to import them at once; `load_extension()` is to follow.
     Raises: InfrastructureError if it cannot be started.
     """
-    shown = {"tty": terminal.width is not None, "color": terminal.color, "unicode": terminal.unicode}
+    tables, terminal = terminal is not None, terminal or PLAIN
+    shown = {
+        "tty": terminal.width is not None,
+        "color": terminal.color,
+        "unicode": terminal.unicode,
+        "tables": tables,
+    }
     environment = {name: value for name, value in os.environ.items() if name not in _KEPT_FROM_GDB} | {
         PATH_VARIABLE: python_path(),
         _FOLDER_VARIABLE: str(folder.path),

@@ -59,7 +59,7 @@ class GuestSession(Session):
         gdb: str | None = None,
         timeout_s: float = DEFAULT_TIMEOUT_S,
         notice: Callable[[str], None] | None = None,
-        terminal: Terminal = PLAIN,
+        terminal: Terminal | None = PLAIN,
     ) -> None:
         """Start QEMU, stopped at reset, and gdb; `timeout_s` is for each step to come.
 
