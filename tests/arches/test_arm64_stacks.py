@@ -79,8 +79,10 @@ def test_through_an_exception() -> None:
     # From user mode nothing of the kernel's lies further out.
     words[0x100] = regs(STACK + 0x300, at(0x1304), at(0x1200), EL0)
     assert followed(words) == [0x1010, 0x10FF]
-    # Registers that lie where the stack has not grown to are none.
-    words[0x100] = regs(STACK + 0x300, at(0x1304), at(0x1200), EL1)
+    # Registers that lie where the stack has not grown to are none; EL1t and EL2h are the kernel's too.
+    for level in (0x3C4, 0x3C9):
+        words[0x100] = regs(STACK + 0x300, at(0x1304), at(0x1200), level)
+        assert followed(words) == [0x1010, 0x10FF, 0x1200, 0x1303, 0x13FF]
     words[0x210] = words.pop(0x10)
     with pytest.raises(LayoutError, match=r"^0x0 on the stack is not in the kernel's code$"):
         followed(words, sp=STACK + 0x101, record=STACK + 0x210)

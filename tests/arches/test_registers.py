@@ -84,6 +84,13 @@ def test_x86_in_user_mode_and_with_interrupts_off() -> None:
     assert form is not None and len(form.sizes) == 3
 
 
+def test_the_top_table_of_x86() -> None:
+    # CR3 has the address in bits 12 to 51, the PCID below it, and flags above it.
+    known = {"pc": PC, "cr0": 1 << 31, "cr4": 1 << 5, "efer": 1 << 10}
+    for cr3, table in ((0x800F_FFFF_FFFF_FFFF, 0x000F_FFFF_FFFF_F000), (0x8000_0000_0123_5FFF, 0x0123_5000)):
+        assert X86.cpu_state({**known, "cr3": cr3}.get).tables == (table,)
+
+
 def test_arm64_with_interrupts_off() -> None:
     for state, masked in ((0x3C5, True), (0x0C5, True), (0x085, False), (0x045, False), (0x005, False)):
         assert ARM64.cpu_state({"pc": PC, "cpsr": state}.get).masked is masked

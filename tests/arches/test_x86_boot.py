@@ -16,6 +16,7 @@ from gdb_lmb.arches.linux import LinuxArchitecture, linux_architecture
 from gdb_lmb.core.address import Phase, Placement
 from gdb_lmb.core.errors import LayoutError, NotReadyError
 from gdb_lmb.core.machine import Variable
+from gdb_lmb.core.memory import BytesMemory
 from gdb_lmb.formats.elf import Note, read_headers
 from gdb_lmb.programs.base import take_snapshot
 from gdb_lmb.programs.linux import place
@@ -72,10 +73,39 @@ def test_what_qemu_has_loaded_and_nothing_has_run(tmp_path: Path) -> None:
     machine.memory = {0x100_0000: (tmp_path / "vmlinux").read_bytes()[64 + 2 * 56 :], 0: bytes(0x10_0000)}
     placed = locate(machine, found(machine))[0]
     assert (placed.physical, placed.virtual) == (0, 0)
-    # One that has run was left by another boot.
-    put(machine, MEMBLOCK_AT + MEMBLOCK.fields["reserved.cnt"].offset, b"\7", 0x100_0000)
-    with pytest.raises(NotReadyError):
-        locate(machine, found(machine))
+    # What lies behind the lists is no part of them.
+    put(machine, MEMBLOCK_AT + MEMBLOCK.size, b"\7", 0x100_0000)
+    assert locate(machine, found(machine))[0] == placed
+    # One that has run was left by another boot: it has other lists, or other pointers.
+    for at in (MEMBLOCK_AT + MEMBLOCK.size - 1, MEMBLOCK_AT + MEMBLOCK.fields["reserved.cnt"].offset):
+        ran = replace(machine, memory=dict(machine.memory))
+        put(ran, at, b"\7", 0x100_0000)
+        with pytest.raises(NotReadyError):
+            locate(ran, found(ran))
+
+
+def test_how_much_code_tells(tmp_path: Path) -> None:
+    machine = linux(tmp_path)
+    kernel, at = found(machine), 0x9FC0
+    raw, code = (tmp_path / "vmlinux").read_bytes(), bytes(range(64))
+    (tmp_path / "vmlinux").write_bytes(raw[: 0xB0 + at] + code + raw[0xB0 + at + 64 :])
+
+    def told(there: bytes, pc: int) -> list[tuple[int, int | None]]:
+        memory = BytesMemory({BASE: bytes(at) + there})
+        return list(X86.running_at(kernel, memory, Cpu(BASE + pc, paging=True, user=False), ()))
+
+    # The last 64 bytes of the code, and of RAM.
+    assert told(code, at) == [(PHYSICAL_MOVE, None)] and told(code, at + 1) == told(code[1:], at) == []
+    # A quarter of it may be another than in the file.
+    assert told(b"\xff" * 16 + code[16:], at) == [(PHYSICAL_MOVE, None)] and told(b"\xff" * 17 + code[17:], at) == []
+
+
+def test_every_place_of_an_image(tmp_path: Path) -> None:
+    # Its build id is linked at 0x1000110, and it is moved by steps of 2 MiB.
+    kernel = found(linux(tmp_path))
+    assert list(X86.anywhere(kernel, [(0x10_0000, 0x80_0000), (0x100_0110, 0x140_0111)])) == [
+        -0xE0_0000, -0xC0_0000, -0xA0_0000, 0, 0x20_0000, 0x40_0000,
+    ]  # fmt: skip
 
 
 def test_pointers_tell_how_far_it_was_moved(tmp_path: Path) -> None:
@@ -139,6 +169,12 @@ def test_the_decompressors_stack_tells_where_it_unpacks_to(tmp_path: Path) -> No
             BASE, None, None, None,
         ]  # fmt: skip
         assert way_point(BASE, sp=0x610_0008) == BASE
+    # It is there as soon as its ELF header is, as far as its entry; where sections are differs from file to file.
+    head = (tmp_path / "vmlinux").read_bytes()[:32]
+    for begun, target in ((head + b"\xff" * 8, BASE), (head[:31] + b"\xfe" * 9, None)):
+        machine.memory = {BASE: begun}
+        with machine.physical() as memory:
+            assert way_point(BASE, sp=None) == target
     # Nothing is unpacked to 0.
     machine.memory = {0: (tmp_path / "vmlinux").read_bytes()}
     with machine.physical() as memory:
@@ -175,7 +211,10 @@ def test_what_qemu_boots_of_an_elf(tmp_path: Path) -> None:
     header = struct.pack("<3I", 0x1BADB002, 3, -(0x1BADB002 + 3) & 0xFFFFFFFF)
     raw = elf.path.read_bytes()
     assert X86.why_not_bootable(elf) == X86.why_not_bootable(replace(elf, bits=32)) == why
-    for at, length, found in ((0x200, 0, True), (0x202, 0, False), (0x1000, 0x1031, True), (0x1000, 0x1030, False)):
+    for at, length, found in (
+        (0x200, 0, True), (0x202, 0, False), (0x1000, 0x1031, True), (0x1000, 0x1030, False), (8140, 0x4000, True),
+        (8144, 0x4000, False),
+    ):  # fmt: skip
         whole = (raw[:at].ljust(at, b"\0") + header).ljust(length or len(raw), b"\0")
         elf.path.write_bytes(whole)
         assert X86.why_not_bootable(replace(elf, bits=32)) == (None if found else why)
