@@ -309,8 +309,13 @@ def test_cells_of_every_width() -> None:
         numbers = {"#address-cells": cells(address_cells), "#size-cells": cells(size_cells)}
         return {**numbers, "memory": {"device_type": b"memory\0", "reg": reg}}
 
-    assert told(blob(root(4, 4, wide(0, 0x1000, 0, 0x2000)))) == [(0x1000, 0x2000, RAM)]
+    # The kernel keeps 64 bits of it.
+    assert told(blob(root(4, 4, wide(7, 0x1000, 9, 0x2000)))) == [(0x1000, 0x2000, RAM)]
     assert told(blob(root(5, 1, bytes(24)))) is None
     assert told(blob(root(0, 0, bytes(8)))) == []
     # A pair that lacks its last byte is none.
     assert told(blob(root(2, 2, wide(0x1000, 0x2000)[:-1]))) == []
+
+
+def test_the_longest_name() -> None:
+    assert told(blob({**SOUND, "n" * 63: {}})) == [FIRST] and told(blob({**SOUND, "n" * 64: {}})) is None

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from gdb_lmb.core.address import Identity
 from gdb_lmb.core.errors import InputError
+from gdb_lmb.formats import elf as elf_reader
 from gdb_lmb.formats.elf import Elf, NotElfError, first_bytes, read_headers, stand_in
 from gdb_lmb.formats.program_file import (
     build_identity,
@@ -256,6 +257,15 @@ def test_each_number_without_room_is_in_the_first_section_header(program: Path, 
         assert [section.name for section in found.sections[1:]] == [section.name for section in elf.sections[1:]]
 
 
+def test_as_many_headers_as_there_may_be(program: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    sections = len(read_headers(program).sections)
+    monkeypatch.setattr(elf_reader, "_MAX_HEADERS", sections)
+    assert len(read_headers(program).sections) == sections
+    monkeypatch.setattr(elf_reader, "_MAX_HEADERS", sections - 1)
+    with pytest.raises(InputError, match="the ELF headers are cut off or damaged"):
+        read_headers(program)
+
+
 def test_where_a_file_is_cut_off(program: Path, tmp_path: Path) -> None:
     cut, size = tmp_path / "cut", program.stat().st_size
     cut.write_bytes(program.read_bytes()[:-1])
@@ -346,6 +356,11 @@ def test_what_is_loaded_at_an_address(tmp_path: Path) -> None:
     # Empty, without an end in its part, and nowhere.
     assert string_in_file(path, 0x1000) is string_in_file(path, 0x1006) is string_in_file(path, 0x1009) is None
     assert text_in_file(path, b"abc") and not text_in_file(path, b"abcd") and not text_in_file(path, b"ELF")
+    # The longest string, and one that is too long.
+    path.write_bytes(core_image([Piece(0, b"x" * 4096 + b"\0", va=0x1000)]))
+    assert (
+        string_in_file(path, 0x1001) == Identity(0x1001, b"x" * 4095 + b"\0") and string_in_file(path, 0x1000) is None
+    )
 
 
 def test_text_at_the_very_beginning(program: Path) -> None:
@@ -394,3 +409,11 @@ def test_a_stand_in_has_the_loaded_sections_and_no_content(program: Path, tmp_pa
     shstrtab = elf.sections[-1]
     assert elf.content(shstrtab) == b"\0" + b"".join(f"{row[0]}\0".encode() for row in [*loaded, names])
     assert tuple(elf.sections[0]) == (b"", 0, 0, 0, 0, 0, 0, 0)
+    # Whatever names come before them, the headers are aligned.
+    sizes = set()
+    for left_out in (b".text", b".data", b".note.gnu.build-id"):
+        path.write_bytes(stand_in(read_headers(program), frozenset([left_out])))
+        elf = read_headers(path)
+        sizes.add(elf.sections[-1].size % 4)
+        assert elf.header.shoff % 8 == 0 and elf.section(left_out) is None
+    assert len(sizes) > 1

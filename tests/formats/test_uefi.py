@@ -21,7 +21,7 @@ ROWS = [
     (7, 0x4000_0000, 0x1000, UC | WB),  # conventional
     (4, 0x4100_0000, 0x10, WB),  # boot services' data
     (9, 0x4101_0000, 0x10, WB),  # ACPI tables
-    (6, 0x4102_0000, 1, WB | RUNTIME),  # runtime services' data
+    (6, 0x4102_0000, 1, UC | WB | RUNTIME),  # runtime services' data
     (0, 0x4102_1000, 0xF, WB),  # reserved
     (7, 0x4200_0000, 1, WB | SPECIAL),
     (7, 0x4300_0000, 1, 2),  # conventional, but not to be cached by write-back
@@ -93,3 +93,19 @@ def test_the_least_and_the_most_that_is_read() -> None:
     found = read_uefi_map(BytesMemory({AT: one + one}), UefiMap(AT, 80, 40), 4096)
     assert found is not None and list(found[0].base) == [0x4000_0000] * 2
     assert bases([(7, 0x5000_0000, 1, WB)], UefiMap(AT, 1 << 20, 1 << 20)) == [0x5000_0000]
+
+
+def test_each_type_of_memory() -> None:
+    # All of one page, which can be cached; named after the table "Memory Type Usage before ExitBootServices()".
+    rows = [(kind, kind << 12, 1, WB) for kind in range(16)]
+    found = read_uefi_map(BytesMemory({AT: raw(rows)}), UefiMap(AT, STEP * 16, STEP), 4096)
+    assert found is not None and found[0].ram() == [(0, 0x10000)]
+    assert [(one.base >> 12, one.what, one.nomap) for one in found[1]] == [
+        (0, "UEFI's map (reserved)", True),
+        (5, "UEFI's map (runtime services' code)", True),
+        (6, "UEFI's map (runtime services' data)", True),
+        (8, "UEFI's map (unusable)", True),
+        (9, "UEFI's map (ACPI tables)", False),
+        (10, "UEFI's map (ACPI NVS)", True),
+        *((kind, f"UEFI's map (type {kind})", True) for kind in (11, 12, 13, 15)),
+    ]

@@ -283,6 +283,11 @@ def test_less_memory_than_columns() -> None:
 def test_a_part_of_the_bar_has_round_addresses_of_its_own_only() -> None:
     lines = bar(state([(0, G), ((1 << 40) + 300 * M, G)], []), 80)
     assert lines[1] == "  |0x0              |0x20000000            |0x10012c00000         0x10052c00000|"
+    # The first part has room for 1 TiB at its end.
+    assert bar(state([(0, G), ((1 << 40) + 260 * M, G)], []), 120)[1] == (
+        "  |0x0                        |0x20000000"
+        "                      |0x10010400000                             0x10050400000|"
+    )
     # 97 characters for each part: between them there would be room for 1 TiB, which is in neither.
     wide = bar(state([(0, G), ((1 << 40) + 220 * M, G)], []), 200)[1]
     first, second = (

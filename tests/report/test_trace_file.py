@@ -3,8 +3,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
+import resource
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -132,6 +134,42 @@ def test_a_trace_that_breaks_off_is_completed(tmp_path: Path, cut: int, kept: in
     assert reader.cut_off is None and reader.end == TraceEnd(kept, None)
     before = path.read_bytes()
     assert complete(path) == kept and path.read_bytes() == before
+
+
+@contextlib.contextmanager
+def full_at(size: int) -> Iterator[None]:
+    """Let no file grow beyond `size` bytes, as on a disk that is full then."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+def test_a_disk_that_has_no_room_for_the_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # There is no room for the copy that is kept of all JSON either.
+    monkeypatch.setattr(json, "dumps", json.JSONEncoder().encode)
+    path, whole = tmp_path / "t.jsonl", written(end=False)
+    lines = whole.splitlines(keepends=True)
+    for data, kept, left in (
+        (whole, 5, whole), (whole[:-1], 5, whole[:-1]), (whole[:-2], 4, b"".join(lines[:-1])),
+    ):  # fmt: skip
+        for room in (0, 1, 10):
+            path.write_bytes(data)
+            with full_at(len(left) + room):
+                assert complete(path) == kept
+            assert path.read_bytes() == left
+    # A running trace is written without a buffer, which would be written once more.
+    path.unlink()
+    output = TraceOutput(path)
+    output.begin(header())
+    with full_at(len(b"".join(lines[:2])) + 10):
+        output.record(RECORDS[0])
+        with pytest.raises(OutputError, match="it holds the first 1 operation only"):
+            output.record(RECORDS[1])
+    output.close()
+    assert path.read_bytes() == b"".join(lines[:2])
 
 
 def test_each_line_is_flushed() -> None:
