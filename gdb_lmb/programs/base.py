@@ -242,7 +242,7 @@ class Program(ABC):
         """Tell whether the symbols are those of such a program; the guest is not asked."""
 
     @abstractmethod
-    def take(self, machine: Machine, *, with_log: bool = False, meter: Meter | None = None) -> Snapshot:
+    def take(self, machine: Machine, *, with_log: bool, meter: Meter | None) -> Snapshot:
         """Read and decode the whole state of its allocator. Raises: `LmbError`."""
 
     def facts(self, machine: Machine) -> Mapping[str, Any]:

@@ -10,14 +10,16 @@ from pathlib import Path
 import pytest
 
 from gdb_lmb.allocators.lmb.program import find_lmb, torn_in, with_page_size
+from gdb_lmb.core.address import Linear
 from gdb_lmb.core.errors import LayoutError, NotReadyError, ReadError
 from gdb_lmb.core.fields import Field, Struct
 from gdb_lmb.core.machine import Function, Variable
 from gdb_lmb.core.memory import BytesMemory
-from gdb_lmb.programs.bare.program import LinkedMemory
+from gdb_lmb.programs.bare.program import PROGRAM, LinkedMemory, _ImageMemory
 from gdb_lmb.programs.base import Role, address_map, find_programs, role_ranges, take_snapshot
 from tests.helpers.image import Abi
-from tests.helpers.machine import BUILD_ID, BytesMachine, small_elf
+from tests.helpers.linux import linux
+from tests.helpers.machine import BUILD_ID, NOTE, BytesMachine, small_elf
 
 VA, PHYSICAL, SIZE = 0xFFFF_FFFF_8010_0000, 0x10_0000, 0x8000
 """Where the ELF is linked, and where it is loaded."""
@@ -57,6 +59,13 @@ def test_found_by_its_allocator(tmp_path: Path) -> None:
     with pytest.raises(ReadError, match="not mapped at this stop"):
         where.of_virtual(VA - 1)
     assert find_programs(BytesMachine()) == [] and take_snapshot(BytesMachine()) is None
+
+
+def test_its_allocator_has_a_variable_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    machine = linux(tmp_path)
+    # gdb takes nothing but text.
+    monkeypatch.setattr(machine, "variable", lambda name: machine.variables.get(name.strip()))
+    assert machine.variable("memblock") is not None and not PROGRAM.recognises(machine)
 
 
 def test_ranges_by_role(tmp_path: Path) -> None:
@@ -125,6 +134,24 @@ def test_unreadable(tmp_path: Path, cr0: int, in_memory: bool, words: str) -> No
     if not in_memory:
         machine.memory[PHYSICAL] = bytes(SIZE)
     with pytest.raises((NotReadyError, LayoutError), match=re.escape(words)):
+        take_snapshot(machine)
+
+
+def test_what_its_file_does_not_explain(tmp_path: Path) -> None:
+    machine = bare(tmp_path)
+    # It is mapped, by its build id, but LMB is all zeroes yet.
+    with pytest.raises(NotReadyError, match=r"^LMB is not initialised at this stop: continue to a place after "):
+        take_snapshot(machine)
+    # Nothing is mapped, of a file that does not tell where it is loaded, and without any file.
+    machine.mapped = {}
+    unread = f"^cannot read {machine.structs['lmb', ''].size} bytes of guest memory at {VA + LMB_AT:#x}"
+    elf = machine.variables["lmb"].program
+    assert elf is not None
+    elf.write_bytes(b"")
+    with pytest.raises(ReadError, match=unread):
+        take_snapshot(machine)
+    machine.variables["lmb"] = Variable(VA + LMB_AT, machine.structs["lmb", ""].size)
+    with pytest.raises(ReadError, match=unread):
         take_snapshot(machine)
 
 
@@ -214,6 +241,13 @@ def test_what_the_machine_maps_there_is_not_the_programs(tmp_path: Path) -> None
     machine.memory[0x10000] = elsewhere
     machine.mapped = {VA: 0x10000}
     assert take_snapshot(machine) is not None
+    # Nor are the program's own bytes there, if all of RAM ends before its build id.
+    machine.memory[0x10000] = machine.memory[PHYSICAL]
+    memory = LinkedMemory(machine, machine.variables["lmb"].program)
+    for end, mapped in ((0x10000 + NOTE_AT + 16, False), (0x10000 + NOTE_AT + 17, True)):
+        machine.ranges, memory._stop = [(0x8000, end)], None
+        assert memory.mapped is mapped
+    machine.ranges = [(0, 1 << 20), (PHYSICAL, PHYSICAL + SIZE)]
     # What is no RAM is not read at all.
     machine.memory[1 << 40] = elsewhere
     machine.mapped = {VA: 1 << 40}
@@ -226,6 +260,41 @@ def test_another_program_there_is_told(tmp_path: Path) -> None:
     machine.memory[PHYSICAL] = bytes(SIZE)
     with pytest.raises(NotReadyError, match="nothing has been loaded where vmlinux is loaded"):
         take_snapshot(machine)
+    # One of the same layout, with an allocator that can be read.
+    machine = unmapped(tmp_path, cr0=0x11)
+    close(machine)
+    content = machine.memory[PHYSICAL]
+    machine.memory[PHYSICAL] = content.replace(BUILD_ID, BUILD_ID[::-1])
+    with pytest.raises(NotReadyError, match="another one or none is where vmlinux is loaded"):
+        take_snapshot(machine)
+    # Where nothing tells builds apart, a CPU that does not page still has it where it is loaded.
+    machine = unmapped(tmp_path, cr0=0x11)
+    close(machine)
+    elf = machine.variables["lmb"].program
+    assert elf is not None
+    elf.write_bytes(elf.read_bytes().replace(NOTE, bytes(len(NOTE))))
+    machine.memory[0x10000], machine.mapped = bytes(SIZE), {VA: 0x10000}
+    assert LinkedMemory(machine, elf).identity is None and take_snapshot(machine) is not None
+
+
+def test_each_part_is_read_where_it_is_loaded(tmp_path: Path) -> None:
+    machine = unmapped(tmp_path, cr0=0x11)
+    memory = LinkedMemory(machine, machine.variables["lmb"].program)
+    memory.parts = (Linear(VA, SIZE, PHYSICAL), Linear(VA + 0x10_0000, 0x1000, 0x900_0000))
+    machine.memory[0x900_0000] = b"second part"
+    assert memory.read(VA + 0x10_0000, 6) == b"second" and memory.read(VA, 4) == machine.memory[PHYSICAL][:4]
+    seen = memory.seen_by(machine)
+    assert seen.virtual() is memory and seen.translate(VA + 1) == PHYSICAL + 1
+    assert seen.translate(VA + 0x10_0001) == 0x900_0001 and seen.translate(0x1000) is None
+    # By its own mappings, which need not be as its file says.
+    machine.registers["cr0"], machine.mapped = 1 << 31, {VA: PHYSICAL}
+    assert LinkedMemory(machine, machine.variables["lmb"].program).seen_by(machine) is machine
+    # Physical addresses of the image, read where it is mapped.
+    image = _ImageMemory(BytesMemory({VA: b"one", VA + 0x10_0000: b"two"}), memory.parts)
+    assert image.read(PHYSICAL, 3) == b"one" and image.read(0x900_0001, 2) == b"wo"
+    for outside in (PHYSICAL - 1, PHYSICAL + SIZE, 0x900_1000):
+        with pytest.raises(ReadError, match=f"at {outside:#x}: not in the program's image$"):
+            image.read(outside, 1)
 
 
 def test_beyond_its_image_it_is_read_by_the_same_distance(tmp_path: Path) -> None:
@@ -239,7 +308,7 @@ def test_beyond_its_image_it_is_read_by_the_same_distance(tmp_path: Path) -> Non
     # A map of its own, which is not known; and no address of a kernel's at all.
     with pytest.raises(NotReadyError, match="not known at this stop"):
         memory.read(0xFFFF_8880_0000_0000, 5)
-    with pytest.raises(ReadError, match="no address of a kernel's"):
+    with pytest.raises(ReadError, match=r"^cannot read 1 bytes of guest memory at 0x1000: this is no address of a ker"):
         memory.read(0x1000, 5)
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from gdb_lmb.allocators.lmb.storage import storage_of
 from gdb_lmb.core.errors import LayoutError, NotReadyError, ReadError, StateError
 from gdb_lmb.core.fields import Field, Struct
 from gdb_lmb.core.machine import Function, Variable
@@ -24,10 +25,10 @@ from gdb_lmb.programs.base import (
     role_ranges,
     take_snapshot,
 )
-from tests.helpers.image import HIGH
+from tests.helpers.image import HIGH, OPS
 from tests.helpers.linux import linux
 from tests.helpers.machine import NOTE, BytesMachine, small_elf
-from tests.helpers.small_lmb import lmb_model
+from tests.helpers.small_lmb import BOOT, lmb_model
 
 VA, PHYSICAL, SIZE = HIGH[8], 0x400_0000, 0x8000
 NOTE_AT, INFO_AT, LMB_AT = 0x400, 0x600, 0x1000
@@ -65,6 +66,10 @@ def bare(folder: Path) -> BytesMachine:
         mapped=mapped,
         ranges=[(0, 0x800_0000)],
     )  # fmt: skip
+
+
+def take_whole(machine: BytesMachine) -> Snapshot:
+    return PROGRAM.take(machine, with_log=True, meter=None)
 
 
 def taken(machine: BytesMachine) -> Snapshot:
@@ -144,6 +149,11 @@ def test_addresses(tmp_path: Path) -> None:
     machine.variables |= {"one": Variable(VA + INFO_AT, 1), "none": Variable(VA + INFO_AT + 2, 0)}
     with guest_variables(machine) as guest:
         assert [guest.word(name) for name in ("one", "none", "gone")] == [0, None, None]
+    # Of 1 MiB a variable is read, of more it is not.
+    machine.memory[1 << 32], machine.mapped[1 << 40] = bytes((1 << 20) + 1), 1 << 32
+    machine.variables |= {"much": Variable(1 << 40, 1 << 20), "more": Variable(1 << 40, (1 << 20) + 1)}
+    with guest_variables(machine) as guest:
+        assert [guest.word(name) for name in ("much", "more")] == [0, None]
     machine.variables["boot_command_line"] = Variable(VA + SIZE - 1, 1)
     line = [(one.base, one.end) for one in role_ranges(machine) if one.role is Role.COMMAND_LINE]
     assert line == [(PHYSICAL + SIZE - 1, PHYSICAL + SIZE)]
@@ -160,7 +170,7 @@ def test_a_program_without_an_allocator(tmp_path: Path) -> None:
     machine = bare(tmp_path)
     del machine.variables["lmb"]
     assert not PROGRAM.recognises(machine)
-    for ask in (PROGRAM.traced, PROGRAM.take):
+    for ask in (PROGRAM.traced, take_whole):
         with pytest.raises(LayoutError, match=r"^the program has no allocator that is known$"):
             ask(machine)
     assert PROGRAM.where(machine).parts == ()
@@ -168,7 +178,8 @@ def test_a_program_without_an_allocator(tmp_path: Path) -> None:
 
 def test_traced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     machine, meter = bare(tmp_path), Meter()
-    snapshot = PROGRAM.take(machine, meter=meter)
+    snapshot = take_snapshot(machine, meter=meter)
+    assert snapshot is not None
     assert meter.requests > 0 and list(snapshot.memory.ranges()) == [
         (0x1000, 0x9F000), (0x10_0000, 0x200_0000), (0x200_0000, 0x200_1000)
     ]  # fmt: skip
@@ -238,3 +249,15 @@ def test_what_is_there_instead(tmp_path: Path) -> None:
     machine.lacking, machine.can_run = "the dump lacks it", False
     with pytest.raises(ReadError):
         take_snapshot(machine)
+
+
+def test_the_log_is_read_where_it_is_asked_for(tmp_path: Path) -> None:
+    machine = bare(tmp_path)
+    log = lmb_model()[1].program.log
+    assert log is not None
+    machine.variables["lmb_log"] = Variable(log.va, log.struct.size)
+    machine.structs |= {("lmb_log", ""): log.struct, ("lmb_log", "ring"): log.record}
+    machine.enums["lmb_log", "ring.op"] = {number: f"LMB_OP_{name.upper()}" for number, name in enumerate(OPS)}
+    assert storage_of(taken(machine)).log is None
+    operations = storage_of(take_whole(machine)).log
+    assert operations is not None and operations.op == ["init", *(one.op for one in BOOT)]

@@ -58,7 +58,7 @@ class Bare(Program):
     def recognises(self, machine: Machine) -> bool:
         return _find(machine) is not None
 
-    def take(self, machine: Machine, *, with_log: bool = False, meter: Meter | None = None) -> Snapshot:
+    def take(self, machine: Machine, *, with_log: bool, meter: Meter | None) -> Snapshot:
         one, program = _probe(machine)
         path = _file(machine)
         memory = LinkedMemory(machine, path)

@@ -82,7 +82,7 @@ class Linux(Program):
     def recognises(self, machine: Machine) -> bool:
         return machine.variable("memblock") is not None
 
-    def take(self, machine: Machine, *, with_log: bool = False, meter: Meter | None = None) -> Snapshot:
+    def take(self, machine: Machine, *, with_log: bool, meter: Meter | None) -> Snapshot:
         return take_memblock(machine, require_kernel(machine), meter)
 
     def facts(self, machine: Machine) -> Mapping[str, Any]:
