@@ -319,8 +319,9 @@ def test_notes_up_to_the_first_that_is_not_whole(tmp_path: Path) -> None:
 
 def test_more_notes_than_anybody_writes_are_not_read(tmp_path: Path) -> None:
     path = tmp_path / "core"
+    endless = struct.pack("<III", 0, 0xFFFF_FFFF, 0)  # so that the zeroes behind it are no notes
     for size, count in ((16 << 20, 1), ((16 << 20) + 1, 0)):
-        image = bytearray(core_image([], notes=GNU_NOTE))
+        image = bytearray(core_image([], notes=GNU_NOTE + endless))
         struct.pack_into("<Q", image, 64 + 64 + 32, size)  # `p_filesz` of the first program header
         with path.open("wb") as file:
             file.write(image)
