@@ -59,8 +59,6 @@ class PowerPC(Architecture):
                 back = (1 << 26) - (word & 0x3FFFFFC) & 0x3FFFFFF
                 start = end - back // 4
                 return 0 <= start <= _NEAR and all(idle in _IDLE for idle in code[start:end])
-            if word not in _IDLE:
-                return False
         return False
 
     def noted_cpus(self, core: CoreFile) -> tuple[dict[str, int], ...]:

@@ -53,8 +53,6 @@ class RiscV(Architecture):
             back = _BACK.get(word) or _BACK_SHORT.get(word & 0xFFFF)
             if back is not None:
                 return end - back <= _NEAR and all(one == _WFI for one in code[end - back : end])
-            if word != _WFI:
-                return False
         return False
 
 

@@ -129,3 +129,5 @@ def test_pages_of_arm64_by_the_images_header(tmp_path: Path, flags: int, size: i
     path.write_bytes(core_image([Piece(0, header, va=0x10000)], machine=183))
     assert arm64.page_size(path, (0x10000, 0x20000)) == size
     assert arm64.page_size(path, (0x20000, 0x30000)) == 4096
+    # `early_init_dt_add_memory_arch()` of drivers/of/fdt.c adds whole ones only.
+    assert not arm64.trims

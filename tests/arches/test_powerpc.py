@@ -11,7 +11,9 @@ from pathlib import Path
 
 import pytest
 
+from gdb_lmb.arches.base import CallFrame, Parameter
 from gdb_lmb.arches.registry import named
+from gdb_lmb.core.memory import BytesMemory
 from gdb_lmb.formats.core_file import CoreFile
 from gdb_lmb.formats.elf import Note, read_headers
 
@@ -39,6 +41,18 @@ PPC, PPC64, PPC64LE = map(named, ("ppc", "ppc64", "ppc64le"))
 def test_registers_by_role(name: str, registers: dict[str, int], paging: bool | None, user: bool | None) -> None:
     cpu = named(name).cpu_state({"pc": 0x40_0000, "r1": 0x7000, "lr": 0x40_0100, **registers}.get)
     assert (cpu.pc, cpu.sp, cpu.link, cpu.paging, cpu.user) == (0x40_0000, 0x7000, 0x40_0100, paging, user)
+
+
+@pytest.mark.parametrize(("name", "above"), [("ppc", 8), ("ppc64", 112), ("ppc64le", 96)])
+def test_the_ninth_argument(name: str, above: int) -> None:
+    # Behind the back chain and the return address; those of 64 bits have 6 words (ELFv2: 4) and 8 for the registers.
+    row = named(name)
+    registers = {"r1": 0x1000, "msr": 0, **{f"r{3 + number}": number for number in range(8)}}
+    assert row.cpu_state(registers.get).sp == 0x1000
+    memory = BytesMemory({0x1000 + above: (8).to_bytes(row.word_bytes, row.byte_order)})
+    call = CallFrame(row.convention, row.byte_order, registers.get, memory)
+    parameters = [Parameter(str(number), row.word_bytes) for number in range(9)]
+    assert call.arguments(parameters) == {str(number): number for number in range(9)}
 
 
 HALTED = """
