@@ -3,8 +3,9 @@
 
 To fit, first addresses lose the zeros that all of their column begin with, which loses nothing. Then cells of text are
 cut in the middle, the longest first. Where too little would be left of them, they follow their row on lines of their
-own. At last columns are left out that say nothing, or nothing that another does not. What identifies a row (its
-number, base, end, size) never gives way: a terminal that is too narrow for that breaks the line.
+own. Then columns are left out that say nothing, or nothing that another does not, and at last what a row is about is
+cut. What identifies a row (its number, base, end, size) never gives way: a terminal that is too narrow for that breaks
+the line.
 """
 
 from __future__ import annotations
@@ -43,11 +44,12 @@ def table(
     *,
     cut: Sequence[str] = (),
     spare: Sequence[str] = (),
+    last: Sequence[str] = (),
 ) -> list[str]:
     """Return the lines of a table, indented by two; columns named in `right` are aligned to the right.
 
-    On a `terminal` with a width the columns named in `cut` are cut, and at last those in `spare` left out, to fit. Of
-    more rows than it takes, the first ones are shown.
+    On a `terminal` with a width the columns named in `cut` are cut, those in `spare` left out, and at last those in
+    `last` cut, to fit. Of more rows than it takes, the first ones are shown.
     """
     hidden = terminal.left_out(len(rows))
     rows = rows[: len(rows) - hidden]
@@ -60,7 +62,7 @@ def table(
         ) from None
     below: Sequence[Sequence[str]] = ()
     if terminal.width is not None:
-        rows, headers, below = fitted(rows, headers, terminal.columns - len(_INDENT), terminal, cut, spare)
+        rows, headers, below = fitted(rows, headers, terminal.columns - len(_INDENT), terminal, cut, spare, last)
     align = ["right" if header in right else "left" for header in headers]
     text = tabulate(rows, headers=headers, tablefmt="simple", colalign=align, disable_numparse=True)
     head, rule, *lines = (f"{_INDENT}{line}".rstrip() for line in text.splitlines())
@@ -90,10 +92,12 @@ def fitted(
     terminal: Terminal,
     cut: Sequence[str] = (),
     spare: Sequence[str] = (),
+    last: Sequence[str] = (),
 ) -> Fitted:
     """Return a table that takes at most `room` columns if that can be.
 
-    `cut` names the columns of text, `spare` those that can be left out, the first one first.
+    `cut` names the columns of text, `spare` those that can be left out, the first one first, `last` those whose text is
+    what a row is about.
     """
     columns: Columns = [[header, *(str(row[at]) for row in rows)] for at, header in enumerate(headers)]
     texts: Columns = []
@@ -107,15 +111,24 @@ def fitted(
         if _width(columns) <= room:
             break
         columns = [column for column in columns if column[0] != name]
+    if _width(columns) > room:
+        _cut(columns, last, room, terminal)
     numbers = range(1, len(rows) + 1)
     below = [
-        [terminal.cut(f"{text[0]}: {text[at]}", room - GUTTER) for text in texts if text[at] != "-"] for at in numbers
+        _together([f"{text[0]}: {text[at]}" for text in texts if text[at] != "-"], room - GUTTER, terminal)
+        for at in numbers
     ]
     return Fitted(
         [[column[at] for column in columns] for at in numbers],
         [column[0] for column in columns],
         below if texts else [],
     )
+
+
+# On one line, where there is room for all of them.
+def _together(texts: list[str], room: int, terminal: Terminal) -> list[str]:
+    line = ", ".join(texts)
+    return [line] if texts and len(line) <= room else [terminal.cut(text, room) for text in texts]
 
 
 def _size(column: Sequence[str]) -> int:

@@ -214,7 +214,7 @@ def trace_table(
     ]  # fmt: skip
     headers = ["#", "operation", "result", "caller", "in the boot"]
     before = [f"... {plural(hidden, 'earlier operation')}: --all shows them"] if hidden else []
-    lines = table(rows, headers, ("#", "result"), terminal, cut=("operation", "caller", "in the boot"))
+    lines = table(rows, headers, ("#", "result"), terminal, cut=("caller", "in the boot"), last=("operation",))
     return "\n".join([*before, *lines])
 
 

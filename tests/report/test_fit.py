@@ -96,6 +96,31 @@ def test_text_is_cut_to_sixteen_and_then_goes_below() -> None:
     assert (less.rows, less.below) == ([[]], [["owner...xxxxx"]])
 
 
+CALL = "alloc(size=0x8000, align=0x1000, min=0x0)"
+
+
+@pytest.mark.parametrize(
+    ("room", "row", "below"),
+    [
+        (92, ["7", CALL, "setup_areas+0x27 (main.c:142)"], []),
+        (79, ["7", CALL, "setup_a...c:142)"], []),
+        # What a row is about is whole for longer than what tells where it comes from.
+        (78, ["7", CALL], ["caller: setup_areas+0x27 (main.c:142), in the boot: early"]),
+        (50, ["7", CALL], ["caller: setup_areas+0x27 (main.c:142)", "in the boot: early"]),
+        (
+            40,
+            ["7", "alloc(size=0x800...0x1000, min=0x0)"],
+            ["caller: setup_areas+0x27 (main.c:142)", "in the boot: early"],
+        ),
+    ],
+)
+def test_what_a_row_is_about_is_cut_last(room: int, row: list[str], below: list[str]) -> None:
+    cells = ["7", CALL, "setup_areas+0x27 (main.c:142)", "early"]
+    headers = ["#", "operation", "caller", "in the boot"]
+    found = fitted([cells], headers, room, Terminal(room), cut=("caller", "in the boot"), last=("operation",))
+    assert (found.rows[0][: len(row)], found.below) == (row, [below] if below else [])
+
+
 def test_a_column_loses_its_zeros_though_an_address_is_missing() -> None:
     rows = [["0x0000000000001000", "-"], ["0x0000000000002000", "0x0000000000000010"]]
     found = fitted(rows, ["base", "end"], 20, Terminal(20))
