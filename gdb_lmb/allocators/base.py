@@ -206,7 +206,7 @@ class Allocator(ABC):
         """
         return None
 
-    def take(self, machine: Machine, program: Any, *, with_log: bool = False, meter: Meter | None = None) -> Snapshot:
+    def take(self, machine: Machine, program: Any, *, with_log: bool, meter: Meter | None) -> Snapshot:
         """Read and decode the whole state; `program` is what `probe()` found, `meter` counts what reading costs.
 
         Raises: `NotReadyError` where the allocator is not initialised yet, `ReadError` where its root is unreadable.
@@ -221,7 +221,7 @@ class Allocator(ABC):
         for itself, as far as it has reserved it: whole pages.
         """
 
-    def sections(self, snapshot: Snapshot, part: str, entries: bool = False) -> Iterator[Section]:
+    def sections(self, snapshot: Snapshot, part: str, entries: bool) -> Iterator[Section]:
         """Yield the tables of one part of `lmb-dump`: "memory", "reserved", "free", "blocks", "firmware" or "all".
 
         `entries` adds where each region is stored. Raises: `LmbError` for a part that this allocator lacks.

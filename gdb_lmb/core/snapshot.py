@@ -48,7 +48,7 @@ class Region:
 
     base: int
     size: int
-    flags: int = 0
+    flags: int
 
     @property
     def end(self) -> int:
@@ -78,7 +78,7 @@ class Walk:
     head_next: int
     head_prev: int
     complete: bool
-    mutual: bool = False
+    mutual: bool
 
 
 @dataclass(frozen=True)
@@ -169,8 +169,8 @@ class Required(Place):
     Where `memory`, it must be on the memory list too; where `alone`, no other such place may share bytes with it.
     """
 
-    memory: bool = True
-    alone: bool = False
+    memory: bool
+    alone: bool
 
 
 @dataclass(frozen=True)

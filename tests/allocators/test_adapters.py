@@ -153,17 +153,27 @@ def test_calls_of_memblock() -> None:
     assert operation("memblock_add", base=1, size=2) == op("add_range", 1, 2, list="memory", nid=1024, flags=0)
     assert operation("memblock_free", ptr=DIRECT + 0x5000, size=2) == op("remove_range", 0x5000, 2, list="reserved")
     assert operation("memblock_mark_nomap", base=1, size=2) == op("setclr_flag", 1, 2, list="memory", set=True, flags=4)
+    assert operation("memblock_clear_nomap", base=1, size=2) == op(
+        "setclr_flag", 1, 2, list="memory", set=False, flags=4
+    )
+    assert operation("memblock_reserved_mark_noinit", base=1, size=2) == op(
+        "setclr_flag", 1, 2, list="reserved", set=True, flags=16
+    )
     assert operation("memblock_setclr_flag", type=lists["reserved"], base=1, size=2, set=2, flag=16) == op(
         "setclr_flag", 1, 2, list="reserved", set=True, flags=16
     )
     assert operation("memblock_alloc_range_nid", size=1, align=2, start=3, end=4, nid=0, exact_nid=0) == op(
         "alloc_range_nid", size=1, align=2, min=3, max=4, nid=0, exact=False
     )
-    assert operation("memblock_set_current_limit", limit=0x1000) == op("set_current_limit", 0x1000)
+    limited = operation("memblock_set_current_limit", limit=0x1000)
+    assert limited == op("set_current_limit", 0x1000)
+    # Nothing is to be added once a call has returned, nor of a kernel that has not begun.
+    assert (adapter.settled(called("set_current_limit"), limited, None), adapter.facts()) == ((limited, None), {})
     # Without nodes MAX_NUMNODES is 1; s390 has a third list.
     where.program = replace(where.program, no_node=None, physmem_va=0x6000 - where.offset)
     adapter = allocator("memblock").adapter(where)
     assert operation("memblock_add", base=1, size=2) == op("add_range", 1, 2, list="memory", nid=1, flags=0)
+    assert operation("memblock_physmem_add", base=1, size=2) == op("add_range", 1, 2, list="physmem", nid=1, flags=0)
     assert operation("memblock_add_range", type=0x6000, base=1, size=2, nid=3, flags=0) == op(
         "add_range", 1, 2, list="physmem", nid=3, flags=0
     )

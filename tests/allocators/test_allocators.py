@@ -6,36 +6,41 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from gdb_lmb.allocators import json_fields as fields
-from gdb_lmb.allocators.base import ALLOCATORS, Allocator, allocator, check
+from gdb_lmb.allocators.base import ALLOCATORS, Allocator, Effect, allocator, check
 from gdb_lmb.allocators.difference import Difference, ValueRow
 from gdb_lmb.allocators.lmb.checks import CHECKS
 from gdb_lmb.allocators.lmb.decode import decode
 from gdb_lmb.allocators.lmb.model import LmbConfig, LmbModel
+from gdb_lmb.allocators.lmb.program import find_lmb, with_page_size
 from gdb_lmb.allocators.lmb.storage import Block, storage_of, with_mapped
 from gdb_lmb.allocators.memblock.behavior import MemblockConfig
 from gdb_lmb.allocators.memblock.model import MemblockModel
 from gdb_lmb.core.errors import InputError, LayoutError, LmbError, StateError
 from gdb_lmb.core.fields import Struct
-from gdb_lmb.core.machine import Function
-from gdb_lmb.core.operation import Model
-from gdb_lmb.core.snapshot import FirmwareMap, Place, Required, Snapshot, Storage, column
+from gdb_lmb.core.machine import Function, Variable
+from gdb_lmb.core.memory import BytesMemory
+from gdb_lmb.core.operation import Model, Operation, Record
+from gdb_lmb.core.snapshot import FirmwareMap, Place, Required, Snapshot, Stop, Storage, column
 from gdb_lmb.report.jsonio import snapshot_from, snapshot_json
+from gdb_lmb.report.terminal import Terminal
 from gdb_lmb.report.text import dump_text
 from tests.helpers.image import ABIS, build
 from tests.helpers.linux_behaviors import LINUX_6_12
-from tests.helpers.machine import BytesMachine
+from tests.helpers.machine import BytesMachine, small_elf
 from tests.helpers.operations import op
 from tests.helpers.small_lmb import lmb_model
 from tests.helpers.states import lmb, stored
 
 LMB = allocator("lmb-list")
+MAX = (1 << 64) - 1
 
 
 class Bare(Allocator):
@@ -71,12 +76,12 @@ def test_what_every_allocator_has() -> None:
     assert arrays.add_range("memory", 0x1000, 0x2000) == 0
     data = {**bare.to_json(arrays.snapshot()), "arch": "x", "byte_order": "little", "bits": 64, "page_size": "0x1000"}
     assert [*bare.from_json(data).memory.ranges()] == [(0x1000, 0x3000)]
-    assert [section.title.split(":")[0] for section in bare.sections(state, "all")] == ["memory", "reserved"]
+    assert [section.title.split(":")[0] for section in bare.sections(state, "all", False)] == ["memory", "reserved"]
     for part in ("free", "blocks"):
         with pytest.raises(LmbError, match="bare has no storage of its own to show"):
-            [*bare.sections(state, part)]
+            [*bare.sections(state, part, False)]
     for refused, why in (
-        (lambda: bare.take(BytesMachine(), None), "bare is known from files only"),
+        (lambda: bare.take(BytesMachine(), None, with_log=False, meter=None), "bare is known from files only"),
         (lambda: bare.created_model(op("init"), 4096, {}), "a trace of bare has an initial state"),
         (lambda: bare.predict(state, {}, "alloc"), "bare has no model to ask"),
         (lambda: bare.adapter(None), "bare cannot be traced"),  # type: ignore[arg-type]
@@ -127,7 +132,7 @@ def test_everything_is_listed_where_that_is_asked_for() -> None:
 
 def test_what_need_not_be_memory_is_judged_where_it_is() -> None:
     # [0x2000000, 0x2001000) is memory that is not reserved, and nothing is above.
-    place = (Required(0x2000800, 0x2002000, "tree", memory=False),)
+    place = (Required(0x2000800, 0x2002000, "tree", memory=False, alone=False),)
     state = replace(lmb_model()[0].snapshot(), required=place)
 
     def unreserved(state: Snapshot) -> list[tuple[int, ...]]:
@@ -136,6 +141,13 @@ def test_what_need_not_be_memory_is_judged_where_it_is() -> None:
     assert unreserved(state) == [(0x2000800, 0x2001000)]
     empty = replace(state.memory, base=column([]), size=column([]), flags=column([]), entry=column([]), cnt=0)
     assert unreserved(replace(state, memory=replace(empty, total_size=0))) == [(0x2000800, 0x2002000)]
+
+
+def test_what_is_reserved_with_a_flag_is_reserved() -> None:
+    model = LmbModel(LmbConfig(static=8))
+    assert model.add(0x100000, 0x100000) == model.reserve(0x100000, 0x1000, 1) == 0
+    place = (Required(0x100000, 0x101000, "image", memory=True, alone=False),)
+    assert check(replace(model.snapshot(), required=place)) == []
 
 
 # -- JSON -----------------------------------------------------------------------------------------------
@@ -150,6 +162,18 @@ def test_numbers_that_are_none() -> None:
         with pytest.raises(ValueError, match=f"{number} nodes are more than any kernel has"):
             fields.NO_NODE.read(number)
     assert [fields.NO_NODE.read(number) for number in (1, 1 << 16, None)] == [1, 1 << 16, None]
+
+
+def test_what_json_may_leave_open() -> None:
+    state = replace(lmb_model()[0].snapshot(), stop=Stop(0x1000), torn="lmb_add")
+    data = snapshot_json(state)
+    assert (data["stop"], data["torn"]) == ({"pc": "0x1000", "symbol": None}, True)
+    again = snapshot_from(data)
+    assert (again.stop, again.torn) == (Stop(0x1000), "an LMB function")
+    assert snapshot_from({**data, "torn": False}).torn is None
+    # Older snapshots do not tell.
+    del data["flag_names"]
+    assert snapshot_from(data).flag_names == {1: "HOTPLUG", 2: "MIRROR", 4: "NOMAP"}
 
 
 def test_entries_that_there_are_not() -> None:
@@ -174,6 +198,55 @@ def test_phases() -> None:
     told.append((LMB.phase_of(model.snapshot()), LMB.settled(model.snapshot())))
     assert told == [("before growth", False), ("growing", True), ("handed over", False)]
     assert LMB.facts_of(model) == LMB.facts_in(model.snapshot()) == {"revision": 2}
+
+
+def test_the_usual_sizes_are_those_of_64_bits() -> None:
+    image = build(LmbModel(LmbConfig(static=8)), ABIS["x86_64"])
+    sizes = lmb(LmbModel(LmbConfig(static=8)).snapshot())
+    found = lmb(decode(image.program, image))
+    assert (sizes.entry_size, sizes.header_size) == (found.entry_size, found.header_size) == (40, 40)
+
+
+def test_what_an_operation_does_to_lists() -> None:
+    model = LmbModel(LmbConfig(static=8))
+
+    def effects(operation: Operation) -> Sequence[Effect]:
+        return LMB.effects(Record(1, operation, LMB.apply(model, operation)), MAX, 4096)
+
+    assert effects(op("add", 0x1000, 0x8000)) == (("memory", True, 0x1000, 0x9000),)
+    assert effects(op("remove", 0x7000, 0x2000)) == (("memory", False, 0x7000, 0x9000),)
+    assert effects(op("reserve", 0x1000, 0x2000)) == (("reserved", True, 0x1000, 0x3000),)
+    assert effects(op("free", 0x2000, 0x1000)) == (("reserved", False, 0x2000, 0x3000),)
+    assert effects(op("alloc", size=0x1000)) == (("reserved", True, 0x6000, 0x7000),)
+    assert effects(op("alloc", size=0x10000)) == effects(op("mark", 0x5000, 0x1000, flags=4)) == ()
+
+
+def linked(folder: Path) -> BytesMachine:
+    """A program of 32 KiB at 0x80000000, in which the LMB lies at 0x80003000."""
+    elf = small_elf(folder / "vmlinux", 0x80000000, 0x100000, bytes(0x8000), 0x400)
+    lmb_struct, region, block = ABIS["x86_64"].structs()
+    return BytesMachine(
+        variables={"lmb": Variable(0x80003000, lmb_struct.size, elf), "lmb_page_size": Variable(0x9000, 8)},
+        structs={("lmb", ""): lmb_struct, ("struct lmb_region", ""): region, ("struct lmb_block", ""): block},
+    )
+
+
+def test_where_a_programs_image_lies(tmp_path: Path) -> None:
+    machine = linked(tmp_path)
+    program = find_lmb(machine)
+    assert program is not None and program.image == (range(0x80000000, 0x80008000),)
+    machine.variables["lmb"] = replace(machine.variables["lmb"], program=None)
+    program = find_lmb(machine)
+    assert program is not None and program.image == ()
+
+
+def test_page_sizes_that_are_none(tmp_path: Path) -> None:
+    machine = linked(tmp_path)
+    program = find_lmb(machine)
+    assert program is not None
+    for told, taken in ((512, 4096), (1024, 1024), (1 << 20, 1 << 20), (1 << 21, 4096)):
+        memory = BytesMemory({0x9000: told.to_bytes(8, "little")})
+        assert with_page_size(machine, program, memory).page_size == taken
 
 
 def differences(expected: Snapshot, found: Snapshot) -> list[Difference]:
@@ -210,6 +283,27 @@ def test_which_storage_is_shown() -> None:
     static = dump_text(lmb_model()[0].snapshot(), "blocks")
     klimit = dump_text(LmbModel(LmbConfig(klimit=0x180000)).snapshot(), "blocks")
     assert "static array" in static and "grown" in static and "klimit page" in klimit and "grown  " not in klimit
+
+
+def test_what_gives_way_on_a_narrow_terminal() -> None:
+    image = lmb_model()[1]
+    state = decode(image.program, image)
+    assert dump_text(state, "blocks", terminal=Terminal(60)).splitlines()[3:] == [
+        "    #  base            size    entries",
+        "  ---  ---------  ---------  ---------",
+        "    0  -                  -          5",
+        "    storage: static array",
+        "    1  0x1ffff00  256 bytes          5",
+        "    storage: grown",
+    ]
+    assert dump_text(state, "memory", True, terminal=Terminal(60)).splitlines()[-6:] == [
+        "    #  base       end           size  entry",
+        "  ---  ---------  ---------  -------  -------",
+        "    0  0x0001000  0x009f000  632 KiB  0:0",
+        "    1  0x0100000  0x2000000   31 MiB  0:1",
+        "    2  0x2000000  0x2001000    4 KiB  0:2",
+        "    flags: NOMAP",
+    ]
 
 
 def test_where_page_tables_have_blocks() -> None:

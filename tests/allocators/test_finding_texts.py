@@ -780,7 +780,8 @@ def test_where_entries_lie_is_not_known() -> None:
 
 
 def test_what_is_required_of_a_list_that_is_cut_off() -> None:
-    state = replace(lmb_model()[0].snapshot(), required=(Required(0x180000, 0x181000, "image"),))
+    place = (Required(0x180000, 0x181000, "image", memory=True, alone=False),)
+    state = replace(lmb_model()[0].snapshot(), required=place)
     assert told(state) == [
         ("required-unreserved", "[0x180000, 0x181000) must be reserved, but is not: image", (0x180000, 0x181000)),
     ]  # fmt: skip

@@ -270,6 +270,8 @@ STATES: list[tuple[list[Callable[[Snapshot], Snapshot]], Told]] = [
     ([other(firmware=FirmwareMap([0], [1 << 32], [1]), firmware_edited=FirmwareMap([0], [0x20000000], [1]))],
      [("outside-firmware", "memory [0x20000000, 0x20001000) is not RAM in the firmware map as the kernel edited it",
        (0x20000000, 0x20001000))]),
+    # RAM is what the map says is RAM, whatever else it says of it.
+    ([other(firmware=FirmwareMap([0, 0x1000000], [1 << 32, 0x1000], [1, 2]))], []),
     # Neither in the firmware's map nor in the edited one: told once.
     ([other(firmware=FirmwareMap([0], [0x20000000], [1]), firmware_edited=FirmwareMap([0], [0x1FFE0000], [1]))],
      [("outside-firmware", "memory [0x20000000, 0x20001000) is not RAM in the firmware map",

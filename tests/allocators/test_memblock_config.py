@@ -12,8 +12,11 @@ from gdb_lmb.allocators.base import allocator
 from gdb_lmb.allocators.memblock.behavior import MemblockConfig
 from gdb_lmb.allocators.memblock.model import MemblockModel
 from gdb_lmb.allocators.memblock.storage import MemblockStorage, RegionArray
-from gdb_lmb.core.errors import LmbError, StateError
+from gdb_lmb.core.errors import InputError, LmbError, StateError
+from gdb_lmb.core.operation import Record, TraceHeader
 from gdb_lmb.core.snapshot import Snapshot
+from gdb_lmb.report.terminal import Terminal
+from gdb_lmb.report.text import dump_text
 from tests.helpers.linux_behaviors import LINUX_6_12
 from tests.helpers.operations import op
 
@@ -45,6 +48,31 @@ def test_the_configuration_of_a_state() -> None:
     assert [replace(found, no_node=node).max_numnodes for node in (None, 64)] == [1, 64]
 
 
+def test_a_model_that_nothing_is_told_of() -> None:
+    # As most kernels are built: lines of 64 bytes, arrays of 128 regions, all of it given back after the boot.
+    model = MemblockModel(MemblockConfig(LINUX_6_12))
+    assert (model.add_range("memory", 0x100000, 0x100000), model.alloc_range_nid(1, 0, 0, 0)) == (0, 0x1FFFC0)
+    facts, snapshot = MEMBLOCK.facts_of(model), model.snapshot()
+    assert {name: facts[name] for name in ("cache_bytes", "keep", "max_low_pfn")} == {
+        "cache_bytes": 64, "keep": False, "max_low_pfn": None,
+    }  # fmt: skip
+    assert (snapshot.memory.max, snapshot.reserved.max) == (128, 128)
+    # What a state does not show must be told to go on from it.
+    found = MEMBLOCK.predict(snapshot, facts, "reserve", base=0x100000, size=0x1000)
+    assert (found.result, found.after.reserved.base[0]) == (0, 0x100000)
+    with pytest.raises(InputError, match=r"^.generation. does not say "):
+        MEMBLOCK.resume(snapshot, {})
+    assert MEMBLOCK.needs_facts
+
+
+@pytest.mark.parametrize(("behavior", "align"), [({}, "0x40"), ({"cache_bytes": 128}, "0x80")])
+def test_an_allocation_without_an_alignment_in_c(behavior: dict[str, int], align: str) -> None:
+    begun = MemblockModel(MemblockConfig(LINUX_6_12)).snapshot()
+    written = MEMBLOCK.simulator_test(TraceHeader.of(begun, initial=begun, behavior=behavior))
+    lines = written.lines("boot", [Record(1, op("alloc_range_nid", size=8), 0)])
+    assert f"memblock_alloc_range_nid(0x8, {align}, 0x0, 0x0, NUMA_NO_NODE, false);" in "\n".join(lines)
+
+
 def test_what_is_memblocks_own() -> None:
     snapshot = state(MEMORY, DOUBLED, RegionArray("physmem", 0xFFFF_9000, 4, False, 96))
     # 7,200 bytes; of a doubled one whole pages are reserved, and the kernel has the static one.
@@ -66,6 +94,18 @@ def test_arrays_and_what_there_is_not() -> None:
     with pytest.raises(LmbError, match=r"^memblock has no freelist: its regions lie in arrays"):
         list(MEMBLOCK.storage_sections(snapshot, "free"))
     assert list(MEMBLOCK.storage_sections(snapshot, "memory")) == []
+
+
+def test_arrays_on_a_narrow_terminal() -> None:
+    assert dump_text(state(MEMORY, DOUBLED), "blocks", terminal=Terminal(40)).splitlines()[2:] == [
+        "arrays:",
+        "  list      base         size    room",
+        "  --------  --------  -------  ------",
+        "  memory    0x100000    3 KiB     128",
+        "    storage: static array",
+        "  reserved  0x800000  7.0 KiB     300",
+        "    storage: doubled",
+    ]
 
 
 def test_the_memory_that_an_allocation_lacked() -> None:

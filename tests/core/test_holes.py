@@ -84,6 +84,13 @@ def test_free_space_by_alignment_and_limit() -> None:
     assert space.fragmentation == 1 - 19 * M / (636 * K + 30 * M)
 
 
+def test_limits_that_are_told_of() -> None:
+    snapshot = state(("add", 0, 6 * G), ("set_current_limit", 5 * G))
+    assert [(fit.max, fit.align) for fit in free_space(snapshot).fits] == [
+        (limit, align) for limit in (5 * G, M, 16 * M, 4 * G) for align in (4 * K, 64 * K, 2 * M, G)
+    ]
+
+
 def test_fragmentation_at_its_ends() -> None:
     assert free_space(state(("add", M, M))).fragmentation == 0
     assert free_space(state()).fragmentation == 0 and free_space(state()).total == 0

@@ -47,11 +47,7 @@ EXCEPTIONS: dict[str, tuple[str, ...]] = {
         "cli/boots.py: arguments.append or ''",
         "cli/golden.py: arguments.append or ''",
     ),
-    "a mask without a flag in it": (
-        "arches/base.py: Convention.tags",
-        "core/golden.py: Item.flags",
-        "core/snapshot.py: Region.flags",
-    ),
+    "a mask without a flag in it": ("arches/base.py: Convention.tags", "core/golden.py: Item.flags"),
     "a distance of nothing in an ABI's document": ("arches/base.py: Convention.stack",),
     "memblock_get_region_node() is 0 without CONFIG_NUMA, and so is the node of the first region that means empty": (
         "allocators/memblock/model.py: 0 if self.config.no_node is None else nid",

@@ -147,7 +147,7 @@ def test_no_more_of_a_list_in_json_than_a_program_expects() -> None:
 
 
 def test_what_lies_where_as_json() -> None:
-    state = replace(lmb_state(), required=(Required(0x100000, 0x180000, "initrd"),))
+    state = replace(lmb_state(), required=(Required(0x100000, 0x180000, "initrd", memory=True, alone=False),))
     assert roles_json(state, [RoleRange(Role.IMAGE, 0x400000, 0x500000, "_text")]) == [
         {"base": "0x100000", "size": "0x80000", "role": "initrd"},
         {"base": "0x400000", "size": "0x100000", "role": "kernel image"},

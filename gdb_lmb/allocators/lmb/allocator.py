@@ -130,9 +130,7 @@ class LmbAllocator(Allocator):
     def probe(self, machine: Machine) -> LmbProgram | None:
         return find_lmb(machine)
 
-    def take(
-        self, machine: Machine, program: LmbProgram, *, with_log: bool = False, meter: Meter | None = None
-    ) -> Snapshot:
+    def take(self, machine: Machine, program: LmbProgram, *, with_log: bool, meter: Meter | None) -> Snapshot:
         memory = BoundedMemory(machine.virtual(), meter)
         sized = with_page_size(machine, program, memory)
         stop = Stop(machine.pc(), machine.name_at(machine.pc()))

@@ -139,7 +139,7 @@ class LmbModel:
             or self._change(lambda: plan_remove(self.reserved, base, end), self._apart(base, end))
         )
 
-    def mark(self, base: int, size: int, flags: int = 0) -> int:
+    def mark(self, base: int, size: int, flags: int) -> int:
         """Do `lmb_mark()`: set one flag on what the memory list has in [base, base + size)."""
         end = self._end(base, size)
         return (
@@ -148,7 +148,7 @@ class LmbModel:
             or self._change(lambda: plan_flags(self.memory, base, end, lambda own: own | flags), self._apart(base, end))
         )
 
-    def clear(self, base: int, size: int, flags: int = 0) -> int:
+    def clear(self, base: int, size: int, flags: int) -> int:
         """Do `lmb_clear()`: clear one flag on what the memory list has in [base, base + size)."""
         end = self._end(base, size)
         return self._refuse_flag(base, size, flags) or self._change(
