@@ -41,7 +41,7 @@ _HIGH = 1 << 63
 _WORD = (1 << 64) - 1
 _MAX_PHYSICAL = 1 << 52  # no physical address is above
 _FLAGS_OFFSET = 24  # `flags` of `struct arm64_image_header`
-_PAGE_SIZES = {1: 4 << 10, 2: 16 << 10, 3: 64 << 10}
+_PAGE_SIZES = {2: 16 << 10, 3: 64 << 10}  # others are `PAGE_SIZE`
 _BRANCH, _BRANCH_MASK = 0xD61F0000, 0xFFFFFC1F  # BR Xn, n in bits 5 to 9
 _SWITCH_BYTES = 256
 # `efi_enter_kernel(entrypoint, ...)`: the last that the EFI stub does; `entrypoint` is where the image begins.

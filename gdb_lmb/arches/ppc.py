@@ -56,8 +56,7 @@ class PowerPC(Architecture):
         code = words(int(pc[1], 16) - 4 * _NEAR, 2 * _NEAR + 1)
         for end, word in enumerate(code[_NEAR:], _NEAR):
             if word & _BRANCH_MASK == _BRANCH:
-                back = (1 << 26) - (word & 0x3FFFFFC) & 0x3FFFFFF
-                start = end - back // 4
+                start = end - (-word & 0x3FFFFFF) // 4
                 return 0 <= start <= _NEAR and all(idle in _IDLE for idle in code[start:end])
         return False
 

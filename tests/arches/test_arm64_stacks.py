@@ -84,8 +84,9 @@ def test_through_an_exception() -> None:
         words[0x100] = regs(STACK + 0x300, at(0x1304), at(0x1200), level)
         assert followed(words) == [0x1010, 0x10FF, 0x1200, 0x1303, 0x13FF]
     words[0x210] = words.pop(0x10)
-    with pytest.raises(LayoutError, match=r"^0x0 on the stack is not in the kernel's code$"):
-        followed(words, sp=STACK + 0x101, record=STACK + 0x210)
+    for sp in (0x101, 0x100 + 296):
+        with pytest.raises(LayoutError, match=r"^0x0 on the stack is not in the kernel's code$"):
+            followed(words, sp=STACK + sp, record=STACK + 0x210)
     assert followed(words, sp=STACK + 0x100, record=STACK + 0x210) == [0x1010, 0x10FF, 0x1200, 0x1303, 0x13FF]
 
 
@@ -95,10 +96,16 @@ def test_through_an_exception_of_a_kernel_without_kinds_of_records() -> None:
         0x100: regs(STACK + 0x300, 0, at(0x1200), EL1),
         0x100 + 304: [STACK + 0x300, at(0x1200)],
         0x300: [STACK + 0x400, at(0x1400)],
-        0x400: [0, 0],
+        0x400: [0, 0, PT_REGS],
     }
     # The exception's record has the interrupted function's own address, no return address.
     assert followed(words, form=WITHOUT) == [0x1010, 0x10FF, 0x1200, 0x13FF]
+
+
+def test_no_exceptions_where_their_records_are_not_known() -> None:
+    words = {0: [STACK + 0xFE0, at(0x1100)], 0xFE0: [STACK + 0xFF0, at(0x1200), 0, 0]}
+    form = Struct("pt_regs", 272, {"regs": Field(0, 8)})
+    assert followed(words, form=form, sp=STACK - 0x100, record=STACK) == [0x1010, 0x10FF, 0x11FF]
 
 
 def test_the_first_instructions_of_an_exception() -> None:
@@ -121,8 +128,12 @@ def test_what_cannot_be_followed() -> None:
         followed({0x10: [STACK + 0x400, 0x1234]})
     with pytest.raises(LayoutError, match=r"^the stack has more than 256 frames$"):
         followed({0x10: [STACK + 0x10, at(0x1100)]})
-    with pytest.raises(ReadError):
-        followed({0x10: [0x10, at(0x1100)]})
+    # A record with one zero is none that ends.
+    for words in ([0x10, at(0x1100)], [0, at(0x1100), FINAL]):
+        with pytest.raises(ReadError):
+            followed({0x10: words})
+    with pytest.raises(LayoutError, match=r"^0x0 on the stack is not in the kernel's code$"):
+        followed({0x10: [STACK + 0x400, 0, FINAL]})
     with pytest.raises(LayoutError, match=r"^the debugger does not have the registers that a stack is followed by$"):
         followed({}, record=None)
     for cpu in (Cpu(None, STACK), Cpu(at(0x1010), None)):
@@ -164,11 +175,11 @@ def test_where_it_is_and_how_far_its_boot_has_come() -> None:
     assert settled(0, TEXT + 0x5000, high) == replace(image, linear=found.linear)
     with pytest.raises(NotReadyError, match="this CPU has not got to it"):
         ARM64.early_phase(kernel, replace(image, settled=False), Cpu(0x4000_0000, paging=False))
-    for damaged in (offset + 0x1000, offset - MOVE - (2 << 20)):
+    for damaged in (offset + 0x1000, offset - MOVE - (2 << 20), offset - MOVE - (1 << 63)):
         with pytest.raises(NotReadyError, match=rf"^kimage_voffset is {damaged:#x}, which is damaged$"):
             settled(damaged, 0, low)
     with pytest.raises(NotReadyError, match=r"^the kernel is in memory, but not relocated yet: continue a little$"):
-        settled(0, 0, low)
+        settled(0, TEXT + 0x5000 - 1, low)
     with pytest.raises(LayoutError, match=r"^vmlinux has no debug information of memblock's first array$"):
         settled(0, 0, low, replace(kernel, early_pointer=(TEXT + 0x110, None)))
     assert ARM64.linked_way_points(kernel) == (TEXT + 0x1800,) and ARM64.linked_way_points(KERNEL) == ()

@@ -24,6 +24,12 @@ PLACES: list[tuple[str, list[int], list[Place]]] = [
     # "System V ABI, PowerPC Processor Supplement": r3, r5, r7 and r9 begin pairs.
     ("ppc", [4, 8, 8, 4, 8], [(("r3",), 0, 0), (("r5", "r6"), 0, 0), (("r7", "r8"), 0, 0), (("r9",), 0, 0),
                               ((), 0, 8)]),
+    # "Procedure Call Standard for the Arm 64-bit Architecture", 6.8.2: x0 to x7, pairs at even ones, 16 bytes aligned.
+    ("aarch64", [8, 16, 8, 16, 8, 8, 16], [(("x0",), 0, 0), (("x2", "x3"), 0, 0), (("x4",), 0, 0),
+                                           (("x6", "x7"), 0, 0), ((), 0, 8), ((), 8, 8), ((), 16, 16)]),
+    ("aarch64", [4] * 9, [*((((f"x{number}",), 0, 0)) for number in range(8)), ((), 0, 8)]),
+    # "s390x ELF Application Binary Interface", 1.2.2: r2 to r6.
+    ("s390x", [8] * 6, [*((((f"r{number}",), 0, 0)) for number in range(2, 7)), ((), 0, 8)]),
     # "RISC-V Calling Conventions": what does not fit lies half in the last register.
     ("riscv64", [8] * 7 + [16, 8], [*((((f"a{number}",), 0, 0)) for number in range(7)), (("a7",), 0, 8), ((), 8, 8)]),
     # "System V ABI, AMD64", 3.2.3: what does not fit is on the stack, and the register goes to the next.

@@ -76,6 +76,7 @@ ELSE = 0x3860_0001  # li r3, 1
         # A loop that does something, one that is left, a call.
         (HALTED, {-1: ELSE, 0: HERE | 0x3FF_FFFC}, False),
         (HALTED, {0: HERE | 8}, False),
+        (HALTED, {**dict.fromkeys(range(-4, 0), NOP), 0: HERE | 0x3FF_FFEC}, False),
         (HALTED, {0: WAIT, 1: ELSE}, False),
         (HALTED, {0: HERE | 1}, False),
         # External or critical interrupts are on; nothing can be read; what is told is not understood.
@@ -123,8 +124,9 @@ def test_registers_in_a_dump(tmp_path: Path, name: str, size: int) -> None:
     assert (cpus[0]["r0"], cpus[0]["r1"], cpus[0]["r31"]) == (0x1000, 0x1001, 0x101F)
     assert (cpus[1]["pc"], cpus[1]["msr"], cpus[1]["ctr"], cpus[1]["lr"]) == (0x1020, 0x1021, 0x1023, 0x1024)
     # One that is too short tells nothing.
-    short = [notes[0]._replace(data=status[:200])]
-    assert row.noted_cpus(core(tmp_path, row.bits, row.byte_order, *short)) == ()
+    for end, count in ((112 + len(raw), 1), (112 + len(raw) - 1, 0)):
+        short = [notes[0]._replace(data=status[:end])]
+        assert len(row.noted_cpus(core(tmp_path, row.bits, row.byte_order, *short))) == count
 
 
 def test_processors_belong_to_machines() -> None:

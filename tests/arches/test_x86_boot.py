@@ -145,9 +145,10 @@ def test_before_the_kernel_runs(tmp_path: Path) -> None:
             with pytest.raises(NotReadyError, match=COMPRESSED):
                 ask(kernel, PLACE, cpu)
         assert X86.before_kernel(cpu) and not X86.before_kernel(replace(cpu, user=True))
-    for pc in (None, TEXT + VIRTUAL_MOVE):
+    for pc in (None, 1 << 47, TEXT + VIRTUAL_MOVE):
         X86.require_running(kernel, PLACE, Cpu(pc, paging=True))
         assert not X86.before_kernel(Cpu(pc, paging=True, user=False)) and X86.arrived(Cpu(pc))
+    assert X86.early_phase(kernel, PLACE, Cpu(1 << 47, paging=True)) is None
     assert X86.early_phase(kernel, PLACE, Cpu(0, paging=False)) is Phase.UNMAPPED
     machine = linux(tmp_path)
     with machine.physical() as memory:
@@ -175,10 +176,27 @@ def test_the_decompressors_stack_tells_where_it_unpacks_to(tmp_path: Path) -> No
         machine.memory = {BASE: begun}
         with machine.physical() as memory:
             assert way_point(BASE, sp=None) == target
-    # Nothing is unpacked to 0.
-    machine.memory = {0: (tmp_path / "vmlinux").read_bytes()}
+    # Nothing is unpacked to 0, or to where no physical address is.
+    machine.memory = dict.fromkeys((0, 1 << 52), (tmp_path / "vmlinux").read_bytes())
     with machine.physical() as memory:
-        assert way_point(0, 1, sp=None) is None
+        assert way_point(0, 1, sp=None) is way_point(1 << 52, sp=None) is None
+
+
+def test_what_it_is_sure_to_come_by(tmp_path: Path) -> None:
+    """The image as it is unpacked, not one that has run and that another boot has left."""
+    machine, other = linux(tmp_path), 0x200_0000
+    kernel, raw = found(machine), (tmp_path / "vmlinux").read_bytes()
+
+    def points(*general: int, at: int = 0, byte: bytes = b"") -> tuple[int, ...]:
+        image = raw[0xB0:]
+        memory = BytesMemory({BASE: image[:at] + byte + image[at + len(byte) :], other: raw})
+        return X86.quick_way_points(kernel, memory, Cpu(0x700_0000, paging=True, user=False, general=general))
+
+    assert points(BASE) == points(BASE, other) == (BASE,) and points(other, BASE) == (other,) and points(1) == ()
+    # Relocation changes pointers; counts and sizes, from the first list's name to the second one's array, only a boot.
+    name = MEMBLOCK_AT + MEMBLOCK.fields["memory.name"].offset
+    for at, fresh in ((-1, True), (7, True), (8, False), (31, False), (32, True), (47, True), (48, True)):
+        assert points(BASE, at=name + at, byte=b"\x81") == ((BASE,) if fresh else ())
 
 
 def test_what_an_architecture_need_not_tell(tmp_path: Path) -> None:
