@@ -15,6 +15,12 @@ from gdb_lmb.core.memory import BytesMemory
 
 Place = tuple[tuple[str, ...], int, int]
 
+
+@pytest.fixture(autouse=True)
+def no_rows_of_other_tests(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("gdb_lmb.arches.registry._LOADED", {})
+
+
 PLACES: list[tuple[str, list[int], list[Place]]] = [
     # "Procedure Call Standard for the Arm Architecture", 6.5: pairs begin at an even register, and nothing goes back to
     # a register once something lies on the stack, where pairs are at multiples of 8.
@@ -119,8 +125,7 @@ def test_each_name_of_an_architecture() -> None:
     assert find(e_machine=21, byte_order="little") is named("ppc64le") and find(e_machine=1) is None
 
 
-def test_those_of_elsewhere_come_last_and_may_stand_for_others(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("gdb_lmb.arches.registry._LOADED", {})
+def test_those_of_elsewhere_come_last_and_may_stand_for_others() -> None:
     arm = replace(named("arm"), cache_bytes=32)
     register(replace(arm, name="made-up", uname="made-up"))
     register(arm)
@@ -129,8 +134,13 @@ def test_those_of_elsewhere_come_last_and_may_stand_for_others(monkeypatch: pyte
     assert [named(name).word_bytes for name in ("arm", "s390x")] == [4, 8]
 
 
-def test_what_other_papers_say_of_each(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("gdb_lmb.arches.registry._LOADED", {})
+def test_what_other_papers_say_of_each() -> None:
+    # `EM_*` of Linux's include/uapi/linux/elf-em.h.
+    elf = {
+        "x86-64": (62, 64), "i386": (3, 32), "ppc": (20, 32), "ppc64": (21, 64), "ppc64le": (21, 64),
+        "aarch64": (183, 64), "arm": (40, 32), "riscv64": (243, 64), "s390x": (22, 64),
+    }  # fmt: skip
+    assert {row.name: (row.e_machine, row.bits) for row in architectures()} == elf
     # "Machine Types" of Microsoft's "PE Format"; `SMP_CACHE_BYTES` by Linux's arch/*/include/asm/cache.h; where the
     # first argument on the stack is, by the ABI.
     rows = {
@@ -144,6 +154,10 @@ def test_what_other_papers_say_of_each(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_where_kernels_are() -> None:
     arm, s390x = named("arm"), named("s390x")
     assert [arm.is_kernel_address(va) for va in (0, 0xBFFF_FFFF, 0xC000_0000)] == [False, False, True]
+    starts = {"x86-64": 1 << 63, "i386": 3 << 30, "ppc": 3 << 30, "ppc64": 3 << 62, "ppc64le": 3 << 62,
+              "aarch64": 1 << 63, "riscv64": 1 << 63}  # fmt: skip
+    for name, start in starts.items():
+        assert named(name).is_kernel_address(start) and not named(name).is_kernel_address(start - 1)
     assert not s390x.is_kernel_address((1 << 64) - 1)
 
 

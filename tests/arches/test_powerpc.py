@@ -32,6 +32,8 @@ PPC, PPC64, PPC64LE = map(named, ("ppc", "ppc64", "ppc64le"))
         ("ppc64", {"msr": 0x8000_0000, "mas0": 0}, True, False),
         # All others have a bit for it.
         ("ppc", {"msr": 0x1000}, False, False),
+        ("ppc", {"msr": 0x1010}, True, False),
+        ("ppc", {"msr": 0x1020}, False, False),
         ("ppc", {"msr": 0x1030, "sdr1": 0}, True, False),
         ("ppc64le", {"msr": 0x8000_0000_0000_0001}, False, False),
         ("ppc64le", {"msr": 0x8000_0000_0000_4033}, True, True),

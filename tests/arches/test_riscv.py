@@ -80,6 +80,7 @@ def test_a_guest_that_nothing_wakes(code: tuple[int, ...], dead: bool) -> None:
         assert (address, count) == (PC - 16, 9)
         return code
 
-    assert RISCV.is_dead(TOLD.format(OFF), words) is dead
+    for status in (OFF, "0000000a000000a1", "0000000000000020"):
+        assert RISCV.is_dead(TOLD.format(status), words) is dead
     for told in (TOLD.format(ON), " pc       ffffffff80001000\n", f" mstatus  {OFF}\n"):
         assert RISCV.is_dead(told, words) is False
