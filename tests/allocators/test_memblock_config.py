@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from gdb_lmb.allocators.base import allocator
+from gdb_lmb.allocators.base import CTest, allocator
 from gdb_lmb.allocators.memblock.behavior import MemblockConfig
 from gdb_lmb.allocators.memblock.model import MemblockModel
 from gdb_lmb.allocators.memblock.storage import MemblockStorage, RegionArray
@@ -38,6 +38,7 @@ def test_the_configuration_of_a_state() -> None:
     wide = replace(DOUBLED, size=300 * 32)
     found = of(state(replace(MEMORY, size=128 * 32), wide))
     assert (found.region_size, found.memory_max, found.reserved_max, found.physmem_max) == (32, 128, 300, None)
+    assert (found.cache_bytes, found.keep, found.max_low_pfn) == (64, False, None)
     # Without an array, with an empty one, and where two do not agree: the usual size.
     assert [of(state(*arrays)).region_size for arrays in ((), (replace(MEMORY, max=0),), (MEMORY, wide))] == [24] * 3
     assert of(state(replace(MEMORY, max=0, size=7), wide)).region_size == 32
@@ -65,12 +66,30 @@ def test_a_model_that_nothing_is_told_of() -> None:
     assert MEMBLOCK.needs_facts
 
 
+def in_c(**of_header: Any) -> CTest:
+    begun = MemblockModel(MemblockConfig(LINUX_6_12)).snapshot()
+    return MEMBLOCK.simulator_test(TraceHeader.of(begun, initial=begun, **of_header))
+
+
 @pytest.mark.parametrize(("behavior", "align"), [({}, "0x40"), ({"cache_bytes": 128}, "0x80")])
 def test_an_allocation_without_an_alignment_in_c(behavior: dict[str, int], align: str) -> None:
-    begun = MemblockModel(MemblockConfig(LINUX_6_12)).snapshot()
-    written = MEMBLOCK.simulator_test(TraceHeader.of(begun, initial=begun, behavior=behavior))
-    lines = written.lines("boot", [Record(1, op("alloc_range_nid", size=8), 0)])
+    lines = in_c(behavior=behavior).lines("boot", [Record(1, op("alloc_range_nid", size=8), 0)])
     assert f"memblock_alloc_range_nid(0x8, {align}, 0x0, 0x0, NUMA_NO_NODE, false);" in "\n".join(lines)
+
+
+@pytest.mark.parametrize(("count", "parts"), [(100, 1), (101, 2), (200, 2), (201, 3)])
+def test_long_traces_are_several_functions_in_c(count: int, parts: int) -> None:
+    records = [Record(at, op("set_current_limit", 0x1000 * at)) for at in range(1, count + 1)]
+    text = "\n".join(in_c().lines("boot", records))
+    assert text.count("static void part_") == text.count("\tpart_") == parts
+
+
+@pytest.mark.parametrize(("base", "told"), [(0x7FFF_6000, False), (0x7FFF_7000, True)])
+def test_arrays_where_a_sanitizer_has_its_own(base: int, told: bool) -> None:
+    # Its shadow begins at 0x7fff7000; an array of 100 bytes takes a page.
+    final, written = state(RegionArray("reserved", 0xFFFF_0000, 256, False, 100, base)), in_c()
+    written.finish(final, None, str)
+    assert ("AddressSanitizer" in "\n".join(written.lines("boot", []))) == told
 
 
 def test_what_is_memblocks_own() -> None:
