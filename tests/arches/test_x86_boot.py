@@ -13,7 +13,7 @@ import pytest
 
 from gdb_lmb.arches.base import Cpu
 from gdb_lmb.arches.linux import LinuxArchitecture, linux_architecture
-from gdb_lmb.core.address import Phase, Placement
+from gdb_lmb.core.address import Linear, Phase, Placement
 from gdb_lmb.core.errors import LayoutError, NotReadyError
 from gdb_lmb.core.machine import Variable
 from gdb_lmb.core.memory import BytesMemory
@@ -22,7 +22,7 @@ from gdb_lmb.programs.base import take_snapshot
 from gdb_lmb.programs.linux import place
 from gdb_lmb.programs.linux.kernel import Kernel, find_kernel
 from gdb_lmb.programs.linux.place import locate
-from tests.helpers.linux import BASE, MAP, MEMBLOCK, MEMBLOCK_AT, PHYSICAL_MOVE, SIZE, TEXT, VIRTUAL_MOVE, linux
+from tests.helpers.linux import BASE, DIRECT, MAP, MEMBLOCK, MEMBLOCK_AT, PHYSICAL_MOVE, SIZE, TEXT, VIRTUAL_MOVE, linux
 from tests.helpers.machine import BytesMachine, small_elf
 
 X86 = linux_architecture("x86_64")
@@ -61,6 +61,8 @@ def test_where_a_cpu_has_the_kernel(tmp_path: Path) -> None:
     # The first address past those of images is a module's.
     machine.registers["pc"] = MAP + (1 << 30)
     assert locate(machine, kernel)[0].physical == PHYSICAL_MOVE
+    # `trim_bios_range()` of arch/x86/kernel/setup.c: the first page, and 640 KiB to 1 MiB.
+    assert X86.firmware_edits == ((0, 0x1000), (0xA_0000, 0x10_0000))
     # What is no RAM is not searched.
     machine.registers, machine.ranges = {}, [(0, BASE)]
     with pytest.raises(NotReadyError, match="no kernel of the build"):
@@ -125,6 +127,24 @@ def test_pointers_tell_how_far_it_was_moved(tmp_path: Path) -> None:
         locate(machine, found(machine))
 
 
+@pytest.mark.parametrize(("move", "relocated"), [(0, True), ((1 << 30) - (2 << 20), True), (1 << 30, False)])
+def test_how_far_it_may_be_moved(tmp_path: Path, move: int, relocated: bool) -> None:
+    # By less than `KERNEL_IMAGE_SIZE` of arch/x86/include/asm/page_64_types.h, 1 GiB.
+    machine = linux(tmp_path)
+    machine.registers = {}
+    for name in ("memory.name", "memory.regions", "reserved.name", "reserved.regions"):
+        at = MEMBLOCK_AT + MEMBLOCK.fields[name].offset
+        pointer = struct.unpack_from("<Q", machine.memory[BASE], at)[0]
+        put(machine, at, struct.pack("<Q", pointer - VIRTUAL_MOVE + move))
+    if relocated:
+        placed = locate(machine, found(machine))[0]
+        # 64 TiB of direct map: Documentation/arch/x86/x86_64/mm.rst.
+        assert placed.virtual == move and placed.linear == (Linear(DIRECT, 64 << 40, 0),)
+    else:
+        with pytest.raises(NotReadyError, match=r"not relocated yet: continue a little$"):
+            locate(machine, found(machine))
+
+
 def test_limits_of_allocations(tmp_path: Path) -> None:
     machine = linux(tmp_path)
     put(machine, 0x5300, struct.pack("<Q", 0x8000))
@@ -145,6 +165,7 @@ def test_before_the_kernel_runs(tmp_path: Path) -> None:
             with pytest.raises(NotReadyError, match=COMPRESSED):
                 ask(kernel, PLACE, cpu)
         assert X86.before_kernel(cpu) and not X86.before_kernel(replace(cpu, user=True))
+    assert X86.before_kernel(Cpu((1 << 47) - 1, paging=True, user=False))
     for pc in (None, 1 << 47, TEXT + VIRTUAL_MOVE):
         X86.require_running(kernel, PLACE, Cpu(pc, paging=True))
         assert not X86.before_kernel(Cpu(pc, paging=True, user=False)) and X86.arrived(Cpu(pc))
@@ -177,8 +198,9 @@ def test_the_decompressors_stack_tells_where_it_unpacks_to(tmp_path: Path) -> No
         with machine.physical() as memory:
             assert way_point(BASE, sp=None) == target
     # Nothing is unpacked to 0, or to where no physical address is.
-    machine.memory = dict.fromkeys((0, 1 << 52), (tmp_path / "vmlinux").read_bytes())
+    machine.memory = dict.fromkeys((0, 1 << 51, 1 << 52), (tmp_path / "vmlinux").read_bytes())
     with machine.physical() as memory:
+        assert way_point(1 << 51, sp=None) == 1 << 51
         assert way_point(0, 1, sp=None) is way_point(1 << 52, sp=None) is None
 
 
