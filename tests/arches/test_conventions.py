@@ -30,6 +30,10 @@ PLACES: list[tuple[str, list[int], list[Place]]] = [
     # "System V ABI, PowerPC Processor Supplement": r3, r5, r7 and r9 begin pairs.
     ("ppc", [4, 8, 8, 4, 8], [(("r3",), 0, 0), (("r5", "r6"), 0, 0), (("r7", "r8"), 0, 0), (("r9",), 0, 0),
                               ((), 0, 8)]),
+    # "64-bit PowerPC ELF ABI Supplement", 3.2.3: each doubleword of integers takes the next register.
+    ("ppc64", [8, 16, *[8] * 4, 16], [(("r3",), 0, 0), (("r4", "r5"), 0, 0),
+                                      *((((f"r{6 + at}",), 0, 0)) for at in range(4)),
+                                      (("r10",), 0, 8)]),
     # "Procedure Call Standard for the Arm 64-bit Architecture", 6.8.2: x0 to x7, pairs at even ones, 16 bytes aligned.
     ("aarch64", [8, 16, 8, 16, 8, 8, 16], [(("x0",), 0, 0), (("x2", "x3"), 0, 0), (("x4",), 0, 0),
                                            (("x6", "x7"), 0, 0), ((), 0, 8), ((), 8, 8), ((), 16, 16)]),
