@@ -90,7 +90,8 @@ class Recording:
 
     `ended` says in a few words why nothing more is recorded, None while it goes on; `complete` that it came to the
     end that was asked for; `failed` that the guest cannot be read any more; `write_error` why the output does
-    not hold it all; `inside` is the operation that has begun and is not over.
+    not hold it all; `inside` is the operation that has begun and is not over; `begun` that the guest is past the places
+    of `Purpose.BEGIN`.
     """
 
     def __init__(self, traced: Traced, options: TraceOptions, output: TraceOutput) -> None:
@@ -103,9 +104,9 @@ class Recording:
         self.failed = False
         self.write_error: str | None = None
         self.inside: Operation | None = None
+        self.begun = False
         self.lockstep: Lockstep | None = None
         self._output = output
-        self._begun = False
         self._phase: str | None = None
         self._inside_at: int | None = None
         self._switches: Mapping[str, int] = {}
@@ -118,14 +119,12 @@ class Recording:
         """Return the first thing in which kernel and model differ."""
         return None if self.lockstep is None else self.lockstep.divergence
 
-    def begin(self, state: Snapshot | None, look: Look = lambda pc: None, *, begun: bool = False) -> TraceHeader:
+    def begin(self, state: Snapshot | None, look: Look = lambda pc: None) -> TraceHeader:
         """Take the state in which the trace begins; None where the allocator's own `init` is still to come.
 
-        `begun` tells that the guest is past the places of `Purpose.BEGIN`.
         What program counters mean is asked of `look`, once for each, where the output wants it.
         Raises: `StateError` where lockstep was asked for and no model can go on from it; `OutputError`.
         """
-        self._begun = begun
         model, traced = None, self.traced
         # Whether there is a state to compare with, or at least to begin from.
         self._started = state is not None
@@ -189,7 +188,7 @@ class Recording:
             return False
         if place.purpose is Purpose.BEGIN:
             # Of a boot before this one nothing is known here until a call begins.
-            again, self._begun = self._begun and (self._started or self.inside is not None), True
+            again, self.begun = self.begun and (self._started or self.inside is not None), True
             return again and self.lose("the guest was reset: another boot has begun")
         if place.purpose is Purpose.END:
             if place.address == self._inside_at:

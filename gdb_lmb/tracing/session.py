@@ -84,13 +84,12 @@ class TraceSession:
             machine.byte_order,
             self._recording,
             programs[0].init_code(machine),
+            lambda: any(one.name in programs[0].begins for one in machine.functions_on_stack()),
         )
         try:
             with machine.booting_cpu():
-                begun = any(one.name in programs[0].begins for one in machine.functions_on_stack())
-                self.header = self._recording.begin(state, code_symbol, begun=begun)
-            self._tracer.start()
-            with machine.booting_cpu():
+                self.header = self._recording.begin(state, code_symbol)
+                self._tracer.start()
                 self._tracer.take_call_here()
         except (LmbError, gdb.error):
             self._tracer.stop()

@@ -82,14 +82,19 @@ class Tracer:
 
     def __init__(
         self, points: Iterable[Point], places: Iterable[Place], convention: Convention, order: ByteOrder,
-        recording: Recording, init_code: range,
+        recording: Recording, init_code: range, begun: Callable[[], bool],
     ) -> None:  # fmt: skip
-        """Trace calls of `points` and passing `places`; code in `init_code` goes away at `INIT_FREED`."""
+        """Trace calls of `points` and passing `places`; code in `init_code` goes away at `INIT_FREED`.
+
+        `begun` tells whether a stopped guest is past the places of `BEGIN`.
+        """
         self._points = list(points)
         self._places = list(places)
         self._frame: Callable[[], CallFrame] = partial(newest_call, convention, order)
         self._recording = recording
         self._init_code = init_code
+        self._begun = begun
+        self._begins: list[Place] = []  # whose breakpoints are still to come
         self._entries: list[tuple[Point, _Breakpoint]] = []
         self._passing: list[_Breakpoint] = []
         self._returns: dict[int, _Breakpoint] = {}
@@ -111,8 +116,19 @@ class Tracer:
             _set(name, value)
         for point in self._points:
             self._entries.append((point, _Breakpoint(self, point.address, partial(self._enter, point))))
+        self._recording.begun = self._begun()
         for place in self._places:
-            self._passing.append(_Breakpoint(self, place.address, partial(self._pass, place)))
+            # QEMU runs the page of a breakpoint instruction by instruction, and one of them clears the BSS in the page
+            # where Linux begins: a quarter of a second. Until the first call nothing is lost by a reset; of some kinds
+            # of calls only, the first one may come too late to tell.
+            early = place.purpose is Purpose.BEGIN and not self._recording.begun and not self._recording.options.only
+            if early:
+                self._begins.append(place)
+            else:
+                self._watch(place)
+
+    def _watch(self, place: Place) -> None:
+        self._passing.append(_Breakpoint(self, place.address, partial(self._pass, place)))
 
     def stop(self) -> None:
         """Delete every breakpoint and restore gdb's settings; not while a breakpoint's `stop()` runs."""
@@ -143,6 +159,10 @@ class Tracer:
         self.stops += 1
         if self._current is not None:
             return False
+        if self._begins:
+            self._recording.begun = self._begun()
+            while self._begins:
+                self._watch(self._begins.pop())
         frame = self._frame()
         read = described if point.copied else frame.arguments
         return_address, sp = frame.caller()

@@ -202,15 +202,17 @@ RESETS = [
 ]
 
 
+@pytest.mark.parametrize("start", ["lmb_init", None])
 @pytest.mark.parametrize(("arguments", "ended", "compared"), RESETS, ids=["kept", "boots-again"])
 def test_a_reset_ends_the_trace(
-    fixture_kernel: Path, tmp_path: Path, arguments: tuple[str, ...], ended: str, compared: bool
+    fixture_kernel: Path, tmp_path: Path, arguments: tuple[str, ...], ended: str, compared: bool, start: str | None
 ) -> None:
     """No operation of another boot is taken for one of this."""
     path = tmp_path / "trace.jsonl"
     options = QemuOptions(append="lmb.scenario=random lmb.ops=60", arguments=arguments)
     with GuestSession(fixture_kernel, options, timeout_s=60) as guest:
-        guest.run_until("lmb_init")
+        if start is not None:
+            guest.run_until(start)
         guest.command(f"lmb-trace start --lockstep -o {path}")
         guest.command("tbreak lmb_ready")
         assert guest.run_on("lmb_ready") is None
@@ -243,6 +245,16 @@ def test_a_reset_before_the_first_call_ends_nothing(fixture_kernel: Path) -> Non
         status = status_of(guest)
         assert (status["complete"], status["divergence"]) == (True, None), status["ended"]
         assert status["records"] == int(guest.command("output lmb_log.nr"))
+
+
+def test_where_a_boot_begins_is_watched_from_the_first_call_on(fixture_kernel: Path) -> None:
+    """QEMU runs a page that has a breakpoint slowly, and Linux clears its BSS in the page where it begins."""
+    with guest_of(fixture_kernel) as guest:
+        guest.command("lmb-trace start")
+        assert " in start_kernel " not in guest.command("maint info breakpoints")
+        guest.command("tbreak lmb_ready")
+        assert guest.run_on("lmb_ready") is None
+        assert " in start_kernel " in guest.command("maint info breakpoints")
 
 
 def kill_when_written(path: Path, process: int) -> None:
