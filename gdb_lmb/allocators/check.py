@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import islice, pairwise
-from operator import add, lt
+from operator import add, le, lt
 from typing import TypeVar, cast
 
 from gdb_lmb.core.holes import NEVER_GIVEN
@@ -69,7 +69,7 @@ class Facts:
 
 
 class Columns:
-    """A list's regions with their ends, and whether its neighbours collide."""
+    """A list's regions with their ends, and whether its neighbours collide, or at least touch."""
 
     def __init__(self, regions: RegionList, limit: int) -> None:
         self.regions, self.name, self.limit = regions, regions.name, limit
@@ -77,17 +77,17 @@ class Columns:
             self.ends: Sequence[int] = column(map(add, regions.base, regions.size))
         except OverflowError:  # a region ends above 2^64: region-wraps reports it
             self.ends = list(map(add, regions.base, regions.size))
-        apart = all(map(lt, self.ends, islice(regions.base, 1, None)))
+        apart = all(map(le, self.ends, islice(regions.base, 1, None)))
         self.collides = not apart or not all(regions.size) or max(self.ends, default=0) > limit
+        self.touches = self.collides or not all(map(lt, self.ends, islice(regions.base, 1, None)))
 
-    @cached_property
-    def sound_sorted(self) -> list[tuple[int, int, int, int]]:
+    def by_base(self) -> Iterable[tuple[int, int, int, int]]:
         """Return (base, end, flags, position) of the regions that are neither empty nor wrap, by base."""
         rows = zip(self.regions.base, self.ends, self.regions.flags, range(len(self.regions)), strict=True)
-        return sorted(row for row in rows if row[0] < row[1] <= self.limit)
+        return sorted(row for row in rows if row[0] < row[1] <= self.limit) if self.collides else rows
 
     def covered(self, without_flags: int = 0) -> Iterable[Range]:
-        """Yield the bytes covered by regions without the flags, sorted and merged, within the address space."""
+        """Yield the bytes covered by regions without the flags, sorted and disjoint, within the address space."""
         rows = zip(self.regions.base, self.ends, self.regions.flags, strict=True)
         if self.collides or without_flags:
             return union((base, min(end, self.limit)) for base, end, flags in rows if not flags & without_flags)
@@ -112,7 +112,7 @@ def overlap(facts: Facts) -> Iterator[Defect]:
     """Yield regions that share bytes with another of their list."""
     for columns in facts.columns:
         reach = (0, -1)
-        for base, end, _, at in columns.sound_sorted if columns.collides else ():
+        for base, end, _, at in columns.by_base() if columns.collides else ():
             if base < reach[0]:
                 yield Defect(f"{columns.name}[{at}] overlaps {columns.name}[{reach[1]}]", (base, reach[0]))
             reach = max(reach, (end, at))
@@ -153,7 +153,7 @@ def outside_firmware(facts: Facts, *, alone: bool = False) -> Iterator[Defect]:
     ):
         ram = firmware.ram(alone=alone) if firmware else []
         if firmware and (memory.collides or not lie_in(memory.regions.base, memory.ends, ram)):
-            more = subtract(subtract(memory.covered(), ram), found)
+            more = union(subtract(subtract(memory.covered(), ram), found))
             for base, end in more:
                 yield Defect(f"memory [{base:#x}, {end:#x}) is not RAM in the firmware map{edited}", (base, end))
             found = union((*found, *more))
@@ -197,7 +197,7 @@ def firmware_overlap(facts: Facts) -> Iterator[Defect]:
 def reserved_outside_memory(facts: Facts) -> Iterator[Defect]:
     """Yield reserved ranges that are not on the memory list."""
     memory, reserved = facts.columns
-    for base, end in subtract(reserved.covered(), memory.covered()):
+    for base, end in union(subtract(reserved.covered(), memory.covered())):
         yield Defect(f"reserved [{base:#x}, {end:#x}) is outside memory", (base, end))
 
 
@@ -220,7 +220,7 @@ def _outside(places: Sequence[Required], columns: Columns, never: int = 0) -> It
         told = union([*told, (place.base, place.end)])
 
 
-def _common(place: Required, ranges: Sequence[Range]) -> list[Range]:
+def _common(place: Required, ranges: Iterable[Range]) -> list[Range]:
     whole = [(place.base, place.end)]
     return subtract(whole, subtract(whole, ranges))
 
@@ -234,11 +234,14 @@ def required_unreserved(facts: Facts) -> Iterator[Defect]:
     Source: `setup_arch()` and what it calls (`early_reserve_memory()`, `reserve_brk()`, `reserve_initrd()`) of
     arch/x86/kernel/setup.c, `reserve_real_mode()`; `arm64_memblock_init()`, `memblock_cap_memory_range()`.
     """
-    memory = [*facts.columns[0].covered()]
+    memory = facts.columns[0]
+    any_memory = any(True for _ in memory.covered())
     places = [
         replace(place, base=base, end=end)
         for place in facts.snapshot.required
-        for base, end in ([(place.base, place.end)] if place.memory or not memory else _common(place, memory))
+        for base, end in (
+            [(place.base, place.end)] if place.memory or not any_memory else _common(place, memory.covered())
+        )
     ]
     for what, base, end in _outside(places, facts.columns[1]):
         yield Defect(f"[{base:#x}, {end:#x}) must be reserved, but is not: {what}", (base, end))

@@ -819,6 +819,20 @@ def test_an_empty_region_covers_nothing() -> None:
     ]  # fmt: skip
 
 
+def test_what_touches_is_told_as_one_range() -> None:
+    flagged = reserved_rows((0x80001000, 0x1000), (0x80002000, 0x1000))
+    reserved = replace(flagged.reserved, flags=column([0, 1]))
+    assert told(replace(flagged, reserved=reserved), NOTE) == [
+        ("reserved-outside-memory", "reserved [0x80001000, 0x80003000) is outside memory", (0x80001000, 0x80003000)),
+    ]  # fmt: skip
+    memory = replace(flagged.memory, base=column([0x1000, 0x3000]), size=column([0x2000, 0x2000]), flags=column([0, 2]))
+    firmware = FirmwareMap(column([0x1000]), column([0x1000]), column([1]))
+    state = replace(flagged, memory=memory, firmware=firmware)
+    assert [row for row in told(state) if row[0] == "outside-firmware"] == [
+        ("outside-firmware", "memory [0x2000, 0x5000) is not RAM in the firmware map", (0x2000, 0x5000)),
+    ]
+
+
 def test_only_what_wraps_is_told() -> None:
     # The first one ends with the address space, the second one goes a byte further.
     rows = reserved_rows((1 << 63, (1 << 63) - 1), ((1 << 63) + 0x1000, (1 << 63) - 0x1000))

@@ -7,7 +7,7 @@ from bisect import bisect_right
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from functools import partial
-from itertools import pairwise
+from itertools import chain, pairwise
 from operator import itemgetter
 
 from gdb_lmb.allocators import check as common
@@ -164,7 +164,7 @@ def _block_bases(facts: Facts) -> list[int | None]:
 def unmerged(facts: Facts) -> Iterator[Defect]:
     """Yield neighbours that touch and have equal flags, which must be one region (rule 2 of the design)."""
     for columns in facts.columns:
-        for low, high in pairwise(columns.sound_sorted if columns.collides else ()):
+        for low, high in pairwise(columns.by_base() if columns.touches else ()):
             if low[1] == high[0] and low[2] == high[2]:
                 yield Defect(
                     f"{columns.name}[{low[3]}] and {columns.name}[{high[3]}] touch, have equal flags, "
@@ -281,9 +281,12 @@ def freelist_exhausted(facts: Facts) -> Iterator[Defect]:
 def bad_limit(facts: Facts) -> Iterator[Defect]:
     """Yield a current_limit below which there is nothing to hand out, until the hand-over (rule 4 of the design)."""
     snapshot = facts.snapshot
+    if storage_of(snapshot).closed:
+        return
     least = snapshot.page_size
-    usable = [max(base, least) for base, end in snapshot.memory.ranges(without_flags=LMB_NOMAP) if end > least]
-    if usable and snapshot.current_limit <= min(usable) and not storage_of(snapshot).closed:
+    usable = (max(base, least) for base, end in snapshot.memory.ranges(without_flags=LMB_NOMAP) if end > least)
+    first = next(usable, None)
+    if first is not None and all(snapshot.current_limit <= low for low in chain((first,), usable)):
         yield Defect(f"current_limit is {snapshot.current_limit:#x}: all of memory is above it")
 
 
