@@ -14,7 +14,7 @@ import sys
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import gdb
 
@@ -31,7 +31,9 @@ from gdb_lmb.programs import base as programs
 from gdb_lmb.report.jsonio import bounded, dumps
 from gdb_lmb.report.statuses import ExitStatus, status_of_error, status_of_outcome
 from gdb_lmb.report.terminal import MAX_ROWS, TERMINAL_VARIABLE, Terminal, is_utf8, may_color
-from gdb_lmb.tracing.session import TraceSession
+
+if TYPE_CHECKING:
+    from gdb_lmb.tracing.session import TraceSession
 
 
 class LmbCommand(gdb.Command):
