@@ -63,7 +63,7 @@ class Answer:
     parts: tuple[Part, ...]
     below: Stretch | None
     above: Stretch | None
-    more: bool = False
+    more: bool
 
 
 class _Sorted:

@@ -121,6 +121,13 @@ def test_a_firmware_map_that_was_edited() -> None:
     assert "as the kernel edited it: 1 range" in dump_text(edited, "firmware")
 
 
+def test_a_long_type_goes_below_on_a_narrow_terminal() -> None:
+    image = lmb_model()[1]
+    state = replace(decode(image.program, image), firmware=FirmwareMap([0x100000], [0x1000], [12]))
+    lines = dump_text(state, "firmware", terminal=Terminal(50)).splitlines()
+    assert lines[-2:] == ["    0  0x100000  0x101000   4 KiB", "    type: persistent memory (PRAM)"]
+
+
 def test_everything_is_listed_where_that_is_asked_for() -> None:
     model = lmb_model()[0]
     for at in range(9):

@@ -132,8 +132,9 @@ def test_merging_keeps_the_pieces() -> None:
 
 
 def test_a_range_that_only_touches_a_piece_has_none() -> None:
-    owners = follow(reserve(1, 0x1000, 0x2000))
-    assert owners.pieces(0x2000, 0x3000) == owners.pieces(0, 0x1000) == owners.pieces(0x1800, 0x1800) == []
+    owners = follow(reserve(1, 0, 0x800), reserve(2, 0x1000, 0x2000))
+    assert seqs(owners.pieces()) == [(0, 0x800, 1), (0x1000, 0x2000, 2)]
+    assert owners.pieces(0x2000, 0x3000) == owners.pieces(0x800, 0x1000) == owners.pieces(0x1800, 0x1800) == []
 
 
 def test_removing_trims_splits_and_drops() -> None:

@@ -106,6 +106,8 @@ CALL = "alloc(size=0x8000, align=0x1000, min=0x0)"
         (79, ["7", CALL, "setup_a...c:142)"], []),
         # What a row is about is whole for longer than what tells where it comes from.
         (78, ["7", CALL], ["caller: setup_areas+0x27 (main.c:142), in the boot: early"]),
+        (59, ["7", CALL], ["caller: setup_areas+0x27 (main.c:142), in the boot: early"]),
+        (58, ["7", CALL], ["caller: setup_areas+0x27 (main.c:142)", "in the boot: early"]),
         (50, ["7", CALL], ["caller: setup_areas+0x27 (main.c:142)", "in the boot: early"]),
         (
             40,
