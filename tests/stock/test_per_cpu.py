@@ -20,7 +20,7 @@ def test_current_is_found_as_linux_finds_it(name: str) -> None:
     with boot(kernel) as guest:
         guest.run_until("memblock_free_all")
         physical, virtual = moved_by(guest)
-        assert virtual
+        assert physical or virtual  # of some 500 places for either one is where it is linked
 
         # per_cpu() of scripts/gdb/linux/cpus.py: the variable's address plus the CPU's offset.
         def per_cpu(variable: str) -> str:
