@@ -32,7 +32,7 @@ from gdb_lmb.report.jsonio import bounded, dumps
 from gdb_lmb.report.statuses import ExitStatus, status_of_error, status_of_outcome
 from gdb_lmb.report.terminal import MAX_ROWS, TERMINAL_VARIABLE, Terminal, is_utf8, may_color
 
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # lmb-trace imports it where it is used: see commands/trace.py
     from gdb_lmb.tracing.session import TraceSession
 
 

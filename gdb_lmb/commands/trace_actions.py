@@ -37,6 +37,7 @@ from gdb_lmb.tracing.session import TraceSession
 
 
 def start(options: Options) -> None:
+    """Begin to record. Raises: `LmbError`."""
     if SESSION.trace is not None and SESSION.trace.running:
         raise UsageError("a trace is running: end it with `lmb-trace stop` first")
     names = Names()
@@ -68,6 +69,7 @@ def _conclude(result: TraceResult, tell: Callable[[str], None]) -> None:
 
 
 def stop(_options: Options) -> None:
+    """End the trace that runs. Raises: `NotReadyError` where none does."""
     trace = SESSION.require_trace()
     if not trace.running:
         raise NotReadyError("no trace is running: it has ended by itself, or was never started")
@@ -77,11 +79,13 @@ def stop(_options: Options) -> None:
 
 
 def status(options: Options) -> None:
+    """Write how far the trace is, or what came of it. Raises: `NotReadyError` where there is none."""
     result = SESSION.require_trace().result()
     write(dumps(status_json(result)) if options.json else status_text(result, terminal()))
 
 
 def show(options: Options) -> None:
+    """Write the records that are asked for. Raises: `LmbError`."""
     trace, names = SESSION.require_trace(), Names()
     wanted = Wanted(
         None if options.last is None else whole_number(options.last, "--last", names.value),
@@ -101,6 +105,7 @@ def show(options: Options) -> None:
 
 
 def save(options: Options) -> None:
+    """Write a trace file of the records, or of the kernel's own log. Raises: `LmbError`."""
     if options.file is None:
         raise UsageError("file is missing: lmb-trace save FILE")
     path = Path(options.file).expanduser()

@@ -121,16 +121,19 @@ class RunFolder:
             raise InfrastructureError(f"cannot make a temporary folder: {error}") from error
         self.path = Path(base, f"gdb-lmb-{self._token[:_NAME_DIGITS]}")
         # Before the folder, which the reaper removes if this process is killed from here on.
-        self._reaper = subprocess.Popen(
-            ["/bin/sh", "-c", _WATCH, "reaper", *_bare_python("reap", self._token, str(self.path))],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            start_new_session=True,
-            cwd="/",
-            # In a run of many: what carries its token ends with that, and this is to clean up first.
-            env={name: value for name, value in os.environ.items() if name != reaper.TOKEN_VARIABLE},
-        )
+        try:
+            self._reaper = subprocess.Popen(
+                ["/bin/sh", "-c", _WATCH, "reaper", *_bare_python("reap", self._token, str(self.path))],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                start_new_session=True,
+                cwd="/",
+                # In a run of many: what carries its token ends with that, and this is to clean up first.
+                env={name: value for name, value in os.environ.items() if name != reaper.TOKEN_VARIABLE},
+            )
+        except OSError as error:
+            raise InfrastructureError(f"cannot start /bin/sh: {error.strerror}") from error
         try:
             self.path.mkdir(mode=0o700)
         except OSError as error:
