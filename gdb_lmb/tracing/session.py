@@ -56,7 +56,8 @@ class TraceSession:
             raise LayoutError(why_no_allocator())
         traced, state = _find_allocator(programs, timeout_s)
         own = traced.allocator
-        if options.until is None and state is not None and own.phase_of(state) in PAST_HAND_OVER:
+        handed_over = state is not None and own.phase_of(state) in PAST_HAND_OVER
+        if options.until is None and handed_over:
             raise NotReadyError("the allocator has handed over already: say what to trace to with --until SYMBOL")
         points, self.notes = find_points(own)
         if options.only:
@@ -84,7 +85,8 @@ class TraceSession:
             machine.byte_order,
             self._recording,
             programs[0].init_code(machine),
-            lambda: any(one.name in programs[0].begins for one in machine.functions_on_stack()),
+            # What begins a boot has been left where threads run.
+            lambda: handed_over or any(one.name in programs[0].begins for one in machine.functions_on_stack()),
         )
         try:
             with machine.booting_cpu():

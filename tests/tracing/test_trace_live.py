@@ -234,6 +234,19 @@ def test_a_reset_ends_the_trace(
     assert reader.end is not None and (reader.end.final is not None) == compared
 
 
+def test_a_reset_ends_a_trace_that_began_after_the_hand_over(fixture_kernel: Path) -> None:
+    """What the first boot ran to is not taken for reached by the second, though start_kernel() had been left."""
+    with GuestSession(fixture_kernel, QemuOptions(arguments=("-action", "reboot=reset")), timeout_s=60) as guest:
+        guest.run_until("lmb_scenario_done")
+        guest.command("set var *(unsigned long *)$sp = 0")  # as on the stack of a kernel thread
+        assert "start_kernel" not in guest.command("bt")
+        guest.command("lmb-trace start --until lmb_scenario_done")
+        guest.command("monitor system_reset")
+        guest.run_on("lmb_scenario_done")
+        status = status_of(guest)
+        assert (status["complete"], status["ended"]) == (False, "the guest was reset: another boot has begun")
+
+
 def test_a_reset_before_the_first_call_ends_nothing(fixture_kernel: Path) -> None:
     with guest_of(fixture_kernel) as guest:
         guest.command("lmb-trace start --lockstep")
