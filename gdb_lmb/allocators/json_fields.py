@@ -12,10 +12,9 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+from gdb_lmb.core.json_values import Json
 from gdb_lmb.core.snapshot import FLAG_NAMES, FirmwareMap, RegionList, Stop, column
 from gdb_lmb.core.words import safe
-
-Json = dict[str, Any]
 
 # The default of a member that must be there.
 REQUIRED = object()

@@ -11,9 +11,10 @@ from gdb_lmb.commands.base import LmbCommand, take_whole_snapshot
 from gdb_lmb.commands.names import Names, history
 from gdb_lmb.core.errors import LmbError, NotReadyError, UsageError
 from gdb_lmb.core.ranges import Range
+from gdb_lmb.core.roles import Role
 from gdb_lmb.core.snapshot import Snapshot
 from gdb_lmb.machine.current import current
-from gdb_lmb.programs.base import Role, places, role_ranges
+from gdb_lmb.programs.base import places, role_ranges
 from gdb_lmb.report.map import Shown, map_json, map_text
 from gdb_lmb.report.picture import Layers
 from gdb_lmb.report.who import Known, owner_text, who_json, who_text

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, fields
 from typing import Any, Protocol
 
 from gdb_lmb.core.errors import InputError
+from gdb_lmb.core.json_values import checked, read_number, short
 from gdb_lmb.core.snapshot import Snapshot
 from gdb_lmb.core.words import errno_name, written
 
@@ -230,26 +231,6 @@ def operation_json(operation: Operation) -> dict[str, Any]:
     }
 
 
-def checked(name: str, value: Any, fits: type | Callable[[Any], bool], expected: str) -> Any:
-    """Return `value`, the member `name` of JSON from outside, if it is of a type or `fits`. Raises: `InputError`."""
-    if not (isinstance(value, fits) if isinstance(fits, type) else fits(value)):
-        raise InputError(f'"{name}" is {short(value)}; expected {expected}')
-    return value
-
-
-def read_number(name: str, value: object, bits: int) -> int:
-    """Return a number, or a "0x…" string's, of at most `bits` bits. Raises: `InputError` naming `name`."""
-    number = value if isinstance(value, int) and not isinstance(value, bool) else None
-    if isinstance(value, str) and len(value) < 40:
-        try:
-            number = int(value, 0)
-        except ValueError:
-            number = None
-    if number is None or not 0 <= number < 1 << bits:
-        raise InputError(f'"{name}" is {short(value)}; expected a number or a "0x…" string of at most {bits} bits')
-    return number
-
-
 def _is_node(value: Any) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and -(1 << 31) <= value < 1 << 31
 
@@ -262,9 +243,3 @@ _READERS: Mapping[str, Callable[[str, object, int], Any]] = {
     **dict.fromkeys(("exact", "set"), lambda name, value, bits: checked(name, value, bool, "true or false")),
     "list": lambda name, value, bits: value,
 }
-
-
-def short(value: object) -> str:
-    """Return `value` from outside as JSON, short enough for a message."""
-    text = json.dumps(value)
-    return text if len(text) <= 40 else f"{text[:37]}..."

@@ -10,7 +10,6 @@ import contextlib
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from enum import Enum
 from importlib import import_module
 from itertools import chain
 from typing import Any
@@ -24,37 +23,12 @@ from gdb_lmb.core.fields import Struct
 from gdb_lmb.core.machine import Machine, Variable
 from gdb_lmb.core.memory import BoundedMemory, BytesMemory, Memory, Meter
 from gdb_lmb.core.ranges import Range, union
+from gdb_lmb.core.roles import Role
 from gdb_lmb.core.snapshot import FIRMWARE_RAM, FirmwareMap, Place, Required, Snapshot, firmware_type
 from gdb_lmb.programs.traced import Traced
 
 _MAX_VARIABLE_BYTES = 1 << 20  # no variable that is read whole is larger
 _MAX_RANGE_BYTES = 1 << 34  # no initrd is larger: beyond it what is read is no size
-
-
-class Role(Enum):
-    """What a range of physical memory is for, in the words of `lmb-who`."""
-
-    IMAGE = "kernel image"
-    TEXT = "kernel image: text"
-    INIT_TEXT = "kernel image: init text"
-    RODATA = "kernel image: read-only data"
-    DATA = "kernel image: data"
-    INIT = "kernel image: init, freed after boot"
-    BSS = "kernel image: bss"
-    BRK = "kernel image: brk"
-    EARLY_PAGE_TABLES = "kernel image: early page tables"
-    PAGE_TABLES = "page tables"
-    STACK = "boot stack"
-    INITRD = "initrd"
-    LOADED_INITRD = "initrd, where the boot loader put it"
-    DEVICE_TREE = "device tree"
-    COMMAND_LINE = "command line"
-    BOOT_DATA = "boot loader's data"
-    PER_CPU = "per-CPU area"
-    MEMORY_MAP = "memory map (struct page)"
-    NODE = "node's data (pg_data_t)"
-    FIRST_MIB = "the first MiB"
-    FIRMWARE = "firmware"
 
 
 @dataclass(frozen=True)

@@ -12,25 +12,16 @@ from collections.abc import Sequence
 from typing import Any
 
 from gdb_lmb.allocators.base import LogVerdict, allocator
-from gdb_lmb.allocators.json_fields import HEAD, STOP, Json, write
+from gdb_lmb.allocators.json_fields import HEAD, STOP, write
 from gdb_lmb.core.errors import InputError
+from gdb_lmb.core.json_values import Json
 from gdb_lmb.core.snapshot import Finding, Snapshot
 from gdb_lmb.core.words import safe
 from gdb_lmb.programs.base import RoleRange
+from gdb_lmb.report.json_base import SNAPSHOT_SCHEMA, finding_json
 
-SNAPSHOT_SCHEMA = "gdb-lmb/snapshot/1"
 CHECK_SCHEMA = "gdb-lmb/check/1"
 VERDICT_SCHEMA = "gdb-lmb/verdict/1"
-
-
-def finding_json(finding: Finding) -> Json:
-    """Return one finding as JSON values."""
-    return {
-        "code": finding.code,
-        "severity": finding.severity,
-        "message": safe(finding.message, 1000),
-        "addresses": [hex(value) for value in finding.addresses],
-    }
 
 
 def snapshot_json(snapshot: Snapshot, findings: Sequence[Finding] = ()) -> Json:

@@ -7,9 +7,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby, islice
 
-from gdb_lmb.allocators.json_fields import STOP, Json
+from gdb_lmb.allocators.json_fields import STOP
 from gdb_lmb.analysis.owners import History
 from gdb_lmb.analysis.who import RESERVED, Stretch, Stretches, answer, own_places, pieces_in
+from gdb_lmb.core.json_values import Json
 from gdb_lmb.core.ranges import Range
 from gdb_lmb.core.snapshot import Place, Snapshot
 from gdb_lmb.core.words import address, human_size, plural, safe

@@ -6,9 +6,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from gdb_lmb.allocators.base import allocator
-from gdb_lmb.allocators.json_fields import STOP, Json
+from gdb_lmb.allocators.json_fields import STOP
 from gdb_lmb.allocators.predict import Prediction, Row
 from gdb_lmb.core.holes import Fit, FreeSpace
+from gdb_lmb.core.json_values import Json
 from gdb_lmb.core.snapshot import Snapshot, flag_names
 from gdb_lmb.core.words import address, errno_name, human_size, plural, safe, written
 from gdb_lmb.report.table import table

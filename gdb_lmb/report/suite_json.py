@@ -13,7 +13,7 @@ from gdb_lmb.core.snapshot import Finding
 from gdb_lmb.core.suite import CaseResult, Outcome, SuiteResult
 from gdb_lmb.core.words import printable, safe
 from gdb_lmb.report.changes import change_json
-from gdb_lmb.report.jsonio import finding_json
+from gdb_lmb.report.json_base import finding_json
 from gdb_lmb.report.suite_text import LINE, name_of, status_of
 
 SUITE_SCHEMA = "gdb-lmb/suite/1"

@@ -20,16 +20,8 @@ from typing import IO, Any
 from gdb_lmb.allocators.base import allocator, names
 from gdb_lmb.analysis.owners import Look
 from gdb_lmb.core.errors import InputError
-from gdb_lmb.core.operation import (
-    Record,
-    Symbol,
-    TraceHeader,
-    checked,
-    operation_from,
-    operation_json,
-    read_number,
-    short,
-)
+from gdb_lmb.core.json_values import checked, read_number, short
+from gdb_lmb.core.operation import Record, Symbol, TraceHeader, operation_from, operation_json
 from gdb_lmb.core.snapshot import Snapshot
 from gdb_lmb.core.words import plural, safe
 from gdb_lmb.report.jsonio import snapshot_from, snapshot_json

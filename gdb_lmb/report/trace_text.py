@@ -21,7 +21,7 @@ from gdb_lmb.core.ranges import Range
 from gdb_lmb.core.snapshot import FLAG_NAMES, Finding
 from gdb_lmb.core.words import FINDING, plural, safe
 from gdb_lmb.report.divergence import divergence_json, divergence_text, headline, site, symbols_json
-from gdb_lmb.report.jsonio import finding_json
+from gdb_lmb.report.json_base import finding_json
 from gdb_lmb.report.table import table
 from gdb_lmb.report.terminal import BAD, CLEAN, HEADING, NOTE, PLAIN, Terminal
 from gdb_lmb.report.text import finding_lines, summary

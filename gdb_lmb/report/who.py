@@ -6,9 +6,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from gdb_lmb.allocators.json_fields import STOP, Json
+from gdb_lmb.allocators.json_fields import STOP
 from gdb_lmb.analysis.owners import History, Piece
 from gdb_lmb.analysis.who import FREE, GONE, KEPT, NOTHING, Answer, Part, Stretch
+from gdb_lmb.core.json_values import Json
 from gdb_lmb.core.operation import Symbol
 from gdb_lmb.core.snapshot import RegionList, Snapshot, firmware_type, flag_names
 from gdb_lmb.core.words import address, human_size, safe

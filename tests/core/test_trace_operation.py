@@ -14,6 +14,7 @@ from gdb_lmb.allocators.memblock.behavior import NUMA_NO_NODE, MemblockConfig
 from gdb_lmb.allocators.memblock.model import MemblockModel
 from gdb_lmb.allocators.memblock.operations import OPERATIONS
 from gdb_lmb.core.errors import InputError
+from gdb_lmb.core.json_values import read_number, short
 from gdb_lmb.core.operation import (
     MAX_LINE_BYTES,
     Operation,
@@ -21,8 +22,6 @@ from gdb_lmb.core.operation import (
     operation_from,
     operation_json,
     parse_operations,
-    read_number,
-    short,
 )
 from tests.helpers.linux_behaviors import LINUX_6_1
 from tests.helpers.operations import apply, op

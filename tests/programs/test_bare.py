@@ -15,8 +15,9 @@ from gdb_lmb.core.errors import LayoutError, NotReadyError, ReadError
 from gdb_lmb.core.fields import Field, Struct
 from gdb_lmb.core.machine import Function, Variable
 from gdb_lmb.core.memory import BytesMemory
+from gdb_lmb.core.roles import Role
 from gdb_lmb.programs.bare.program import PROGRAM, LinkedMemory, _ImageMemory
-from gdb_lmb.programs.base import Role, address_map, find_programs, role_ranges, take_snapshot
+from gdb_lmb.programs.base import address_map, find_programs, role_ranges, take_snapshot
 from tests.helpers.image import Abi
 from tests.helpers.linux import linux
 from tests.helpers.machine import BUILD_ID, NOTE, BytesMachine, small_elf

@@ -14,17 +14,10 @@ from gdb_lmb.core.errors import LayoutError, NotReadyError, ReadError, StateErro
 from gdb_lmb.core.fields import Field, Struct
 from gdb_lmb.core.machine import Function, Variable
 from gdb_lmb.core.memory import Meter
+from gdb_lmb.core.roles import Role
 from gdb_lmb.core.snapshot import Snapshot
 from gdb_lmb.programs.bare.program import PROGRAM
-from gdb_lmb.programs.base import (
-    Role,
-    address_map,
-    guest_variables,
-    image_ranges,
-    model_facts,
-    role_ranges,
-    take_snapshot,
-)
+from gdb_lmb.programs.base import address_map, guest_variables, image_ranges, model_facts, role_ranges, take_snapshot
 from tests.helpers.image import HIGH, OPS
 from tests.helpers.linux import linux
 from tests.helpers.machine import NOTE, BytesMachine, small_elf

@@ -14,18 +14,10 @@ from gdb_lmb.core.address import Phase, Placement
 from gdb_lmb.core.errors import LayoutError, NotReadyError
 from gdb_lmb.core.fields import Field, Struct
 from gdb_lmb.core.machine import Variable
+from gdb_lmb.core.roles import Role
 from gdb_lmb.core.snapshot import Place
 from gdb_lmb.core.words import FINDING
-from gdb_lmb.programs.base import (
-    Role,
-    RoleRange,
-    address_map,
-    find_programs,
-    model_facts,
-    places,
-    role_ranges,
-    take_snapshot,
-)
+from gdb_lmb.programs.base import RoleRange, address_map, find_programs, model_facts, places, role_ranges, take_snapshot
 from gdb_lmb.programs.linux import place
 from gdb_lmb.programs.linux.kernel import _KERNELS as kernels
 from gdb_lmb.programs.linux.kernel import find_kernel, symbols_moved_by

@@ -11,9 +11,10 @@ import pytest
 from gdb_lmb.arches.x86.boot import X86Linux
 from gdb_lmb.core.fields import Field, Struct
 from gdb_lmb.core.machine import Variable
+from gdb_lmb.core.roles import Role
 from gdb_lmb.core.snapshot import Defect, FirmwareReserved, Snapshot
 from gdb_lmb.formats.devicetree import USUAL_BYTES
-from gdb_lmb.programs.base import Role, role_ranges, take_snapshot
+from gdb_lmb.programs.base import role_ranges, take_snapshot
 from tests.helpers.dtb import cells, with_reserved_memory
 from tests.helpers.linux import (
     BASE,

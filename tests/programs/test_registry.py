@@ -12,9 +12,10 @@ from gdb_lmb.core.address import Linear
 from gdb_lmb.core.errors import LayoutError, NotReadyError, ReadError
 from gdb_lmb.core.machine import Machine, Variable
 from gdb_lmb.core.memory import Meter
+from gdb_lmb.core.roles import Role
 from gdb_lmb.core.snapshot import Snapshot
 from gdb_lmb.programs import base
-from gdb_lmb.programs.base import AddressMap, Guest, Program, Role, RoleRange
+from gdb_lmb.programs.base import AddressMap, Guest, Program, RoleRange
 from tests.helpers.linux import linux
 from tests.helpers.machine import BytesMachine
 

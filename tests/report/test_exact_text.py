@@ -25,8 +25,9 @@ from gdb_lmb.analysis.replay import check_log
 from gdb_lmb.analysis.who import answer
 from gdb_lmb.core.errors import InputError, LmbError
 from gdb_lmb.core.holes import free_space
+from gdb_lmb.core.roles import Role
 from gdb_lmb.core.snapshot import Finding, FirmwareMap, Place, RegionList, Required, Snapshot, Stop
-from gdb_lmb.programs.base import Role, RoleRange
+from gdb_lmb.programs.base import RoleRange
 from gdb_lmb.report.jsonio import bounded, roles_json, snapshot_from
 from gdb_lmb.report.map import Shown, map_json, map_text
 from gdb_lmb.report.prediction import free_json, free_text, prediction_json, prediction_text

@@ -33,9 +33,10 @@ from gdb_lmb.allocators.section import (
 )  # fmt: skip
 from gdb_lmb.core.address import Phase
 from gdb_lmb.core.errors import InputError, ReadError
+from gdb_lmb.core.json_values import checked
 from gdb_lmb.core.machine import Machine
 from gdb_lmb.core.memory import BoundedMemory, Memory, Meter
-from gdb_lmb.core.operation import Model, Operation, Record, checked
+from gdb_lmb.core.operation import Model, Operation, Record
 from gdb_lmb.core.ranges import Range
 from gdb_lmb.core.snapshot import Place, RegionList, Snapshot, Stop, column
 from gdb_lmb.core.words import human_size, plural

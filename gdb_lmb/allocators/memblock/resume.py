@@ -13,7 +13,7 @@ from gdb_lmb.allocators.memblock.operations import LISTS
 from gdb_lmb.allocators.memblock.storage import MAX_REGIONS, storage_of
 from gdb_lmb.allocators.predict import Argument, Prediction, no_room, predict, require_whole, unfit
 from gdb_lmb.core.errors import InputError, StateError, UsageError
-from gdb_lmb.core.operation import checked, short
+from gdb_lmb.core.json_values import checked, short
 from gdb_lmb.core.snapshot import Snapshot
 from gdb_lmb.core.words import human_size
 

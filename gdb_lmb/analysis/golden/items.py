@@ -11,8 +11,8 @@ from itertools import islice, pairwise, takewhile
 from typing import NamedTuple
 
 from gdb_lmb.core.golden import OWNER, ROLE, Item
+from gdb_lmb.core.roles import Role
 from gdb_lmb.core.snapshot import Place, RegionList
-from gdb_lmb.programs.base import Role
 
 MEMORY, RESERVED = "memory", "reserved"
 PAGE_TABLES = Role.PAGE_TABLES.value

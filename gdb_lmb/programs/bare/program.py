@@ -16,18 +16,10 @@ from gdb_lmb.core.errors import LayoutError, LmbError, NotReadyError, ReadError
 from gdb_lmb.core.machine import Machine, Variable
 from gdb_lmb.core.memory import BoundedMemory, Memory, Meter
 from gdb_lmb.core.ranges import Range
+from gdb_lmb.core.roles import Role
 from gdb_lmb.core.snapshot import Required, Snapshot
 from gdb_lmb.formats.program_file import build_identity, loaded_parts, string_in_file
-from gdb_lmb.programs.base import (
-    AddressMap,
-    Guest,
-    Program,
-    Role,
-    RoleRange,
-    live_tables,
-    must_be_reserved,
-    selected_cpu,
-)  # fmt: skip
+from gdb_lmb.programs.base import AddressMap, Guest, Program, RoleRange, live_tables, must_be_reserved, selected_cpu
 from gdb_lmb.programs.traced import Traced
 
 # Variables with the text that tells builds apart where there is no build id.

@@ -20,6 +20,7 @@ from gdb_lmb.core.errors import LayoutError, ReadError
 from gdb_lmb.core.machine import Machine, Variable
 from gdb_lmb.core.memory import read_together
 from gdb_lmb.core.ranges import Range
+from gdb_lmb.core.roles import Role
 from gdb_lmb.core.snapshot import (
     FIRMWARE_RAM,
     FIRMWARE_RAM_KEPT,
@@ -31,7 +32,7 @@ from gdb_lmb.core.snapshot import (
 )
 from gdb_lmb.formats.devicetree import DeviceTree, UefiMap, read_tree
 from gdb_lmb.formats.uefi import read_uefi_map
-from gdb_lmb.programs.base import Guest, Role, RoleRange
+from gdb_lmb.programs.base import Guest, RoleRange
 from gdb_lmb.programs.linux.kernel import E820_TABLES, FREEING_INITMEM, Kernel, init_memory
 
 # Variables that hold the device tree's physical address: on arm64, on all since late 2024, on riscv.

@@ -6,14 +6,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from gdb_lmb.allocators.json_fields import FLAGS, Json
+from gdb_lmb.allocators.json_fields import FLAGS
 from gdb_lmb.analysis.golden.items import MEMORY, RESERVED, Owned, items_of
 from gdb_lmb.core.errors import InputError
 from gdb_lmb.core.golden import Environment, GoldenStop
+from gdb_lmb.core.json_values import Json
 from gdb_lmb.core.ranges import Range
 from gdb_lmb.core.snapshot import FLAG_NAMES, Place, RegionList
 from gdb_lmb.core.words import FINDING, safe
-from gdb_lmb.report.jsonio import SNAPSHOT_SCHEMA
+from gdb_lmb.report.json_base import SNAPSHOT_SCHEMA
 
 _IMAGE = "kernel image"  # `Role.IMAGE`
 

@@ -8,11 +8,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from gdb_lmb.allocators.json_fields import Json
 from gdb_lmb.core.errors import InputError, UsageError
 from gdb_lmb.core.golden import OWNER, ROLE, Environment, Golden, GoldenStop, Item
+from gdb_lmb.core.json_values import Json, checked, read_number, short
 from gdb_lmb.core.numbers import literal
-from gdb_lmb.core.operation import checked, read_number, short
 from gdb_lmb.core.snapshot import FLAG_NAMES
 from gdb_lmb.core.words import safe
 from gdb_lmb.report.golden import GOLDEN_SCHEMA
@@ -20,7 +19,7 @@ from gdb_lmb.report.golden.comments import GoldenFile, comments_of
 from gdb_lmb.report.golden.dump import environment_of, stop_of
 from gdb_lmb.report.golden.rules import rules_of
 from gdb_lmb.report.golden.toml import are_tables, table_of, text_of, tomllib
-from gdb_lmb.report.jsonio import SNAPSHOT_SCHEMA
+from gdb_lmb.report.json_base import SNAPSHOT_SCHEMA
 
 _FAMILY = GOLDEN_SCHEMA.rpartition("/")[0] + "/"
 _MAX_BYTES = 64 << 20

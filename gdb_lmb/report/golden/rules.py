@@ -6,10 +6,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import asdict
 
-from gdb_lmb.allocators.json_fields import Json
 from gdb_lmb.core.errors import InputError
 from gdb_lmb.core.golden import KINDS, Rule
-from gdb_lmb.core.operation import checked, read_number, short
+from gdb_lmb.core.json_values import Json, checked, read_number, short
 from gdb_lmb.report.golden.toml import are_tables, table_of, text_of, value_text
 
 _RULES = """\

@@ -7,8 +7,7 @@ import re
 import sys
 from typing import Any
 
-from gdb_lmb.allocators.json_fields import Json
-from gdb_lmb.core.operation import checked
+from gdb_lmb.core.json_values import Json, checked
 from gdb_lmb.core.words import truth
 
 if sys.version_info >= (3, 11):
