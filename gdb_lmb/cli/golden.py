@@ -13,7 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from gdb_lmb.cli.boots import BOOTS_OPTIONS, many_boots
+from gdb_lmb.cli.boots import BOOTS_OPTIONS
 from gdb_lmb.cli.common import (
     COLOR_OPTION,
     GDB_OPTIONS,
@@ -27,7 +27,6 @@ from gdb_lmb.cli.common import (
     tell,
 )
 from gdb_lmb.cli.guest import BOOT_OPTIONS, booted
-from gdb_lmb.cli.replay import open_lines, open_trace
 from gdb_lmb.cli.reports import REPORT_OPTIONS, folder_of, keep, repeating, require_reports, show_lines, write_reports
 from gdb_lmb.core.errors import InfrastructureError, LmbError, UsageError
 from gdb_lmb.core.golden import Change, Environment, Golden
@@ -213,6 +212,8 @@ def new_path(golden: Path) -> Path:
 def _check(arguments: argparse.Namespace) -> int:
     require_reports(arguments.report, Path(arguments.kernel), arguments.golden, arguments.symbols, arguments.initrd)
     if arguments.boots > 1:
+        from gdb_lmb.cli.many_boots import many_boots  # each boot is a check of its own, which needs none of it
+
         _golden_of(arguments)
         suite = many_boots(arguments, _CHECK_ARGUMENTS)
     else:
@@ -379,6 +380,7 @@ def _side(name: str) -> Golden | None:
     if b'"gdb-lmb/trace/' not in first:
         return read_golden(path).golden
     from gdb_lmb.analysis.owners import History, Owners
+    from gdb_lmb.cli.replay import open_lines, open_trace
     from gdb_lmb.report.jsonio import snapshot_json
     from gdb_lmb.report.who import owners_json
 

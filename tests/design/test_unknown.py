@@ -44,7 +44,7 @@ EXCEPTIONS: dict[str, tuple[str, ...]] = {
         "allocators/lmb/allocator.py: first.base or 0",  # klimit of lmb_init(), as the guest's log has it
     ),
     "a kernel without a command line has an empty one": (
-        "cli/boots.py: arguments.append or ''",
+        "cli/many_boots.py: arguments.append or ''",
         "cli/golden.py: arguments.append or ''",
     ),
     "a mask without a flag in it": ("arches/base.py: Convention.tags", "core/golden.py: Item.flags"),
