@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import os
 import random
+import shutil
 import signal
 import tempfile
 import time
@@ -12,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from gdb_lmb.runner.process import RunFolder
 from tests.helpers.soak import seeds
 from tests.helpers.tool import PATIENCE_S, Tool, build_guest, program_of
 
@@ -108,3 +110,68 @@ def test_without_the_reaper_the_rest_still_works(guest: Path, tmp_path: Path) ->
     assert tool.finish()[0] == 5
     assert tool.left_behind() == []
     folder.rmdir()
+
+
+@pytest.fixture(params=["setpriv", "python"])
+def started_by(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """By which of the two ways programs are started: without setpriv, or with Busybox's, a bare Python does it."""
+    if request.param == "python":
+        folder = tmp_path / "path"
+        folder.mkdir()
+        for name in ("gdb", "qemu-system-x86_64", "cat", "grep"):
+            (folder / name).symlink_to(str(shutil.which(name)))
+        (folder / "busybox").touch(0o755)
+        (folder / "setpriv").symlink_to("busybox")
+        monkeypatch.setenv("PATH", str(folder))
+    return str(request.param)
+
+
+def test_where_nothing_else_is_left_the_kernel_ends_all(guest: Path, tmp_path: Path, started_by: str) -> None:
+    folder = Path(tempfile.mkdtemp(prefix="lmbt", dir="/tmp"))
+    gate = tmp_path / "gate"
+    os.mkfifo(gate)
+    tool = Tool(folder, "run", guest, "--", "echo here\\n", f"shell cat {gate}")
+    assert tool.process.stdout is not None
+    tool.process.stdout.readline()
+    with gate.open("w"):
+        (reaper,) = (pid for pid in tool.relatives() if b"runner.reaper" in Path(f"/proc/{pid}/cmdline").read_bytes())
+        os.kill(reaper, signal.SIGKILL)
+        tool.kill()
+        tool.process.wait(PATIENCE_S)
+    deadline = time.monotonic() + PATIENCE_S
+    while left := tool.relatives():
+        assert time.monotonic() < deadline, [program_of(pid) for pid in left]
+        time.sleep(0.02)
+
+
+@pytest.mark.usefixtures("started_by")
+def test_what_a_program_finds_when_it_starts() -> None:
+    folder = RunFolder()
+    try:
+        grep = str(Path(str(shutil.which("grep"))).resolve())
+        child = folder.spawn(
+            "grep", [grep, "-e", "^SigIgn", "-e", "^SigBlk", "-e", "^PPid", "/proc/self/status"], pipes=True
+        )
+        assert child.process.stdout is not None
+        rows = dict(line.split(":\t") for line in child.process.stdout.read().decode().splitlines())
+        assert child.process.wait(PATIENCE_S) == 0
+    finally:
+        folder.close()
+    assert (int(rows["PPid"]), int(rows["SigBlk"], 16)) == (os.getpid(), 0)
+    assert int(rows["SigIgn"], 16) == sum(1 << (number - 1) for number in (signal.SIGPIPE, signal.SIGXFSZ))
+
+
+@pytest.mark.usefixtures("started_by")
+@pytest.mark.parametrize("content", [b"echo never\n", b"\x7fELF\x02\x01\x01" + bytes(11) + b"\xff\xff" + bytes(44)])
+def test_what_cannot_be_executed_is_taken_for_no_script(tmp_path: Path, content: bytes) -> None:
+    """A shell would: it reads what execve(2) refuses with ENOEXEC as commands."""
+    program = tmp_path / "program"
+    program.write_bytes(content)
+    program.chmod(0o755)
+    folder = RunFolder()
+    try:
+        child = folder.spawn("qemu", [str(program)])
+        assert child.ended(PATIENCE_S)
+        assert child.how_it_ended() == f"qemu could not be started: {program}: Exec format error"
+    finally:
+        folder.close()
