@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import argparse
-import difflib
 import importlib
 import os
 import shlex
@@ -81,6 +80,8 @@ class SplitParser(argparse.ArgumentParser):
         what, near, sample = f"{printable(word, 80)!r} is one word too many", [], printable(word, 80)
         if word.startswith("-"):
             what, sample = f"unknown option {printable(word, 80)!r}", "lmb-dump"
+            import difflib  # few are mistyped
+
             near = difflib.get_close_matches(word, [name for row in self._actions for name in row.option_strings], 1)
         hint = f", did you mean {near[0]}?" if near else ""
         if not near and command in WITH_GDB_COMMANDS:

@@ -7,7 +7,6 @@ minus sign. argparse can handle neither, and importing it takes time in every se
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -109,6 +108,8 @@ def _option(word: str, options: dict[str, Argument]) -> tuple[Argument, str | No
         return short, word[2:]
     if is_negative(word):
         raise UsageError(f"{safe(word, 40)!r} is negative, but must be 0 or more")
+    import difflib  # few are mistyped
+
     near = difflib.get_close_matches(word, options, 1)
     raise UsageError(f"unknown option {safe(word, 40)!r}" + (f", did you mean {near[0]}?" if near else ""))
 

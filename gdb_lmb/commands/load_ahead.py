@@ -24,17 +24,8 @@ def _load_ahead() -> None:
             from gdb_lmb.commands import MODULES
 
             names = [f"gdb_lmb.commands.{module}" for module, *_ in MODULES.values()]
-            # Allocators and programs are imported, and tables drawn, only when they are needed.
-            late = [
-                "gdb_lmb.allocators.lmb.allocator",
-                "gdb_lmb.allocators.lmb.log",
-                "gdb_lmb.allocators.memblock.allocator",
-                "gdb_lmb.programs.linux.program",
-                "gdb_lmb.programs.bare.program",
-            ]
-            if "tables" in os.environ["GDB_LMB_TERMINAL"].split():
-                late.append("tabulate")
-            for name in (*names, *late):
+            # What the commands import only where it is needed, the runner names.
+            for name in (*names, *os.environ["GDB_LMB_AHEAD"].split()):
                 with contextlib.suppress(ImportError):
                     importlib.import_module(name)
 

@@ -26,7 +26,6 @@ from gdb_lmb.core.words import safe
 from gdb_lmb.machine.current import current
 from gdb_lmb.machine.symbols import code_symbol
 from gdb_lmb.programs.base import AddressMap, address_map
-from gdb_lmb.report.trace_file import MAX_LINE_BYTES, TraceReader
 
 _NUMBERS = (gdb.TYPE_CODE_INT, gdb.TYPE_CODE_ENUM, gdb.TYPE_CODE_BOOL, gdb.TYPE_CODE_CHAR)
 
@@ -148,6 +147,8 @@ def _look(known: Mapping[int, Symbol]) -> Look:
 
 
 def _of_file(path: Path, snapshot: Snapshot) -> History:
+    from gdb_lmb.report.trace_file import MAX_LINE_BYTES, TraceReader
+
     try:
         with path.open("rb") as file:
             reader = TraceReader(iter(lambda: file.readline(MAX_LINE_BYTES + 1), b""))

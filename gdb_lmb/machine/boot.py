@@ -16,7 +16,6 @@ import contextlib
 import functools
 import os
 import re
-import tempfile
 import time
 from pathlib import Path
 
@@ -201,6 +200,8 @@ def _folder() -> Path:
     given = os.environ.get(FOLDER_VARIABLE)
     if given:
         return Path(given).resolve()
+    import tempfile
+
     try:
         return Path(_KEPT.enter_context(tempfile.TemporaryDirectory(prefix="gdb-lmb-"))).resolve()
     except OSError as error:

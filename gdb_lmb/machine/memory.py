@@ -10,16 +10,19 @@ from __future__ import annotations
 import contextlib
 import functools
 import os
-import socket
 import stat
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import gdb
 
 from gdb_lmb.core.errors import InfrastructureError, LayoutError, ReadError
 from gdb_lmb.core.memory import Memory, Meter
 from gdb_lmb.machine.gdb_text import ask
+
+if TYPE_CHECKING:
+    import socket
 
 # How often putting the mode back is tried: each Ctrl-C can spoil one.
 _MAX_TRIES = 8
@@ -101,6 +104,8 @@ def link_to_stub() -> socket.socket | None:
     details = str(connection.details) if isinstance(connection, gdb.RemoteTargetConnection) else "|"
     if details.startswith("|"):  # a command's pipe
         return None
+    import socket  # few guests need one
+
     found: dict[int, socket.socket] = {}
     for name in os.listdir("/proc/self/fd"):  # noqa: PTH208  numbers, not files
         with contextlib.suppress(OSError):  # it was the one by which they are listed
@@ -117,6 +122,8 @@ def link_to_stub() -> socket.socket | None:
 
 
 def _leads_to(link: socket.socket, details: str) -> bool:
+    import socket
+
     # Whether the peer is what gdb's description of a connection ends with: a path or ":PORT".
     with contextlib.suppress(OSError):  # it is not connected, or one of them is no file
         peer = link.getpeername()

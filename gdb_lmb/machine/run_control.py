@@ -17,7 +17,6 @@ import contextlib
 import functools
 import os
 import signal
-import socket
 import sys
 import threading
 import time
@@ -192,6 +191,8 @@ class _InterruptTimer:
         if self._link is None:
             os.kill(os.getpid(), signal.SIGINT)
             return False
+        import socket  # as link_to_stub() has done
+
         try:
             self._link.send(_INTERRUPT, socket.MSG_DONTWAIT | socket.MSG_NOSIGNAL)
         except OSError:

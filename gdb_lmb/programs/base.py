@@ -252,16 +252,18 @@ class Program(ABC):
         return range(0) if low is None or high is None else range(low, high)
 
 
-# The more particular first: a kernel may hold more than one allocator.
-PROGRAMS: list[Callable[[], Program]] = [
-    lambda: import_module("gdb_lmb.programs.linux.program").PROGRAM,
-    lambda: import_module("gdb_lmb.programs.bare.program").PROGRAM,
+# Each with a variable without which it is not even imported (None: it is asked whatever there is). The more particular
+# first: a kernel may hold more than one allocator.
+PROGRAMS: list[tuple[str | None, Callable[[], Program]]] = [
+    ("memblock", lambda: import_module("gdb_lmb.programs.linux.program").PROGRAM),
+    (None, lambda: import_module("gdb_lmb.programs.bare.program").PROGRAM),
 ]
 
 
 def find_programs(machine: Machine) -> list[Program]:
     """Return the programs that the debugger's symbols are of."""
-    return [program for program in (make() for make in PROGRAMS) if program.recognises(machine)]
+    programs = (make() for name, make in PROGRAMS if name is None or machine.variable(name) is not None)
+    return [program for program in programs if program.recognises(machine)]
 
 
 def take_snapshot(machine: Machine, *, with_log: bool = False, meter: Meter | None = None) -> Snapshot | None:

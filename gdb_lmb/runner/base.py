@@ -205,7 +205,7 @@ class Session:
         """Raise InfrastructureError if a QEMU of ours has died, which a failing command may just show."""
 
     def _open(self, program: Path, gdb: str) -> None:
-        self.mi = start_gdb(self._folder, gdb, self._shown_by)
+        self.mi = start_gdb(self._folder, gdb, program, self._shown_by)
         # Half a gigabyte of debug information may take gdb a minute on a busy machine.
         open_program(self.mi, program, self.folder, max(STEP_S, self.timeout_s))
         # By now it has long had the time to start; before anything is connected it must have.

@@ -33,6 +33,11 @@ PATH_VARIABLE = "GDB_LMB_PATH"
 COUNT_FILE = "count"
 # Where the lmb commands make files that go with the run.
 _FOLDER_VARIABLE = "GDB_LMB_TEMPORARY"
+# What the lmb commands import only where it is needed. It may be imported before: see commands/load_ahead.py.
+_AHEAD_VARIABLE = "GDB_LMB_AHEAD"
+_FOR_LMB = ("gdb_lmb.allocators.lmb.allocator", "gdb_lmb.allocators.lmb.log", "gdb_lmb.programs.bare.program")
+_FOR_LINUX = ("gdb_lmb.allocators.memblock.allocator", "gdb_lmb.programs.linux.program")
+_FOR_TABLES = ("tabulate",)
 # Variables for this Python, or for a shell's, would break gdb's; and its messages are looked at.
 _KEPT_FROM_GDB = ("PYTHONHOME", "PYTHONPATH", "PYTHONSTARTUP", "DEBUGINFOD_URLS", "LANGUAGE", "NO_COLOR")
 _PLAIN = re.compile(r"/[A-Za-z0-9._/+@=,:-]+")
@@ -71,24 +76,25 @@ def python_path() -> str:
     return os.pathsep.join(dict.fromkeys(str(folder) for folder in folders))
 
 
-def start_gdb(folder: RunFolder, gdb: str, terminal: Terminal | None = PLAIN) -> Mi:
-    """Start the program `gdb`, without start-up files, in English, without the network.
+def start_gdb(folder: RunFolder, gdb: str, program: Path, terminal: Terminal | None = PLAIN) -> Mi:
+    """Start `gdb`, which is to read `program`, without start-up files, in English, without the network.
 
     Its output goes to a pipe, so the lmb commands are told what `terminal` shows it in the end, or that programs read
     it (None). Its Python begins to import them at once; `load_extension()` is to follow.
     Raises: InfrastructureError if it cannot be started.
     """
-    tables, terminal = terminal is not None, terminal or PLAIN
+    ahead = [*_FOR_LMB, *(_FOR_LINUX if is_large(program) else ()), *(_FOR_TABLES if terminal is not None else ())]
+    terminal = terminal or PLAIN
     shown = {
         "tty": terminal.width is not None,
         "color": terminal.color,
         "unicode": terminal.unicode,
-        "tables": tables,
     }
     environment = {name: value for name, value in os.environ.items() if name not in _KEPT_FROM_GDB} | {
         PATH_VARIABLE: python_path(),
         _FOLDER_VARIABLE: str(folder.path),
         TERMINAL_VARIABLE: " ".join(word for word, there in shown.items() if there),
+        _AHEAD_VARIABLE: " ".join(ahead),
         COUNT_VARIABLE: str(folder.path / COUNT_FILE),
         "LC_ALL": "C.UTF-8",
         "TERM": "dumb",

@@ -48,7 +48,7 @@ class BootLoader(Program):
 @pytest.fixture
 def loader(monkeypatch: pytest.MonkeyPatch) -> BootLoader:
     made = BootLoader()
-    monkeypatch.setattr(base, "PROGRAMS", [*base.PROGRAMS, lambda: made])
+    monkeypatch.setattr(base, "PROGRAMS", [*base.PROGRAMS, (None, lambda: made)])
     return made
 
 

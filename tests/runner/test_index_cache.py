@@ -92,7 +92,7 @@ def test_gdb_writes_and_finds_it(tmp_path: Path) -> None:
     for _ in range(2):
         folder = RunFolder()
         try:
-            mi = start_gdb(folder, str(shutil.which("gdb")))
+            mi = start_gdb(folder, str(shutil.which("gdb")), program)
             open_program(mi, program, folder.path, 60)
             assert mi.console("output answer", 60).console == "42"
             seen.append("hits (this session): 1" in mi.console("show index-cache stats", 60).console)
