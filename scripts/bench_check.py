@@ -22,7 +22,7 @@ from fixture_kernels import vmlinux
 
 CHECKS = 8
 JOBS = 2
-ROUNDS = 3
+ROUNDS = 5
 
 
 def gdb_lmb(*words: str) -> float:

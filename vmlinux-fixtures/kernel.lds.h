@@ -35,6 +35,8 @@ SECTIONS
 		_text = .;
 		*(.head.text)
 		*(.text .text.* .sfpr)
+		. = ALIGN(4096);
+		*(.stops.text)
 		_etext = .;
 	} :load
 	.notes : AT(ADDR(.notes) - KERNEL_MAP) {

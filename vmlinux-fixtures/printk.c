@@ -5,6 +5,7 @@
  */
 #include "arch.h"
 #include "printk.h"
+#include "stops.h"
 
 static char early_log_buf[4096];
 
@@ -135,7 +136,7 @@ int printk(const char *fmt, ...)
 
 /* A function of its own, so that a debugger can stop where all is lost. */
 void panic_halt(void);
-noinline void panic_halt(void)
+__stop void panic_halt(void)
 {
 	arch_halt();
 }

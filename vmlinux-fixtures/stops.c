@@ -4,20 +4,20 @@
 #include "types.h"
 
 /* The lists are as the scenario left them. */
-noinline void lmb_ready(void)
+__stop void lmb_ready(void)
 {
 	barrier();
 }
 
 /* With lmb.fault=each: this fault is there, and no other. */
-noinline void fault_struck(const char *name)
+__stop void fault_struck(const char *name)
 {
 	barrier();
 	(void)name;
 }
 
 /* The allocator is closed. */
-noinline void lmb_scenario_done(void)
+__stop void lmb_scenario_done(void)
 {
 	barrier();
 }

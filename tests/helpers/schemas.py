@@ -22,7 +22,7 @@ FOLDER = Path(gdb_lmb.__file__).resolve().parent / "schemas"
 
 NO_OUTPUT = {
     # The name of a value for a message of a person's.
-    "gdb_lmb.core.operation",
+    "gdb_lmb.core.json_values",
     # Over a pipe to the process that cleans up.
     "gdb_lmb.runner.process",
     # To QEMU's monitor.

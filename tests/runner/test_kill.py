@@ -158,7 +158,8 @@ def test_what_a_program_finds_when_it_starts() -> None:
     finally:
         folder.close()
     assert (int(rows["PPid"]), int(rows["SigBlk"], 16)) == (os.getpid(), 0)
-    assert int(rows["SigIgn"], 16) == sum(1 << (number - 1) for number in (signal.SIGPIPE, signal.SIGXFSZ))
+    # As of Python's own, whatever else whoever started it ignores.
+    assert all(int(rows["SigIgn"], 16) >> (number - 1) & 1 for number in (signal.SIGPIPE, signal.SIGXFSZ))
 
 
 @pytest.mark.usefixtures("started_by")
