@@ -260,10 +260,11 @@ def check(arguments: argparse.Namespace) -> CaseResult:
         seen = look(arguments, places, traced=traced)
         _write_actual(arguments, seen.golden)
         found = comparison(former.golden, seen.golden, (str(arguments.golden), arguments.kernel))
-        arguments.kept["diff.txt"] = f"{diff_text(found)}\n".encode()
         # Lists in the middle of a change differ from what they will be.
         changes, findings = () if seen.torn else found.changes, seen.findings
         status = status_of_run([seen.status, *[ExitStatus.FINDINGS] * bool(changes)])
+        if status is not ExitStatus.CLEAN:
+            arguments.kept["diff.txt"] = f"{diff_text(found)}\n".encode()
         if changes and seen.status is ExitStatus.CLEAN:
             stops = stops_with(former.golden.stops, seen.golden.stops)
             _write(new_path(arguments.golden), replace(seen.golden, stops=stops, rules=former.golden.rules), former)
