@@ -124,7 +124,8 @@ class Golden:
 class Change:
     """One difference between two goldens at the stop `at`: `words` is one sentence.
 
-    `list` is empty for what is no list's. `before` and `after` are None where there is no such item.
+    `list` is empty for what is no list's. `before` and `after` are None where there is no such item. `moved_by` tells
+    how many bytes above where it would stand still an item lies that has moved, negative below it; None of all others.
     """
 
     kind: str
@@ -133,6 +134,7 @@ class Change:
     before: Item | None = None
     after: Item | None = None
     at: str | None = None
+    moved_by: int | None = None
 
 
 @dataclass(frozen=True)

@@ -476,15 +476,48 @@ def test_parts_of_a_moved_image_are_merged() -> None:
 
 
 def test_an_image_among_what_is_allocated() -> None:
-    """What the allocator reaches before the image is where it was, or has changed by itself."""
+    """Of its two places the first in the search was taken in the other boot, by the image or what that displaced."""
     image = (32 * MIB, 40 * MIB)
     for low, high, way, names in (
-        (39 * MIB, 60 * MIB, False, []), (40 * MIB, 60 * MIB, False, ["moved"]), (50 * MIB, 60 * MIB, False, ["moved"]),
-        (14 * MIB, 13 * MIB, True, ["moved"]), (50 * MIB, 60 * MIB, True, []),
+        (36 * MIB, 20 * MIB, False, []), (36 * MIB, 41 * MIB, False, ["moved"]), (10 * MIB, 20 * MIB, False, []),
+        (39 * MIB, 60 * MIB, False, ["moved"]), (50 * MIB, 60 * MIB, False, ["moved"]),
+        (36 * MIB, 41 * MIB, True, []), (36 * MIB, 20 * MIB, True, []), (36 * MIB, 30 * MIB, True, ["moved"]),
+        (14 * MIB, 13 * MIB, True, ["moved"]), (50 * MIB, 60 * MIB, True, ["moved"]),
     ):  # fmt: skip
         before, after = golden(at("f", low), bottom_up=way), golden(at("f", high), bottom_up=way)
-        assert [one.kind for one in compare(before, elsewhere(after, image=image))] == names
-    # Of what lies around it, the total is held.
+        assert [one.kind for one in compare(before, elsewhere(after, image=image))] == names, (low, high, way)
+    # One takes the place of the other, whose place the image has taken.
+    before = golden(at("f", 36 * MIB), at("g", 28 * MIB), at("h", 27 * MIB))
+    after = golden(at("f", 28 * MIB), at("g", 27 * MIB), at("h", 20 * MIB))
+    assert told(before, elsewhere(after, image=image)) == []
+    # Here each is in the other's, and no image in either.
+    before, after = golden(at("f", 50 * MIB), at("g", 60 * MIB)), golden(at("f", 60 * MIB), at("g", 50 * MIB))
+    assert [one.kind for one in compare(before, elsewhere(after, image=image))] == ["moved", "moved"]
+
+
+def test_a_moved_image_hides_nothing_else() -> None:
+    """A reservation at a fixed address that moves is told wherever KASLR has put the image."""
+    rows = [at("setup_arch", 0x2000000, 16 * MIB, 31), at("setup_arch", 0x3000000, 16 * MIB, 31)]
+    images = [(base, base + 0x2800000) for base in (0xFC00000, 0x10A00000, 0x18E00000, 0x1B200000)]
+    ram = 0x20000000
+    for was, now in ((was, now) for was in images for now in images):
+        pieces = [at("setup_arch", low, high - low, 1) for low, high in (was, now)]
+        before, after = (golden(row, piece, memory=ram) for row, piece in zip(rows, pieces, strict=True))
+        assert told(elsewhere(before, image=was), elsewhere(after, image=now)) == [
+            "reserved [0x2000000, 0x3000000) by setup_arch moved up by 16 MiB to [0x3000000, 0x4000000)"
+        ]
+    # Nor is a part of the image allocated, wherever it lies.
+    for base in images[1:]:
+        before = golden(at("setup_arch", images[0][0] + 0x1000, 4096, 1))
+        after = golden(at("setup_arch", base[0] + 0x2000, 4096, 1))
+        (words,) = told(elsewhere(before, image=images[0]), elsewhere(after, image=base))
+        assert words.endswith(
+            f" moved up by 4 KiB to [{base[0] + 0x2000:#x}, {base[0] + 0x3000:#x}), counted from the image"
+        )
+
+
+def test_the_total_of_what_lies_around_an_image_is_held() -> None:
+    image = (32 * MIB, 40 * MIB)
     rows = (
         golden(at(None, 0x400000, 4096), at(None, 0x403000, 12288)),
         golden(at(None, 0x408000, 8192), at(None, 0x40B000, 8192)),
@@ -687,3 +720,20 @@ def test_any_two_states_are_compared(data: st.DataObject) -> None:
     ]
     if told(before, after) == []:
         assert bytes_of[0] == bytes_of[1]
+
+
+def test_by_how_much_something_moved_counts_from_where_it_would_be() -> None:
+    """With another size of RAM that is the end of RAM: a tolerance of bytes still is one."""
+    before, top = golden(at("f", RAM_END - 0x10000)), 2 * RAM_END
+    after = golden(at("f", top - 0x12000), memory=top)
+    after = elsewhere(after, memory="512M", ram_end=top)
+    words = "reserved [0xfff0000, 0xfff1000) (f) moved down by 8 KiB to [0x1ffee000, 0x1ffef000)"
+    words += ", counted from the end of RAM"
+    assert told(before, after) == [words]
+    for most, expected in ((0x2000, []), (0x1FFF, [words])):
+        assert told(replace(before, rules=(Rule(kind="moved", bytes=most),)), after) == expected
+    # What stands still counts from there.
+    still = golden(at("f", 0x4001000), memory=top)
+    assert told(golden(at("f", 0x4000000)), elsewhere(still, memory="512M", ram_end=top)) == [
+        "reserved [0x4000000, 0x4001000) (f) moved up by 4 KiB to [0x4001000, 0x4002000)"
+    ]

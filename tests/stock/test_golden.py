@@ -28,3 +28,21 @@ def test_one_golden_holds(name: str, tmp_path: Path, capfd: pytest.CaptureFixtur
     # And it can see: RAM that is a page smaller though as much was asked for, and a kernel that is another one.
     assert main(["check", name, "--golden", str(golden), "--qemu-arg=-m", "--qemu-arg=255M"]) == 1
     assert "memory [0x100000, 0xffe0000) shrank by 1 MiB to [0x100000, 0xfee0000)" in capfd.readouterr().out
+
+
+@pytest.mark.stock
+@pytest.mark.parametrize("traced", [(), ("--trace",)], ids=["roles", "owners"])
+def test_what_moves_by_itself_is_told_wherever_the_image_is(
+    traced: tuple[str, ...], tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """KASLR puts the image at 16 MiB or above: it has nothing to do with what lies below."""
+    name, golden = "debian:6.1-cloud-amd64", tmp_path / "stock.golden"
+    assert main(["snapshot", name, *traced, "--append", "crashkernel=4M@4M", "-o", str(golden)]) == 0
+    for _ in range(3):
+        assert main(["check", name, "--golden", str(golden), "--append", "crashkernel=4M@4M"]) == 0
+        capfd.readouterr()
+        assert main(["check", name, "--golden", str(golden), "--append", "crashkernel=4M@8M"]) == 1
+        owner = " by setup_arch" if traced else ""
+        assert capfd.readouterr().out.splitlines()[0] == (
+            f"reserved [0x400000, 0x800000){owner} moved up by 4 MiB to [0x800000, 0xc00000)"
+        )

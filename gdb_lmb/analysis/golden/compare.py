@@ -12,9 +12,10 @@ has shifted, only that change is told.
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
+from functools import cached_property
 
 from gdb_lmb.analysis.golden.items import MEMORY, PAGE_TABLES, RESERVED, regions_of
 from gdb_lmb.analysis.golden.matching import Match, Matcher
@@ -46,6 +47,8 @@ from gdb_lmb.core.words import plural
 
 _COPIES = 4
 """How many copies of its command line a kernel keeps, at most."""
+_COARSE = 2 << 20
+"""Bytes: what is more than `PMD_SIZE` is a coarse alignment."""
 _SECTION_MAP_BYTES = 2 << 20
 """The memory map of a section. Source: `SECTION_SIZE_BITS` of x86-64 and arm64, with 64 bytes a page."""
 
@@ -89,20 +92,67 @@ class _Lists:
             # Where more or less was taken before it, another hole may be the first one that a small piece fits in.
             fills = relation.loose and max(before.size, after.size) < relation.page_size
             # Only what is allocated goes where there is room.
-            placed = before.list == RESERVED and (
-                fills or relation.around_image(before, after) or self._follows(old, new)
-            )
+            placed = before.list == RESERVED and (fills or old in self._displaced or self._follows(old, new))
             moved = not near and not placed
             if before.size != after.size and not scaled:
                 yield words.resized(before, after, moved=moved)
             elif moved:
-                yield words.change(MOVED, before, after)
+                anchors = relation.edges(before.base)
+                anchor = min(anchors, key=lambda one: abs(after.base - one))
+                yield words.moved(before, after, anchor, anchors[anchor])
         if before.flags != after.flags:
             yield words.change(FLAGS, before, after)
         if before.node != after.node:
             yield words.change(NODE, before, after)
         if before.name != after.name:
             yield words.change(OWNED, before, after)
+
+    @cached_property
+    def _displaced(self) -> set[int]:
+        # What is elsewhere since the image, which has moved, or what that has displaced, lies where it was to be. The
+        # allocator takes the first hole that fits: of its two places the first in the search was taken in the other
+        # boot.
+        found: list[int] = []
+        displaces: defaultdict[int, list[int]] = defaultdict(list)
+        for old, new in self.match.pairs.items() if self.relation.image_moved else ():
+            for other in self._taken_by(old, new):
+                if other is None:
+                    found.append(old)
+                else:
+                    displaces[other].append(old)
+        out: set[int] = set()
+        while found:
+            old = found.pop()
+            if old not in out:
+                out.add(old)
+                found += displaces[old]
+        return out
+
+    def _taken_by(self, old: int, new: int) -> Iterator[int | None]:
+        # What has moved and takes one of an item's two places in the other boot: others by their places in `before`,
+        # None for the image, and for what has no counterpart, which is told by itself.
+        relation, before, after = self.relation, self.before[old], self.after[new]
+        images = relation.images
+        if images is None:
+            return
+        rows = zip((before, after), images, strict=True)
+        if any(low <= item.base and item.end <= high for item, (low, high) in rows):
+            return  # it is a part of the image, not allocated
+        anchors = relation.edges(before.base)
+        for anchor in () if after.base in anchors else anchors:
+            later = (after.base < anchor) == relation.top_down
+            base = anchor if later else after.base - (anchor - before.base)
+            end = base + (before if later else after).size
+            items, pairs, own = (self.after, self.sources, new) if later else (self.before, self.match.pairs, old)
+            low, high = images[1 if later else 0]
+            if low < end and base < high:
+                yield None
+            first = bisect_left(items, base, key=lambda item: item.end - 1)
+            for other in range(first, bisect_left(items, end, key=lambda item: item.base)):
+                if other not in pairs:
+                    yield None
+                elif other != own:
+                    yield pairs[other] if later else other
 
     def _follows(self, old: int, new: int) -> bool:
         # Whether an item is where it is since what the allocator took before it is there, or since what it touches
@@ -119,7 +169,9 @@ class _Lists:
             return False
         gaps = [at - (item.end if down else item.base) for at, item in ((was[1], before), (is_[1], after))]
         alignment = (before.base | after.base) & -(before.base | after.base) if down else 1
-        if abs(gaps[0] - gaps[1]) >= alignment:
+        # A coarse alignment is believed only beside the neighbour: any address of many megabytes may have it.
+        beside = 0 <= min(gaps) <= max(gaps) < alignment
+        if abs(gaps[0] - gaps[1]) >= (alignment if beside else min(alignment, _COARSE)):
             return False
         same = self.match.pairs.get(was[0]) == is_[0] if was[0] is not None else is_[0] is None
         if same:
@@ -162,7 +214,8 @@ class _Lists:
                 return False
             if _is_page_table(item) and relation.tables_fit(*tables):
                 return True
-            around = relation.around_image(change.before or item, change.after or item)
+            # What has just moved has been asked already whether the image is why.
+            around = change.kind != MOVED and relation.around_image(change.before or item, change.after or item)
             if not loose and not around:
                 return False
             within = relation.size_fits(totals[0][item.name], totals[1][item.name], _COPIES)
@@ -313,8 +366,8 @@ def _amount(change: Change, item: Item) -> tuple[int, int]:
     # By how many bytes it has changed, and the size before.
     if change.before is None or change.after is None:
         return item.size, item.size
-    if change.kind == MOVED:
-        return abs(change.after.base - change.before.base), item.size
+    if change.moved_by is not None:
+        return abs(change.moved_by), item.size
     return abs(change.after.size - change.before.size), item.size
 
 

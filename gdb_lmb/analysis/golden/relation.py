@@ -31,16 +31,16 @@ class Relation:
     top_down: bool
     randomized: bool
 
-    def edges(self, at: int) -> set[int]:
-        """Return where an address before may be now, and stand still."""
-        found = {at}
+    def edges(self, at: int) -> dict[int, str]:
+        """Return where an address before may be now, and stand still, and for each place what it counts from."""
+        found = {}
+        if self.resized and self.rams is not None:
+            found[at + self.rams[1] - self.rams[0]] = "the end of RAM"
         if self.images is not None:
             (base, end), (now, past) = self.images
             if base <= at <= end:
-                found |= {now + at - base, past - (end - at)}
-        if self.resized and self.rams is not None:
-            found.add(at + self.rams[1] - self.rams[0])
-        return found
+                found |= dict.fromkeys((now + at - base, past - (end - at)), "the image")
+        return found | {at: "address 0"}
 
     @property
     def loose(self) -> bool:

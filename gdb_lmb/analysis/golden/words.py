@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from gdb_lmb.core.golden import FLAGS, GREW, MERGED, MOVED, NODE, ORDER, OWNER, SHRANK, SPLIT, Change, Item
 from gdb_lmb.core.snapshot import flag_names
@@ -43,10 +43,6 @@ class Words:
             item = before or after
             assert item is not None
             return f"{called(item)}, {human_size(item.size)}, {kind}"
-        if kind == MOVED:
-            by = after.base - before.base
-            way = "up" if by > 0 else "down"
-            return f"{called(before)} moved {way} by {human_size(abs(by))} to {range_of(after)}"
         if kind == FLAGS:
             names = [flag_names(item.flags, self.flag_names) for item in (before, after)]
             return f"{called(after)} has flags {names[1]}, and had {names[0]}"
@@ -55,6 +51,15 @@ class Words:
             return f"{called(after)} is of {nodes[1]}, and was of {nodes[0]}"
         names = ["an unknown owner" if item.name is None else item.name for item in (before, after)]
         return f"{after.list} {range_of(after)} belongs to {names[1]}, and belonged to {names[0]}"
+
+    def moved(self, before: Item, after: Item, anchor: int, of: str) -> Change:
+        """Return that an item has moved from `anchor`, where it would stand still; `of` is what that counts from."""
+        by = after.base - anchor
+        way = "up" if by > 0 else "down"
+        words = f"{called(before)} moved {way} by {human_size(abs(by))} to {range_of(after)}"
+        if anchor != before.base:
+            words += f", counted from {of}"
+        return replace(self.told(MOVED, words, before, after), moved_by=by)
 
     def resized(self, before: Item, after: Item, *, moved: bool) -> Change:
         """Return that an item grew or shrank."""
