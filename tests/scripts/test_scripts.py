@@ -122,6 +122,15 @@ def test_what_is_missing_is_installed(machine: Machine) -> None:
     assert machine.run("scripts/setup", "packages") == (0, "")
 
 
+@pytest.mark.parametrize("lane", ["--kernels", "--soak"])
+def test_each_package_is_a_word_of_its_own(machine: Machine, lane: str) -> None:
+    machine.stub("apt-get", f"[ $1 = update ] || printf '%s\\n' \"$@\" > {machine.checkout}/words")
+    machine.run("scripts/test", lane)
+    words = (machine.checkout / "words").read_text().splitlines()
+    assert {"gdb", "clang", "libclang-rt-dev", "zsh"} <= set(words)
+    assert not [word for word in words if " " in word]
+
+
 def test_lists_that_another_apt_holds_are_waited_for(machine: Machine) -> None:
     held = machine.checkout / "held"
     held.write_text("")
