@@ -387,13 +387,13 @@ def _side(name: str) -> Golden | None:
 
     with open_lines(name) as lines, open_trace(name, lines) as reader:
         owners = Owners(reader.header, reader)
-    final = None if reader.end is None else reader.end.final
-    if final is None:
+    end = reader.end
+    if end is None or end.final is None:
         why = reader.cut_off or "it has no final state"
         say(f"not verified: {name}: {why}: there is nothing to compare")
         return None
     history = History(owners, reader.symbols.get, _TRACE)
-    data = snapshot_json(final) | {"owners": owners_json(final, history)}
+    data = snapshot_json(end.final) | {"owners": owners_json(end.final, history), "roles": end.roles or []}
     environment = environment_of(data, path.name)
     return Golden(replace(environment, history=_TRACE), (stop_of(data),))
 

@@ -33,7 +33,7 @@ from gdb_lmb.report.trace_text import (
     trace_json,
     trace_table,
 )
-from gdb_lmb.tracing.session import TraceSession
+from gdb_lmb.tracing.session import TraceSession, roles_of
 
 
 def start(options: Options) -> None:
@@ -111,12 +111,12 @@ def save(options: Options) -> None:
     path = Path(options.file).expanduser()
     if options.from_log:
         header, records, final = _log()
-        trace_file.save(path, header, records, symbols_of(records), final)
+        trace_file.save(path, header, records, symbols_of(records), final, roles_of(final))
     else:
         trace = SESSION.require_trace()
         trace.symbolise()
         records = trace.records
-        trace_file.save(path, trace.header, records, trace.symbols, trace.final)
+        trace_file.save(path, trace.header, records, trace.symbols, trace.final, trace.roles)
     write(f"lmb-trace: {plural(len(records), 'operation')} saved in {safe(str(path))}")
 
 

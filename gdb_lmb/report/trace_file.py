@@ -12,7 +12,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import IO, Any
@@ -20,7 +20,7 @@ from typing import IO, Any
 from gdb_lmb.allocators.base import allocator, names
 from gdb_lmb.analysis.owners import Look
 from gdb_lmb.core.errors import InputError
-from gdb_lmb.core.json_values import checked, read_number, short
+from gdb_lmb.core.json_values import Json, checked, read_number, short
 from gdb_lmb.core.operation import Record, Symbol, TraceHeader, operation_from, operation_json
 from gdb_lmb.core.snapshot import Snapshot
 from gdb_lmb.core.words import plural, safe
@@ -80,9 +80,13 @@ class TraceWriter:
         """Write what program counters mean."""
         self._line({"symbols": {hex(pc): _symbol_json(symbol) for pc, symbol in symbols.items()}})
 
-    def end(self, final: Snapshot | None) -> None:
-        """Write the last line: how many records there are, and the state after them (None: not known)."""
-        self._line({"end": {"records": self.records, "final": None if final is None else snapshot_json(final)}})
+    def end(self, final: Snapshot | None, roles: Sequence[Json] | None = None) -> None:
+        """Write the last line: how many records there are, and the state after them (None: not known).
+
+        `roles` are what lay where then, as `roles_json()` has it (None: not known).
+        """
+        end = {"records": self.records, "final": None if final is None else snapshot_json(final)}
+        self._line({"end": end if roles is None else {**end, "roles": roles}})
 
     def _line(self, row: Mapping[str, Any]) -> None:
         line = json.dumps(row).encode("ascii") + b"\n"
@@ -162,12 +166,12 @@ class TraceOutput:
                 self._writer.symbols(symbols)
             self._writer.record(record)
 
-    def end(self, symbols: Mapping[int, Symbol], final: Snapshot | None) -> None:
+    def end(self, symbols: Mapping[int, Symbol], final: Snapshot | None, roles: Sequence[Json] | None = None) -> None:
         """Write what comes after the last operation. Raises: `OutputError`."""
         if self._writer is not None:
             # Of what was not known when it was recorded more may be known now.
             self._writer.symbols(symbols)
-            self._writer.end(final)
+            self._writer.end(final, roles)
 
     def close(self) -> None:
         """Close the files. Raises: `OutputError` where the last bytes cannot be written."""
@@ -204,7 +208,12 @@ def complete(path: Path) -> int:
 
 
 def save(
-    path: Path, header: TraceHeader, records: Iterable[Record], symbols: Mapping[int, Symbol], final: Snapshot | None
+    path: Path,
+    header: TraceHeader,
+    records: Iterable[Record],
+    symbols: Mapping[int, Symbol],
+    final: Snapshot | None,
+    roles: Sequence[Json] | None = None,
 ) -> None:
     """Write a whole trace. Raises: `OutputError` where the file cannot be written."""
     with whole_file(path) as stream:
@@ -212,7 +221,7 @@ def save(
         for record in records:
             writer.record(record)
         writer.symbols(symbols)
-        writer.end(final)
+        writer.end(final, roles)
 
 
 # -- reading ----------------------------------------------------------------------------------------
@@ -220,10 +229,14 @@ def save(
 
 @dataclass(frozen=True)
 class TraceEnd:
-    """What a trace's last line says: the number of records, and the final state where it was seen."""
+    """What a trace's last line says: the number of records, and the final state where it was seen.
+
+    `roles` are what lay where then, as `roles_json()` has it; None where the trace does not tell.
+    """
 
     records: int
     final: Snapshot | None
+    roles: Sequence[Json] | None = None
 
 
 class TraceReader:
@@ -341,7 +354,7 @@ class TraceReader:
             raise InputError(f"the end tells of {short(said)} records, but there are {self.records}")
         final, header = row.get("final"), self.header
         state = None if final is None else _state(final, header.layout, header.bits, header.page_size)
-        return TraceEnd(self.records, state)
+        return TraceEnd(self.records, state, _roles(row.get("roles"), header.bits))
 
 
 def _header(row: dict[str, Any]) -> TraceHeader:
@@ -400,6 +413,17 @@ def _state(data: Any, layout: str, bits: int, page_size: int) -> Snapshot:
             f"trace of layout {layout}, {bits} bits and pages of {page_size} bytes"
         )
     return state
+
+
+def _roles(rows: Any, bits: int) -> list[Json] | None:
+    if rows is None:
+        return None
+    for row in checked("roles", rows, list, "a list"):
+        checked("roles", row, dict, "rows that are JSON objects")
+        checked("role", row.get("role"), str, "a string")
+        read_number("base", row.get("base"), bits)
+        read_number("size", row.get("size"), bits)
+    return list(rows)
 
 
 def _result(value: Any, bits: int) -> int | None:

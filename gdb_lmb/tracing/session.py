@@ -18,14 +18,16 @@ from gdb_lmb.analysis.owners import Owners
 from gdb_lmb.analysis.trace_options import TraceOptions
 from gdb_lmb.core.address import PAST_HAND_OVER
 from gdb_lmb.core.errors import LayoutError, LmbError, NotReadyError, OutputError, ReadError, UsageError
+from gdb_lmb.core.json_values import Json
 from gdb_lmb.core.operation import Symbol
 from gdb_lmb.core.snapshot import FLAG_NAMES, Finding, Snapshot
 from gdb_lmb.core.words import safe
 from gdb_lmb.machine.boot import settle
 from gdb_lmb.machine.current import current
 from gdb_lmb.machine.symbols import code_symbol, symbols_of, why_no_allocator
-from gdb_lmb.programs.base import Program, find_programs
+from gdb_lmb.programs.base import Program, find_programs, role_ranges
 from gdb_lmb.programs.traced import Traced
+from gdb_lmb.report.jsonio import roles_json
 from gdb_lmb.report.trace_file import TraceOutput
 from gdb_lmb.report.trace_text import TraceResult
 from gdb_lmb.tracing.points import code_of, convention_of, find_points, function_addresses
@@ -38,7 +40,8 @@ Listener = Callable[[TraceResult], None]
 class TraceSession:
     """One trace. `notes` tell what it cannot see; `header`, `records` and `symbols` grow as it runs.
 
-    `final` is the state at its end, None where there is none yet or it cannot be read. The listener is told when the
+    `final` is the state at its end, None where there is none yet or it cannot be read, and `roles` what lay where then,
+    as `roles_json()` has it. The listener is told when the
     user stops the guest, with which the trace goes on, and when it has ended by itself.
     """
 
@@ -69,6 +72,7 @@ class TraceSession:
                 raise UsageError(f"nothing to trace: this kernel's operations are {known}")
         self.symbols: dict[int, Symbol] = {}
         self.final: Snapshot | None = None
+        self.roles: list[Json] | None = None
         self._allocator = own
         self._names = FLAG_NAMES if state is None else state.flag_names
         self._overlaps: list[Finding] = []
@@ -137,13 +141,15 @@ class TraceSession:
                 try:
                     with current().booting_cpu():
                         self.final = recording.final_state()
+                        if self.final is not None:
+                            self.roles = roles_of(self.final)
                 except LmbError as error:
                     self._unread = str(error)
             self.symbolise()
             self._overlaps, self._unjudged = Owners(self.header, self.records).findings(self.symbols.get)
             writes: list[Callable[[], None]] = [self._output.close]
             if recording.write_error is None:
-                writes.insert(0, partial(self._output.end, self.symbols, self.final))
+                writes.insert(0, partial(self._output.end, self.symbols, self.final, self.roles))
             for write in writes:
                 try:
                     write()
@@ -180,6 +186,11 @@ class TraceSession:
     def symbolise(self) -> None:
         """Find what the program counters of all records mean."""
         self.symbols |= symbols_of(self.records, self.symbols)
+
+
+def roles_of(state: Snapshot) -> list[Json]:
+    """Return what lies where at this stop, which `state` was read at, as JSON values. Raises: `LmbError`."""
+    return roles_json(state, role_ranges(current(), state.firmware))
 
 
 def _find_allocator(programs: list[Program], timeout_s: float) -> tuple[Traced, Snapshot | None]:

@@ -600,6 +600,26 @@ def test_a_boot_whose_memory_is_not_known() -> None:
     ]
 
 
+def test_where_the_size_of_ram_is_not_known_its_end_counts() -> None:
+    """As of traces: what lies at the end has not moved, and that RAM ends elsewhere is told."""
+    rows = [("f", 4096), ("map", 4 * MIB)], [("f", 4096), ("map", 8 * MIB)]
+    before, after = (
+        elsewhere(golden(*stack(*some, top=end, seq=1), memory=end), memory=None, ram_end=end)
+        for some, end in zip(rows, (256 * MIB, 512 * MIB), strict=True)
+    )
+    said = "RAM ends at 0x20000000, and ended at 0x10000000: sizes may grow with it, and addresses count from its end"
+    for old in (before, elsewhere(before, memory="256M")):
+        assert told(old, after) == []
+        assert differences_of_environment(old.environment, after.environment) == [said]
+    # Of both it is known that they were to have the same.
+    known = [elsewhere(one, memory="256M") for one in (before, after)]
+    assert "memory [0x0, 0x10000000) grew by 256 MiB to [0x0, 0x20000000)" in told(*known)
+    assert differences_of_environment(*(one.environment for one in known)) == []
+    # Where no list says where RAM ends, nothing is let pass.
+    unknown = elsewhere(before, ram_end=None)
+    assert "memory [0x0, 0x10000000) grew by 256 MiB to [0x0, 0x20000000)" in told(unknown, after)
+
+
 HOME_2 = replace(HOME, smp=2, build_id="01", machine=None)
 
 

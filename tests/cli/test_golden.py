@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 from typing import NamedTuple
@@ -239,6 +240,33 @@ def test_traces_and_goldens_are_compared(fixture_kernel: Path, tmp_path: Path, c
     assert main(["diff", str(path), str(tmp_path / "none")]) == 2
     err = capfd.readouterr().err
     assert f"not verified: {trace}: cut off after record " in err and "cannot read " in err
+
+
+def test_traces_with_another_size_of_ram(fixture_kernel: Path, tmp_path: Path, capfd: Capture) -> None:
+    """What lies at the end of RAM has not moved, and the memory map may have grown."""
+    before, after = tmp_path / "256M", tmp_path / "512M"
+    for path in (before, after):
+        assert main(["trace", str(fixture_kernel), "--memory", path.name, "-o", str(path)]) == 0
+    capfd.readouterr()
+    assert main(["diff", str(before), str(after)]) == 0
+    out = capfd.readouterr().out.splitlines()
+    assert out[:2] == [
+        "note: the kernel is 512M, and was 256M",
+        "note: RAM ends at 0x1ffe0000, and ended at 0xffe0000: sizes may grow with it, and addresses count from its "
+        "end",
+    ]
+    assert out[-1] == f"no change from {before} to {after}"
+    assert [line.split()[0] for line in out if line.endswith("+4 MiB")] == ["alloc_mem_map", "all"]
+
+
+def test_a_trace_tells_what_lay_where(fixture_kernel: Path, tmp_path: Path) -> None:
+    """Such as the image, also where the trace is saved later, or made of the kernel's own log."""
+    path, copy, log = (tmp_path / name for name in ("trace", "copy", "log"))
+    saves = [f"lmb-trace save {copy}", f"lmb-trace save {log} --from-log"]
+    assert main(["trace", str(fixture_kernel), "-o", str(path), "--", "lmb-check", *saves]) == 0
+    for one in (path, copy, log):
+        roles = json.loads(one.read_text().splitlines()[-1])["end"]["roles"]
+        assert [row["base"] for row in roles if row["role"] == "kernel image"] == ["0x1000000"]
 
 
 BISECT = [

@@ -24,6 +24,7 @@ from gdb_lmb.report.jsonio import dumps, snapshot_from, snapshot_json
 from gdb_lmb.report.terminal import COUNT_VARIABLE
 from gdb_lmb.report.trace_file import TraceEnd, TraceOutput, TraceReader, TraceWriter, complete, save
 from tests.helpers.operations import op
+from tests.helpers.schemas import error_of
 from tests.helpers.states import memblock
 
 LMB = LmbModel(LmbConfig(static=8)).snapshot()
@@ -105,6 +106,31 @@ def test_there_and_back() -> None:
     assert reader.symbols == SYMBOLS
     assert reader.end is not None and reader.end.records == 5 and reader.cut_off is None
     assert reader.end.final is not None and compare(LMB, reader.end.final, whole=True) is None
+
+
+ROLES = [{"base": "0x1000", "size": "0x2000", "role": "kernel image"}]
+
+
+def test_what_lay_where_at_the_end_there_and_back(tmp_path: Path) -> None:
+    save(tmp_path / "t", header(), RECORDS, SYMBOLS, LMB, ROLES)
+    output = TraceOutput(tmp_path / "u")
+    output.begin(header())
+    output.end({}, LMB, ROLES)
+    output.close()
+    for path in (tmp_path / "t", tmp_path / "u"):
+        lines = path.read_bytes().splitlines(keepends=True)
+        assert json.loads(lines[-1])["end"]["roles"] == ROLES
+        assert [error_of(json.loads(line), "gdb-lmb/trace/1") for line in lines] == [None] * len(lines)
+        reader = TraceReader(lines)
+        list(reader)
+        assert reader.end is not None and reader.end.roles == ROLES
+
+
+def test_a_trace_that_does_not_tell_what_lay_where() -> None:
+    assert "roles" not in json.loads(written().splitlines()[-1])["end"]
+    reader = TraceReader(lines_of(written()))
+    list(reader)
+    assert reader.end is not None and reader.end.roles is None
 
 
 def test_the_lines_themselves() -> None:
@@ -355,6 +381,11 @@ BAD_RECORDS: list[tuple[Any, str]] = [
     ({"symbols": {"0x1": {"function": "f", "inlined": ["g"] * 65}}}, '"inlined" is ["g"'),
     ({"end": {"records": 1}}, "the end tells of 1 records, but there are 0"),
     ({"end": 5}, "the end tells of 5 records"),
+    ({"end": {"records": 0, "roles": 5}}, '"roles" is 5; expected a list'),
+    ({"end": {"records": 0, "roles": [5]}}, '"roles" is 5; expected rows that are JSON objects'),
+    ({"end": {"records": 0, "roles": [{}]}}, '"role" is null; expected a string'),
+    ({"end": {"records": 0, "roles": [{"role": "a", "base": "b", "size": 1}]}}, '"base" is "b"; expected a number'),
+    ({"end": {"records": 0, "roles": [{"role": "a", "base": 0, "size": -1}]}}, '"size" is -1; expected a number'),
     ({"end": {"records": 0, "final": {}}}, "this is no snapshot of schema gdb-lmb/snapshot/1"),
     (
         {"end": {"records": 0, "final": snapshot_json(MEMBLOCK)}},

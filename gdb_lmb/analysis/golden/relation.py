@@ -19,9 +19,9 @@ _ROUNDED_PAGES = 16
 @dataclass(frozen=True)
 class Relation:
     # By what addresses and sizes of two boots may differ. `images` and `rams` are those before and after, None where
-    # one is not known. `resized` tells that RAM was meant to have another size; sizes then lie between `scale` times
-    # the former ones. `slack` is by how much the command lines differ. `randomized` tells that KASLR may have moved the
-    # kernel, physically or virtually.
+    # one is not known. `resized` tells that RAM is, or may be, meant to have another size; sizes then lie between
+    # `scale` times the former ones. `slack` is by how much the command lines differ. `randomized` tells that KASLR may
+    # have moved the kernel, physically or virtually.
     images: tuple[Range, Range] | None
     rams: tuple[int, int] | None
     resized: bool
@@ -79,7 +79,7 @@ def relation_of(before: Golden, after: Golden, was: GoldenStop, is_: GoldenStop)
     old, new = before.environment, after.environment
     rams = _ram(was), _ram(is_)
     images = old.image, new.image
-    resized = None not in (old.memory, new.memory) and old.memory != new.memory
+    resized = _resized(old, new)
     ratio = 1.0
     if resized and rams[0][1] and rams[1][1]:
         ratio = rams[1][1] / rams[0][1]
@@ -103,6 +103,14 @@ def relation_of(before: Golden, after: Golden, was: GoldenStop, is_: GoldenStop)
     )
 
 
+def _resized(old: Environment, new: Environment) -> bool:
+    # Whether another size of RAM was asked for. Where that is not known, as of a trace, another end may be meant so; it
+    # is told as a difference of the environments.
+    if old.memory and new.memory:
+        return old.memory != new.memory
+    return None not in (old.ram_end, new.ram_end) and old.ram_end != new.ram_end
+
+
 def _randomizes(boot: Environment) -> bool:
     return boot.relocatable is not False and (boot.append is None or "nokaslr" not in boot.append.split())
 
@@ -122,10 +130,11 @@ def differences_of_environment(before: Environment, after: Environment) -> list[
             notes.append(f"{what} is {new}, and was {old}")
     if before.build_id != after.build_id and before.kernel == after.kernel and before.build_id and after.build_id:
         notes.append("it is another build of the kernel")
-    if before.memory != after.memory and before.memory and after.memory:
-        notes.append(
-            f"RAM is {after.memory}, and was {before.memory}: sizes may grow with it, and addresses count from its end"
-        )
+    if _resized(before, after):
+        said = f"is {after.memory}, and was {before.memory}"
+        if not (before.memory and after.memory):
+            said = f"ends at {after.ram_end:#x}, and ended at {before.ram_end:#x}"
+        notes.append(f"RAM {said}: sizes may grow with it, and addresses count from its end")
     if before.smp != after.smp and before.smp and after.smp:
         notes.append(f"there are {after.smp} CPUs, and were {before.smp}: sizes may grow with them")
     if before.append != after.append and None not in (before.append, after.append):
