@@ -83,6 +83,7 @@ OPTIONAL = {
     ("gdb-lmb/snapshot/1", "memory.regions[0]"): {"nid"},
     ("gdb-lmb/snapshot/1", "reserved.regions[0]"): {"nid"},
     ("gdb-lmb/trace/1", "initial"): LATER,
+    ("gdb-lmb/trace/1", "end"): {"roles"},
     ("gdb-lmb/trace/1", "end.final"): LATER,
     ("gdb-lmb/replay/1", "snapshot"): LATER,
     ("gdb-lmb/trace/1", "symbols.*"): {"inlined"},
