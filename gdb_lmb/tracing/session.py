@@ -41,8 +41,8 @@ class TraceSession:
     """One trace. `notes` tell what it cannot see; `header`, `records` and `symbols` grow as it runs.
 
     `final` is the state at its end, None where there is none yet or it cannot be read, and `roles` what lay where then,
-    as `roles_json()` has it. The listener is told when the
-    user stops the guest, with which the trace goes on, and when it has ended by itself.
+    as `roles_json()` has it, None where that is not known. The listener is told when the user stops the guest, with
+    which the trace goes on, and when it has ended by itself.
     """
 
     def __init__(self, options: TraceOptions, timeout_s: float, output: TraceOutput, listener: Listener) -> None:
@@ -188,9 +188,11 @@ class TraceSession:
         self.symbols |= symbols_of(self.records, self.symbols)
 
 
-def roles_of(state: Snapshot) -> list[Json]:
-    """Return what lies where at this stop, which `state` was read at, as JSON values. Raises: `LmbError`."""
-    return roles_json(state, role_ranges(current(), state.firmware))
+def roles_of(state: Snapshot) -> list[Json] | None:
+    """Return what lies where at this stop, which `state` was read at, as JSON values; None if it cannot be told."""
+    with contextlib.suppress(LmbError):
+        return roles_json(state, role_ranges(current(), state.firmware))
+    return None
 
 
 def _find_allocator(programs: list[Program], timeout_s: float) -> tuple[Traced, Snapshot | None]:
