@@ -26,8 +26,8 @@ from gdb_lmb.cli.common import (
     stdout_terminal,
     tell,
 )
-from gdb_lmb.cli.guest import BOOT_OPTIONS, booted
-from gdb_lmb.cli.reports import REPORT_OPTIONS, folder_of, keep, repeating, require_reports, show_lines, write_reports
+from gdb_lmb.cli.guest import BOOT_OPTIONS, booted, require_outputs
+from gdb_lmb.cli.reports import REPORT_OPTIONS, folder_of, keep, repeating, report_files, show_lines, write_reports
 from gdb_lmb.core.errors import InfrastructureError, LmbError, UsageError
 from gdb_lmb.core.golden import Change, Environment, Golden
 from gdb_lmb.core.snapshot import Finding
@@ -39,7 +39,7 @@ from gdb_lmb.report.golden.comments import GoldenFile
 from gdb_lmb.report.golden.dump import environment_of, stop_of
 from gdb_lmb.report.golden.reading import golden_from, read_golden
 from gdb_lmb.report.golden.writing import golden_text, stops_with
-from gdb_lmb.report.output import require_apart, require_writable, told_of, whole_file
+from gdb_lmb.report.output import told_of, whole_file
 from gdb_lmb.report.statuses import STATUSES, ExitStatus, status_of_error, status_of_run
 from gdb_lmb.report.suite_text import status_of
 from gdb_lmb.report.terminal import BAD, CLEAN, NOTE
@@ -173,8 +173,7 @@ def environment_of_boot(
 
 def _snapshot(arguments: argparse.Namespace) -> ExitStatus:
     output: Path = arguments.output
-    require_apart(output, Path(arguments.kernel), arguments.symbols, arguments.initrd, arguments.console)
-    require_writable(output)
+    require_outputs(arguments, [output])
     former = read_golden(output) if output.is_file() else None
     try:
         seen = look(arguments, arguments.until or [None], traced=arguments.trace)
@@ -210,7 +209,8 @@ def new_path(golden: Path) -> Path:
 
 
 def _check(arguments: argparse.Namespace) -> int:
-    require_reports(arguments.report, Path(arguments.kernel), arguments.golden, arguments.symbols, arguments.initrd)
+    files = [*report_files(arguments.report), *([] if arguments.actual is None else [arguments.actual])]
+    require_outputs(arguments, files, arguments.golden, [new_path(arguments.golden)])
     if arguments.boots > 1:
         from gdb_lmb.cli.many_boots import many_boots  # each boot is a check of its own, which needs none of it
 

@@ -7,7 +7,7 @@ The options of booting are shared with `trace`.
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -29,7 +29,7 @@ from gdb_lmb.core.errors import UsageError
 from gdb_lmb.core.numbers import whole_number
 from gdb_lmb.kernels.cache import is_name, row_of
 from gdb_lmb.kernels.stock import find_kernel
-from gdb_lmb.report.output import require_apart, require_writable, whole_file
+from gdb_lmb.report.output import require_all_apart, require_apart, require_writable, whole_file
 from gdb_lmb.report.statuses import STATUSES, ExitStatus
 from gdb_lmb.runner.elf import find_gdb, find_programs
 from gdb_lmb.runner.qemu import DEFAULT_MEMORY, QemuOptions
@@ -121,9 +121,6 @@ def booted(arguments: argparse.Namespace, tables: bool = True) -> Iterator[Guest
     )
     kernel, symbols = _kernel_of(arguments)
     console: Path | None = arguments.console
-    if console is not None:
-        require_apart(console, Path(arguments.kernel), arguments.symbols, arguments.initrd)
-        require_writable(console)  # to be known before the boot
     with GuestSession(
         kernel,
         options,
@@ -133,6 +130,8 @@ def booted(arguments: argparse.Namespace, tables: bool = True) -> Iterator[Guest
         notice=say,
         terminal=stdout_terminal(arguments.color) if tables else None,
     ) as guest:
+        for path in arguments.outputs if "outputs" in arguments else ():
+            require_apart(path, guest.program)  # symbols that were not named, but found
         try:
             yield guest
         finally:
@@ -143,6 +142,23 @@ def booted(arguments: argparse.Namespace, tables: bool = True) -> Iterator[Guest
             if console is not None:
                 with whole_file(console) as file:
                     file.write(guest.console())
+
+
+def require_outputs(
+    arguments: argparse.Namespace, outputs: Sequence[Path], read: Path | None = None, later: Sequence[Path] = ()
+) -> None:
+    """Check before anything long that `outputs` and the console can be written, each into a file of its own.
+
+    None of them, nor what is written `later`, if at all, may be what is booted or `read`.
+    Raises: `UsageError`, `OutputError`.
+    """
+    console: Path | None = arguments.console
+    now = [*outputs, *([] if console is None else [console])]
+    arguments.outputs = [*now, *later]
+    kernel = None if is_name(arguments.kernel) else Path(arguments.kernel)
+    require_all_apart(arguments.outputs, kernel, arguments.symbols, arguments.initrd, read)
+    for path in now:
+        require_writable(path)
 
 
 def _kernel_of(arguments: argparse.Namespace) -> tuple[Path, Path | None]:
@@ -157,6 +173,7 @@ def _kernel_of(arguments: argparse.Namespace) -> tuple[Path, Path | None]:
 
 
 def _run(arguments: argparse.Namespace) -> ExitStatus:
+    require_outputs(arguments, [])
     with booted(arguments) as guest:
         progress(f"booting {arguments.kernel} to {arguments.until or guest.default_symbol}")
         guest.on_lost = partial(run_on_lost, guest, arguments.gdb_commands)

@@ -19,7 +19,7 @@ from gdb_lmb.cli.common import argument, say
 from gdb_lmb.core.errors import OutputError, UsageError
 from gdb_lmb.core.suite import CaseResult, SuiteResult
 from gdb_lmb.core.words import printable
-from gdb_lmb.report.output import require_apart, require_writable, told_of, whole_file
+from gdb_lmb.report.output import told_of, whole_file
 
 FORMATS = {"text": "suite_text", "json": "suite_json", "ktap": "ktap", "junit": "junit", "github": "github"}
 """The module of each format in the room report, which is imported where a report is asked for."""
@@ -55,15 +55,12 @@ REPORT_OPTIONS = (
 )  # fmt: skip
 
 
-def require_reports(reports: Sequence[Report], *inputs: Path | None) -> None:
-    """Check that the reports can be written, before long work. Raises: `UsageError`, `OutputError`."""
-    paths = [report.path for report in reports]
-    for path in paths:
-        if paths.count(path) > 1:
-            raise UsageError(f"two reports into {printable(str(path))}: name another file for one of them")
-        if path != _STDOUT:
-            require_apart(path, *inputs)
-            require_writable(path)
+def report_files(reports: Sequence[Report]) -> list[Path]:
+    """Return the files of the reports, without stdout, which takes one. Raises: `UsageError`."""
+    files = [report.path for report in reports if report.path != _STDOUT]
+    if len(files) < len(reports) - 1:
+        raise UsageError("two reports into stdout: name a file for one of them")
+    return files
 
 
 def show_lines(lines: Sequence[str], reports: Sequence[Report]) -> None:

@@ -9,11 +9,10 @@ from pathlib import Path
 
 from gdb_lmb.analysis.trace_options import TraceOptions
 from gdb_lmb.cli.common import GDB_OPTIONS, CommandLine, argument, progress, run_commands, run_on_lost, say, show, typed
-from gdb_lmb.cli.guest import BOOT_OPTIONS, booted
+from gdb_lmb.cli.guest import BOOT_OPTIONS, booted, require_outputs
 from gdb_lmb.core.errors import InfrastructureError, LmbError, OutputError, UsageError
 from gdb_lmb.core.numbers import whole_number
 from gdb_lmb.core.words import FINDING, plural, printable
-from gdb_lmb.report.output import require_apart, require_writable
 from gdb_lmb.report.statuses import STATUSES, ExitStatus
 from gdb_lmb.report.trace_file import complete
 from gdb_lmb.runner.base import ignore
@@ -43,9 +42,7 @@ def _run(arguments: argparse.Namespace) -> ExitStatus:
     if arguments.kvm:
         raise UsageError("leave --kvm out: the breakpoints of a trace need TCG")
     TraceOptions(arguments.lockstep, arguments.every, arguments.until)
-    if arguments.output is not None:
-        require_apart(arguments.output, Path(arguments.kernel), arguments.symbols, arguments.initrd, arguments.console)
-        require_writable(arguments.output)
+    require_outputs(arguments, [] if arguments.output is None else [arguments.output])
     until = arguments.until or _HAND_OVER
     recorded: int | None = None
     try:

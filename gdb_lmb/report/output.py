@@ -6,7 +6,7 @@ from __future__ import annotations
 import contextlib
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import IO
 
@@ -50,10 +50,25 @@ def require_writable(path: Path) -> None:
 
 def require_apart(output: Path, *inputs: Path | None) -> None:
     """Check that writing `output` does not destroy what is read. Raises: `UsageError`."""
-    for path in inputs:
-        with contextlib.suppress(OSError):
-            if path is not None and output.samefile(path):
-                raise UsageError(f"{safe(str(output), 200)} is read, so it cannot be written too: name another file")
+    if any(path is not None and _same(output, path) for path in inputs):
+        raise UsageError(f"{safe(str(output), 200)} is read, so it cannot be written too: name another file")
+
+
+def require_all_apart(outputs: Sequence[Path], *inputs: Path | None) -> None:
+    """Check that no output destroys what is read, or another output. Raises: `UsageError`."""
+    for number, output in enumerate(outputs):
+        require_apart(output, *inputs)
+        # A device or a pipe takes what comes, from whomever.
+        if any(_same(output, other) for other in outputs[:number]) and (output.is_file() or not output.exists()):
+            raise UsageError(f"{safe(str(output), 200)} would be written twice: name another file for one of them")
+
+
+# Whether two names, by links too, are those of one file, which need not be there yet.
+def _same(one: Path, other: Path) -> bool:
+    try:
+        return one.samefile(other)
+    except OSError:
+        return os.path.realpath(one) == os.path.realpath(other)
 
 
 @contextlib.contextmanager
