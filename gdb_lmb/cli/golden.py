@@ -27,7 +27,17 @@ from gdb_lmb.cli.common import (
     tell,
 )
 from gdb_lmb.cli.guest import BOOT_OPTIONS, booted, require_outputs
-from gdb_lmb.cli.reports import REPORT_OPTIONS, folder_of, keep, repeating, report_files, show_lines, write_reports
+from gdb_lmb.cli.reports import (
+    REPORT_OPTIONS,
+    discard,
+    folder_of,
+    keep,
+    repeating,
+    report_files,
+    require_folder,
+    show_lines,
+    write_reports,
+)
 from gdb_lmb.core.errors import InfrastructureError, LmbError, UsageError
 from gdb_lmb.core.golden import Change, Environment, Golden
 from gdb_lmb.core.snapshot import Finding
@@ -211,6 +221,8 @@ def new_path(golden: Path) -> Path:
 def _check(arguments: argparse.Namespace) -> int:
     files = [*report_files(arguments.report), *([] if arguments.actual is None else [arguments.actual])]
     require_outputs(arguments, files, arguments.golden, [new_path(arguments.golden)])
+    read = (Path(arguments.kernel), arguments.golden, arguments.symbols, arguments.initrd)
+    require_folder(arguments, (*read, *arguments.outputs))
     if arguments.boots > 1:
         from gdb_lmb.cli.many_boots import many_boots  # each boot is a check of its own, which needs none of it
 
@@ -239,6 +251,8 @@ def _show(arguments: argparse.Namespace, case: CaseResult) -> None:
 
 
 def _kept(arguments: argparse.Namespace, case: CaseResult) -> CaseResult:
+    if case.passed:
+        discard(folder_of(arguments))
     # Of a wrong command line there is nothing to keep.
     if case.passed or case.outcome == "usage":
         return case

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import argparse
 import itertools
-import shutil
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -13,7 +12,7 @@ from pathlib import Path
 
 from gdb_lmb.analysis.boots import Reservation, reservations, smallest_window
 from gdb_lmb.cli.common import Argument
-from gdb_lmb.cli.reports import folder_of, repeating, show_lines
+from gdb_lmb.cli.reports import discard, folder_of, keep_command, repeating, show_lines
 from gdb_lmb.core.errors import InputError, UsageError
 from gdb_lmb.core.golden import Golden
 from gdb_lmb.core.numbers import literal
@@ -103,15 +102,15 @@ def many_boots(arguments: argparse.Namespace, rows: Sequence[Argument]) -> Suite
     folder = RunFolder()
     try:
         folder.guarded()
-        for old in folder_of(arguments).glob("boot-*/command.sh"):  # of an earlier run
-            shutil.rmtree(old.parent, ignore_errors=True)
-        boots = []
+        discard(folder_of(arguments))
+        boots, commands = [], []
         for number in range(total):
             told, more = variants[number % len(variants)]
             name = f"boot {number + 1}" + (f" ({told})" if told else "")
-            kept = folder_of(arguments) / f"boot-{number + 1}"
-            own = [f"--report=json={folder.path / f'{number}.json'}", f"--actual={folder.path / f'{number}.golden'}"]
-            boots.append(Boot(name, (*base, *more, *own, f"--artefacts={kept}")))
+            words = (*base, *more, f"--artefacts={folder_of(arguments) / f'boot-{number + 1}'}")
+            commands.append(repeating(words))
+            own = (f"--report=json={folder.path / f'{number}.json'}", f"--actual={folder.path / f'{number}.golden'}")
+            boots.append(Boot(name, (*words, *own)))
 
         def waiting(ended: int) -> None:
             if PROGRESS.wanted():
@@ -119,7 +118,8 @@ def many_boots(arguments: argparse.Namespace, rows: Sequence[Argument]) -> Suite
 
         # A boot has several steps, each with the time limit of one.
         for ended in run_boots(folder, boots, jobs, 10 * arguments.timeout + 60, waiting):
-            cases[ended.number] = _case(ended, folder.path / f"{ended.number}.json", base, variants)
+            cases[ended.number] = _case(ended, folder.path / f"{ended.number}.json", commands[ended.number])
+            keep_command(cases[ended.number])  # its own words are none for people
             actual = folder.path / f"{ended.number}.golden"
             if actual.is_file():
                 goldens[ended.number] = read_golden(actual).golden
@@ -133,9 +133,7 @@ def many_boots(arguments: argparse.Namespace, rows: Sequence[Argument]) -> Suite
     return suite
 
 
-def _case(ended: Ended, report: Path, base: Sequence[str], variants: Sequence[tuple[str, list[str]]]) -> CaseResult:
-    more = variants[ended.number % len(variants)][1]
-    command = repeating([*base, *more])
+def _case(ended: Ended, report: Path, command: tuple[str, ...]) -> CaseResult:
     try:
         (case,) = suite_json.read(report.read_text()).cases
     except (OSError, InputError, ValueError):

@@ -7,10 +7,11 @@ import argparse
 import contextlib
 import fcntl
 import os
+import re
 import shlex
 import shutil
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from importlib import import_module
 from pathlib import Path
 from typing import NamedTuple
@@ -25,6 +26,12 @@ FORMATS = {"text": "suite_text", "json": "suite_json", "ktap": "ktap", "junit": 
 """The module of each format in the room report, which is imported where a report is asked for."""
 
 _STDOUT = Path("-")
+
+# What is in the folder of a failure, beside logs and the folders of many boots.
+_COMMAND = "command.sh"
+_FILES = (_COMMAND, "check.txt", "diff.txt", "actual.golden")
+# One that was killed may have left a half of one.
+_BOOT = r"boot-[0-9]+(\.[0-9]+\.(partial|old))?"
 
 
 class Report(NamedTuple):
@@ -115,6 +122,32 @@ def folder_of(arguments: argparse.Namespace) -> Path:
     return given if given is not None else golden.with_name(f"{golden.name}.failed")
 
 
+def require_folder(arguments: argparse.Namespace, files: Iterable[Path | None]) -> None:
+    """Check that the folder of the artefacts can be put aside as a whole: nothing of `files` is in it, and nobody.
+
+    Raises: `UsageError`.
+    """
+    folder, given = folder_of(arguments), arguments.artefacts
+    told = printable(str(folder), 200)
+    place = Path(os.path.realpath(folder))
+    if Path(os.path.realpath(Path.cwd())).is_relative_to(place):
+        raise UsageError(
+            f"the current folder is in {told}, which is replaced as a whole: name another with --artefacts"
+        )
+    if given is not None and folder.exists() and not folder.is_dir():
+        raise UsageError(f"--artefacts {told} is no folder: name one")
+    for file in files:
+        real = None if file is None else Path(os.path.realpath(file))
+        if real is None or not real.is_relative_to(place):
+            continue
+        # Many boots have folders of their own there, and leave alone what else there is.
+        if arguments.boots == 1 or real == place or _has_our_name(real.relative_to(place).parts[0]):
+            raise UsageError(
+                f"{printable(str(file), 200)} is in the folder of the artefacts, {told}, which is replaced as a whole: "
+                "name another with --artefacts"
+            )
+
+
 def repeating(words: Sequence[str]) -> tuple[str, ...]:
     """Return the words of a command that repeats this one."""
     return ("gdb-lmb", *words)
@@ -125,13 +158,14 @@ def keep(case: CaseResult, folder: Path, files: Mapping[str, bytes]) -> Path | N
 
     It takes the place of the last failure's as a whole. That it cannot be written changes nothing about the case.
     """
-    partial = folder.with_name(f"{folder.name}.{os.getpid()}.partial")
-    command = f"cd {shlex.quote(str(Path.cwd()))} && {shlex.join(case.command)}\n"
+    place = Path(os.path.realpath(folder))
+    partial = place.with_name(f"{place.name}.{os.getpid()}.partial")
     try:
         partial.mkdir(parents=True)
-        for name, content in {**files, "command.sh": os.fsencode(command)}.items():
+        for name, content in {**files, _COMMAND: _command_file(case.command)}.items():
             (partial / name).write_bytes(content)
-        _replace(partial, folder)
+        with _put_aside(place):
+            partial.rename(place)
     except OSError as error:
         say(f"cannot write the artefacts into {folder}: {error.strerror or error}")
         return None
@@ -140,17 +174,67 @@ def keep(case: CaseResult, folder: Path, files: Mapping[str, bytes]) -> Path | N
     return folder
 
 
+def keep_command(case: CaseResult) -> None:
+    """Write the command that repeats a case into the folder where its artefacts are, if there is one."""
+    if case.artefacts is None:
+        return
+    try:
+        with whole_file(case.artefacts / _COMMAND) as file:
+            file.write(_command_file(case.command))
+    except OutputError as error:
+        say(str(error))
+
+
+def discard(folder: Path) -> None:
+    """Remove the artefacts of an earlier failure, of one boot or of many, and nothing else.
+
+    That it cannot be done is told and changes nothing.
+    """
+    place = Path(os.path.realpath(folder))
+    if not place.is_dir():
+        return
+    for own in (place, *place.glob("boot-*")):
+        try:
+            if _is_ours(own):
+                with _put_aside(own):
+                    pass
+        except OSError as error:
+            say(f"cannot remove the artefacts of an earlier failure, {folder}: {error.strerror or error}")
+            return
+
+
+def _command_file(words: Sequence[str]) -> bytes:
+    return os.fsencode(f"cd {shlex.quote(str(Path.cwd()))} && {shlex.join(words)}\n")
+
+
+def _has_our_name(name: str) -> bool:
+    return name in _FILES or name.endswith(".log") or re.fullmatch(_BOOT, name) is not None
+
+
+# Whatever holds anything that we do not write is somebody's, and stays.
+def _is_ours(folder: Path) -> bool:
+    if not folder.is_dir() or folder.is_symlink():
+        return False
+    within = list(folder.iterdir())
+    boots = [one for one in within if re.fullmatch(_BOOT, one.name)]
+    files = [one for one in within if one not in boots]
+    if not all(_has_our_name(one.name) and one.is_file() for one in files):
+        return False
+    return (bool(boots) or folder / _COMMAND in files) and all(map(_is_ours, boots))
+
+
 # Others may do the same at this moment: one after another, and the last one stays.
-def _replace(new: Path, folder: Path) -> None:
+@contextlib.contextmanager
+def _put_aside(folder: Path) -> Iterator[None]:
+    """Remove `folder`, if it is ours; nothing takes its place but what is put there within."""
     old = folder.with_name(f"{folder.name}.{os.getpid()}.old")
     descriptor = os.open(folder.parent, os.O_RDONLY | os.O_DIRECTORY)
     try:
         with contextlib.suppress(OSError):  # some network file systems lock no folders
             fcntl.flock(descriptor, fcntl.LOCK_EX)
-        # Only a folder of ours is put aside: whatever else has that name stays.
-        if (folder / "command.sh").is_file():
+        if _is_ours(folder):
             folder.rename(old)
-        new.rename(folder)
+        yield
     finally:
         os.close(descriptor)
         shutil.rmtree(old, ignore_errors=True)

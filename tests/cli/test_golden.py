@@ -11,6 +11,7 @@ from typing import NamedTuple
 import pytest
 
 from gdb_lmb.cli import main
+from tests.helpers.minimal import GOLDEN
 from tests.helpers.seeded import CALLS, Sources
 
 pytestmark = pytest.mark.kernel
@@ -23,17 +24,6 @@ EXPLAINED = r"gdb-lmb: artefacts are in .*/vmlinux\.golden\.failed"
 RESERVE_PLATFORM = "must(lmb_reserve, 0x2000000ul, 4 * PAGE_SIZE, 0);"
 
 
-MINIMAL = """\
-schema = "gdb-lmb/snapshot/2"
-stop = [{ at = "lmb_ready", current_limit = "0x0", memory = [], reserved = [] }]
-[environment]
-kernel = "vmlinux"
-arch = "x86_64"
-byte_order = "little"
-bits = 64
-page_size = "0x1000"
-layout = "lmb-list"
-"""
 FAULT = ("--append", "lmb.fault=overlap@9", "--until", "lmb_ready")
 
 
@@ -220,7 +210,7 @@ def test_a_stop_inside_the_allocator_proves_nothing(fixture_kernel: Path, tmp_pa
     path = tmp_path / "golden"
     assert main(["snapshot", str(fixture_kernel), "--until", "lmb_next_gap", "-o", str(path)]) == 5
     assert not path.exists() and "not verified: torn: " in capfd.readouterr().err
-    path.write_text(MINIMAL.replace("lmb_ready", "lmb_next_gap"))
+    path.write_text(GOLDEN.replace("lmb_ready", "lmb_next_gap"))
     assert main(["check", str(fixture_kernel), "--golden", str(path)]) == 5
     assert not (tmp_path / "golden.new").exists()
     assert capfd.readouterr().out == f"not verified: torn at lmb_next_gap; not compared with {path}\n"
@@ -283,6 +273,6 @@ def test_what_a_bisection_must_not_blame_a_commit_for(
     options: tuple[str, ...], status: int, fixture_kernel: Path, tmp_path: Path, capfd: Capture
 ) -> None:
     path = tmp_path / "golden"
-    path.write_text(MINIMAL)
+    path.write_text(GOLDEN)
     assert main(["check", str(fixture_kernel), "--golden", str(path), "--bisect", *options]) == status
     assert not (tmp_path / "golden.new").exists()

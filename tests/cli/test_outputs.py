@@ -9,20 +9,10 @@ from pathlib import Path
 import pytest
 
 from gdb_lmb.cli import main
+from tests.helpers.minimal import GOLDEN
 
 Capture = pytest.CaptureFixture[str]
 
-GOLDEN = """\
-schema = "gdb-lmb/snapshot/2"
-stop = [{ at = "lmb_ready", current_limit = "0x0", memory = [], reserved = [] }]
-[environment]
-kernel = "vmlinux"
-arch = "x86_64"
-byte_order = "little"
-bits = 64
-page_size = "0x1000"
-layout = "lmb-list"
-"""
 READ = "is read, so it cannot be written too: name another file"
 TWICE = "would be written twice: name another file for one of them"
 
