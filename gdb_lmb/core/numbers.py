@@ -49,18 +49,18 @@ def is_negative(text: str) -> bool:
     return re.match("-[0-9.]", text) is not None
 
 
-def _not_a_number(text: str, what: str, resolve: Resolve | None) -> UsageError:
-    why = "is negative, but must be 0 or more" if is_negative(text) else "is not a number"
+def _not_a_number(text: str, what: str, resolve: Resolve | None, least: int) -> UsageError:
+    why = f"is negative, but must be {least} or more" if is_negative(text) else "is not a number"
     others = "" if resolve is None else ", $variable, sizeof(type) or symbol"
     return UsageError(f"{what} {safe(text, 40)!r} {why} (4096, 0x1000, 640K){others}")
 
 
-def _value(text: str, what: str, resolve: Resolve | None) -> int:
+def _value(text: str, what: str, resolve: Resolve | None, least: int = 0) -> int:
     value = literal(text)
     if value is not None:
         return value
     if resolve is None or not is_name(text):
-        raise _not_a_number(text, what, resolve)
+        raise _not_a_number(text, what, resolve, least)
     return resolve(text)
 
 
@@ -76,7 +76,7 @@ def whole_number(
     text: str, what: str, resolve: Resolve | None = None, *, least: int = 0, most: int = (1 << 31) - 1
 ) -> int:
     """Return a number from `least` to `most`, without `resolve` one that is written out. Raises: `UsageError`."""
-    value = _value(text, what, resolve)
+    value = _value(text, what, resolve, least)
     if value < least:
         raise UsageError(f"{what} {safe(text, 40)}: give a number from {least:,} up")
     if value > most:
@@ -121,7 +121,7 @@ def address_range(
         return value if literal(word) is None else translate(value)
 
     if is_negative(text):
-        raise _not_a_number(text, "address", resolve)
+        raise _not_a_number(text, "address", resolve, 0)
     low, mark, high = (part.strip() for part in (text.partition("-") if "-" in text else text.partition("+")))
     base = address(low)
     if not mark:

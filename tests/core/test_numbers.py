@@ -132,7 +132,7 @@ def test_a_time_may_be_a_variable_in_gdb() -> None:
 def test_whole_numbers_of_the_shell() -> None:
     assert whole_number("0x10", "--smp", least=1) == 16
     assert whole_number("4K", "--static") == 4096
-    for text, message in (("0", "from 1 up"), ("-1", "is negative"), ("$x", "is not a number"),
+    for text, message in (("0", "from 1 up"), ("-1", "is negative, but must be 1 or more"), ("$x", "is not a number"),
                           ("1.5", "is not a number"), ("100", "too large: the most is 64")):  # fmt: skip
         with pytest.raises(UsageError, match=f"^--smp .*{message}"):
             whole_number(text, "--smp", least=1, most=64)
