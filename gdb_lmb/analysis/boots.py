@@ -91,7 +91,10 @@ def _named(stop: GoldenStop) -> Iterable[tuple[tuple[str | None, int], Item]]:
 
 def smallest_window(boots: Mapping[str, Golden]) -> Window | None:
     """Return the smallest of the largest free ranges that boots, by their names, have at their stops."""
-    windows = [Window(name, stop.at, *_largest(stop)) for name, golden in boots.items() for stop in golden.stops]
+    stops = [(name, stop) for name, golden in boots.items() for stop in golden.stops]
+    # Where no memory is known yet, none could be free.
+    with_memory = [(name, stop) for name, stop in stops if any(item.list == MEMORY for item in stop.items)]
+    windows = [Window(name, stop.at, *_largest(stop)) for name, stop in with_memory]
     return min(windows, key=lambda window: window.size, default=None)
 
 

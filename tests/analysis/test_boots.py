@@ -76,3 +76,6 @@ def test_the_smallest_of_the_largest_windows() -> None:
     full = golden(("reserved", 0, 0x10000, "all"))
     found = smallest_window({"boot 1": full})
     assert found is not None and found.size == 0
+    # Where there is no memory yet, none of it can be free.
+    early = replace(wide, stops=(replace(wide.stops[0], items=()), *wide.stops))
+    assert smallest_window({"boot 1": early}) == Window("boot 1", "ready", 0x2000, 0x10000)
