@@ -182,6 +182,17 @@ def argument(*names: str, **settings: Any) -> Argument:
     return names, settings
 
 
+class Once(argparse.Action):
+    """The action of an option that names a file of which there is one: of two, one would never be read or written."""
+
+    def __call__(
+        self, parser: argparse.ArgumentParser, namespace: argparse.Namespace, values: Any, option: str | None = None
+    ) -> None:
+        if getattr(namespace, self.dest) is not None:
+            raise argparse.ArgumentError(self, "give it only once")
+        setattr(namespace, self.dest, values)
+
+
 COLOR_OPTION = argument(
     "--color", choices=("auto", "always", "never"), default="auto",
     help="colours in the output (default: on a terminal, unless NO_COLOR is set)",

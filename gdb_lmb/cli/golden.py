@@ -4,7 +4,10 @@
 from __future__ import annotations
 
 import argparse
+import errno
 import json
+import os
+import stat
 import sys
 import time
 from collections.abc import Iterator, Sequence
@@ -19,6 +22,7 @@ from gdb_lmb.cli.common import (
     GDB_OPTIONS,
     Argument,
     CommandLine,
+    Once,
     argument,
     error_lines,
     progress,
@@ -38,7 +42,7 @@ from gdb_lmb.cli.reports import (
     show_lines,
     write_reports,
 )
-from gdb_lmb.core.errors import InfrastructureError, LmbError, UsageError
+from gdb_lmb.core.errors import InfrastructureError, LmbError, NotReachedError, UsageError
 from gdb_lmb.core.golden import Change, Environment, Golden
 from gdb_lmb.core.snapshot import Finding
 from gdb_lmb.core.suite import CaseResult, Outcome, SuiteResult
@@ -130,7 +134,7 @@ def look(arguments: argparse.Namespace, places: Sequence[str | None], *, traced:
             guest.command("lmb-trace start", ignore)
         for place in places:
             progress(f"booting {arguments.kernel} to {place or guest.default_symbol}")
-            guest.run_until(place)
+            _run_until(guest, place, places[: len(documents)])
             documents.append(document_of(guest))
             check = guest.result(CheckResult, "lmb-check --json")
             torn = torn or check.torn
@@ -144,6 +148,17 @@ def look(arguments: argparse.Namespace, places: Sequence[str | None], *, traced:
         environment = environment_of_boot(arguments, guest, documents, traced=traced)
     golden = Golden(environment, tuple(stops))
     return Seen(golden, tuple(findings), verdict.exit_status, verdict.in_words(), torn)
+
+
+def _run_until(guest: GuestSession, place: str | None, before: Sequence[str | None]) -> None:
+    try:
+        guest.run_until(place)
+    except NotReachedError as error:
+        if not before:
+            raise
+        # The order may be wrong, and not the guest.
+        been = ", ".join(printable(str(at), 80) for at in before)
+        raise NotReachedError(f"{error}; it had been at {been} before", error.console) from None
 
 
 def document_of(guest: GuestSession) -> dict[str, Any]:
@@ -183,6 +198,7 @@ def environment_of_boot(
 
 def _snapshot(arguments: argparse.Namespace) -> ExitStatus:
     output: Path = arguments.output
+    _require_once(arguments.until)
     require_outputs(arguments, [output])
     former = read_golden(output) if output.is_file() else None
     try:
@@ -219,6 +235,8 @@ def new_path(golden: Path) -> Path:
 
 
 def _check(arguments: argparse.Namespace) -> int:
+    _require_once(arguments.until)
+    _require_used(arguments)
     files = [*report_files(arguments.report), *([] if arguments.actual is None else [arguments.actual])]
     require_outputs(arguments, files, arguments.golden, [new_path(arguments.golden)])
     read = (Path(arguments.kernel), arguments.golden, arguments.symbols, arguments.initrd)
@@ -238,6 +256,25 @@ def _check(arguments: argparse.Namespace) -> int:
     for folder in folders:
         say(f"artefacts are in {folder}")
     return status_of(suite)
+
+
+def _require_once(places: Sequence[str] | None) -> None:
+    for place in places or ():
+        if (places or ()).count(place) > 1:
+            raise UsageError(f"--until {place} is given twice: once is enough")
+
+
+# What has no effect is refused, not passed over.
+def _require_used(arguments: argparse.Namespace) -> None:
+    if arguments.vary and arguments.boots == 1:
+        raise UsageError("--vary is for many boots: give --boots N too, of 2 or more")
+    for option, given, what in (
+        ("--actual", arguments.actual, "the state of one boot"), ("--console", arguments.console, "that of one boot")
+    ):  # fmt: skip
+        if given is not None and arguments.boots > 1:
+            raise UsageError(
+                f"{option} is {what}: leave it out with --boots; of a boot that fails it is among the artefacts"
+            )
 
 
 def _show(arguments: argparse.Namespace, case: CaseResult) -> None:
@@ -335,7 +372,8 @@ def _places(arguments: argparse.Namespace, golden: Golden) -> list[str]:
     for place in arguments.until or ():
         if place not in known:
             raise UsageError(f"{arguments.golden} has no stop at {place}, but at {', '.join(known)}")
-    return arguments.until or known
+    # They are known in the order of the boot.
+    return [at for at in known if arguments.until is None or at in arguments.until]
 
 
 def _lines(golden: Path, found: Comparison, seen: Seen) -> list[str]:
@@ -433,10 +471,30 @@ def _accept(arguments: argparse.Namespace) -> ExitStatus:
     found = comparison(replace(before, rules=()), after, (str(golden), str(new)))
     sys.stdout.write(diff_text(found, stdout_terminal(arguments.color)) + "\n")
     sys.stdout.flush()  # what cannot be shown is not accepted
-    with told_of(golden, f"{new} is still there"):
-        new.replace(golden)
+    _renew(golden, new)
     say(f"{golden} replaced by {new.name}")
     return ExitStatus.CLEAN
+
+
+# A golden that is a link stays one, and keeps its mode. Renaming needs no room on the disk.
+def _renew(golden: Path, new: Path) -> None:
+    target = Path(os.path.realpath(golden))
+    with told_of(golden, f"{new} is still there"):
+        mode = stat.S_IMODE(target.stat().st_mode)
+        renamed = not new.is_symlink()
+        try:
+            if renamed and stat.S_IMODE(new.stat().st_mode) != mode:
+                new.chmod(mode)
+            if renamed:
+                new.replace(target)
+        except OSError as error:
+            if error.errno != errno.EXDEV:
+                raise
+            renamed = False  # another file system
+        if not renamed:
+            with whole_file(target) as file:
+                file.write(new.read_bytes())
+            new.unlink()
 
 
 # -- commands ---------------------------------------------------------------------------------------
@@ -463,11 +521,17 @@ def _of_golden(row: Argument) -> Argument:
 
 _CHECK_ARGUMENTS: tuple[Argument, ...] = (
     *map(_of_golden, BOOT_OPTIONS),
-    argument("--golden", metavar="FILE", type=Path, required=True, help="the golden, by gdb-lmb snapshot"),
+    argument("--golden", metavar="FILE", type=Path, required=True, action=Once, help="the golden, by gdb-lmb snapshot"),
     _UNTIL,
     _TRACED,
     argument("--bisect", action="store_true", help="end with a status for git bisect run"),
-    argument("--actual", metavar="FILE", type=Path, help="write the actual state into FILE, whatever the verdict"),
+    argument(
+        "--actual",
+        metavar="FILE",
+        type=Path,
+        action=Once,
+        help="write the actual state into FILE, whatever the verdict",
+    ),
     *BOOTS_OPTIONS,
     *REPORT_OPTIONS,
     *GDB_OPTIONS,
@@ -482,7 +546,7 @@ COMMANDS = (
         f"{_SNAPSHOT_EXAMPLES}\n{STATUSES}",
         (
             *BOOT_OPTIONS,
-            argument("-o", "--output", metavar="FILE", type=Path, required=True, help="the golden"),
+            argument("-o", "--output", metavar="FILE", type=Path, required=True, action=Once, help="the golden"),
             _UNTIL,
             _TRACED,
             *GDB_OPTIONS,

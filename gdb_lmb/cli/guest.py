@@ -17,6 +17,7 @@ from gdb_lmb.cli.common import (
     DEFAULT_COMMANDS,
     GDB_OPTIONS,
     CommandLine,
+    Once,
     argument,
     progress,
     run_commands,
@@ -97,7 +98,7 @@ BOOT_OPTIONS = (
     argument("--qemu", metavar="BIN", help="the QEMU to use (default: by the ELF)"),
     argument("--qemu-arg", metavar="ARG", action="append", default=[], help="one more word for QEMU; may be repeated"),
     argument("--kvm", action="store_true", help="use KVM, with hardware breakpoints (default: TCG)"),
-    argument("--console", metavar="FILE", type=Path, help="save the guest's serial console in FILE"),
+    argument("--console", metavar="FILE", type=Path, action=Once, help="save the guest's serial console in FILE"),
 )  # fmt: skip
 """The kernel and how to boot it, for `run` and `trace`."""
 

@@ -18,7 +18,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
-from gdb_lmb.cli.common import COLOR_OPTION, CommandLine, Either, argument, stdout_terminal, typed
+from gdb_lmb.cli.common import COLOR_OPTION, CommandLine, Either, Once, argument, stdout_terminal, typed
 from gdb_lmb.core.errors import InputError, UsageError
 from gdb_lmb.core.numbers import whole_number
 from gdb_lmb.core.words import plural
@@ -272,7 +272,7 @@ COMMANDS = (
         (
             argument("trace", metavar="TRACE", help="the trace (gdb-lmb/trace/1), a file"),
             Either(True, [argument("--c", action="store_true", help="a test in C for tools/testing/memblock")]),
-            argument("-o", "--output", metavar="FILE", help="where to write (default: stdout)"),
+            argument("-o", "--output", metavar="FILE", action=Once, help="where to write (default: stdout)"),
             argument("--name", metavar="NAME", help="the test function's name (default: that of the file)"),
         ),
     ),

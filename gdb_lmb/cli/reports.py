@@ -16,7 +16,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import NamedTuple
 
-from gdb_lmb.cli.common import argument, say
+from gdb_lmb.cli.common import Once, argument, say
 from gdb_lmb.core.errors import OutputError, UsageError
 from gdb_lmb.core.suite import CaseResult, SuiteResult
 from gdb_lmb.core.words import printable
@@ -56,7 +56,7 @@ REPORT_OPTIONS = (
         help=f"write a report: {', '.join(FORMATS)}; may be repeated; FILE may be - for stdout",
     ),
     argument(
-        "--artefacts", metavar="DIR", type=Path,
+        "--artefacts", metavar="DIR", type=Path, action=Once,
         help="where to keep the artefacts of a failure (default: the golden's name and .failed)",
     ),
 )  # fmt: skip

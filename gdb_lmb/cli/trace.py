@@ -8,7 +8,18 @@ from functools import partial
 from pathlib import Path
 
 from gdb_lmb.analysis.trace_options import TraceOptions
-from gdb_lmb.cli.common import GDB_OPTIONS, CommandLine, argument, progress, run_commands, run_on_lost, say, show, typed
+from gdb_lmb.cli.common import (
+    GDB_OPTIONS,
+    CommandLine,
+    Once,
+    argument,
+    progress,
+    run_commands,
+    run_on_lost,
+    say,
+    show,
+    typed,
+)
 from gdb_lmb.cli.guest import BOOT_OPTIONS, booted, require_outputs
 from gdb_lmb.core.errors import InfrastructureError, LmbError, OutputError, UsageError
 from gdb_lmb.core.numbers import whole_number
@@ -124,7 +135,9 @@ COMMANDS = (
         f"{_EXAMPLES}\n{STATUSES}",
         (
             *BOOT_OPTIONS,
-            argument("-o", "--output", metavar="FILE", type=Path, help="the trace, schema gdb-lmb/trace/1"),
+            argument(
+                "-o", "--output", metavar="FILE", type=Path, action=Once, help="the trace, schema gdb-lmb/trace/1"
+            ),
             argument("--lockstep", action="store_true", help="compare with the reference model after each operation"),
             argument(
                 "--every",

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from gdb_lmb.report import suite_json
+from tests.helpers.minimal import GOLDEN
 from tests.helpers.suites import ALL
 from tests.helpers.tool import Tool
 
@@ -117,13 +118,57 @@ def test_a_golden_that_is_missing_is_an_error_of_usage_before_any_boot(fixture_k
 
 @pytest.mark.parametrize("words", [
     ["--report", "xml=a"], ["--report", "json"], ["--report", "json=a", "--report", "ktap=a"], ["--vary", "moon"],
-    ["--boots", "0"], ["--report", "json=no/such/folder/a"],
+    ["--boots", "0"], ["--boots", "-1"], ["--report", "json=no/such/folder/a"],
 ], ids=" ".join)  # fmt: skip
 def test_wrong_options_are_told_before_any_boot(
     fixture_kernel: Path, golden: Path, tmp_path: Path, words: list[str]
 ) -> None:
     status, out, err = check(tmp_path, fixture_kernel, "--golden", golden, *words)
     assert (status, out) == (4 if "no/such" in words[-1] else 2, ""), err
+
+
+IGNORED = [
+    (["--boots", "2", "--actual", "F"],
+     "--actual is the state of one boot: leave it out with --boots; of a boot that fails it is among the artefacts"),
+    (["--boots", "2", "--console", "F"],
+     "--console is that of one boot: leave it out with --boots; of a boot that fails it is among the artefacts"),
+    (["--vary", "memory"], "--vary is for many boots: give --boots N too, of 2 or more"),
+    (["--boots", "1", "--vary", "kaslr"], "--vary is for many boots: give --boots N too, of 2 or more"),
+    (["--boots", "-1"], "argument --boots: '-1' is negative, but must be 1 or more (4096, 0x1000, 640K)"),
+    (["--golden", "F"], "argument --golden: give it only once"),
+    (["--actual", "F", "--actual", "F"], "argument --actual: give it only once"),
+    (["--console", "F", "--console", "G"], "argument --console: give it only once"),
+    (["--artefacts", "F", "--artefacts", "G"], "argument --artefacts: give it only once"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("words", "said"), IGNORED, ids=[" ".join(row[0]) for row in IGNORED])
+def test_no_option_is_ignored(
+    fixture_kernel: Path, golden: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: list[str], said: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    status, out, err = check(tmp_path, fixture_kernel, "--golden", golden, *words)
+    prefix = "gdb-lmb check: error" if said.startswith("argument ") else "gdb-lmb"
+    assert (status, out, err.splitlines()[-1]) == (2, "", f"{prefix}: {said}")
+    assert not Path("F").exists()
+
+
+def test_variants_that_were_not_booted_are_named(fixture_kernel: Path, golden: Path, tmp_path: Path) -> None:
+    words = ["--golden", golden, "--boots", "2", "--vary", "memory,cpus"]
+    status, out, err = check(tmp_path, fixture_kernel, *words)
+    assert (status, err) == (0, "")
+    assert out.splitlines()[-2:] == [
+        "not booted: 512 MiB, 1 CPU; 512 MiB, 2 CPUs (--boots 4 boots all)", "2 cases: 2 passed"
+    ]  # fmt: skip
+
+
+def test_what_was_torn_moves_nothing_and_has_no_window(fixture_kernel: Path, golden: Path, tmp_path: Path) -> None:
+    torn = tmp_path / "torn.golden"
+    torn.write_text(GOLDEN.replace("lmb_ready", "lmb_next_gap"))
+    status, out, _ = check(tmp_path, fixture_kernel, "--golden", torn, "--boots", "2")
+    assert status == 5
+    assert "windows" not in out and "stand still" not in out
+    assert out.splitlines()[-1] == "2 cases: 2 not verified"
 
 
 def test_an_interrupt_ends_all_boots(fixture_kernel: Path, golden: Path, tmp_path: Path) -> None:

@@ -3,8 +3,11 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import re
+import stat
 from pathlib import Path
 from typing import NamedTuple
 
@@ -193,6 +196,68 @@ def test_two_stops_in_one_boot(fixture_kernel: Path, tmp_path: Path, capfd: Capt
     # The stop that was not looked at is as it was.
     sections = [file.read_text().split("[[stop]]") for file in (path, tmp_path / "two.golden.new")]
     assert sections[0][1] == sections[1][1] and sections[0][2] != sections[1][2]
+
+
+def test_a_check_goes_by_the_order_of_the_golden(fixture_kernel: Path, tmp_path: Path, capfd: Capture) -> None:
+    path, kernel = tmp_path / "two.golden", str(fixture_kernel)
+    in_order = ["--until", "lmb_ready", "--until", "lmb_scenario_done"]
+    turned = [*in_order[2:], *in_order[:2]]
+    assert main(["snapshot", kernel, "-o", str(path), *turned]) == 3
+    assert not path.exists()
+    err = capfd.readouterr().err
+    assert ", before it reached lmb_ready" in err.splitlines()[0]
+    assert err.splitlines()[0].endswith("; it had been at lmb_scenario_done before")
+    assert main(["snapshot", kernel, "-o", str(path), *in_order]) == 0
+    capfd.readouterr()
+    assert main(["check", kernel, "--golden", str(path), *turned]) == 0
+    out, _ = capfd.readouterr()
+    assert re.fullmatch(r"no change from .*: \d+ regions at lmb_ready, lmb_scenario_done\n", out)
+
+
+@pytest.mark.parametrize("command", [["snapshot", "-o"], ["check", "--golden"]], ids=["snapshot", "check"])
+def test_a_stop_that_is_given_twice(command: list[str], tmp_path: Path, capfd: Capture) -> None:
+    path = tmp_path / "golden"
+    path.write_text(GOLDEN)
+    until = ["--until", "lmb_ready"] * 2
+    assert main([command[0], "no-kernel", command[1], str(path), *until]) == 2
+    assert capfd.readouterr() == ("", "gdb-lmb: --until lmb_ready is given twice: once is enough\n")
+
+
+@pytest.mark.parametrize("mode", [0o640, 0o600])
+def test_a_golden_that_is_a_link_is_renewed_where_it_is(
+    mode: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: Capture
+) -> None:
+    target, link = tmp_path / "there" / "b.golden", tmp_path / "a.golden"
+    target.parent.mkdir()
+    target.write_text(GOLDEN)
+    target.chmod(mode)
+    link.symlink_to("there/b.golden")
+    new = GOLDEN.replace("lmb_ready", "elsewhere")
+    (tmp_path / "a.golden.new").write_text(new)
+    assert main(["accept", str(link)]) == 0
+    assert link.is_symlink() and target.read_text() == new
+    assert stat.S_IMODE(target.stat().st_mode) == mode
+    assert sorted(path.name for path in tmp_path.rglob("*")) == ["a.golden", "b.golden", "there"]
+    # Where it cannot be renamed, as into another file system, it is copied.
+    (tmp_path / "a.golden.new").write_text(GOLDEN)
+    whole = os.replace
+
+    def across(one: str, other: str, **_: object) -> None:
+        if str(one).endswith(".new"):
+            raise OSError(errno.EXDEV, "Invalid cross-device link")
+        whole(one, other)
+
+    monkeypatch.setattr(os, "replace", across)
+    assert main(["accept", str(link)]) == 0
+    assert link.is_symlink() and target.read_text() == GOLDEN
+    assert stat.S_IMODE(target.stat().st_mode) == mode
+    assert sorted(path.name for path in tmp_path.rglob("*")) == ["a.golden", "b.golden", "there"]
+    # What has become a link itself does not take the place of a file.
+    (tmp_path / "elsewhere").write_text(new)
+    (tmp_path / "a.golden.new").symlink_to("elsewhere")
+    assert main(["accept", str(link)]) == 0
+    assert not target.is_symlink() and target.read_text() == new == (tmp_path / "elsewhere").read_text()
+    assert not (tmp_path / "a.golden.new").is_symlink()
 
 
 def test_no_golden_is_made_of_a_boot_with_a_finding(fixture_kernel: Path, tmp_path: Path, capfd: Capture) -> None:
