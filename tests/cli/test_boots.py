@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from gdb_lmb.cli.many_boots import answer
+from gdb_lmb.core.golden import Environment, Golden, GoldenStop, Item
 from gdb_lmb.report import suite_json
 from tests.helpers.minimal import GOLDEN
 from tests.helpers.suites import ALL
@@ -39,6 +41,13 @@ def check(folder: Path, *words: str | Path, timeout_s: float = 120.0) -> tuple[i
 
 def test_json_of_a_suite_is_read_back() -> None:
     assert suite_json.read(suite_json.write(ALL)) == ALL
+
+
+def test_where_no_memory_is_free() -> None:
+    full = (Item("memory", 0, 0x1000), Item("reserved", 0, 0x1000))
+    environment = Environment("vmlinux", "lmb-list", "x86_64", "little", 64, 4096)
+    lines = answer(ALL, {"boot 2": Golden(environment, (GoldenStop("lmb_ready", full, 0, False),))})
+    assert lines[-2] == "no memory is free in boot 2"
 
 
 def test_many_boots_one_answer(fixture_kernel: Path, golden: Path, tmp_path: Path) -> None:

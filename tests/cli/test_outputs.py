@@ -64,6 +64,34 @@ def test_a_file_that_is_used_twice(
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir() if path.exists()} == before
 
 
+class Found:
+    """A guest of an image whose symbols were found, not named."""
+
+    program = Path("vmlinux-found")
+
+    def __init__(self, *_: object, **__: object) -> None: ...
+
+    def __enter__(self) -> Found:
+        return self
+
+    def __exit__(self, *_: object) -> None: ...
+
+
+@pytest.mark.parametrize(
+    "line", ["check vmlinuz --golden golden --actual", "snapshot vmlinuz -o", "run vmlinuz --console"]
+)
+def test_symbols_that_were_found_are_read_too(
+    line: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("gdb_lmb.cli.guest.GuestSession", Found)
+    Path("golden").write_text(GOLDEN)
+    Found.program.write_text(GOLDEN)
+    assert main([*line.split(), "vmlinux-found"]) == 2
+    assert capsys.readouterr() == ("", f"gdb-lmb: vmlinux-found {READ}\n")
+    assert Found.program.read_text() == GOLDEN
+
+
 def test_what_takes_any_number_of_outputs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture) -> None:
     """The kernel is none, which is told only when the outputs have been looked at."""
     monkeypatch.chdir(tmp_path)
