@@ -21,13 +21,15 @@ DIFF_SCHEMA = "gdb-lmb/diff/1"
 class Comparison:
     """Two goldens, called `names`, and how they differ; `notes` say in words what else is not the same.
 
-    `budgets` are those of each stop, by where it is.
+    `budgets` are those of each stop, by where it is. The rules of the first golden ignore so many more changes as
+    `ignored` says.
     """
 
     names: tuple[str, str]
     changes: tuple[Change, ...]
     notes: tuple[str, ...]
     budgets: tuple[tuple[str, tuple[Share, ...]], ...]
+    ignored: int = 0
 
 
 def comparison(before: Golden, after: Golden, names: tuple[str, str]) -> Comparison:
@@ -40,7 +42,8 @@ def comparison(before: Golden, after: Golden, names: tuple[str, str]) -> Compari
     notes += [f"only one of them has a stop at {stop.at}" for one in (before, after) for stop in one.stops
               if stop.at not in there]  # fmt: skip
     budgets = tuple((is_.at, tuple(budget(was, is_))) for was, is_ in stops)
-    return Comparison(names, tuple(compare(before, after)), tuple(notes), budgets)
+    changes, ignored = compare(before, after)
+    return Comparison(names, tuple(changes), tuple(notes), budgets, ignored)
 
 
 def change_lines(changes: Iterable[Change], *, stops: bool = False) -> list[str]:
@@ -66,6 +69,12 @@ def signed(size: int) -> str:
     return f"{'+' if size > 0 else '-'}{human_size(abs(size))}" if size else "0"
 
 
+def ignored_words(found: Comparison) -> str:
+    """Return what a last line says of changes that the rules ignore: ", 2 more ignored by its rules", or nothing."""
+    many = f"{found.ignored} more" if found.changes else plural(found.ignored, "change")
+    return f", {many} ignored by its rules" if found.ignored else ""
+
+
 def diff_text(found: Comparison, terminal: Terminal = PLAIN) -> str:
     """Return what `gdb-lmb diff` prints."""
     several = len(found.budgets) > 1
@@ -77,7 +86,8 @@ def diff_text(found: Comparison, terminal: Terminal = PLAIN) -> str:
             lines += ["", terminal.paint(f"bytes reserved{place}:", HEADING), *budget_lines(shares, terminal), ""]
     last = plural(len(found.changes), "change") if found.changes else "no change"
     role = BAD if found.changes else CLEAN
-    lines.append(terminal.paint(f"{last} from {safe(found.names[0])} to {safe(found.names[1])}", role))
+    last += f" from {safe(found.names[0])} to {safe(found.names[1])}{ignored_words(found)}"
+    lines.append(terminal.paint(last, role))
     return "\n".join(lines)
 
 
@@ -120,6 +130,7 @@ def diff_json(found: Comparison) -> dict[str, Any]:
         "after": safe(found.names[1]),
         "notes": [safe(note, 1000) for note in found.notes],
         "changes": [change_json(change) for change in found.changes],
+        "ignored": found.ignored,
         "budget": [
             {
                 "at": safe(at),

@@ -40,8 +40,12 @@ def elsewhere(found: Golden, **environment: object) -> Golden:
     return replace(found, environment=replace(found.environment, **environment))  # type: ignore[arg-type]
 
 
+def changed(before: Golden, after: Golden) -> list[Change]:
+    return compare(before, after)[0]
+
+
 def told(before: Golden, after: Golden) -> list[str]:
-    return [change.words for change in compare(before, after)]
+    return [change.words for change in changed(before, after)]
 
 
 def stack(*sizes: tuple[str | None, int], top: int = RAM_END, seq: int | None = None) -> list[Item]:
@@ -165,7 +169,7 @@ def test_merged_is_split_backwards() -> None:
 
 def test_what_was_split_is_its_first_part() -> None:
     parts = [at("initrd", 0x4000000, 0x1000), at("initrd", 0x4002000, 0xFE000)]
-    [change] = compare(golden(ROLES[0]), golden(*parts))
+    [change] = changed(golden(ROLES[0]), golden(*parts))
     assert (change.kind, change.before, change.after) == ("split", ROLES[0], parts[0])
 
 
@@ -226,7 +230,7 @@ def test_of_the_same_size_it_is_the_one_with_its_node() -> None:
 def test_sizes_tell_which_one_vanished() -> None:
     before = [at(None, 0x4001000, 4096), at(None, 0x4003000, 8192), at(None, 0x4007000, 12288)]
     after = [at(None, 0x6005000, 4096), at(None, 0x700B000, 12288)]
-    found = [(one.kind, one.before and one.before.base) for one in compare(golden(*before), golden(*after))]
+    found = [(one.kind, one.before and one.before.base) for one in changed(golden(*before), golden(*after))]
     assert found == [("vanished", 0x4003000), ("moved", 0x4001000), ("moved", 0x4007000)]
 
 
@@ -235,11 +239,11 @@ def test_too_many_are_taken_in_their_order(most: int, kinds: list[str], monkeypa
     monkeypatch.setattr(matching, "_MOST_ALIGNED", most)
     before = golden(at("f", 0x4001000, 4096), at("f", 0x5001000, 8192))
     after = golden(at("f", 0x6003000, 8192), at("f", 0x7003000, 4096))
-    assert [change.kind for change in compare(before, after)] == kinds
+    assert [change.kind for change in changed(before, after)] == kinds
 
 
 def test_a_change_is_of_a_list() -> None:
-    assert [(one.kind, one.list) for one in compare(golden(*ROLES[1:]), golden(*ROLES[:2]))] == [
+    assert [(one.kind, one.list) for one in changed(golden(*ROLES[1:]), golden(*ROLES[:2]))] == [
         ("appeared", "reserved"), ("vanished", "reserved"),
     ]  # fmt: skip
 
@@ -458,7 +462,7 @@ def test_another_build_may_have_a_larger_image() -> None:
 
     # Elsewhere too, with what counts from its base.
     after = elsewhere(golden(at("x", 8 * MIB, MIB)), image=(8 * MIB, 17 * MIB))
-    assert [one.kind for one in compare(golden(at("text", 16 * MIB, MIB)), after)] == ["owner"]
+    assert [one.kind for one in changed(golden(at("text", 16 * MIB, MIB)), after)] == ["owner"]
 
 
 def test_what_lies_where_the_image_lay_stands_still() -> None:
@@ -466,13 +470,13 @@ def test_what_lies_where_the_image_lay_stands_still() -> None:
     before = golden(at("a", 20 * MIB))
     for size in (4096, 8192):
         after = elsewhere(golden(at("a", 12 * MIB, size), at("a", 20 * MIB)), image=(8 * MIB, 16 * MIB))
-        assert [change.kind for change in compare(before, after)] == ["appeared"]
+        assert [change.kind for change in changed(before, after)] == ["appeared"]
 
 
 def test_parts_of_a_moved_image_are_merged() -> None:
     before = golden(at("text", 16 * MIB, MIB), at("text", 17 * MIB + 4096, MIB - 4096))
     after = elsewhere(golden(at("text", 32 * MIB, 2 * MIB)), image=(32 * MIB, 40 * MIB))
-    assert [change.kind for change in compare(before, after)] == ["merged"]
+    assert [change.kind for change in changed(before, after)] == ["merged"]
 
 
 def test_an_image_among_what_is_allocated() -> None:
@@ -485,14 +489,14 @@ def test_an_image_among_what_is_allocated() -> None:
         (14 * MIB, 13 * MIB, True, ["moved"]), (50 * MIB, 60 * MIB, True, ["moved"]),
     ):  # fmt: skip
         before, after = golden(at("f", low), bottom_up=way), golden(at("f", high), bottom_up=way)
-        assert [one.kind for one in compare(before, elsewhere(after, image=image))] == names, (low, high, way)
+        assert [one.kind for one in changed(before, elsewhere(after, image=image))] == names, (low, high, way)
     # One takes the place of the other, whose place the image has taken.
     before = golden(at("f", 36 * MIB), at("g", 28 * MIB), at("h", 27 * MIB))
     after = golden(at("f", 28 * MIB), at("g", 27 * MIB), at("h", 20 * MIB))
     assert told(before, elsewhere(after, image=image)) == []
     # Here each is in the other's, and no image in either.
     before, after = golden(at("f", 50 * MIB), at("g", 60 * MIB)), golden(at("f", 60 * MIB), at("g", 50 * MIB))
-    assert [one.kind for one in compare(before, elsewhere(after, image=image))] == ["moved", "moved"]
+    assert [one.kind for one in changed(before, elsewhere(after, image=image))] == ["moved", "moved"]
 
 
 def test_a_moved_image_hides_nothing_else() -> None:
@@ -673,7 +677,7 @@ GROWN = [at("initrd", 0x4000000, 0x105000), *ROLES[1:]]
 )
 def test_a_rule(rule: Rule, passes: bool) -> None:
     before = replace(golden(*ROLES), rules=(rule,))
-    assert (compare(before, golden(*GROWN)) == []) == passes
+    assert (changed(before, golden(*GROWN)) == []) == passes
 
 
 @pytest.mark.parametrize(
@@ -682,20 +686,20 @@ def test_a_rule(rule: Rule, passes: bool) -> None:
 )
 def test_a_rule_bounds_a_move_by_the_size_before(rule: Rule, passes: bool) -> None:
     before = golden(at("initrd", 0x4000000, 0x100000))
-    assert (compare(replace(before, rules=(rule,)), golden(at("initrd", 0x4100000, 0x100000))) == []) == passes
+    assert (changed(replace(before, rules=(rule,)), golden(at("initrd", 0x4100000, 0x100000))) == []) == passes
 
 
 @pytest.mark.parametrize(("most", "passes"), [(4096, True), (4095, False)])
 def test_a_rule_bounds_what_comes_and_goes_by_its_size(most: int, passes: bool) -> None:
     rows = [replace(golden(*items), rules=(Rule(bytes=most),)) for items in (ROLES, ROLES[:2])]
-    assert (compare(*rows) == []) == (compare(*rows[::-1]) == []) == passes
+    assert (changed(*rows) == []) == (changed(*rows[::-1]) == []) == passes
 
 
 def test_a_rule_with_an_amount_is_not_of_flags() -> None:
     before, after = golden(ROLES[0]), golden(replace(ROLES[0], flags=4))
     for rule in (Rule(bytes=1 << 40), Rule(percent=100.0)):
-        assert [change.kind for change in compare(replace(before, rules=(rule,)), after)] == ["flags"]
-    assert compare(replace(before, rules=(Rule(kind="flags"),)), after) == []
+        assert [change.kind for change in changed(replace(before, rules=(rule,)), after)] == ["flags"]
+    assert changed(replace(before, rules=(Rule(kind="flags"),)), after) == []
 
 
 def test_the_largest_change_of_the_budget_comes_first() -> None:
@@ -707,7 +711,7 @@ def test_the_largest_change_of_the_budget_comes_first() -> None:
 
 
 def test_a_change_has_both_sides() -> None:
-    [change] = compare(golden(*ROLES), golden(*GROWN))
+    [change] = changed(golden(*ROLES), golden(*GROWN))
     assert change == Change("grew", "reserved", change.words, ROLES[0], GROWN[0], "here")
 
 

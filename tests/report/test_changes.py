@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from gdb_lmb.core.golden import Environment, Golden, GoldenStop, Item
+from gdb_lmb.core.golden import Environment, Golden, GoldenStop, Item, Rule
 from gdb_lmb.report.changes import Comparison, change_lines, comparison, diff_json, diff_text
 from gdb_lmb.report.terminal import Terminal
 from tests.helpers.schemas import error_of
@@ -46,6 +46,19 @@ def test_the_text_of_one_stop() -> None:
     assert (
         diff_text(ONE, Terminal(color=True)).splitlines()[-1] == "\x1b[1;31m2 changes from old.golden to new\\n\x1b[0m"
     )
+
+
+def test_what_the_rules_ignore_is_counted() -> None:
+    before, after = Golden(HOME, (stop("here", SETUP, LOST),)), Golden(HOME, (stop("here", GROWN),))
+    for rules, words, ignored in (
+        ((Rule(kind="grew"),), "1 change from a to b, 1 more ignored by its rules", 1),
+        ((Rule(),), "no change from a to b, 2 changes ignored by its rules", 2),
+        ((Rule(name="setup"),), "1 change from a to b, 1 more ignored by its rules", 1),
+        ((), "2 changes from a to b", 0),
+    ):
+        found = comparison(replace(before, rules=rules), after, ("a", "b"))
+        assert diff_text(found).splitlines()[-1] == words
+        assert diff_json(found)["ignored"] == ignored
 
 
 def test_the_text_of_several_stops_says_where() -> None:

@@ -275,10 +275,11 @@ def _rising(values: Sequence[int]) -> set[int]:
     return kept
 
 
-def compare(before: Golden, after: Golden) -> list[Change]:
-    """Return what has changed at the stops that both have, without what the rules of `before` let vary."""
-    changes = (one for was, is_ in stops_of(before, after) for one in _of_stop(before, after, was, is_))
-    return _together(change for change in changes if not any(allows(rule, change) for rule in before.rules))
+def compare(before: Golden, after: Golden) -> tuple[list[Change], int]:
+    """Return what has changed at the stops that both have, and how many changes more the rules of `before` ignore."""
+    changes = [one for was, is_ in stops_of(before, after) for one in _of_stop(before, after, was, is_)]
+    told = [change for change in changes if not any(allows(rule, change) for rule in before.rules)]
+    return _together(told), len(changes) - len(told)
 
 
 def _together(changes: Iterable[Change]) -> list[Change]:
