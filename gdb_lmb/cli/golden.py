@@ -48,7 +48,7 @@ from gdb_lmb.core.snapshot import Finding
 from gdb_lmb.core.suite import CaseResult, Outcome, SuiteResult
 from gdb_lmb.core.words import FINDING, plural, printable
 from gdb_lmb.kernels.cache import is_name
-from gdb_lmb.report.changes import Comparison, change_lines, comparison, diff_json, diff_text
+from gdb_lmb.report.changes import Comparison, change_lines, comparison, diff_json, diff_text, ignored_words
 from gdb_lmb.report.golden.comments import GoldenFile
 from gdb_lmb.report.golden.dump import environment_of, stop_of
 from gdb_lmb.report.golden.reading import golden_from, read_golden
@@ -383,11 +383,11 @@ def _lines(golden: Path, found: Comparison, seen: Seen) -> list[str]:
         lines += [f"note: {note}" for note in found.notes]
     compared = plural(sum(len(stop.items) for stop in seen.golden.stops), "region")
     where = ", ".join(stop.at for stop in seen.golden.stops)
-    words = [plural(len(found.changes), "change")] if found.changes else []
+    words = [plural(len(found.changes), "change") + ignored_words(found)] if found.changes else []
     if seen.status is not ExitStatus.CLEAN:
         words.append(seen.words)
     if not words:
-        return [*lines, f"no change from {golden}: {compared} at {where}"]
+        return [*lines, f"no change from {golden}: {compared} at {where}{ignored_words(found)}"]
     last = f"{'; '.join(words)} at {where}"
     if seen.torn:
         return [*lines, f"{last}; not compared with {golden}"]

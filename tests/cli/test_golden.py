@@ -223,6 +223,19 @@ def test_a_stop_that_is_given_twice(command: list[str], tmp_path: Path, capfd: C
     assert capfd.readouterr() == ("", "gdb-lmb: --until lmb_ready is given twice: once is enough\n")
 
 
+def test_what_the_rules_ignore_is_told(fixture_kernel: Path, tmp_path: Path, capfd: Capture) -> None:
+    """Of a golden with nothing in it all 7 regions, with 16 owners, and the limit have changed."""
+    path = tmp_path / "vmlinux.golden"
+    for kinds, status, words in (
+        (["appeared", "limit"], 0, f"no change from {path}: 16 regions at lmb_ready, 8 changes ignored by its rules"),
+        (["appeared"], 1, f"1 change, 7 more ignored by its rules at lmb_ready, against {path}; "),
+    ):
+        rules = ", ".join(f'{{ kind = "{kind}" }}' for kind in kinds)
+        path.write_text(f"{GOLDEN}[rules]\nignore = [{rules}]\n")
+        assert main(["check", str(fixture_kernel), "--golden", str(path)]) == status
+        assert capfd.readouterr().out.splitlines()[-1].startswith(words)
+
+
 @pytest.mark.parametrize("mode", [0o640, 0o600])
 def test_a_golden_that_is_a_link_is_renewed_where_it_is(
     mode: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: Capture
