@@ -186,9 +186,12 @@ def _moves(row: Reservation) -> str:
     which = f" ({row.number + 1})" if row.number else ""
     (low, end), (high, _) = row.places[0], row.places[-1]
     if len(row.places) == 1:
-        told = f"in {row.seen} of {plural(row.boots, 'boot')} only: [{low:#x}, {end:#x})"
+        return f"{name}{which} in {row.seen} of {plural(row.boots, 'boot')} only: [{low:#x}, {end:#x})"
+    if low == high:
+        sizes = sorted(end - base for base, end in row.places)
+        told = f"stays at {low:#x}, with {len(sizes)} sizes from {human_size(sizes[0])} to {human_size(sizes[-1])}"
     else:
         told = f"moves: {plural(len(row.places), 'place')} from {low:#x} to {high:#x}"
         told += f", with {row.follows}" if row.follows else ""
-        told += f", in {row.seen} of {plural(row.boots, 'boot')}" if row.seen < row.boots else ""
+    told += f", in {row.seen} of {plural(row.boots, 'boot')}" if row.seen < row.boots else ""
     return f"{name}{which} {told}"

@@ -226,3 +226,17 @@ def test_a_report_of_each_format_in_one_run(fixture_kernel: Path, golden: Path, 
     assert 'name="vmlinux a.golden"' in found["junit"]
     assert "passed: vmlinux a.golden" in found["text"]
     assert found["github"] == "1 case: 1 passed\n"
+
+
+def test_what_grows_from_boot_to_boot_has_not_moved() -> None:
+    """Page tables: how many a direct map takes depends on where KASLR puts it."""
+    home = Environment("vmlinux", "memblock", "x86_64", "little", 64, 4096)
+    goldens = {}
+    for number, size in enumerate((0x55000, 0x56000, 0x55000)):
+        item = Item("reserved", 0x1FFAB000, size, name="page tables", by="role")
+        goldens[f"boot {number + 1}"] = Golden(home, (GoldenStop("here", (item,), 1 << 32, False),))
+    lines = answer(ALL, goldens)
+    at = lines.index("stand still: 0 of 1 reservation in 3 boots")
+    assert lines[at + 1 :][:1] == [
+        "  page tables stays at 0x1ffab000, with 2 sizes from 340 KiB to 344 KiB",
+    ]
