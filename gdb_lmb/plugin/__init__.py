@@ -75,9 +75,11 @@ def lmb_target(request: pytest.FixtureRequest) -> Target:
 
 
 @pytest.fixture(scope="session")
-def lmb(lmb_target: Target, request: pytest.FixtureRequest) -> Iterator[Lmb]:
+def lmb(lmb_target: Target, request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lmb]:
     """The kernel, booted once for the session to where its allocator is looked at."""
     from gdb_lmb.plugin.guest import booted_target
 
-    with booted_target(lmb_target, request.config.stash[GOLDENS]) as found:
+    goldens = request.config.stash[GOLDENS]
+    goldens.record_in(tmp_path_factory.getbasetemp())
+    with booted_target(lmb_target, goldens) as found:
         yield found

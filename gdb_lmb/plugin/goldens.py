@@ -2,11 +2,15 @@
 """Goldens beside tests: where each is, which were used, which no test has, and the report of it at the end.
 
 The golden `NAME` of a test is goldens/MODULE/TEST/NAME.golden, in the folder of its module. So whose it is can be told
-where only some tests run, and on how many machines they do.
+where only some tests run, and on how many machines they do. The cases of a test that is run with several parameters
+may share one that they agree on; a record of the run, in a file for all its processes, tells who has used it.
 """
 
 from __future__ import annotations
 
+import ast
+import contextlib
+import fcntl
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -16,6 +20,7 @@ import pytest
 
 FOLDER, ENDING = "goldens", ".golden"
 _NAME = re.compile(r"[\w.,+=@:-]+")
+_IN_NO_NAME = re.compile(r"[^\w.,+=@:-]|^\.")
 
 
 class Goldens:
@@ -34,17 +39,20 @@ class Goldens:
         self._outcomes: dict[str, str] = {}
         self._partial = any("::" in str(arg) for arg in config.args) or bool(config.getoption("lf", False))
         self._removed: list[Path] = []
+        self._record: Path | None = None
 
     # -- for tests --
 
     def path_of(self, match: str | None) -> Path:
-        """Return the golden of the test that runs now, which uses it."""
+        """Return the golden of the test that runs now, which uses it. Raises: `pytest.UsageError`."""
         assert self._item is not None
-        name = match
-        if name is None:
-            parameters = getattr(self._item, "callspec", None)
-            name = re.sub(r"[^\w.,+=@:-]", "_", parameters.id) if parameters is not None else "golden"
-        if not _NAME.fullmatch(name) or name.startswith("."):
+        parameters = getattr(self._item, "callspec", None)
+        if match is None:
+            # Two ids never make one name.
+            name = "golden" if parameters is None else _IN_NO_NAME.sub(_quoted, parameters.id)
+        elif _NAME.fullmatch(match) and not match.startswith("."):
+            name = match
+        else:
             raise pytest.UsageError(f"match={match!r}: give a file's name, of letters, digits and . , + = @ : - _")
         path = _folder_of(self._item) / f"{name}{ENDING}"
         self._used.add(str(path))
@@ -52,6 +60,34 @@ class Goldens:
 
     def note_written(self, path: Path) -> None:
         self._written.add(str(path))
+
+    def record_in(self, folder: Path) -> None:
+        """Keep the record of this run there: the folder for temporary files of this process."""
+        worker = getattr(self._config, "workerinput", None)
+        # That of a process of pytest-xdist lies in one for all of them.
+        self._record = (
+            folder / "gdb-lmb-goldens" if worker is None else folder.parent / f"gdb-lmb-goldens-{worker['testrunuid']}"
+        )
+
+    @contextlib.contextmanager
+    def held(self, path: Path) -> Iterator[str | None]:
+        """Hold `path` for the test that runs now, against those of other processes, and record that it has used it.
+
+        Yield another test that has used it in this run, None where there is none. An exception leaves no record.
+        """
+        assert self._record is not None
+        with self._record.open("a+") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            file.seek(0)
+            used = [ast.literal_eval(line) for line in file]
+            yield next((test for where, test in used if where == str(path) and test != self.test), None)
+            file.write(f"{(str(path), self.test)!a}\n")
+
+    @property
+    def test(self) -> str:
+        """The test that runs now, as pytest calls it."""
+        assert self._item is not None
+        return self._item.nodeid
 
     # -- hooks of pytest --
 
@@ -109,7 +145,7 @@ class Goldens:
         rows = [
             ("written", [Path(path) for path in sorted(self._written)]),
             ("removed", self._removed),
-            ("unused: no test that ran has used it", [path for path in self.unused() if path not in gone]),
+            ("unused: no test that passed has used it", [path for path in self.unused() if path not in gone]),
             ("unknown: there is no such test", [path for path in self.unknown() if path not in gone]),
         ]
         if any(paths for _, paths in rows):
@@ -123,11 +159,14 @@ class Goldens:
     # -- what is left over --
 
     def unused(self) -> list[Path]:
-        """Return the goldens that the tests that ran did not use: of those tests only of which all parameters ran."""
+        """Return the goldens that no test has used: of those tests only that passed with all their parameters.
+
+        One that failed or was skipped may not have come to its goldens.
+        """
         found: list[Path] = []
         for folder, ids in sorted(self._tests.items()):
-            ran = all(self._outcomes.get(nodeid) in ("passed", "failed") for nodeid in ids)
-            if ran and ids and not ids & self._deselected and not self._selected(ids):
+            passed = all(self._outcomes.get(nodeid) == "passed" for nodeid in ids)
+            if passed and ids and not ids & self._deselected and not self._selected(ids):
                 found += [path for path in _goldens_in(Path(folder)) if str(path) not in self._used]
         return found
 
@@ -162,8 +201,13 @@ def _goldens_in(folder: Path) -> list[Path]:
 
 # Where the goldens of a test are, whatever its parameters.
 def _folder_of(item: pytest.Item) -> Path:
-    names = item.nodeid.partition("[")[0].split("::")[1:]
+    names = [node.name for node in item.listchain() if isinstance(node, pytest.Class)]
+    names.append(getattr(item, "originalname", None) or item.name.partition("[")[0])
     return item.path.parent / FOLDER / item.path.stem / ".".join(names)
+
+
+def _quoted(found: re.Match[str]) -> str:
+    return "".join(f"%{byte:02X}" for byte in found[0].encode("utf-8", "surrogatepass"))
 
 
 GOLDENS = pytest.StashKey[Goldens]()

@@ -7,6 +7,7 @@ import contextlib
 import json
 from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -19,7 +20,8 @@ from gdb_lmb.core.snapshot import Snapshot
 from gdb_lmb.core.words import FINDING
 from gdb_lmb.plugin.goldens import Goldens
 from gdb_lmb.plugin.targets import Target
-from gdb_lmb.report.changes import change_lines, comparison
+from gdb_lmb.report.changes import Comparison, change_lines, comparison
+from gdb_lmb.report.golden.comments import GoldenFile
 from gdb_lmb.report.golden.dump import stop_of
 from gdb_lmb.report.golden.reading import read_golden
 from gdb_lmb.report.golden.writing import golden_text
@@ -28,6 +30,8 @@ from gdb_lmb.report.output import whole_file
 from gdb_lmb.report.statuses import ExitStatus
 from gdb_lmb.runner.results import CheckResult
 from gdb_lmb.runner.session import GuestSession
+
+_APART = "leave match out (then each case has a golden), or give each a name of its own"
 
 
 class Lmb:
@@ -68,39 +72,59 @@ class Lmb:
     def snapshot(self, match: str | None = None) -> Golden:
         """Hold what the allocator held at the stop to the test's golden `match`, and fail the test where it differs.
 
-        By default a golden is called as the test's parameters are. It is written with --lmb-update only.
+        By default a golden is called as the test's parameters are. It is written with --lmb-update only, and never
+        with what differs from what another case has found the same as it in the same run.
         """
         self.check()
-        assert self._current is not None
         path = self._goldens.path_of(match)
-        former = read_golden(path) if path.exists() else None
-        rules = () if former is None else former.golden.rules
-        current = replace(self._current, rules=rules)
-        if former is None:
-            if not self._goldens.update:
-                pytest.fail(f"there is no golden {path}: --lmb-update writes it", pytrace=False)
-            found = None
-        else:
-            found = comparison(former.golden, current, (str(path), str(self.target.kernel)))
-            if not found.changes:
-                return current
-        text = golden_text(current, former).encode("utf-8", "backslashreplace")
         if self._goldens.update:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            with whole_file(path) as file:
-                file.write(text)
-            self._goldens.note_written(path)
+            return self._updated(path)
+        if not path.exists():
+            pytest.fail(f"there is no golden {path}: --lmb-update writes it", pytrace=False)
+        former, current, found = self._compared(path)
+        if not found.changes:
             return current
-        assert found is not None
-        with whole_file(new_path(path)) as file:
-            file.write(text)
         lines = [*change_lines(found.changes), *(f"note: {note}" for note in found.notes)]
-        lines.append(f"the actual state is in {new_path(path)} (gdb-lmb accept {path}, or --lmb-update)")
+        new = new_path(path)
+        with self._goldens.held(new) as other:
+            if other is not None:
+                told = f"the actual state is kept nowhere: {new} is that of {other} ({_APART})"
+                pytest.fail("\n".join([*lines, told]), pytrace=False)
+            _write(new, golden_text(current, former))
+        lines.append(f"the actual state is in {new} (gdb-lmb accept {path}, or --lmb-update)")
         pytest.fail("\n".join(lines), pytrace=False)
+
+    def _updated(self, path: Path) -> Golden:
+        assert self._current is not None
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with self._goldens.held(path) as other:
+            former, current = None, self._current
+            if path.exists():
+                former, current, found = self._compared(path)
+                if not found.changes:
+                    return current
+                if other is not None:
+                    told = f"{path} would be of {self._goldens.test}, but {other} has used it in this run, and differs"
+                    pytest.fail(f"{told}: {_APART}", pytrace=False)
+            _write(path, golden_text(current, former))
+            self._goldens.note_written(path)
+        return current
+
+    # The golden at `path`, what the allocator held with the rules of that, and what has changed.
+    def _compared(self, path: Path) -> tuple[GoldenFile, Golden, Comparison]:
+        assert self._current is not None
+        former = read_golden(path)
+        current = replace(self._current, rules=former.golden.rules)
+        return former, current, comparison(former.golden, current, (str(path), str(self.target.kernel)))
 
     def _alive(self) -> None:
         if self._death:
             pytest.fail(self._death, pytrace=False)
+
+
+def _write(path: Path, text: str) -> None:
+    with whole_file(path) as file:
+        file.write(text.encode("utf-8", "backslashreplace"))
 
 
 def _last_line(output: str) -> str:

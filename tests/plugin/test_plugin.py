@@ -128,7 +128,7 @@ def test_unused_and_unknown_goldens(project: pytest.Pytester) -> None:
         assert goldens(project) == kept
     for words in ([], ["-n", "2"]):
         _, out = run(project, *words)
-        assert re.search(r"unused: no test that ran has used it: .*/test_boot/test_named/late\.golden", out)
+        assert re.search(r"unused: no test that passed has used it: .*/test_boot/test_named/late\.golden", out)
         assert re.search(r"unknown: there is no such test: .*/test_boot/test_gone/early\.golden", out)
         assert re.search(r"unknown: there is no such test: .*/test_gone/test_named/early\.golden", out)
         assert out.count("early.golden") == 2
@@ -163,6 +163,114 @@ def test_a_matrix_has_ids_for_people(project: pytest.Pytester, fixture_kernel: P
     # One cell of the matrix is a part of a test.
     (project.path / "goldens" / "test_boot" / "test_matrix" / "more.golden").write_bytes(b"")
     assert "more.golden" not in run(project, "test_boot.py::test_matrix[vmlinux-128M-few]")[1]
+
+
+SHARED = """
+    import pytest
+
+    @pytest.mark.lmb(AXIS)
+    def test_shared(lmb):
+        lmb.snapshot(match="c")
+"""
+
+
+def share(project: pytest.Pytester, *, agree: bool) -> None:
+    """Make a test with the cases plain and few, whose golden is the same one."""
+    (project.path / "small").write_bytes(bytes(1 << 20))
+    (project.path / "large").write_bytes(bytes(3 << 20))
+    axis = 'append={"plain": "", "few": "lmb.static=16"}' if agree else 'initrd={"plain": "small", "few": "large"}'
+    project.makepyfile(test_boot=SHARED.replace("AXIS", axis))
+
+
+@pytest.mark.parametrize("words", [[], ["-n", "2"]], ids=["one process", "xdist"])
+def test_cases_that_differ_share_no_golden(project: pytest.Pytester, words: list[str]) -> None:
+    share(project, agree=False)
+    counts, out = run(project, "--lmb-update", *words)
+    assert counts == {"passed": 1, "failed": 1}
+    (done,) = re.findall(r"PASSED test_boot\.py::test_shared\[(.*)\]", out)
+    other = {"plain": "few", "few": "plain"}[done]
+    path = project.path / "goldens" / "test_boot" / "test_shared" / "c.golden"
+    assert (
+        f"{path} would be of test_boot.py::test_shared[{other}], but test_boot.py::test_shared[{done}] has used it in "
+        "this run, and differs: leave match out (then each case has a golden), or give each a name of its own" in out
+    )
+    # It is the one's that passed, and stays that.
+    counts, out = run(project, *words)
+    assert counts == {"passed": 1, "failed": 1}
+    assert re.findall(r"PASSED test_boot\.py::test_shared\[(.*)\]", out) == [done]
+    # Also where that one has only agreed with it.
+    before = goldens(project)
+    counts, out = run(project, "--lmb-update", *words)
+    assert counts == {"passed": 1, "failed": 1}
+    if not words:
+        assert goldens(project) == before
+
+
+@pytest.mark.parametrize("words", [[], ["-n", "2"]], ids=["one process", "xdist"])
+def test_cases_that_agree_share_a_golden(project: pytest.Pytester, words: list[str]) -> None:
+    share(project, agree=True)
+    assert run(project, "--lmb-update", *words)[0] == {"passed": 2}
+    assert set(goldens(project)) == {"test_boot/test_shared/c.golden"}
+    assert run(project, *words)[0] == {"passed": 2}
+    # Renewed too: the second agrees with what the first has written.
+    (project.path / "initrd").write_bytes(bytes(1 << 20))
+    assert run(project, "--lmb-initrd", "initrd", "--lmb-update", *words)[0] == {"passed": 2}
+    assert run(project, "--lmb-initrd", "initrd", *words)[0] == {"passed": 2}
+
+
+def test_an_actual_state_is_that_of_the_test_that_tells_of_it(project: pytest.Pytester) -> None:
+    share(project, agree=False)
+    assert run(project, "--lmb-update", "-k", "plain")[0] == {"passed": 1, "deselected": 1}
+    (project.path / "small").write_bytes(bytes(2 << 20))
+    counts, out = run(project)
+    assert counts == {"failed": 2}
+    new = project.path / "goldens" / "test_boot" / "test_shared" / "c.golden.new"
+    assert out.count(f"the actual state is in {new} (gdb-lmb accept ") == 1
+    assert f"the actual state is kept nowhere: {new} is that of test_boot.py::test_shared[plain]" in out
+    assert 'size = "0x200000"' in new.read_text() and 'size = "0x300000"' not in new.read_text()
+
+
+def test_the_name_of_a_golden_tells_ids_apart(project: pytest.Pytester) -> None:
+    project.makepyfile(
+        test_boot="""
+        import pytest
+
+        @pytest.mark.parametrize("word", ["x/y", "x_y", "a b", ".z", "m%2Fn", "m=1,n+2@h:3"])
+        def test_word(lmb, word):
+            lmb.snapshot()
+    """
+    )
+    assert run(project, "--lmb-update")[0] == {"passed": 6}
+    names = ("x%2Fy", "x_y", "a%20b", "%2Ez", "m%252Fn", "m=1,n+2@h:3")
+    assert set(goldens(project)) == {f"test_boot/test_word/{name}.golden" for name in names}
+    assert run(project)[0] == {"passed": 6}
+
+
+def test_a_bracket_in_a_folder_is_no_parameter(project: pytest.Pytester) -> None:
+    folder = project.mkdir("of[x]")
+    (folder / "test_inner.py").write_text(
+        "class TestMine:\n    def test_a(self, lmb): lmb.snapshot()\ndef test_b(lmb): lmb.snapshot()\n"
+    )
+    assert run(project, "--lmb-update")[0] == {"passed": 2}
+    found = sorted(str(path.relative_to(folder / "goldens")) for path in folder.rglob("*.golden"))
+    assert found == ["test_inner/TestMine.test_a/golden.golden", "test_inner/test_b/golden.golden"]
+
+
+@pytest.mark.parametrize("line", [
+    "assert False", "pytest.skip()", "pytest.xfail()", "lmb.command('lmb-no-such')",
+])  # fmt: skip
+def test_of_a_test_that_did_not_come_to_its_golden_none_is_called_so(project: pytest.Pytester, line: str) -> None:
+    text = "import pytest\n\ndef test_early(lmb):\n    pass\n    lmb.snapshot()\n"
+    project.makepyfile(test_boot=text)
+    assert run(project, "--lmb-update")[0] == {"passed": 1}
+    project.makepyfile(test_boot=text.replace("pass", line))
+    for words in ([], ["-n", "2"], ["--lmb-prune"]):
+        _, out = run(project, *words)
+        assert "unused:" not in out
+    assert set(goldens(project)) == {"test_boot/test_early/golden.golden"}
+    # A test that passes without it says that it is not used.
+    project.makepyfile(test_boot=text.replace("lmb.snapshot()", ""))
+    assert "unused: no test that passed has used it: " in run(project)[1]
 
 
 def test_ids() -> None:
