@@ -166,7 +166,8 @@ class CTest(Protocol):
 class Allocator(ABC):
     """One early-boot allocator; an instance holds no state.
 
-    `name` is the value of "layout" in JSON. `title` is its name in sentences ("LMB", "memblock").
+    `name` is the value of "layout" in JSON. `title` is its name in sentences ("LMB", "memblock"). `list_names` are
+    those of all lists of regions that it may have, in their order; the first two there always are.
     `variable` is the global variable that a program keeps it in: its file is the program (None: not known).
     `prefixes` are what the names of its own functions begin with, for finding the caller outside of it.
     `operations` is the table of its operations; `init` has the operation that creates it, which only a trace
@@ -182,6 +183,7 @@ class Allocator(ABC):
 
     name: str
     title: str
+    list_names: tuple[str, ...] = ("memory", "reserved")
     variable: str | None = None
     prefixes: tuple[str, ...] = ()
     operations: Mapping[str, Kind] = {}
@@ -264,7 +266,7 @@ class Allocator(ABC):
 
     def to_json(self, snapshot: Snapshot) -> dict[str, Any]:
         """Return the members of schema `gdb-lmb/snapshot/1` between "page_size" and "findings"."""
-        first, last, columns, _ = self.described(snapshot.storage)
+        first, last, columns = self.described(snapshot.storage)
         lists = {regions.name: write_list(regions, columns) for regions in snapshot.lists}
         return {**write(first, snapshot), **lists, **write(last, snapshot)}
 
@@ -274,10 +276,10 @@ class Allocator(ABC):
         Raises: `ValueError`, `KeyError`, `TypeError` and their like for what is no such object.
         """
         bare = self.bare_storage(data)
-        first, last, columns, others = self.described(bare)
+        first, last, columns = self.described(bare)
         fields = (*HEAD, *first, *last)
         common = read(fields, data)
-        names = ("memory", "reserved", *(name for name in others if name in data))
+        names = (*self.list_names[:2], *(name for name in self.list_names[2:] if name in data))
         lists = [read_list(name, data[name], columns, nodes=common.get("no_node") is not None) for name in names]
         storage = replace(bare, **read(fields, data, stored=True))
         return Snapshot(lists[0], lists[1], others=tuple(lists[2:]), layout=self.name, storage=storage, **common)

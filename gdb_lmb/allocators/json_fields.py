@@ -160,12 +160,11 @@ STATE = (Field("phase", optional(TEXT)), torn("an allocator function"), Field("s
 
 
 class Description(NamedTuple):
-    """JSON of one allocator: fields before and behind the lists, columns of a region, names of further lists."""
+    """JSON of one allocator: fields before and behind the lists, columns of a region."""
 
     first: tuple[Field, ...]
     last: tuple[Field, ...]
     columns: Mapping[str, Codec] = REGION
-    others: tuple[str, ...] = ()
 
 
 def write_list(regions: RegionList, columns: Mapping[str, Codec]) -> Json:

@@ -22,6 +22,12 @@ FLAGS, NODE, OWNED, ORDER, LIMIT, DIRECTION = "flags", "node", "owner", "order",
 KINDS = (APPEARED, VANISHED, MOVED, GREW, SHRANK, SPLIT, MERGED, FLAGS, NODE, OWNED, ORDER, LIMIT, DIRECTION)
 """The kinds of change."""
 
+WITH_AMOUNT = (APPEARED, VANISHED, MOVED, GREW, SHRANK)
+"""The kinds of change that have a number of bytes, by which a rule may bound them."""
+
+OF_NO_LIST = (LIMIT, DIRECTION)
+"""The kinds of change that are in no list, and of no item."""
+
 
 @dataclass(frozen=True)
 class Item:

@@ -11,8 +11,9 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from gdb_lmb.analysis.golden.compare import allows
 from gdb_lmb.core.errors import InputError, UsageError
-from gdb_lmb.core.golden import KINDS, Environment, Golden, GoldenStop, Item, Rule
+from gdb_lmb.core.golden import KINDS, Change, Environment, Golden, GoldenStop, Item, Rule
 from gdb_lmb.report.golden import reading
 from gdb_lmb.report.golden.comments import GoldenFile
 from gdb_lmb.report.golden.reading import golden_from, read_golden
@@ -61,10 +62,13 @@ def test_it_is_read_as_it_was_written() -> None:
 
 
 NAMES = st.text(min_size=1, max_size=8)
-RULES = st.builds(
-    Rule, st.none() | st.sampled_from(KINDS), st.none() | NAMES, st.none() | NAMES,
-    st.none() | st.integers(0, (1 << 64) - 1), st.none() | st.floats(0, 1e9),
-)  # fmt: skip
+LISTS = st.sampled_from(("memory", "reserved", "physmem"))
+AMOUNTS = (st.none() | st.integers(0, (1 << 64) - 1), st.none() | st.floats(0, 1e9))
+RULES = (
+    st.builds(Rule, st.none() | st.sampled_from(KINDS[:5]), st.none() | LISTS, st.none() | NAMES, *AMOUNTS)
+    | st.builds(Rule, st.sampled_from(KINDS[5:11]), st.none() | LISTS, st.none() | NAMES)
+    | st.builds(Rule, st.sampled_from(KINDS[11:]))
+)
 
 
 @settings(max_examples=40)
@@ -290,6 +294,11 @@ def test_owners_and_other_lists_of_version_1() -> None:
     )
 
 
+def ruled(rule: str) -> str:
+    """Return a golden with one rule, as it is in the file."""
+    return TEXT.replace("ignore = []", f"ignore = [{{ {rule} }}]")
+
+
 DAMAGE = [
     ("", "neither|no TOML|\"schema\""),
     ("schema = 7", "\"schema\""),
@@ -303,6 +312,21 @@ DAMAGE = [
     (TEXT.replace("ignore = []", 'ignore = [{ kind = "bigger" }]'), "one of appeared, vanished"),
     (TEXT.replace("ignore = []", "ignore = [{ percent = -1 }]"), "from 0 up"),
     (TEXT.replace("ignore = []", "ignore = [{ names = 1 }]"), "a rule has \"names\""),
+    (ruled('list = "resreved"'), '"list" is "resreved"; expected one of memory, reserved, physmem$'),
+    (ruled('list = "Memory"'), '"list" is "Memory"; expected one of memory, reserved, physmem$'),
+    (ruled('list = "physmem"').replace('layout = "memblock"', 'layout = "lmb-list"'),
+     "expected one of memory, reserved$"),
+    (ruled('list = "memory"').replace('layout = "memblock"', 'layout = "x"'), "'x' is no layout that is known"),
+    (ruled("list = 7"), '"list" is 7; expected one of memory'),
+    (ruled("list = []"), '"list" is \\[\\]; expected one of memory'),
+    (ruled("kind = []"), '"kind" is \\[\\]; expected one of appeared'),
+    (ruled('name = ""'), '"name" is ""; expected an owner or a role'),
+    (ruled('kind = "flags", bytes = 4096'), "a rule of kind flags has bytes, but only appeared, vanished, moved, grew, "
+     "shrank have an amount$"),
+    (ruled('kind = "order", percent = 5'), "a rule of kind order has percent, but only appeared, "),
+    (ruled('kind = "limit", list = "memory"'), "a rule of kind limit has list, but such a change is in no list: leave "
+     "it out$"),
+    (ruled('kind = "direction", name = "f"'), "a rule of kind direction has name, but such a change is in no list: "),
     (TEXT.partition("[[stop]]")[0], "one \\[\\[stop\\]\\] or more"),
     (TEXT.replace("memory = [", "memory = [ 1,", 1), "a region"),
     (TEXT[: len(TEXT) // 2], "no TOML"),
@@ -323,6 +347,29 @@ def test_damage_is_told(text: str, why: str, tmp_path: Path) -> None:
     with pytest.raises(InputError, match=why) as raised:
         read_golden(path)
     assert str(raised.value).startswith(f"{path}: ") and "\n" not in str(raised.value)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_rule_that_is_taken_can_let_something_pass(kind: str) -> None:
+    """What the reader takes and refuses of a kind is what the comparison can match, and cannot."""
+    before = Item("reserved", 0x1000, 0x1000, name="f", by="owner")
+    in_a_list = Change(kind, "reserved", "it changed", before, replace(before, base=0x2000))
+    change = Change(kind, "", "it changed") if kind in ("limit", "direction") else in_a_list
+    for more in ("", ', list = "reserved"', ', name = "f"', ", bytes = 0x10000", ", percent = 1000"):
+        try:
+            (rule,) = golden_from(ruled(f'kind = "{kind}"{more}').encode()).golden.rules
+        except InputError:
+            members = (
+                {"list": "reserved"} if "list" in more else {"name": "f"} if "name" in more else {"bytes": 1 << 16}
+            )
+            assert not allows(Rule(kind, **members), change)  # type: ignore[arg-type]
+        else:
+            assert allows(rule, change)
+
+
+def test_a_rule_may_be_of_each_list_that_an_allocator_has() -> None:
+    for name in ("memory", "reserved", "physmem"):
+        assert golden_from(ruled(f'list = "{name}"').encode()).golden.rules == (Rule(list=name),)
 
 
 def test_the_largest_values_are_read() -> None:

@@ -13,7 +13,7 @@ from gdb_lmb.allocators.difference import Difference, ValueRow
 from gdb_lmb.allocators.json_fields import Description
 from gdb_lmb.allocators.memblock.checks import CHECKS
 from gdb_lmb.allocators.memblock.decode import decode
-from gdb_lmb.allocators.memblock.operations import OPERATIONS
+from gdb_lmb.allocators.memblock.operations import LISTS, OPERATIONS
 from gdb_lmb.allocators.memblock.storage import DESCRIPTION, MemblockStorage, RegionArray, storage_of
 from gdb_lmb.allocators.predict import Prediction, no_room
 from gdb_lmb.allocators.section import NUMBER, POINTER, SIZE, TEXT, Column, Section
@@ -154,6 +154,7 @@ class MemblockAllocator(Allocator):
 
     name = "memblock"
     title = "memblock"
+    list_names = LISTS
     prefixes = ("memblock_", "__memblock_")
     operations = OPERATIONS
     checks = CHECKS

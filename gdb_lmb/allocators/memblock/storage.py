@@ -95,5 +95,4 @@ DESCRIPTION = Description(
         FIRMWARE,
         FIRMWARE_EDITED,
     ),
-    others=("physmem",),
 )

@@ -103,7 +103,7 @@ def _from_toml(data: Json) -> Golden:
         smp=None if "smp" not in own else read_number("smp", own["smp"], 31),
     )
     stops = checked("stop", data.get("stop"), are_tables, "one [[stop]] or more")
-    return Golden(environment, tuple(_stop(row, environment) for row in stops), rules_of(data))
+    return Golden(environment, tuple(_stop(row, environment) for row in stops), rules_of(data, environment.layout))
 
 
 def _stop(row: Json, environment: Environment) -> GoldenStop:
