@@ -7,7 +7,11 @@ GitHub shows ten annotations of a kind for each step and drops the rest without 
 
 from __future__ import annotations
 
+import contextlib
+import os
+import sys
 from collections import defaultdict
+from pathlib import Path
 
 from gdb_lmb.core.suite import SuiteResult
 from gdb_lmb.core.words import printable
@@ -38,8 +42,21 @@ def write(suite: SuiteResult) -> str:
     for kind, all_of_it in found.items():
         lines += all_of_it[:SHOWN]
         if len(all_of_it) > SHOWN:
-            lines.append(f"{len(all_of_it) - SHOWN} more of kind {kind}: all of them are in the step's summary")
+            lines.append(f"{len(all_of_it) - SHOWN} more of kind {kind}: {_where_all_are(suite)}")
     return "\n".join([*lines, counted(suite)]) + "\n"
+
+
+# Of the summary that comes after this report.
+def _where_all_are(suite: SuiteResult) -> str:
+    name = os.environ.get(SUMMARY_VARIABLE)
+    if not name:
+        return f"there is no summary ({SUMMARY_VARIABLE} is not set), --report text=FILE has all of them"
+    held = 0
+    with contextlib.suppress(OSError):  # it need not be there yet
+        held = Path(name).stat().st_size  # other commands of the step may have written into it
+    if held + len(summary(suite, sys.maxsize).encode()) > SUMMARY_BYTES:
+        return "the step's summary is cut at 1 MiB, --report text=FILE has all of them"
+    return "all of them are in the step's summary"
 
 
 def summary(suite: SuiteResult, room: int = SUMMARY_BYTES) -> str:

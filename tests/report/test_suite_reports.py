@@ -8,10 +8,12 @@ import re
 from collections.abc import Callable
 from dataclasses import replace
 from itertools import count
+from pathlib import Path
 
 import pytest
 from lxml import etree
 
+from gdb_lmb.cli.reports import Report, write_reports
 from gdb_lmb.core.errors import InputError
 from gdb_lmb.core.golden import Change
 from gdb_lmb.core.suite import CaseResult, SuiteResult
@@ -204,7 +206,15 @@ def test_github() -> None:
     ]
 
 
-def test_github_shows_ten_of_a_kind_the_worst_first_and_all_in_the_summary() -> None:
+@pytest.fixture
+def step(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A step of GitHub Actions, with the file of its summary."""
+    path = tmp_path / "summary"
+    monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(path))
+    return path
+
+
+def test_github_shows_ten_of_a_kind_the_worst_first_and_all_in_the_summary(step: Path) -> None:
     changes = tuple(Change("moved", "reserved", f"piece {number} moved") for number in range(25))
     found = suite(CaseResult("many", "differs", 1, changes=changes), DIED)
     lines = github.write(found).splitlines()
@@ -216,6 +226,50 @@ def test_github_shows_ten_of_a_kind_the_worst_first_and_all_in_the_summary() -> 
     assert all(f"piece {number} moved" in told for number in range(25))
     ten = github.write(suite(CaseResult("ten", "differs", 1, changes=changes[:10]))).splitlines()
     assert len(ten) == 11 and ten[-1] == "1 case: 1 different"
+
+
+def test_what_is_said_of_the_rest_is_true(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where there is no summary, where it is cut, by itself or by what is in it before, and where it has room."""
+    changes = tuple(Change("moved", "reserved", f"piece {number} moved") for number in range(25))
+    found = suite(CaseResult("many", "differs", 1, changes=changes))
+    path = tmp_path / "summary"
+
+    def told() -> tuple[str, bool]:
+        """Return what the report says of the rest, and whether the summary has it."""
+        write_reports(found, [Report("github", tmp_path / "report")])
+        (line,) = re.findall("^15 more of kind error: (.*)$", (tmp_path / "report").read_text(), re.M)
+        return line, path.exists() and all(f"piece {n} moved" in path.read_text() for n in range(25))
+
+    cut = "the step's summary is cut at 1 MiB, --report text=FILE has all of them"
+    for variable in ("", None):
+        if variable is None:
+            monkeypatch.delenv("GITHUB_STEP_SUMMARY")
+        else:
+            monkeypatch.setenv("GITHUB_STEP_SUMMARY", variable)
+        assert told() == (
+            "there is no summary (GITHUB_STEP_SUMMARY is not set), --report text=FILE has all of them",
+            False,
+        )
+    monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(path))
+    assert told() == ("all of them are in the step's summary", True)
+    # Of what other commands have written some place is left, as many bytes as it takes, one less, or none.
+    size = path.stat().st_size
+    for left, expected in ((size, "all of them are in the step's summary"), (size - 1, cut), (0, cut), (-5, cut)):
+        path.write_bytes(b"x" * ((1 << 20) - left))
+        assert told()[0] == expected
+    path.unlink()
+    found = suite(CaseResult("many", "differs", 1, changes=changes, lines=tuple("y" * 900 for _ in range(1500))))
+    assert told()[0] == cut
+    found = suite(
+        CaseResult(
+            "many", "differs", 1, changes=tuple(replace(one, words=one.words + "é" * 900) for one in changes * 100)
+        )
+    )
+    path.unlink()
+    write_reports(found, [Report("github", tmp_path / "report")])
+    assert f"2490 more of kind error: {cut}" in (tmp_path / "report").read_text()
+    write_reports(found, [Report("text", tmp_path / "text")])
+    assert all(f"piece {number} moved" in (tmp_path / "text").read_text() for number in range(25))
 
 
 def test_the_summary() -> None:
