@@ -73,6 +73,33 @@ def test_gdb_lmb_takes_the_commands(heading: str) -> None:
     assert (found.command_name, found.golden.name, bool(found.report)) == ("check", "early-memory.golden", True)
 
 
+def handed_on(heading: str) -> set[str]:
+    """Return the files that the jobs before the one that boots hand on to it, or that it gets itself."""
+    document = YAML(typ="safe").load(pipeline(heading))
+    if heading == "LAVA":
+        (line,) = (text for text in texts(document) if "curl " in text)
+        return set(line.partition("for file in ")[2].partition(";")[0].split())
+    if heading == "GitLab CI":
+        return {path for need in document["early-memory"]["needs"] for path in document[need]["artifacts"]["paths"]}
+    needed = document["jobs"][document["jobs"]["early-memory"]["needs"]]["steps"]
+    (uploaded,) = (step["with"] for step in needed if "upload-artifact" in step.get("uses", ""))
+    steps = document["jobs"]["early-memory"]["steps"]
+    assert [step["with"] for step in steps if "download-artifact" in step.get("uses", "")] == [
+        {"name": uploaded["name"]}
+    ]
+    return set(uploaded["path"].split())
+
+
+@pytest.mark.parametrize("heading", [*SCHEMAS, "LAVA"])
+def test_each_file_of_the_commands_is_there(heading: str) -> None:
+    """In the repository, of which a job has ci/, or of a build."""
+    (line,) = (text for text in texts(YAML(typ="safe").load(pipeline(heading))) if text.startswith("gdb-lmb "))
+    words = line.split()
+    needed = {words[2], words[words.index("--symbols") + 1], words[words.index("--golden") + 1]}
+    assert {name for name in needed - handed_on(heading) if not name.startswith("ci/")} == set()
+    assert len(needed) == 3
+
+
 @pytest.mark.stock
 def test_a_job_is_what_lava_takes() -> None:
     """In the lane that installs Debian's lava-common."""
