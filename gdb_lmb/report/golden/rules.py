@@ -6,7 +6,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import asdict
 
-from gdb_lmb.allocators.base import allocator
 from gdb_lmb.core.errors import InputError
 from gdb_lmb.core.golden import KINDS, OF_NO_LIST, WITH_AMOUNT, Rule
 from gdb_lmb.core.json_values import Json, checked, read_number, short
@@ -41,6 +40,8 @@ def _rule(row: Json, layout: str) -> Rule:
     if "kind" in row:
         _require_of_kind(row, checked("kind", row["kind"], KINDS.__contains__, f"one of {', '.join(KINDS)}"))
     if "list" in row:
+        from gdb_lmb.allocators.base import allocator  # few rules name one
+
         names = allocator(layout).list_names
         checked("list", row["list"], names.__contains__, f"one of {', '.join(names)}")
     checked("name", row.get("name"), lambda value: value != "", "an owner or a role")
