@@ -29,7 +29,7 @@ class Comparison:
     changes: tuple[Change, ...]
     notes: tuple[str, ...]
     budgets: tuple[tuple[str, tuple[Share, ...]], ...]
-    ignored: int = 0
+    ignored: int
 
 
 def comparison(before: Golden, after: Golden, names: tuple[str, str]) -> Comparison:
