@@ -36,6 +36,7 @@ from gdb_lmb.core.golden import (
     SHRANK,
     SPLIT,
     VANISHED,
+    WITH_AMOUNT,
     Change,
     Golden,
     GoldenStop,
@@ -254,8 +255,6 @@ def _is_page_table(item: Item) -> bool:
     return PAGE_TABLES in (item.role, item.name)
 
 
-_WITH_AMOUNT = (APPEARED, VANISHED, MOVED, GREW, SHRANK)
-"""The kinds of change that have a number of bytes, by which a rule may bound them."""
 _OF_PLACES = (APPEARED, VANISHED, MOVED, GREW, SHRANK, SPLIT, MERGED)
 
 
@@ -356,7 +355,7 @@ def allows(rule: Rule, change: Change) -> bool:
         return False
     if rule.bytes is None and rule.percent is None:
         return True
-    if item is None or change.kind not in _WITH_AMOUNT:
+    if item is None or change.kind not in WITH_AMOUNT:
         return False
     amount, of = _amount(change, item)
     within = (rule.bytes, None if rule.percent is None else of * rule.percent / 100)
