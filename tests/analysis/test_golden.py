@@ -520,6 +520,15 @@ def test_a_moved_image_hides_nothing_else() -> None:
         )
 
 
+@pytest.mark.parametrize("second", [0x402000, 0x700000])
+def test_a_moved_image_does_not_hide_how_an_owner_has_it(second: int) -> None:
+    """Though the total is the same."""
+    before = golden(at("f", 0x400000, 8192, 3))
+    after = golden(at("f", 0x400000, 4096, 3), at("f", second, 4096, 3))
+    changes = changed(before, elsewhere(after, image=(32 * MIB, 40 * MIB)))
+    assert [change.kind for change in changes] == ["shrank", "appeared"]
+
+
 def test_the_total_of_what_lies_around_an_image_is_held() -> None:
     image = (32 * MIB, 40 * MIB)
     rows = (

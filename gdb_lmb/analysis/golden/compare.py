@@ -197,8 +197,8 @@ class _Lists:
         return None
 
     def _within_totals(self, changes: list[Change]) -> list[Change]:
-        # Where memory or the command line have another size, or the image lies among what is allocated, how many
-        # pieces there are of a name, and of what nobody owns where they lie, may differ: their total must fit.
+        # Where memory or the command line have another size, how many pieces there are of a name, and of what nobody
+        # owns where they lie, may differ: their total must fit. Where the image has moved, that is so of the latter.
         relation = self.relation
         loose = relation.loose
         tables = [sum(item.size for item in items if _is_page_table(item)) for items in (self.before, self.after)]
@@ -215,9 +215,10 @@ class _Lists:
                 return False
             if _is_page_table(item) and relation.tables_fit(*tables):
                 return True
-            # What has just moved has been asked already whether the image is why.
-            around = change.kind != MOVED and relation.around_image(change.before or item, change.after or item)
-            if not loose and not around:
+            # An owner's pieces are as many wherever the image is; and what has moved was asked for that before.
+            if not loose and (item.name is not None or change.kind == MOVED):
+                return False
+            if not loose and not relation.around_image(change.before or item, change.after or item):
                 return False
             within = relation.size_fits(totals[0][item.name], totals[1][item.name], _COPIES)
             # Of the memory map a part may be of sections that RAM does not fill: it is not known as such.
